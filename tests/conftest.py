@@ -1,0 +1,27 @@
+"""Fixtures and rules for every test: no settings of the machine leak in, and nothing talks to the network."""
+
+import os
+from collections.abc import Iterator
+
+import hypothesis
+import pytest
+
+# Shared machines are slow in bursts: a property is judged by its answer, not by its time.
+hypothesis.settings.register_profile("ingot", deadline=None, derandomize=True, database=None)
+hypothesis.settings.load_profile("ingot")
+
+# Before any test module imports a library that reads these.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+
+@pytest.fixture(autouse=True)
+def _own_environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[None]:
+    """Hide the developer's own server, token and configuration from the test."""
+    for name in list(os.environ):
+        if name.startswith("INGOT_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.getbasetemp() / "config"))
+    yield
