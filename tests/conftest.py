@@ -1,7 +1,7 @@
 """Fixtures and rules for every test: no settings of the machine leak in, and nothing talks to the network."""
 
 import os
-from collections.abc import Iterator
+import pathlib
 
 import hypothesis
 import pytest
@@ -16,12 +16,10 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 
 @pytest.fixture(autouse=True)
-def _own_environment(
-    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[None]:
+def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
     """Hide the developer's own server, token and configuration from the test."""
     for name in list(os.environ):
         if name.startswith("INGOT_"):
             monkeypatch.delenv(name)
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.getbasetemp() / "config"))
-    yield
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "xdg" / "config"))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "xdg" / "data"))
