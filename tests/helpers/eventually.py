@@ -1,8 +1,8 @@
 """Wait for a condition instead of sleeping.
 
-`eventually(probe)` calls the probe until it returns something true and hands that back; a probe that raises
-AssertionError is asked again too, so it may be written as plain asserts. When the time is up, the message holds the
-last answer or the last failed assertion.
+`eventually(probe)` calls the probe until it returns something true and hands that back. A probe that raises
+AssertionError is asked again too, so it may be written as plain asserts. When the time is up, the message
+holds the last answer or the last failed assertion.
 """
 
 import asyncio
