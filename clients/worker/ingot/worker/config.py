@@ -1,9 +1,10 @@
 """What to train: the trainer's spec file, its training config, and the rules a config must keep.
 
-The agent builds a `TrainerSpec` and saves it as JSON; `python -m ingot.worker.train SPEC.json` loads it. A key that is
-`None` was not given: shape keys then come from the base model or from `ModelShape` defaults, device keys from the machine.
-`problems(config)` is pure: it lists every contradiction and every value no trainer can act on. What depends on the base
-model or on the machine is refused later, by the trainer, with the same kind of reason. No torch is imported here.
+The agent builds a `TrainerSpec` and saves it as JSON; `python -m ingot.worker.train SPEC.json` loads it. A
+key that is `None` was not given: shape keys then come from the base model or from `ModelShape` defaults,
+device keys from the machine. `problems(config)` is pure: it lists every contradiction and every value no
+trainer can act on. What depends on the base model or on the machine is refused later, by the trainer, with
+the same kind of reason. No torch is imported here.
 """
 
 import dataclasses
@@ -14,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ingot.worker.problem import TrainingFailed, failed
+from ingot.worker.problem import TrainingError, failed
 
 T = typing.TypeVar("T")
 
@@ -103,7 +104,10 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class TrainerSpec:
-    """Everything one attempt needs. Folders are absolute; `work` outlives attempts, so a retry resumes from it."""
+    """Everything one attempt needs.
+
+    Folders are absolute; `work` outlives attempts, so a retry resumes from it.
+    """
 
     job: str  # trainingJobs/job_12
     dataset: Reference
@@ -125,7 +129,10 @@ class TrainerSpec:
 
     @staticmethod
     def load(path: Path) -> "TrainerSpec":
-        """Read a spec file. Raises TrainingFailed FIELD_INVALID naming an unknown key or a value of the wrong type."""
+        """Read a spec file.
+
+        Raises TrainingError FIELD_INVALID naming an unknown key or a value of the wrong type.
+        """
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
@@ -135,7 +142,10 @@ class TrainerSpec:
 
 @dataclass(frozen=True, slots=True)
 class ConfigProblem:
-    """One broken rule: the key, an ErrorReason name, and a sentence that says what was expected and what came."""
+    """One broken rule.
+
+    The key, an ErrorReason name, and a sentence that says what was expected and what came.
+    """
 
     field: str
     reason: str
@@ -211,56 +221,59 @@ def _ranges(config: TrainingConfig) -> list[ConfigProblem]:
 
 
 def _contradictions(config: TrainingConfig) -> list[ConfigProblem]:
-    found: list[ConfigProblem] = []
+    rows = [*_shape_rules(config), *_device_rules(config), *_data_rules(config)]
+    return [ConfigProblem(name, "CONFIG_CONTRADICTION", message) for broken, name, message in rows if broken]
 
-    def contradiction(name: str, message: str) -> None:
-        found.append(ConfigProblem(name, "CONFIG_CONTRADICTION", message))
 
+Rule = tuple[bool, str, str]  # broken?, key, sentence
+
+
+def _shape_rules(config: TrainingConfig) -> list[Rule]:
+    if not config.hidden_size or not config.num_heads:
+        return []
+    size, rest = divmod(config.hidden_size, config.num_heads)
+    uneven = f"hidden_size {config.hidden_size} must be a multiple of num_heads {config.num_heads}."
+    odd = f"hidden_size / num_heads must be even for rotary positions; it is {size}."
+    return [(rest != 0, "num_heads", uneven), (rest == 0 and size % 2 == 1, "num_heads", odd)]
+
+
+def _device_rules(config: TrainingConfig) -> list[Rule]:
+    gpus, gpu, cpu = config.num_gpus, config.use_gpu, config.cpu_only
+    both = "use_gpu and cpu_only cannot both be true: choose one device."
+    neither = "use_gpu false and cpu_only false leave no device: choose one, or give neither."
+    none_asked = "use_gpu is true but num_gpus is 0: ask for one GPU, or set use_gpu to false."
+    on_cpu = f"num_gpus is {gpus} but the job asks for the CPU: set num_gpus to 0, or use_gpu to true."
+    many = f"num_gpus is {gpus}; a worker drives one GPU per job now. Set num_gpus to 1."
+    return [
+        (gpu is True and cpu is True, "cpu_only", both),
+        (gpu is False and cpu is False, "cpu_only", neither),
+        (gpu is True and gpus == 0, "num_gpus", none_asked),
+        (bool(gpus) and (gpu is False or cpu is True), "num_gpus", on_cpu),
+        (gpus is not None and gpus > 1, "num_gpus", many),
+    ]
+
+
+def _data_rules(config: TrainingConfig) -> list[Rule]:
     splits = config.train_split + config.val_split + config.test_split
-    if not abs(splits - 1.0) <= 1e-6:
-        contradiction("train_split", f"train_split + val_split + test_split must be 1; they are {splits:g}.")
-    if config.hidden_size and config.num_heads:
-        if config.hidden_size % config.num_heads:
-            message = f"hidden_size {config.hidden_size} must be a multiple of num_heads {config.num_heads}."
-            contradiction("num_heads", message)
-        elif (config.hidden_size // config.num_heads) % 2:
-            size = config.hidden_size // config.num_heads
-            contradiction(
-                "num_heads", f"hidden_size / num_heads must be even for rotary positions; it is {size}."
-            )
-    if config.use_gpu and config.cpu_only:
-        contradiction("cpu_only", "use_gpu and cpu_only cannot both be true: choose one device.")
-    if config.use_gpu is False and config.cpu_only is False:
-        contradiction(
-            "cpu_only", "use_gpu false and cpu_only false leave no device: choose one, or give neither."
-        )
-    if config.use_gpu and config.num_gpus == 0:
-        contradiction(
-            "num_gpus", "use_gpu is true but num_gpus is 0: ask for one GPU, or set use_gpu to false."
-        )
-    if config.num_gpus and (config.use_gpu is False or config.cpu_only):
-        contradiction("num_gpus", f"num_gpus is {config.num_gpus} but the job asks for the CPU.")
-    if config.num_gpus is not None and config.num_gpus > 1:
-        message = f"num_gpus is {config.num_gpus}: one GPU per job is what a worker can drive now. Set num_gpus to 1."
-        found.append(ConfigProblem("num_gpus", "FIELD_INVALID", message))
-    if config.template == "plain" and (config.prompt_field or config.answer_field):
-        contradiction(
-            "template", "template plain trains on one text; prompt_field and answer_field need template chat."
-        )
-    if config.template in ("chat", "base") and config.text_field:
-        contradiction(
-            "text_field",
-            f"template {config.template} trains on conversations; text_field needs template plain.",
-        )
-    if bool(config.prompt_field) != bool(config.answer_field):
-        contradiction("prompt_field", "prompt_field and answer_field go together: give both, or neither.")
-    return found
+    conversation = bool(config.prompt_field or config.answer_field)
+    wrong_splits = f"train_split + val_split + test_split must be 1; they are {splits:g}."
+    fields = "template plain trains on one text; prompt_field and answer_field need template chat."
+    text = f"template {config.template} trains on conversations; text_field needs template plain."
+    pair = "prompt_field and answer_field go together: give both, or neither."
+    two = "text_field and prompt_field name two ways to read a record: give one."
+    return [
+        (not abs(splits - 1.0) <= 1e-6, "train_split", wrong_splits),
+        (config.template == "plain" and conversation, "template", fields),
+        (config.template in ("chat", "base") and bool(config.text_field), "text_field", text),
+        (bool(config.prompt_field) != bool(config.answer_field), "prompt_field", pair),
+        (conversation and bool(config.text_field), "text_field", two),
+    ]
 
 
 def _deepspeed(config: TrainingConfig, options: DeepSpeedOptions) -> list[ConfigProblem]:
     found: list[ConfigProblem] = []
     if options.zero_stage not in (1, 2, 3):
-        message = f"zero_stage must be 1, 2 or 3; got {options.zero_stage}. Stage 0 has no guard against a NaN loss."
+        message = f"zero_stage must be 1, 2 or 3 (0 has no guard against a NaN); got {options.zero_stage}."
         found.append(ConfigProblem("deepspeed.zero_stage", "FIELD_INVALID", message))
     if options.offload_optimizer and wants_gpu(config) is False:
         message = "offload_optimizer moves state from a GPU to host memory, and this job runs on the CPU."
@@ -286,7 +299,10 @@ def to_json(value: object) -> object:
 
 
 def from_json(kind: type[T], data: object, where: str) -> T:
-    """Build a dataclass from JSON values. Raises TrainingFailed FIELD_INVALID with the path of the wrong key."""
+    """Build a dataclass from JSON values.
+
+    Raises TrainingError FIELD_INVALID with the path of the wrong key.
+    """
     if not isinstance(data, Mapping):
         raise _wrong(where or "the spec", "an object", data)
     hints = typing.get_type_hints(kind)
@@ -316,5 +332,5 @@ def _value(hint: object, value: object, where: str) -> object:
     raise _wrong(where, getattr(hint, "__name__", str(hint)), value)
 
 
-def _wrong(where: str, expected: str, value: object) -> TrainingFailed:
+def _wrong(where: str, expected: str, value: object) -> TrainingError:
     return failed("FIELD_INVALID", f"{where} must be {expected}; got {type(value).__name__} {value!r:.80}.")

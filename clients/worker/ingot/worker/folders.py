@@ -1,15 +1,16 @@
 """What lies in a work folder, and how a checkpoint becomes whole.
 
     WORK/prep/<digest>/      tokens.bin flags.bin index.npy prep.json tokenizer/
-    WORK/ckpt/step-00001500/ ds/ rng_0.pt trainer.json MANIFEST.json       complete by definition: it was renamed into place
+    WORK/ckpt/step-00001500/ ds/ rng_0.pt trainer.json MANIFEST.json      complete: it was renamed into place
     WORK/ckpt/*.part         a save that was cut short; removed at the next start
     WORK/ckpt/*.hold         somebody reads that checkpoint; retention leaves it alone
     WORK/ckpt/latest         name of the newest complete checkpoint, moved by rename
     WORK/export/step-…/      the finished model in Hugging Face layout
 
-A save writes into `.part`, `commit` fsyncs every file and the folder, renames, then moves `latest`: a kill at any moment
-leaves the checkpoint before it. MANIFEST.json lists size and BLAKE3 of each file, and `verify` reads them back: the engine
-unpickles what it loads, so nothing is loaded that does not match. No torch is imported here; the agent uses it too.
+A save writes into `.part`, `commit` fsyncs every file and the folder, renames, then moves `latest`: a kill at
+any moment leaves the checkpoint before it. MANIFEST.json lists size and BLAKE3 of each file, and `verify`
+reads them back: the engine unpickles what it loads, so nothing is loaded that does not match. No torch is
+imported here; the agent uses it too.
 """
 
 import errno
@@ -102,7 +103,10 @@ def describe(folder: Path) -> list[dict[str, object]]:
 
 
 def verify(folder: Path) -> None:
-    """Compare a checkpoint with its manifest. Raises TrainingFailed DATA_LOSS naming the file that differs."""
+    """Compare a checkpoint with its manifest.
+
+    Raises TrainingError DATA_LOSS naming the file that differs.
+    """
     try:
         expected = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -143,7 +147,10 @@ def hold(folder: Path) -> Iterator[None]:
 
 
 def retain(root: Path, newest: int, keep: set[str]) -> list[str]:
-    """Remove all but the `newest` last checkpoints, the named ones, and those held; return the names removed."""
+    """Remove all but the `newest` last checkpoints, the named ones, and those held.
+
+    Return the names removed.
+    """
     folders = checkpoints(root)
     removed: list[str] = []
     for folder in folders[: max(0, len(folders) - newest)]:
@@ -158,7 +165,7 @@ def retain(root: Path, newest: int, keep: set[str]) -> list[str]:
 
 
 def require_space(root: Path, needed: int) -> None:
-    """Raise TrainingFailed DISK_LOW unless `needed` bytes are free under `root`."""
+    """Raise TrainingError DISK_LOW unless `needed` bytes are free under `root`."""
     free = shutil.disk_usage(root).free
     if free < needed:
         raise disk_low(root, needed, free)

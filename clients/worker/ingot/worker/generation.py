@@ -1,8 +1,9 @@
 """Ask a model for text: the requests and answers of the generating process, and its start. No torch, no grpc.
 
-`start(folder, log)` runs `python -m ingot.worker.generate FOLDER`. It loads the model once, says `Ready`, and answers
-requests one after the other: frames as in `progress`, requests on its stdin, answers on the inherited descriptor.
-Each request ends with exactly one `Done` or `Refused`; USR1 stops the request in work (`Done` with reason "stopped").
+`start(folder, log)` runs `python -m ingot.worker.generate FOLDER`. It loads the model once, says `Ready`, and
+answers requests one after the other: frames as in `progress`, requests on its stdin, answers on the inherited
+descriptor. Each request ends with exactly one `Done` or `Refused`; USR1 stops the request in work (`Done`
+with reason "stopped").
 """
 
 import dataclasses
@@ -29,7 +30,10 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """Either `messages` (the model's chat template is applied) or a plain `prompt`. temperature 0 is greedy."""
+    """Either `messages` (the model's chat template is applied) or a plain `prompt`.
+
+    Temperature 0 is greedy.
+    """
 
     id: str
     prompt: str = ""
@@ -74,7 +78,10 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The request cannot be answered; the process goes on, unless id is "" (the model could not be loaded)."""
+    """The request cannot be answered.
+
+    The process goes on, unless id is "" (the model could not be loaded).
+    """
 
     kind: ClassVar[str] = "refused"
     id: str
@@ -130,7 +137,10 @@ class Generator:
 
 
 def start(model_folder: Path, log: Path, gpu: bool | None = None, threads: int | None = None) -> Generator:
-    """Start a generating process for a model folder in Hugging Face layout; `gpu` None takes one if there is one."""
+    """Start a generating process for a model folder in Hugging Face layout.
+
+    `gpu` None takes one if there is one.
+    """
     environment = launch.compute_environment(gpu, threads or os.cpu_count() or 1)
     log.parent.mkdir(parents=True, exist_ok=True)
     read_end, write_end = os.pipe()

@@ -1,12 +1,13 @@
 """Start the trainer's processes, signal them, and make sure they never outlive the agent.
 
-One process per rank, each in its own session, with an environment and one spec file and no flags. The link to the agent's
-life is PDEATHSIG, which the child asks for itself (`tether`): the kernel kills it when the *thread* that started it ends,
-so one thread of this module starts every process and lives as long as the agent. That thread also blocks the control
-signals; the child inherits the mask and opens it once its handlers stand, so a signal can never come too early.
+One process per rank, each in its own session, with an environment and one spec file and no flags. The link to
+the agent's life is PDEATHSIG, which the child asks for itself (`tether`): the kernel kills it when the
+*thread* that started it ends, so one thread of this module starts every process and lives as long as the
+agent. That thread also blocks the control signals; the child inherits the mask and opens it once its handlers
+stand, so a signal can never come too early.
 
-Signals: USR1 = pause (save at the step edge, leave), USR2 = save now and go on, TERM = cancel (leave without a save).
-No torch is imported here.
+Signals: USR1 = pause (save at the step edge, leave), USR2 = save now and go on, TERM = cancel (leave without
+a save). No torch is imported here.
 """
 
 import ctypes
@@ -18,7 +19,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
@@ -78,7 +78,10 @@ class Trainer:
         return any(rank.poll() is None for rank in self._ranks)
 
     def wait(self, timeout: float | None = None) -> list[int]:
-        """Wait for every rank and return the exit codes (evidence, never the outcome). Raises TimeoutError."""
+        """Wait for every rank and return the exit codes (evidence, never the outcome).
+
+        Raises TimeoutError.
+        """
         try:
             return [rank.wait(timeout) for rank in self._ranks]
         except subprocess.TimeoutExpired as error:
@@ -97,8 +100,9 @@ class Trainer:
 def start(spec_path: Path, logs: Path, threads: int | None = None, python: str = sys.executable) -> Trainer:
     """Start the ranks of a spec; stderr and stdout of rank r go to `logs`/rank-r.log (appended).
 
-    `threads` is the number of compute threads per rank (default: all cores over the ranks). A resumed attempt is
-    bitwise equal only with the same number. Raises TrainingFailed when the spec asks for more than one rank.
+    `threads` is the number of compute threads per rank (default: all cores over the ranks). A resumed attempt
+    is bitwise equal only with the same number. Raises TrainingError when the spec asks for more than one
+    rank.
     """
     spec = TrainerSpec.load(spec_path)
     if spec.ranks != 1:
@@ -160,7 +164,10 @@ def spawn(
     events: int | None,
     stdin: int = subprocess.DEVNULL,
 ) -> "subprocess.Popen[bytes]":
-    """Start one process in its own session, tethered to this one; `events` is the descriptor it reports on."""
+    """Start one process in its own session, tethered to this one.
+
+    `events` is the descriptor it reports on.
+    """
     full = {**os.environ, **environment, PARENT: str(os.getpid())}
     full.pop(progress.EVENTS_FD, None)
     if events is not None:
@@ -183,7 +190,10 @@ def spawn(
 
 
 def tether() -> None:
-    """In the child, first of all: die with the process that started us. Without a launcher it does nothing."""
+    """In the child, first of all.
+
+    Die with the process that started us. Without a launcher it does nothing.
+    """
     parent = os.environ.get(PARENT)
     if parent is None:
         return

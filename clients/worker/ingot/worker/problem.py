@@ -1,7 +1,8 @@
 """Why something cannot go on, in a form that survives the way to the user.
 
-A `Problem` is what the server stores and shows: a reason (a name of the API's ErrorReason list), a sentence, the facts
-behind it and what to do next. `TrainingFailed` carries one up the call stack of the trainer. No torch, no grpc.
+A `Problem` is what the server stores and shows: a reason (a name of the API's ErrorReason list), a sentence,
+the facts behind it and what to do next. `TrainingError` carries one up the call stack of the trainer. No
+torch, no grpc.
 """
 
 from collections.abc import Mapping
@@ -24,7 +25,7 @@ class Problem:
         )
 
 
-class TrainingFailed(Exception):
+class TrainingError(Exception):
     """Raised where a failure is known; the trainer reports its problem as the outcome."""
 
     def __init__(self, problem: Problem) -> None:
@@ -32,8 +33,8 @@ class TrainingFailed(Exception):
         self.problem = problem
 
 
-def failed(reason: str, message: str, next_step: str = "", **facts: object) -> TrainingFailed:
+def failed(reason: str, message: str, next_step: str = "", **facts: object) -> TrainingError:
     """Build the exception in one line: `raise failed("DATA_LOSS", "...", "do this", file=path)`."""
-    return TrainingFailed(
+    return TrainingError(
         Problem(reason, message, {name: str(value) for name, value in facts.items()}, next_step)
     )

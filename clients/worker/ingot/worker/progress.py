@@ -1,11 +1,12 @@
 """What the trainer tells the agent, and the pipe it tells it on.
 
-Rank 0 writes events to an inherited file descriptor; the agent reads them, batches them and sends them on. A frame is a
-4-byte big-endian length and a JSON object `{"seq", "time", "kind", ...fields}`. `seq` counts from 1 in each attempt, so
-(attempt, seq) names an event for good. Writing blocks when the agent does not read: read always, spool elsewhere.
+Rank 0 writes events to an inherited file descriptor; the agent reads them, batches them and sends them on. A
+frame is a 4-byte big-endian length and a JSON object `{"seq", "time", "kind", ...fields}`. `seq` counts from
+1 in each attempt, so (attempt, seq) names an event for good. Writing blocks when the agent does not read:
+read always, spool elsewhere.
 
-The last event of a trainer that ended in order is an `Outcome`; its exit code says nothing. No outcome and no process
-means it was killed: the tail of its stderr file is then the evidence. No torch, no grpc.
+The last event of a trainer that ended in order is an `Outcome`; its exit code says nothing. No outcome and no
+process means it was killed: the tail of its stderr file is then the evidence. No torch, no grpc.
 """
 
 import dataclasses
@@ -112,7 +113,10 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How the attempt ended, always the last event. `problem` says why when failed, or when paused for lack of disk."""
+    """How the attempt ended, always the last event.
+
+    `problem` says why when failed, or when paused for lack of disk.
+    """
 
     kind: ClassVar[str] = "outcome"
     outcome: str
@@ -174,7 +178,8 @@ def read_events(stream: BinaryIO) -> Iterator[Report]:
         problem = fields.get("problem")
         if isinstance(problem, dict):
             fields["problem"] = Problem(**problem)
-        assert isinstance(seq, int) and isinstance(moment, float)
+        assert isinstance(seq, int)
+        assert isinstance(moment, float)
         yield Report(seq, moment, kind(**fields))  # type: ignore[arg-type]  # our own writer made the fields
 
 
