@@ -197,7 +197,7 @@ class GetMeResponse(_message.Message):
     namespace: _builtins.str
     """Default namespace."""
     principal: _builtins.str
-    """What is recorded: `users/{id}` or `workers/{id}`."""
+    """What is recorded: `users/{id}`, or the name of the token for a worker's."""
     @_builtins.property
     def user(self) -> Global___User:
         """Who is calling; for a worker's token, who made it."""

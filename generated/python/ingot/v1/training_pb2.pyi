@@ -375,7 +375,7 @@ class TrainingConfig(_message.Message):
     """Attention heads; must divide the width."""
     vocab_size: _builtins.int
     """Upper bound for the tokenizer's vocabulary."""
-    epochs: _builtins.float
+    epochs: _builtins.int
     """Passes over the training data."""
     batch_size: _builtins.int
     """Sequences per device and micro step."""
@@ -402,7 +402,7 @@ class TrainingConfig(_message.Message):
     optimizer: _builtins.str
     """adamw, adam, sgd or adafactor."""
     scheduler: _builtins.str
-    """linear, cosine, constant or polynomial."""
+    """linear, cosine, constant or inverse_sqrt."""
     mixed_precision: _builtins.bool
     """bfloat16 instead of float32."""
     gradient_checkpointing: _builtins.bool
@@ -424,7 +424,7 @@ class TrainingConfig(_message.Message):
     seed: _builtins.int
     """Seed of everything random."""
     template: _builtins.str
-    """chat, qa or text; found from the data when unset."""
+    """auto (found from the records), chat (ours), base (the base model's own) or plain (text only)."""
     text_field: _builtins.str
     """Field with plain text."""
     prompt_field: _builtins.str
@@ -450,7 +450,7 @@ class TrainingConfig(_message.Message):
         num_layers: _builtins.int | None = ...,
         num_heads: _builtins.int | None = ...,
         vocab_size: _builtins.int | None = ...,
-        epochs: _builtins.float | None = ...,
+        epochs: _builtins.int | None = ...,
         batch_size: _builtins.int | None = ...,
         learning_rate: _builtins.float | None = ...,
         weight_decay: _builtins.float | None = ...,

@@ -1,0 +1,1 @@
+"""Vocabulary of the server: types, names, states and interfaces. No input or output happens here."""

@@ -1,0 +1,102 @@
+"""Who calls: roles, scopes and the caller that every rule gets first.
+
+A caller is made from the credential alone (`rpc/pipeline.py`). The user name a client declares travels beside
+it for the record and grants nothing.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Role(StrEnum):
+    """What a principal is in general."""
+
+    ADMIN = "ADMIN"
+    MEMBER = "MEMBER"
+    VIEWER = "VIEWER"
+    WORKER = "WORKER"
+
+
+class Scope(StrEnum):
+    """What a credential may be used for; each RPC names the scopes it needs."""
+
+    CATALOG_READ = "catalog.read"
+    CATALOG_WRITE = "catalog.write"
+    TRANSFER_READ = "transfer.read"
+    TRANSFER_WRITE = "transfer.write"
+    OPERATIONS_RUN = "operations.run"
+    TRAINING_RUN = "training.run"
+    WORKER = "worker"
+    ACCOUNT = "account"
+    ADMIN = "admin"
+
+
+_READS = frozenset({Scope.CATALOG_READ, Scope.TRANSFER_READ, Scope.ACCOUNT})
+_MEMBER = _READS | {Scope.CATALOG_WRITE, Scope.TRANSFER_WRITE, Scope.OPERATIONS_RUN, Scope.TRAINING_RUN}
+
+SCOPES_OF_ROLE: dict[Role, frozenset[Scope]] = {
+    Role.ADMIN: frozenset(Scope) - {Scope.WORKER},
+    Role.MEMBER: _MEMBER,
+    Role.VIEWER: _READS,
+    Role.WORKER: frozenset(
+        {
+            Scope.WORKER,
+            Scope.CATALOG_READ,
+            Scope.TRANSFER_READ,
+            Scope.TRANSFER_WRITE,
+            Scope.TRAINING_RUN,
+            Scope.ACCOUNT,
+        }
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who makes one call, by credential, and what is recorded about it."""
+
+    principal: str  # users/{id}; for a worker's token the token's own name
+    user: str  # id of the user behind the credential
+    role: Role
+    scopes: frozenset[Scope]
+    token: str  # name of the credential: users/{user}/tokens/{id}
+    namespace: str  # id of the default namespace
+    writes: frozenset[str]  # ids of the namespaces it may write to (admins: any)
+    reads: frozenset[str]  # ids of the namespaces it may read privately (admins: any)
+    declared_user: str = ""  # name the client detected; recorded, grants nothing
+    address: str = ""  # where the call came from
+    call_id: str = ""  # id of this call, in logs and errors
+    client: str = ""  # name/version of the client program
+
+    @property
+    def is_admin(self) -> bool:
+        """Whether the caller may do everything."""
+        return self.role is Role.ADMIN
+
+    @property
+    def is_worker(self) -> bool:
+        """Whether the caller is a worker: it may only do what its assignments need."""
+        return self.role is Role.WORKER
+
+    def may_write(self, namespace: str) -> bool:
+        """Return whether the caller may change what the namespace owns; workers never may by themselves."""
+        return not self.is_worker and (self.is_admin or namespace in self.writes)
+
+    def may_read(self, namespace: str) -> bool:
+        """Return whether the caller sees the private things of a namespace."""
+        return not self.is_worker and (self.is_admin or namespace in self.reads or namespace in self.writes)
+
+
+def system_caller() -> Caller:
+    """Return the caller of what the server does by itself."""
+    return Caller(
+        principal="system",
+        user="system",
+        role=Role.ADMIN,
+        scopes=frozenset(Scope),
+        token="",
+        namespace="",
+        writes=frozenset(),
+        reads=frozenset(),
+        address="local",
+    )

@@ -1,0 +1,82 @@
+"""Page tokens: a signed place in a sorted list.
+
+A token is base64url(JSON [schema, fingerprint of the query, key values]) + HMAC. Its size does not grow with
+the page number, it cannot be forged, and it is refused when it comes back with another query.
+"""
+
+import base64
+import binascii
+import hashlib
+import hmac
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ingot.server.core.errors import Invalid, Reason, invalid_field
+
+Key = str | int | float
+DEFAULT_PAGE = 50
+LARGEST_PAGE = 1000
+_SCHEMA = 1
+_MAC_BYTES = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Page[T]:
+    """Some items in order and the token of the next page, empty on the last."""
+
+    items: tuple[T, ...]
+    next_token: str = ""
+
+
+class PageTokens:
+    """Makes and reads page tokens with a secret of this server."""
+
+    def __init__(self, secret: bytes) -> None:
+        self._secret = secret
+
+    def encode(self, query: str, key: Sequence[Key]) -> str:
+        """Return the token for the page after `key` in the list that `query` describes."""
+        payload = json.dumps([_SCHEMA, _fingerprint(query), list(key)], separators=(",", ":")).encode()
+        return base64.urlsafe_b64encode(self._mac(payload) + payload).rstrip(b"=").decode()
+
+    def decode(self, query: str, token: str) -> tuple[Key, ...] | None:
+        """Return the key after which the page starts, None for the first page.
+
+        Raises Invalid (PAGE_TOKEN_INVALID) for a token that is not ours or belongs to another query.
+        """
+        if not token:
+            return None
+        try:
+            raw = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
+        except (binascii.Error, ValueError):
+            raise _bad_token("it is not well formed") from None
+        mac, payload = raw[:_MAC_BYTES], raw[_MAC_BYTES:]
+        if not hmac.compare_digest(mac, self._mac(payload)):
+            raise _bad_token("this server did not make it")
+        schema, fingerprint, key = json.loads(payload)
+        if schema != _SCHEMA or fingerprint != _fingerprint(query):
+            raise _bad_token("it belongs to another query: filter, order and parent must stay the same")
+        return tuple(key)
+
+    def _mac(self, payload: bytes) -> bytes:
+        return hmac.new(self._secret, payload, hashlib.sha256).digest()[:_MAC_BYTES]
+
+
+def page_size(asked: int) -> int:
+    """Return the page size to use: 0 gives 50, above 1000 gives 1000. Raises Invalid when negative."""
+    if asked < 0:
+        raise invalid_field("page_size", f"expected 0 or more, got {asked}", next_step="Leave it out for 50.")
+    return min(asked, LARGEST_PAGE) or DEFAULT_PAGE
+
+
+def _fingerprint(query: str) -> str:
+    return hashlib.blake2b(query.encode(), digest_size=6).hexdigest()
+
+
+def _bad_token(why: str) -> Invalid:
+    return Invalid(
+        Reason.PAGE_TOKEN_INVALID,
+        f"The page token cannot be used: {why}.",
+        next_step="Start again without a page token.",
+    )
