@@ -59,6 +59,7 @@ define generate
 		--mypy_out=quiet:$(1)/python --mypy_grpc_out=quiet:$(1)/python \
 		--descriptor_set_out=$(1)/descriptors/ingot.binpb --include_imports --include_source_info \
 		$(PROTOS)
+	touch $(1)/python/ingot/v1/py.typed
 endef
 
 proto: $(PROTO_READY) ## protos to Python code, types and the descriptor set in generated/
@@ -96,7 +97,7 @@ types: $(READY) ## mypy, strict
 	$(BIN)/mypy
 
 layers: $(READY) ## import-linter: who may import whom
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-logo
 
 docs: $(READY) ## that the pages made from code (settings, coverage) are current
 	$(BIN)/python docs/tools/pages.py --check

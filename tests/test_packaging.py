@@ -1,0 +1,78 @@
+"""The wheel adds one name to site-packages, holds all code roots and nothing else; pins hold no address."""
+
+import pathlib
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from collections.abc import Iterator
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[zipfile.ZipFile]:
+    """Build the wheel with the installed hatchling: no isolation, no network."""
+    folder = tmp_path_factory.mktemp("dist")
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (built,) = folder.glob("*.whl")
+    with zipfile.ZipFile(built) as opened:
+        yield opened
+
+
+@pytest.mark.slow
+def test_wheel_adds_only_ingot(wheel: zipfile.ZipFile) -> None:
+    version = SETTINGS["project"]["version"]
+    assert {name.split("/")[0] for name in wheel.namelist()} == {"ingot", f"ingot-{version}.dist-info"}
+    assert "ingot/__init__.py" not in wheel.namelist()
+
+
+@pytest.mark.slow
+def test_wheel_holds_every_root_and_its_types(wheel: zipfile.ZipFile) -> None:
+    packages = {name.split("/")[1] for name in wheel.namelist() if name.startswith("ingot/")}
+    assert packages == {"server", "client", "content", "worker", "v1"}
+    assert {f"ingot/{package}/py.typed" for package in packages} <= set(wheel.namelist())
+    assert not [name for name in wheel.namelist() if "test" in name.split("/")[-1] or name.endswith(".pyc")]
+
+
+@pytest.mark.slow
+def test_wheel_is_the_working_tree(wheel: zipfile.ZipFile) -> None:
+    expected = {
+        file.relative_to(ROOT / root).as_posix()
+        for root in ("server", "clients/python", "clients/worker", "generated/python")
+        for file in (ROOT / root / "ingot").rglob("*")
+        if file.suffix in {".py", ".pyi"}
+    }
+    assert {name for name in wheel.namelist() if name.endswith((".py", ".pyi"))} == expected
+
+
+def test_pins_are_exact_and_hold_no_address() -> None:
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pins = [line for line in lines if line and not line.startswith("#")]
+    assert [pin for pin in pins if not re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.+]+", pin)] == []
+
+
+def test_every_dependency_is_pinned() -> None:
+    project = SETTINGS["project"]
+    wanted = [
+        *project["dependencies"],
+        *(item for extra in project["optional-dependencies"].values() for item in extra),
+    ]
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pinned = {_key(line.partition("==")[0]) for line in lines if "==" in line}
+    assert {_key(re.split(r"[^A-Za-z0-9._-]", item)[0]) for item in wanted} - pinned == set()
+
+
+def _key(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def test_the_bare_install_stays_small() -> None:
+    names = {_key(re.split(r"[^A-Za-z0-9._-]", item)[0]) for item in SETTINGS["project"]["dependencies"]}
+    assert names <= {"grpcio", "protobuf", "googleapis-common-protos", "blake3", "pyfastcdc"}
