@@ -184,9 +184,7 @@ def token_ids(text: str, field: str = "name") -> tuple[str, str]:
 def check_artifact_id(text: str, field: str = "artifact_id") -> str:
     """Return a chosen artifact id when it is one. Raises Invalid (NAME_INVALID)."""
     if not _ARTIFACT_ID.fullmatch(text):
-        raise _bad(
-            field, text, "letters, digits, '.', '_' or '-', at most 96, beginning with a letter or digit"
-        )
+        raise _bad(field, text, "a letter or digit, then letters, digits, '.', '_' or '-', at most 96")
     return text
 
 
@@ -194,9 +192,7 @@ def check_version_id(text: str, field: str = "version_id") -> str:
     """Return a chosen version id without a leading `v`. Raises Invalid (NAME_INVALID)."""
     bare = text[1:] if re.match(r"v[0-9]", text) else text
     if not _VERSION_ID.fullmatch(bare):
-        raise _bad(
-            field, text, "a digit, then letters, digits, '.' or '-', at most 64; for example 3, 1.0.0, v2.1"
-        )
+        raise _bad(field, text, "a digit, then letters, digits, '.' or '-', at most 64, such as v1.0.0")
     return bare
 
 
@@ -205,18 +201,14 @@ def check_alias_id(text: str, field: str = "alias") -> str:
     if text == LATEST:
         raise _bad(field, text, "another word: latest moves by itself to the newest ready version")
     if not _ALIAS_ID.fullmatch(text):
-        raise _bad(
-            field, text, "a lower-case letter, then letters, digits or '-', at most 32, not v and a digit"
-        )
+        raise _bad(field, text, "a lower-case letter, then letters, digits or '-', at most 32, not v3")
     return text
 
 
 def check_namespace_id(text: str, field: str = "user_id") -> str:
     """Return a chosen user or namespace id when it is one. Raises Invalid (NAME_INVALID)."""
     if not _NAMESPACE_ID.fullmatch(text):
-        raise _bad(
-            field, text, "lower-case letters, digits or '-', at most 39, beginning with a letter or digit"
-        )
+        raise _bad(field, text, "a letter or digit, then lower-case letters, digits or '-', at most 39")
     return text
 
 

@@ -11,9 +11,11 @@ import hmac
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from ingot.server.core.errors import Invalid, Reason, invalid_field
 
+T = TypeVar("T")
 Key = str | int | float
 DEFAULT_PAGE = 50
 LARGEST_PAGE = 1000
@@ -22,7 +24,7 @@ _MAC_BYTES = 12
 
 
 @dataclass(frozen=True, slots=True)
-class Page[T]:
+class Page(Generic[T]):
     """Some items in order and the token of the next page, empty on the last."""
 
     items: tuple[T, ...]
