@@ -13,7 +13,7 @@ PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -q
 ARGS ?=
 
 PROTOS := $(sort $(wildcard protos/ingot/v1/*.proto))
-CODE := server clients/python clients/worker tests docs bench
+CODE := $(wildcard server clients/python clients/worker tests docs bench)
 RELEASE := $(shell git describe --tags --abbrev=0 --match 'v*' 2>/dev/null)
 
 .DEFAULT_GOAL := help
@@ -94,7 +94,7 @@ lint: $(READY) ## ruff: rules and format
 	$(BIN)/ruff format --check $(CODE)
 
 types: $(READY) ## mypy, strict
-	$(BIN)/mypy
+	$(BIN)/mypy $(CODE)
 
 layers: $(READY) ## import-linter: who may import whom
 	$(BIN)/lint-imports --no-logo

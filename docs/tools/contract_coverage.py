@@ -1,10 +1,10 @@
 """Which contract items are proven, and by which tests.
 
 `docs/contract.toml` lists every item with its home. A test proves items by a `contract` marker with their
-ids on itself, on one of its parameters, on its class or in the module's `pytestmark`. Tests are read as syntax
-trees and never imported, so the page is made in a second and needs nothing installed. Methods of a contract
-suite (a class that pytest does not collect by itself) count where a `Test…` class inherits them. A test that
-may skip or fail by design proves nothing and is left out.
+ids on itself, on one of its parameters, on its class or in the module's `pytestmark`. Tests are read as
+syntax trees and never imported, so the page is made in a second and needs nothing installed. Methods of a
+contract suite (a class that pytest does not collect by itself) count where a `Test…` class inherits them.
+A test that may skip or fail by design proves nothing and is left out.
 """
 
 import ast
