@@ -1,0 +1,61 @@
+"""Bring the database to the schema of this code, safely when several processes start together.
+
+The numbered files of migrations/ run through Peewee's own runner, each in one transaction together with its
+row in the table schema_migration. That runner takes no lock, so ours holds a file lock beside the database:
+the first process applies, the others wait and then find nothing to do.
+"""
+
+import fcntl
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from playhouse.migrations import Runner
+
+from ingot.server.storage.database import Database
+
+log = logging.getLogger(__name__)
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+class MigrationError(Exception):
+    """The schema could not be brought up to date; the database is as it was before the failing step."""
+
+
+def migrate(database: Database, folder: Path = MIGRATIONS) -> list[str]:
+    """Apply all pending migrations of `folder` and return their names, oldest first.
+
+    Raises MigrationError when a step fails (what it had done is rolled back, earlier steps stay), and when
+    the database was written by newer code.
+    """
+    with _locked(database), database.direct() as connection:
+        runner = Runner(connection, directory=str(folder))
+        known = {migration.name for migration in runner.migrations()}
+        newer = sorted(name for name in runner.applied() if name not in known)
+        if newer:
+            raise MigrationError(
+                f"{database.path} has migrations that this version does not know: {', '.join(newer)}. "
+                "It was written by a newer version; install that one, or restore a backup."
+            )
+        pending = [migration.name for migration in runner.status() if not migration.applied]
+        for name in pending:
+            try:
+                runner.up(name)
+            except Exception as error:
+                raise MigrationError(
+                    f"migration {name} of {database.path} failed and was rolled back: {error}"
+                ) from error
+            log.info("database.migrated name=%s", name)
+        return pending
+
+
+@contextmanager
+def _locked(database: Database) -> Iterator[None]:
+    if database.path == ":memory:":
+        yield
+        return
+    with open(f"{database.path}.migrate.lock", "wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # closing the file releases it, also when the process is killed
+        yield
