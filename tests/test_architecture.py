@@ -47,6 +47,11 @@ def test_each_root_holds_one_real_typed_package(package: str) -> None:
     assert (ROOT / package / "py.typed").is_file()
 
 
+def test_every_folder_below_is_a_package() -> None:
+    folders = {file.parent for file in FILES}
+    assert sorted(_name(folder) for folder in folders if not (folder / "__init__.py").exists()) == []
+
+
 def test_tests_are_no_package() -> None:
     assert sorted(_name(file) for file in (ROOT / "tests").rglob("__init__.py")) == []
 
@@ -101,6 +106,41 @@ def test_tests_wait_for_conditions_and_never_sleep() -> None:
         if ast.unparse(node.args[0]) != "0"  # yielding to the loop is no waiting
     ]
     assert sleeping == []
+
+
+def _names_of_ours(tree: ast.Module) -> set[str]:
+    """Return the names under which a file imports our modules."""
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("ingot"):
+            names |= {alias.asname or alias.name for alias in node.names}
+        elif isinstance(node, ast.Import):
+            names |= {alias.asname or "ingot" for alias in node.names if alias.name.startswith("ingot.")}
+    return names
+
+
+def _patches_of_ours(text: str) -> list[str]:
+    """Return the calls that replace an attribute of one of our modules or classes."""
+    tree = ast.parse(text)
+    ours = _names_of_ours(tree) | {"ingot"}
+    calls = (node for node in ast.walk(tree) if isinstance(node, ast.Call))
+    return [
+        ast.unparse(call)
+        for call in calls
+        if ast.unparse(call.func) in {"monkeypatch.setattr", "mock.patch", "mock.patch.object", "patch"}
+        if ast.unparse(call.args[0]).strip("'").partition(".")[0] in ours
+    ]
+
+
+def test_tests_never_patch_our_own_modules() -> None:
+    example = "from ingot.server.core import clock\nmonkeypatch.setattr(clock, 'now', 1)"
+    assert _patches_of_ours(example) == ["monkeypatch.setattr(clock, 'now', 1)"]
+    patched = {
+        _name(file): calls
+        for file in (ROOT / "tests").rglob("*.py")
+        if (calls := _patches_of_ours(file.read_text(encoding="utf-8")))
+    }
+    assert patched == {}
 
 
 def _loaded_by(module: str) -> set[str]:
