@@ -1,5 +1,6 @@
 """The wheel adds one name to site-packages, holds all code roots and nothing else; pins hold no address."""
 
+import importlib.metadata
 import pathlib
 import re
 import subprocess
@@ -65,14 +66,44 @@ def test_every_dependency_is_pinned() -> None:
         *(item for extra in project["optional-dependencies"].values() for item in extra),
     ]
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
-    pinned = {_key(line.partition("==")[0]) for line in lines if "==" in line}
-    assert {_key(re.split(r"[^A-Za-z0-9._-]", item)[0]) for item in wanted} - pinned == set()
+    pinned = {_key(line) for line in lines if "==" in line}
+    assert {_key(item) for item in wanted} - pinned == set()
 
 
-def _key(name: str) -> str:
+def _key(requirement: str) -> str:
+    """Return the normalised distribution name of a requirement or a pin."""
+    name = re.split(r"[^A-Za-z0-9._-]", requirement)[0]
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def test_the_bare_install_stays_small() -> None:
-    names = {_key(re.split(r"[^A-Za-z0-9._-]", item)[0]) for item in SETTINGS["project"]["dependencies"]}
+    names = {_key(item) for item in SETTINGS["project"]["dependencies"]}
     assert names <= {"grpcio", "protobuf", "googleapis-common-protos", "blake3", "pyfastcdc"}
+
+
+def _closure(requirements: list[str]) -> set[str]:
+    """Return the distributions that these requirements bring, as they are installed here."""
+    found: set[str] = set()
+    waiting = [_key(item) for item in requirements]
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            needs = importlib.metadata.requires(name) or []
+            waiting += [_key(need) for need in needs if "extra ==" not in need]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("modules", "extra"),
+    [("ingot.client, ingot.client.cli.main", None), ("ingot.server.cli, ingot.server.app", "server")],
+)
+def test_what_a_program_imports_comes_with_its_extra(modules: str, extra: str | None) -> None:
+    project = SETTINGS["project"]
+    wanted = project["dependencies"] + (project["optional-dependencies"][extra] if extra else [])
+    allowed = _closure([item for item in wanted if "sys_platform" not in item or sys.platform == "linux"])
+    code = f"import sys, {modules}; print(*{{name.partition('.')[0] for name in sys.modules}})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    owners = importlib.metadata.packages_distributions()
+    loaded = {_key(owner) for name in done.stdout.split() for owner in owners.get(name, ())[:1]}
+    assert loaded - allowed <= {"ingot", "setuptools", "editables"}
