@@ -1463,45 +1463,67 @@ Global___ReadManifestRequest: _TypeAlias = ReadManifestRequest  # noqa: Y015
 
 @_typing.final
 class ReadManifestResponse(_message.Message):
-    """Message of ReadManifest."""
+    """Message of ReadManifest: the header in the first one, then files in byte order of their paths, about 1 MiB a message."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     HEADER_FIELD_NUMBER: _builtins.int
-    FILE_FIELD_NUMBER: _builtins.int
-    SEGMENT_FIELD_NUMBER: _builtins.int
+    FILES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def header(self) -> Global___ManifestHeader:
-        """First message."""
+        """First message only."""
 
     @_builtins.property
-    def file(self) -> Global___FileEntry:
-        """A file."""
-
-    @_builtins.property
-    def segment(self) -> Global___Segment:
-        """A segment of the file before it."""
+    def files(self) -> _containers.RepeatedCompositeFieldContainer[Global___ManifestFile]:
+        """The next files, each with its segments."""
 
     def __init__(
         self,
         *,
         header: Global___ManifestHeader | None = ...,
-        file: Global___FileEntry | None = ...,
-        segment: Global___Segment | None = ...,
+        files: _abc.Iterable[Global___ManifestFile] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["file", b"file", "header", b"header", "message", b"message", "segment", b"segment"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["header", b"header"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["file", b"file", "header", b"header", "message", b"message", "segment", b"segment"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["files", b"files", "header", b"header"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["header", "file", "segment"]  # noqa: Y015
-    _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ReadManifestResponse: _TypeAlias = ReadManifestResponse  # noqa: Y015
 
 @_typing.final
+class ManifestFile(_message.Message):
+    """A file and its segments. When they do not fit, the next message starts with the same file again and its further segments."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FILE_FIELD_NUMBER: _builtins.int
+    SEGMENTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def file(self) -> Global___FileEntry:
+        """The file."""
+
+    @_builtins.property
+    def segments(self) -> _containers.RepeatedCompositeFieldContainer[Global___Segment]:
+        """Its next segments, in order; none for an empty file."""
+
+    def __init__(
+        self,
+        *,
+        file: Global___FileEntry | None = ...,
+        segments: _abc.Iterable[Global___Segment] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["file", b"file"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["file", b"file", "segments", b"segments"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ManifestFile: _TypeAlias = ManifestFile  # noqa: Y015
+
+@_typing.final
 class ManifestHeader(_message.Message):
-    """First message of a manifest."""
+    """What a manifest begins with."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

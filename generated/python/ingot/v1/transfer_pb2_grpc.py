@@ -234,7 +234,7 @@ class TransferServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ReadManifest(self, request, context):
-        """Streams a manifest: header, then each file followed by its segments. Counts a download when a new download id comes with it.
+        """Streams a manifest: header, then files with their segments. Counts a download when a new download id comes with it.
 
         Errors: as ListFiles; DATA_LOSS (DATA_LOSS).
         """

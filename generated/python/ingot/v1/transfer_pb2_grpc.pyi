@@ -103,7 +103,7 @@ class TransferServiceStub:
     Errors: INVALID_ARGUMENT (NAME_INVALID, PAGE_TOKEN_INVALID); NOT_FOUND (as StatFile).
     """
     ReadManifest: _grpc.UnaryStreamMultiCallable[_transfer_pb2.ReadManifestRequest, _transfer_pb2.ReadManifestResponse]
-    """Streams a manifest: header, then each file followed by its segments. Counts a download when a new download id comes with it.
+    """Streams a manifest: header, then files with their segments. Counts a download when a new download id comes with it.
 
     Errors: as ListFiles; DATA_LOSS (DATA_LOSS).
     """
@@ -193,7 +193,7 @@ class TransferServiceAsyncStub(TransferServiceStub):
     Errors: INVALID_ARGUMENT (NAME_INVALID, PAGE_TOKEN_INVALID); NOT_FOUND (as StatFile).
     """
     ReadManifest: _aio.UnaryStreamMultiCallable[_transfer_pb2.ReadManifestRequest, _transfer_pb2.ReadManifestResponse]  # type: ignore[assignment]
-    """Streams a manifest: header, then each file followed by its segments. Counts a download when a new download id comes with it.
+    """Streams a manifest: header, then files with their segments. Counts a download when a new download id comes with it.
 
     Errors: as ListFiles; DATA_LOSS (DATA_LOSS).
     """
@@ -358,7 +358,7 @@ class TransferServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _transfer_pb2.ReadManifestRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_transfer_pb2.ReadManifestResponse], _abc.AsyncIterator[_transfer_pb2.ReadManifestResponse]]:
-        """Streams a manifest: header, then each file followed by its segments. Counts a download when a new download id comes with it.
+        """Streams a manifest: header, then files with their segments. Counts a download when a new download id comes with it.
 
         Errors: as ListFiles; DATA_LOSS (DATA_LOSS).
         """
