@@ -1,6 +1,6 @@
 """What to train: the trainer's spec file, its training config, and the rules a config must keep.
 
-The agent builds a `TrainerSpec` and saves it as JSON; `python -m ingot.worker.train SPEC.json` loads it. A
+The agent builds a `TrainerSpec` and saves it as JSON; `python -m ingot.worker.attempt SPEC.json` loads it. A
 key that is `None` was not given: shape keys then come from the base model or from `ModelShape` defaults,
 device keys from the machine. `problems(config)` is pure: it lists every contradiction and every value no
 trainer can act on. What depends on the base model or on the machine is refused later, by the trainer, with
@@ -24,7 +24,7 @@ ARCHITECTURES = ("transformer", "llama", "gpt2")
 OPTIMIZERS = ("adamw", "adam", "sgd", "adafactor")
 SCHEDULERS = ("linear", "cosine", "constant", "inverse_sqrt")
 TEMPLATES = ("auto", "chat", "base", "plain")
-SMALLEST_VOCABULARY = 300  # 256 bytes, five special tokens, and a few merges
+SMALLEST_VOCABULARY = 320  # 256 bytes, five special tokens, a few merges; a multiple of 64
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,9 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import BinaryIO, TypeVar
 
 from ingot.worker import progress
@@ -33,6 +35,15 @@ STDERR_TAIL = 8192  # bytes of a rank's stderr that explain a death
 _PR_SET_PDEATHSIG = 1
 
 T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Control:
+    """What the agent asked of a trainer; set by signals, obeyed at step edges."""
+
+    pause: bool = False
+    cancel: bool = False
+    save: bool = False
 
 
 class Trainer:
@@ -109,7 +120,7 @@ def start(spec_path: Path, logs: Path, threads: int | None = None, python: str =
         raise failed(
             "FIELD_INVALID", f"ranks is {spec.ranks}; this worker drives one process per job.", "Use 1."
         )
-    command = [python, "-m", "ingot.worker.train", str(spec_path)]
+    command = [python, "-m", "ingot.worker.attempt", str(spec_path)]
     count = threads or max(1, (os.cpu_count() or 1) // spec.ranks)
     common = compute_environment(wants_gpu(spec.config), count)
     port = str(_free_port())
@@ -203,9 +214,19 @@ def tether() -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def open_signals() -> None:
-    """In the child, after its handlers stand: let the control signals in, those that waited first."""
+def listen() -> Control:
+    """In the child: take the control signals, also those that waited, and return where they show."""
+    control = Control()
+
+    def handle(number: int, _: FrameType | None) -> None:
+        control.pause |= number == PAUSE
+        control.cancel |= number == CANCEL
+        control.save |= number == SAVE
+
+    for number in CONTROL_SIGNALS:
+        signal.signal(number, handle)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, CONTROL_SIGNALS)
+    return control
 
 
 def tail(path: Path, limit: int = STDERR_TAIL) -> str:
