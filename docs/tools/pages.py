@@ -9,9 +9,13 @@ import sys
 from collections.abc import Callable, Mapping
 
 import contract_coverage
+from ingot.server import settings
 
 DOCS = pathlib.Path(__file__).resolve().parents[1]
-PAGES: Mapping[str, Callable[[], str]] = {"coverage.md": contract_coverage.page}
+PAGES: Mapping[str, Callable[[], str]] = {
+    "coverage.md": contract_coverage.page,
+    "settings.md": settings.markdown,
+}
 
 
 def main() -> int:
