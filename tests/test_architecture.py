@@ -27,8 +27,9 @@ UNWANTED_NAMES = {"models", "util", "utils", "helper", "helpers", "manager", "ma
 FILE_LINES = 400
 FUNCTION_LINES = 60
 SERVICER_METHOD_LINES = 25
-# A straight training loop may stay long (style page, 17).
-LONG_FUNCTIONS = {"clients/worker/ingot/worker/train.py"}
+# A straight training loop may stay long (style page, 17), but not without end.
+TRAINING_LOOP = "clients/worker/ingot/worker/train.py"
+TRAINING_LOOP_LINES = 500
 
 HEAVY = {"torch", "deepspeed", "transformers", "tokenizers", "safetensors"}
 
@@ -62,6 +63,7 @@ def test_files_have_names_of_the_glossary() -> None:
 
 def test_files_are_small() -> None:
     sizes = {_name(file): len(file.read_text(encoding="utf-8").splitlines()) for file in FILES}
+    assert sizes.pop(TRAINING_LOOP) <= TRAINING_LOOP_LINES
     assert {name: size for name, size in sizes.items() if size > FILE_LINES} == {}
 
 
@@ -78,7 +80,7 @@ def test_functions_are_short() -> None:
     long = {
         f"{_name(file)}::{function.name}": _lines(function)
         for file in FILES
-        if _name(file) not in LONG_FUNCTIONS
+        if _name(file) != TRAINING_LOOP
         for function in _functions(file)
         if _lines(function) > FUNCTION_LINES
     }
