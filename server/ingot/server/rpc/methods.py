@@ -1,0 +1,112 @@
+"""What the protos say about each method: who may call it, and how the record names it.
+
+Scopes stand in the protos as method options and are read from the descriptors, so nothing can be served that
+has no rule: the pipeline refuses a method it does not find here.
+"""
+
+import re
+from dataclasses import dataclass
+
+from google.protobuf import descriptor
+from google.protobuf.message import Message
+
+from ingot.server.core.identity import Scope
+from ingot.v1 import (
+    auth_pb2,
+    catalog_pb2,
+    common_pb2,
+    operations_pb2,
+    system_pb2,
+    training_pb2,
+    transfer_pb2,
+    workers_pb2,
+)
+
+_FILES = (auth_pb2, catalog_pb2, operations_pb2, system_pb2, training_pb2, transfer_pb2, workers_pb2)
+_STANDARD = ("/grpc.health.v1.Health/", "/grpc.reflection.v1.", "/grpc.reflection.v1alpha.")
+_FIRST_WORD = re.compile(r"[A-Z][a-z]+")
+_TARGET_FIELDS = ("name", "tree", "upload", "job", "model", "worker", "parent", "namespace")
+_WRAPPED = ("header", "artifact", "version", "job")  # messages inside a request that have the name
+_ACTIONS = {
+    "BeginUpload": "upload",
+    "FindMissing": "upload",
+    "PutChunks": "upload",
+    "PutManifest": "upload",
+    "CommitUpload": "upload",
+    "ReadManifest": "download",
+    "ReadFile": "download",
+    "ReadChunks": "download",
+    "StartTrainingJob": "train",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """One RPC: `path` as on the wire, `scopes` all of which a credential needs unless it is public."""
+
+    path: str
+    public: bool
+    scopes: frozenset[Scope]
+    standard: bool = False  # health and reflection: neither recorded nor refused while draining
+
+    @property
+    def short(self) -> str:
+        """`CatalogService/GetArtifact`."""
+        return self.path.rpartition(".")[2]
+
+    @property
+    def name(self) -> str:
+        """`GetArtifact`."""
+        return self.path.rpartition("/")[2]
+
+    @property
+    def follows(self) -> bool:
+        """Whether its streams have no end of their own."""
+        return self.name.startswith("Watch") or self.name == "ReadTrainingLogs"
+
+    @property
+    def action(self) -> str:
+        """What the record calls it."""
+        first = _FIRST_WORD.match(self.name)
+        return _ACTIONS.get(self.name, first[0].lower() if first else self.name)
+
+
+def services() -> list[descriptor.ServiceDescriptor]:
+    """Return all services of the protos."""
+    return [service for file in _FILES for service in file.DESCRIPTOR.services_by_name.values()]
+
+
+def all_methods() -> dict[str, Method]:
+    """Return every method of the protos by its path. Raises ValueError for one without a rule."""
+    found = [_method(service, method) for service in services() for method in service.methods]
+    return {method.path: method for method in found}
+
+
+def standard_method(path: str) -> Method | None:
+    """Return the rule of a health or reflection method, None for any other path."""
+    if path.startswith(_STANDARD):
+        return Method(path, public=True, scopes=frozenset(), standard=True)
+    return None
+
+
+def target_of(request: Message) -> str:
+    """Return the name of what a request is about, empty when it names nothing."""
+    fields = request.DESCRIPTOR.fields_by_name
+    for name in _TARGET_FIELDS:
+        value = getattr(request, name) if name in fields else None
+        if isinstance(value, str) and value:
+            return value
+    for name in _WRAPPED:
+        value = getattr(request, name) if name in fields else None
+        if isinstance(value, Message):
+            return target_of(value)
+    return ""
+
+
+def _method(service: descriptor.ServiceDescriptor, method: descriptor.MethodDescriptor) -> Method:
+    options = method.GetOptions()
+    scopes = frozenset(Scope(scope) for scope in options.Extensions[common_pb2.required_scopes])
+    public = options.Extensions[common_pb2.public]
+    if public == bool(scopes):
+        raise ValueError(f"{method.full_name} needs either required_scopes or public in its proto")
+    return Method(f"/{service.full_name}/{method.name}", public, scopes)

@@ -1,0 +1,272 @@
+"""Everything one can set about a server, in one table: the fields of `Settings`.
+
+A value comes from the first of: a flag, `INGOT_<NAME>`, a variable that a system before Ingot used, the TOML
+file, the default. docs/settings.md and the text of `--help` are made from the same fields.
+"""
+
+import dataclasses
+import difflib
+import ipaddress
+import os
+import tomllib
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+PREFIX = "INGOT_"
+STANDARD_ADDRESS = "127.0.0.1:7070"
+LOG_LEVELS = ("debug", "info", "warning", "error")
+_TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
+
+Value = Path | str | bool | int | float | tuple[str, ...]
+
+
+class SettingsError(Exception):
+    """A setting cannot be used: the message says which, where it came from, and what was expected."""
+
+
+def _about(text: str, *, variables: tuple[str, ...] = (), default: str = "") -> dict[str, object]:
+    """Return what is told of a setting: `default` where this machine's own value would tell nobody else."""
+    return {"help": text, "variables": variables, "default": default}
+
+
+def _data_dir() -> Path:
+    home = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
+    return Path(home).expanduser() / "ingot"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The settings of one server; sizes in bytes, times in seconds."""
+
+    data_dir: Path = dataclasses.field(
+        default_factory=_data_dir,
+        metadata=_about(
+            "Folder that holds everything: database, packs, logs, the administrator's token.",
+            variables=("UPLOAD_DIR", "MODELS_MOUNT_POINT"),
+            default="$XDG_DATA_HOME/ingot, else ~/.local/share/ingot",
+        ),
+    )
+    database_url: str = dataclasses.field(
+        default="",
+        metadata=_about(
+            "Where the rows are: sqlite:///<path>, with four slashes for an absolute path.",
+            variables=("DATABASE_URL",),
+            default="ingot.db in the data folder",
+        ),
+    )
+    listen: tuple[str, ...] = dataclasses.field(
+        default=(STANDARD_ADDRESS,),
+        metadata=_about(
+            "Addresses as host:port; port 0 takes a free one. There is always a unix socket too.",
+            variables=("PORT",),
+        ),
+    )
+    insecure: bool = dataclasses.field(
+        default=False,
+        metadata=_about("Allow addresses other machines reach, though tokens and data travel in the clear."),
+    )
+    health: bool = dataclasses.field(
+        default=True, metadata=_about("Serve grpc.health.v1, which needs no credential.")
+    )
+    reflection: bool = dataclasses.field(
+        default=True, metadata=_about("Serve reflection for grpcurl and buf curl, which needs no credential.")
+    )
+    call_seconds: float = dataclasses.field(
+        default=600.0,
+        metadata=_about("Longest time of a call that is no stream and whose client set no deadline."),
+    )
+    drain_seconds: float = dataclasses.field(
+        default=30.0, metadata=_about("How long running calls may go on when the server is told to stop.")
+    )
+    read_threads: int = dataclasses.field(default=4, metadata=_about("Threads that read the database."))
+    io_threads: int = dataclasses.field(
+        default=8, metadata=_about("Threads that read and write files and compute digests.")
+    )
+    activity_days: int = dataclasses.field(
+        default=90, metadata=_about("How long the record of calls is kept, in days.")
+    )
+    log_level: str = dataclasses.field(
+        default="info", metadata=_about(f"Least serious events that are logged: {', '.join(LOG_LEVELS)}.")
+    )
+
+    @property
+    def database(self) -> str:
+        """The URL of the database, also where none is set."""
+        return self.database_url or f"sqlite:///{self.data_dir.absolute() / 'ingot.db'}"
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One row of the table."""
+
+    name: str
+    kind: type
+    help: str
+    variables: tuple[str, ...]  # environment variables, the first wins
+    default: str  # as shown to people
+
+    @property
+    def kind_word(self) -> str:
+        """What a value looks like."""
+        words = {Path: "path", str: "text", bool: "true or false", int: "whole number", float: "number"}
+        return words.get(self.kind, "list of texts")
+
+
+def table() -> tuple[Setting, ...]:
+    """Return all settings in the order in which they are told."""
+    kinds = typing.get_type_hints(Settings)
+    return tuple(_setting(each, kinds[each.name]) for each in dataclasses.fields(Settings))
+
+
+def load(flags: Mapping[str, Value], environment: Mapping[str, str], config: Path | None = None) -> Settings:
+    """Return the settings of one start. Raises SettingsError.
+
+    `flags` are the given ones only, by the name of their setting; `config` is the path of a TOML file.
+    """
+    file = _read(config) if config else {}
+    values: dict[str, Value] = {}
+    for setting in table():
+        found = _find(setting, flags, environment, file, str(config))
+        if found is not None:
+            values[setting.name] = found
+    settings = dataclasses.replace(Settings(), **values)  # type: ignore[arg-type]  # _convert has seen to it
+    _check(settings)
+    return settings
+
+
+def is_loopback(address: str) -> bool:
+    """Return whether host:port is reached from this machine only."""
+    host = address.rpartition(":")[0].strip("[]")
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def markdown() -> str:
+    """Return the page docs/settings.md."""
+    lines = [
+        "# Settings of the server",
+        "",
+        "Made from `server/ingot/server/settings.py` by `make coverage`; edit it there.",
+        "",
+        "A value comes from the first of: the flag, the environment (variables in their order), the TOML",
+        "file given with `--config`, the default. In the environment a list is separated by commas.",
+        "",
+        "| setting | is | default | environment | what it does |",
+        "|---|---|---|---|---|",
+    ]
+    for setting in table():
+        variables = ", ".join(f"`{name}`" for name in setting.variables)
+        cells = (f"`{setting.name}`", setting.kind_word, setting.default, variables, setting.help)
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join([*lines, "", _EXAMPLE])
+
+
+_EXAMPLE = """\
+As flags a setting is written with dashes, `--drain-seconds 5`; `--data` stands for `--data-dir`. As a file:
+
+```toml
+data_dir = "/var/lib/ingot"
+listen = ["127.0.0.1:7070"]
+log_level = "info"
+```
+"""
+
+
+def _setting(field: "dataclasses.Field[object]", kind: type) -> Setting:
+    shown = field.metadata["default"]
+    if not shown:
+        value = field.default
+        shown = ", ".join(value) if isinstance(value, tuple) else str(value).lower()
+    variables = (PREFIX + field.name.upper(), *field.metadata["variables"])
+    return Setting(field.name, kind, field.metadata["help"], variables, shown)
+
+
+def _find(
+    setting: Setting,
+    flags: Mapping[str, Value],
+    environment: Mapping[str, str],
+    file: Mapping[str, object],
+    path: str,
+) -> Value | None:
+    if setting.name in flags:
+        return _convert(setting, flags[setting.name], "--" + setting.name.replace("_", "-"))
+    for variable in setting.variables:
+        text = environment.get(variable, "")
+        if text:
+            return _convert(setting, f"127.0.0.1:{text}" if variable == "PORT" else text, variable)
+    if setting.name in file:
+        return _convert(setting, file[setting.name], f"{setting.name} in {path}")
+    return None
+
+
+def _convert(setting: Setting, value: object, source: str) -> Value:
+    """Return the value in the setting's own type, from text or as TOML has it."""
+    text = value.strip() if isinstance(value, str) else value
+    match setting.kind:
+        case kind if kind is Path and isinstance(text, str | Path) and str(text):
+            return Path(text).expanduser()
+        case kind if kind is bool:
+            if isinstance(text, bool):
+                return text
+            if isinstance(text, str) and text.lower() in (*_TRUE, *_FALSE):
+                return text.lower() in _TRUE
+        case kind if kind is str and isinstance(text, str):
+            return text
+        case kind if kind in (int, float) and isinstance(text, str | int | float) and text is not True:
+            try:
+                return int(text) if kind is int and not isinstance(text, float) else float(text)
+            except ValueError:
+                pass
+        case kind if typing.get_origin(kind) is tuple:
+            parts = text.split(",") if isinstance(text, str) else text
+            if isinstance(parts, list | tuple) and parts and all(isinstance(part, str) for part in parts):
+                return tuple(part.strip() for part in parts)
+    raise SettingsError(f"{source}: expected a {setting.kind_word}, got {value!r}.")
+
+
+def _read(path: Path) -> dict[str, object]:
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"The configuration {path} cannot be read: {error.strerror}.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"The configuration {path} is not TOML: {error}.") from error
+    names = [setting.name for setting in table()]
+    for name in values:
+        if name not in names:
+            near = difflib.get_close_matches(name, names, 1)
+            hint = f"Did you mean {near[0]}?" if near else "`ingot-server settings` lists all."
+            raise SettingsError(f"{path}: there is no setting {name!r}. {hint}")
+    return values
+
+
+def _check(settings: Settings) -> None:
+    for name in ("call_seconds", "read_threads", "io_threads", "activity_days"):
+        if getattr(settings, name) <= 0:
+            raise SettingsError(f"{name}: expected more than 0, got {getattr(settings, name)}.")
+    if settings.drain_seconds < 0:
+        raise SettingsError(f"drain_seconds: expected 0 or more, got {settings.drain_seconds:g}.")
+    if settings.log_level not in LOG_LEVELS:
+        raise SettingsError(
+            f"log_level: expected one of {', '.join(LOG_LEVELS)}, got {settings.log_level!r}."
+        )
+    for address in settings.listen:
+        _check_address(address, insecure=settings.insecure)
+
+
+def _check_address(address: str, *, insecure: bool) -> None:
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > 65535:
+        raise SettingsError(f"listen: expected host:port such as {STANDARD_ADDRESS}, got {address!r}.")
+    if not insecure and not is_loopback(address):
+        raise SettingsError(
+            f"listen: {address} can be reached from other machines, and this server speaks without "
+            "encryption: tokens and data would travel in the clear. Listen on 127.0.0.1 and forward the port "
+            "through ssh, or add --insecure if the network is trusted."
+        )
