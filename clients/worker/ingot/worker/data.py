@@ -157,7 +157,8 @@ class Reader:
         for key in TEXTS:
             if key in row:
                 return (), _clean(row[key], key, name, place)
-        message = f"no known field; expected messages, question and answer, or text; got {', '.join(row) or 'none'}."
+        got = ", ".join(row) or "none"
+        message = f"no known field; expected messages, question and answer, or text; got {got}."
         raise bad_row(
             name, place, message, "Name text_field, or prompt_field and answer_field, in the config."
         )

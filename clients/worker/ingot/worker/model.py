@@ -19,7 +19,7 @@ from ingot.worker.tokens import Tokenizer
 
 LONGEST_DEFAULT = 1024  # tokens per block with a base model that could take more
 DROPOUT_KEYS = ("attention_dropout", "attn_pdrop", "resid_pdrop", "embd_pdrop", "hidden_dropout")
-# Their logits are a projection of the last hidden state and nothing else, so rows without loss can be left out.
+# Their logits are a projection of the last hidden state and nothing else, so rows without loss are left out.
 PLAIN_HEADS = ("llama", "gpt2")
 
 

@@ -14,7 +14,7 @@ import deepspeed
 import torch
 import torch.distributed
 from torch import nn
-from torch.distributed.distributed_c10d import HashStore
+from torch.distributed import HashStore  # type: ignore[attr-defined]
 
 from ingot.worker import model
 from ingot.worker.config import DeepSpeedOptions, TrainingConfig
@@ -91,9 +91,10 @@ def start_process_group(device: str) -> None:
     No port to lose, nothing to wait for, nothing to compile.
     """
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    os.environ.setdefault("LOCAL_RANK", "0")  # the launcher sets it; DeepSpeed asks even a single process
     backend = "nccl" if device == "cuda" else "gloo"
     if device == "cuda":
-        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     if not torch.distributed.is_initialized():
         torch.distributed.init_process_group(backend, store=HashStore(), rank=0, world_size=1)
     deepspeed.init_distributed(dist_backend=backend, verbose=False)
