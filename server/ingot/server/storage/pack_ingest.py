@@ -1,0 +1,212 @@
+"""One stream on its way into packs, for every kind of shelf: check, roll over at 64 MiB, seal all or nothing.
+
+A shelf brings two things: files to write into (`PackSink`) and a way to publish finished ones (`Shelf`).
+"""
+
+import errno
+import os
+from collections.abc import Sequence
+from typing import Protocol
+
+from blake3 import blake3
+
+from ingot.content.digests import Data, digest_of, format_digest
+from ingot.server.core.errors import Exhausted, IngotError, Invalid, Reason, Unavailable
+from ingot.server.core.packs import MAX_CHUNK_SIZE, PACK_TARGET, PackEntry, SealedPack
+from ingot.server.storage import pack_format
+
+
+class PackSink(Protocol):
+    """One pack that is being written. Raises OSError."""
+
+    def write(self, offset: int, pieces: Sequence[Data]) -> None:
+        """Write the pieces one after the other from `offset`."""
+        ...
+
+    def finish(self, offset: int, footer: bytes) -> None:
+        """Write the footer at `offset`, end the file behind it and make its contents durable."""
+        ...
+
+    def discard(self) -> None:
+        """Remove it, whatever state it is in; never raises, may be called twice."""
+        ...
+
+
+class Shelf(Protocol):
+    """Where sinks come from and where finished ones go. Raises OSError."""
+
+    def start(self, reserve: int) -> PackSink:
+        """Make an empty pack with `reserve` bytes of disk space behind it."""
+        ...
+
+    def publish(self, finished: Sequence[tuple[PackSink, SealedPack]]) -> None:
+        """Put all packs onto the shelf under their ids, durably."""
+        ...
+
+    def unreserve(self, size: int) -> None:
+        """Give up space that was set apart for this stream and not handed to `start`."""
+        ...
+
+
+class _OpenPack:
+    """A sink and what was written into it."""
+
+    def __init__(self, sink: PackSink) -> None:
+        self.sink = sink
+        self.position = 0
+        self.entries: list[PackEntry] = []
+
+    def size_with(self, length: int) -> int:
+        chunks = len(self.entries) + 1
+        return (
+            self.position
+            + pack_format.RECORD_SIZE
+            + length
+            + chunks * pack_format.ENTRY_SIZE
+            + pack_format.FIXED_SIZE
+        )
+
+    def append(self, digest: bytes, length: int, pieces: Sequence[Data]) -> None:
+        self.sink.write(self.position, [pack_format.pack_record(digest, length), *pieces])
+        offset = self.position + pack_format.RECORD_SIZE
+        self.entries.append(PackEntry(digest, offset, length))
+        self.position = offset + length
+
+    def finish(self) -> SealedPack:
+        name, footer = pack_format.pack_footer(self.entries, os.urandom(pack_format.NONCE_SIZE))
+        self.sink.finish(self.position, footer)
+        return SealedPack(name, self.position + len(footer), tuple(self.entries))
+
+
+class PackIngest:
+    """The Ingest of core/stores.py over any shelf. `reserved` bytes were set apart for it on the shelf."""
+
+    def __init__(self, shelf: Shelf, reserved: int) -> None:
+        self._shelf = shelf
+        self._unused = reserved
+        self._finished: list[tuple[PackSink, SealedPack]] = []
+        self._open: _OpenPack | None = None
+        self._digests: set[bytes] = set()
+        self._closed = False
+        if reserved:
+            self._guarded_start()
+
+    def append(self, digest: bytes, pieces: Sequence[Data]) -> bool:
+        """Check the chunk and add it; False if this stream had it already."""
+        self._check_open()
+        length = _checked_length(digest, pieces)
+        if digest in self._digests:
+            return False
+        try:
+            self._pack_for(length).append(digest, length, pieces)
+        except OSError as error:
+            self.abort()
+            raise explain(error) from error
+        self._digests.add(digest)
+        return True
+
+    def seal(self) -> list[SealedPack]:
+        """Finish the last pack and publish all."""
+        self._check_open()
+        try:
+            self._finish_open()
+            self._shelf.publish(self._finished)
+        except OSError as error:
+            self.abort()
+            raise explain(error) from error
+        self._close()
+        return [sealed for _, sealed in self._finished]
+
+    def abort(self) -> None:
+        """Discard all files of this stream; does nothing when closed."""
+        if self._closed:
+            return
+        if self._open is not None:
+            self._open.sink.discard()
+        for sink, _ in self._finished:
+            sink.discard()
+        self._close()
+
+    def _pack_for(self, length: int) -> _OpenPack:
+        if self._open is not None and self._open.size_with(length) > PACK_TARGET:
+            self._finish_open()
+        return self._open or self._start()
+
+    def _start(self) -> _OpenPack:
+        reserve = min(self._unused, PACK_TARGET)
+        self._unused -= reserve
+        self._open = _OpenPack(self._shelf.start(reserve))
+        return self._open
+
+    def _guarded_start(self) -> None:
+        try:
+            self._start()
+        except OSError as error:
+            self.abort()
+            raise explain(error) from error
+
+    def _finish_open(self) -> None:
+        if self._open is None:
+            return
+        if self._open.entries:
+            self._finished.append((self._open.sink, self._open.finish()))
+        else:
+            self._open.sink.discard()
+        self._open = None
+
+    def _close(self) -> None:
+        self._closed = True
+        self._open = None
+        self._digests.clear()
+        self._shelf.unreserve(self._unused)
+        self._unused = 0
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise RuntimeError("the ingest is closed: it was sealed, aborted, or failed before")
+
+
+def explain(error: OSError) -> IngotError:
+    """Return our error for a disk that refused or failed."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return disk_low(f"The disk of the server is full ({error.strerror}).")
+    return Unavailable(
+        Reason.INTERNAL,
+        f"The disk of the server failed while chunks were stored ({error.strerror}); the stream is dropped.",
+        next_step="Send the stream again; if it keeps failing, the administrator must check the disk.",
+        facts={"errno": errno.errorcode.get(error.errno or 0, str(error.errno))},
+    )
+
+
+def disk_low(message: str) -> Exhausted:
+    """Return the error for too little space."""
+    return Exhausted(
+        Reason.DISK_LOW,
+        message,
+        next_step="Wait, or ask the server's administrator to free or add disk space.",
+        retry_after=60.0,
+    )
+
+
+def _checked_length(digest: bytes, pieces: Sequence[Data]) -> int:
+    length = sum(memoryview(piece).nbytes for piece in pieces)
+    if not 0 < length <= MAX_CHUNK_SIZE:
+        raise Invalid(
+            Reason.BAD_LENGTH,
+            f"A chunk has 1 to {MAX_CHUNK_SIZE} bytes, got {length}.",
+            next_step="Cut the file with one of the profiles that the server lists.",
+        )
+    if len(pieces) == 1:
+        actual = digest_of(pieces[0])
+    else:
+        hasher = blake3()
+        for piece in pieces:
+            hasher.update(piece)
+        actual = hasher.digest()
+    if actual != digest:
+        raise Invalid(
+            Reason.CHUNK_HASH_MISMATCH,
+            f"A chunk of {length} bytes was named blake3:{digest.hex()} but has {format_digest(actual)}.",
+            next_step="Read the file again: it changed while it was sent, or was damaged on the way.",
+        )
+    return length

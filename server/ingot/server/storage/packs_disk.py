@@ -1,0 +1,326 @@
+"""Packs as files of a local disk. Format and guarantees: docs/storage-format.md.
+
+    packs/<aa>/<id>.pack       sealed packs, read-only; <aa> are the first two digits of the id
+    ingest/<boot>/<n>.open     packs being written by this run of the server
+    quarantine/<id>.pack       damaged packs, for people to look at
+
+The order of steps is the guarantee: reserve, write, footer, fdatasync, rename, fsync of the folder, and only
+then does anybody hear of a pack. A file whose sync failed is thrown away, because a second sync may report
+success for pages that the kernel has already dropped."""
+
+import errno
+import logging
+import os
+import secrets
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from itertools import count
+from pathlib import Path
+
+from ingot.content.digests import Data
+from ingot.server.core import failpoints
+from ingot.server.core.packs import (
+    PACK_TARGET,
+    ChunkPlace,
+    PackEntry,
+    PackFile,
+    PackId,
+    ScannedChunk,
+    SealedPack,
+    ShelfUsage,
+)
+from ingot.server.storage import pack_format, pack_ingest, pack_reading
+
+log = logging.getLogger(__name__)
+
+HEADROOM = (
+    2 * PACK_TARGET + 64 * 1024 * 1024
+)  # always left free: two packs for repair, and the database's log
+
+_OPEN_FILES = 256  # packs kept open for reading
+_MOST_PIECES = 1000  # the kernel takes 1,024 buffers in one write
+
+
+class DiskPacks:
+    """A PackStore in the folder `root`, which it owns: only one process may use it at a time."""
+
+    def __init__(self, root: Path) -> None:
+        self._packs = root / "packs"
+        self._quarantine = root / "quarantine"
+        self._boots = root / "ingest"
+        self._ingest = self._boots / secrets.token_hex(8)
+        self._numbers = count()
+        self._lock = threading.Lock()
+        self._reserved = 0  # promised to streams and not yet allocated on disk
+        self._files: OrderedDict[PackId, _ReadFile] = OrderedDict()
+        self._verified = pack_reading.Verified()
+        _make_folders(self._packs, [f"{number:02x}" for number in range(256)])
+        for folder in (self._quarantine, self._ingest):
+            folder.mkdir(parents=True, exist_ok=True)
+        _sync_folder(root)
+
+    def open_ingest(self, size: int, chunks: int) -> pack_ingest.PackIngest:
+        """Set the space apart and allocate the first pack of it."""
+        packs = (
+            size // (PACK_TARGET // 2) + 1
+        )  # more than can be needed, since chunks are far below half a pack
+        need = size + pack_format.overhead(chunks, packs)
+        with self._lock:
+            free = self._free() - self._reserved
+            if need > free:
+                raise pack_ingest.disk_low(
+                    f"The server's disk is too full for {size} more bytes: {max(0, free)} may be used."
+                )
+            self._reserved += need
+        return pack_ingest.PackIngest(self, need)
+
+    def read(self, place: ChunkPlace) -> bytes:
+        """Read a chunk and check it at the first read of this run."""
+        file = self._open(place.pack)
+        data = file.read_at(place.offset, place.length)
+        if self._verified.has(place) and len(data) == place.length:
+            return data
+        if not pack_reading.checked(place, data):
+            data = file.read_again(place.offset, place.length)
+            if not pack_reading.checked(place, data):
+                log.error("pack.chunk_damaged pack=%s offset=%d", place.pack, place.offset)
+                raise pack_reading.chunk_lost(place, data)
+            log.warning("pack.reread_differed pack=%s offset=%d", place.pack, place.offset)
+        self._verified.add(place)
+        return data
+
+    def packs(self) -> Iterator[PackFile]:
+        """List the files of all folders."""
+        for folder in sorted(self._packs.iterdir()):
+            with os.scandir(folder) as found:
+                for file in found:
+                    if file.name.endswith(".pack"):
+                        yield PackFile(file.name.removesuffix(".pack"), file.stat().st_size)
+
+    def entries(self, pack: PackId) -> tuple[PackEntry, ...]:
+        """Read the footer from the end of the file."""
+        file = self._open(pack)
+        return pack_reading.read_entries(pack, file.size(), file.read_at)
+
+    def scan(self, pack: PackId) -> Iterator[ScannedChunk]:
+        """Read the file from the front."""
+        file = self._open(pack)
+        yield from pack_reading.scan_records(pack, file.size(), file.read_at)
+
+    def delete(self, pack: PackId) -> bool:
+        """Unlink the file; whoever reads it keeps it open."""
+        self._forget(pack)
+        try:
+            self._path(pack).unlink()
+        except FileNotFoundError:
+            return False
+        return True
+
+    def quarantine(self, pack: PackId) -> bool:
+        """Move the file aside and sync both folders."""
+        self._forget(pack)
+        path = self._path(pack)
+        try:
+            path.rename(self._quarantine / path.name)
+        except FileNotFoundError:
+            return False
+        _sync_folder(self._quarantine)
+        _sync_folder(path.parent)
+        return True
+
+    def recover(self) -> int:
+        """Delete the ingest folders of earlier runs."""
+        removed = 0
+        for folder in self._boots.iterdir():
+            if folder != self._ingest:
+                for file in folder.iterdir():
+                    file.unlink()
+                    removed += 1
+                folder.rmdir()
+        return removed
+
+    def usage(self) -> ShelfUsage:
+        """Add up the sizes of all files."""
+        disk = os.statvfs(self._packs)
+        ingest, quarantine = (
+            sum(file.stat().st_blocks * 512 for file in folder.rglob("*") if file.is_file())
+            for folder in (self._boots, self._quarantine)
+        )
+        return ShelfUsage(
+            total=disk.f_blocks * disk.f_frsize,
+            free=max(0, self._free() - self._reserved),
+            packs=sum(pack.size for pack in self.packs()),
+            ingest=ingest,
+            quarantine=quarantine,
+        )
+
+    def start(self, reserve: int) -> "_DiskSink":
+        """Make an open pack and allocate its space (the Shelf side)."""
+        try:
+            sink = _DiskSink(self._ingest / f"{next(self._numbers)}.open")
+            try:
+                sink.allocate(reserve)
+            except OSError:
+                sink.discard()
+                raise
+        finally:
+            self.unreserve(reserve)  # it is allocated on the disk now, or never will be
+        return sink
+
+    def publish(self, finished: Sequence[tuple[pack_ingest.PackSink, SealedPack]]) -> None:
+        """Rename finished packs to their ids and sync the folders (the Shelf side)."""
+        folders: set[Path] = set()
+        for sink, sealed in finished:
+            assert isinstance(sink, _DiskSink)
+            target = self._path(sealed.id)
+            sink.rename(target)
+            folders.add(target.parent)
+        failpoints.hit("pack.renamed")
+        for folder in folders:
+            _sync_folder(folder)
+        failpoints.hit("pack.folder_synced")
+
+    def unreserve(self, size: int) -> None:
+        """Give up promised space (the Shelf side)."""
+        with self._lock:
+            self._reserved -= size
+
+    def _free(self) -> int:
+        disk = os.statvfs(self._packs)
+        return disk.f_bavail * disk.f_frsize - HEADROOM
+
+    def _path(self, pack: PackId) -> Path:
+        return self._packs / pack[:2] / f"{pack}.pack"
+
+    def _open(self, pack: PackId) -> "_ReadFile":
+        with self._lock:
+            file = self._files.get(pack)
+            if file is not None:
+                self._files.move_to_end(pack)
+                return file
+        try:
+            file = _ReadFile(self._path(pack))
+        except FileNotFoundError:
+            raise pack_reading.absent(pack) from None
+        with self._lock:
+            self._files[pack] = file
+            if len(self._files) > _OPEN_FILES:
+                self._files.popitem(last=False)
+        return file
+
+    def _forget(self, pack: PackId) -> None:
+        self._verified.forget(pack)
+        with self._lock:
+            self._files.pop(pack, None)
+
+
+class _ReadFile:
+    """A pack that is open for reading; it closes when nobody holds it any more, so readers never lose it."""
+
+    def __init__(self, path: Path) -> None:
+        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def __del__(self) -> None:
+        if hasattr(self, "_descriptor"):
+            os.close(self._descriptor)
+
+    def size(self) -> int:
+        return os.fstat(self._descriptor).st_size
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        data = os.pread(self._descriptor, length, offset)
+        while 0 < len(data) < length:  # a signal may cut a read short; the end of the file gives nothing
+            more = os.pread(self._descriptor, length - len(data), offset + len(data))
+            if not more:
+                break
+            data += more
+        return data
+
+    def read_again(self, offset: int, length: int) -> bytes:
+        """Read past the page cache: a bit may have flipped in memory and not on the disk."""
+        if hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(self._descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        return self.read_at(offset, length)
+
+
+class _DiskSink:
+    """A pack that is being written; it knows where its file is, so that it can always be discarded."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        # Read-only from its birth: the mode only binds those who open it later.
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        self._descriptor: int | None = os.open(path, flags, 0o444)
+
+    def allocate(self, size: int) -> None:
+        """Have the file system set `size` bytes aside; ENOSPC now instead of in the middle."""
+        if size and hasattr(os, "posix_fallocate"):
+            try:
+                os.posix_fallocate(self._fd(), 0, size)
+            except OSError as error:
+                if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):  # then the file system cannot do it
+                    raise
+        failpoints.hit("pack.reserved")
+
+    def write(self, offset: int, pieces: Sequence[Data]) -> None:
+        if len(pieces) > _MOST_PIECES:
+            pieces = [b"".join(pieces)]
+        size = sum(memoryview(piece).nbytes for piece in pieces)
+        written = os.pwritev(self._fd(), pieces, offset)
+        if (
+            written < size
+        ):  # the disk is filling up, or a signal came: the rest gives the error, or goes through
+            self._write_rest(offset + written, memoryview(b"".join(pieces))[written:])
+        failpoints.hit("pack.appended")
+
+    def finish(self, offset: int, footer: bytes) -> None:
+        self._write_rest(offset, memoryview(footer))
+        os.ftruncate(self._fd(), offset + len(footer))
+        failpoints.hit("pack.footer")
+        os.fdatasync(self._fd())
+        failpoints.hit("pack.synced")
+        self._close()
+
+    def rename(self, target: Path) -> None:
+        """Move the finished file to its place."""
+        self._path.rename(target)
+        self._path = target
+
+    def discard(self) -> None:
+        self._close()
+        try:
+            self._path.unlink()
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            log.warning("pack.discard_failed path=%s error=%s", self._path, error)
+
+    def _write_rest(self, offset: int, data: memoryview) -> None:
+        while data:
+            written = os.pwrite(self._fd(), data, offset)
+            offset, data = offset + written, data[written:]
+
+    def _fd(self) -> int:
+        assert self._descriptor is not None, "the file is closed"
+        return self._descriptor
+
+    def _close(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+def _make_folders(parent: Path, names: Sequence[str]) -> None:
+    parent.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        (parent / name).mkdir(exist_ok=True)
+    _sync_folder(parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

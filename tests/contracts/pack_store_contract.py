@@ -1,0 +1,284 @@
+"""What every PackStore must do. A new shelf proves itself with a subclass that brings the `shelf` fixture."""
+
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from helpers.patterns import pattern
+from ingot.content.digests import Data, chunk_digest
+from ingot.server.core.errors import DataLoss, Exhausted, Invalid, Reason
+from ingot.server.core.packs import MAX_CHUNK_SIZE, PACK_TARGET, ChunkPlace, SealedPack
+from ingot.server.core.stores import Ingest, PackStore
+
+MIB = 1024 * 1024
+
+
+class DamagedShelf(Protocol):
+    """A store and a way to damage it, as a failing disk would."""
+
+    @property
+    def store(self) -> PackStore:
+        """The store under test."""
+        ...
+
+    def reopen(self) -> PackStore:
+        """Return a store over the same packs, as after a restart of the server."""
+        ...
+
+    def contents(self, pack: str) -> bytes:
+        """Return the bytes of a pack."""
+        ...
+
+    def overwrite(self, pack: str, contents: bytes) -> None:
+        """Replace the bytes of a pack."""
+        ...
+
+    @property
+    def too_much(self) -> int:
+        """More bytes than fit."""
+        ...
+
+
+def put(store: PackStore, chunks: Sequence[bytes]) -> list[SealedPack]:
+    """Store chunks through one stream."""
+    ingest = store.open_ingest(sum(map(len, chunks)), len(chunks))
+    for chunk in chunks:
+        ingest.append(chunk_digest(chunk), [chunk])
+    return ingest.seal()
+
+
+def places(packs: Sequence[SealedPack]) -> list[ChunkPlace]:
+    """Return where the chunks of packs lie, as an index would keep it."""
+    return [ChunkPlace(p.id, e.offset, e.length, e.digest) for p in packs for e in p.entries]
+
+
+def flip(contents: bytes, position: int) -> bytes:
+    """Return the bytes with one bit changed."""
+    return contents[:position] + bytes([contents[position] ^ 1]) + contents[position + 1 :]
+
+
+class PackStoreContract:
+    """Tests of a PackStore; pytest runs them through subclasses."""
+
+    @pytest.fixture
+    @abstractmethod
+    def shelf(self) -> DamagedShelf:
+        """Return an empty shelf."""
+        ...
+
+    @settings(max_examples=25, suppress_health_check=list(HealthCheck))
+    @given(st.lists(st.binary(min_size=1, max_size=300), max_size=12))
+    def test_what_is_sealed_is_read(self, shelf: DamagedShelf, chunks: list[bytes]) -> None:
+        sealed = put(shelf.store, chunks)
+        assert [shelf.store.read(place) for place in places(sealed)] == list(dict.fromkeys(chunks))
+        for pack in sealed:
+            assert shelf.store.entries(pack.id) == pack.entries
+            assert [found.entry for found in shelf.store.scan(pack.id)] == list(pack.entries)
+            assert all(found.intact for found in shelf.store.scan(pack.id))
+        listed = {pack.id: pack.size for pack in shelf.store.packs()}
+        assert {pack.id: pack.size for pack in sealed}.items() <= listed.items()
+
+    def test_an_empty_stream_makes_no_pack(self, shelf: DamagedShelf) -> None:
+        assert put(shelf.store, []) == []
+        assert list(shelf.store.packs()) == []
+
+    def test_pieces_are_joined(self, shelf: DamagedShelf) -> None:
+        chunk = pattern("pieces", 3 * MIB)
+        ingest = shelf.store.open_ingest(len(chunk), 1)
+        pieces: list[Data] = [chunk[:5], memoryview(chunk)[5:MIB], b"", bytearray(chunk[MIB:])]
+        assert ingest.append(chunk_digest(chunk), pieces)
+        assert shelf.store.read(places(ingest.seal())[0]) == chunk
+
+    def test_very_many_pieces_are_joined(self, shelf: DamagedShelf) -> None:
+        chunk = pattern("pieces", 5000)
+        ingest = shelf.store.open_ingest(len(chunk), 1)
+        assert ingest.append(chunk_digest(chunk), [chunk[i : i + 1] for i in range(len(chunk))])
+        assert shelf.store.read(places(ingest.seal())[0]) == chunk
+
+    def test_a_chunk_sent_twice_is_stored_once(self, shelf: DamagedShelf) -> None:
+        ingest = shelf.store.open_ingest(20, 2)
+        digest = chunk_digest(b"twice")
+        assert ingest.append(digest, [b"twice"])
+        assert not ingest.append(digest, [b"twice"])
+        (sealed,) = ingest.seal()
+        assert len(sealed.entries) == 1
+
+    def test_the_same_chunks_sealed_twice_are_two_packs(self, shelf: DamagedShelf) -> None:
+        first, second = put(shelf.store, [b"same"])[0], put(shelf.store, [b"same"])[0]
+        assert first.id != second.id
+        assert shelf.store.delete(first.id)
+        assert shelf.store.read(places([second])[0]) == b"same"
+
+    def test_wrong_bytes_are_refused_and_the_stream_goes_on(self, shelf: DamagedShelf) -> None:
+        ingest = shelf.store.open_ingest(100, 3)
+        assert ingest.append(chunk_digest(b"first"), [b"first"])
+        with pytest.raises(Invalid) as caught:
+            ingest.append(chunk_digest(b"second"), [b"sec0nd"])
+        assert caught.value.reason is Reason.CHUNK_HASH_MISMATCH
+        with pytest.raises(Invalid):  # also for a digest that the stream has already
+            ingest.append(chunk_digest(b"first"), [b"other"])
+        assert ingest.append(chunk_digest(b"third"), [b"third"])
+        sealed = ingest.seal()
+        assert [shelf.store.read(place) for place in places(sealed)] == [b"first", b"third"]
+
+    @pytest.mark.parametrize("pieces", [[], [b""], [bytes(MAX_CHUNK_SIZE), b"x"]])
+    def test_lengths_out_of_bounds_are_refused(self, shelf: DamagedShelf, pieces: list[bytes]) -> None:
+        ingest = shelf.store.open_ingest(100, 1)
+        with pytest.raises(Invalid) as caught:
+            ingest.append(chunk_digest(b"".join(pieces)), pieces)
+        assert caught.value.reason is Reason.BAD_LENGTH
+        ingest.abort()
+
+    def test_the_largest_chunk_is_stored(self, shelf: DamagedShelf) -> None:
+        chunk = pattern("largest", MAX_CHUNK_SIZE)
+        assert shelf.store.read(places(put(shelf.store, [chunk]))[0]) == chunk
+
+    def test_a_long_stream_rolls_over(self, shelf: DamagedShelf) -> None:
+        base = pattern("long", 4 * MIB)
+        chunks = [bytes([i]) + base[1:] for i in range(PACK_TARGET // len(base) + 2)]
+        sealed = put(shelf.store, chunks)
+        assert len(sealed) == 2
+        assert all(pack.size <= PACK_TARGET for pack in sealed)
+        assert [shelf.store.read(place) for place in places(sealed)] == chunks
+
+    def test_an_aborted_stream_leaves_nothing(self, shelf: DamagedShelf) -> None:
+        before = shelf.store.usage()
+        ingest = shelf.store.open_ingest(MIB, 10)
+        ingest.append(chunk_digest(b"chunk"), [b"chunk"])
+        ingest.abort()
+        ingest.abort()
+        assert list(shelf.store.packs()) == []
+        assert shelf.store.usage().ingest == before.ingest
+
+    @pytest.mark.parametrize("end", [lambda i: i.seal(), lambda i: i.abort()], ids=["seal", "abort"])
+    def test_a_closed_stream_takes_nothing_more(
+        self, shelf: DamagedShelf, end: Callable[[Ingest], object]
+    ) -> None:
+        ingest = shelf.store.open_ingest(100, 2)
+        end(ingest)
+        with pytest.raises(RuntimeError, match="closed"):
+            ingest.append(chunk_digest(b"late"), [b"late"])
+        with pytest.raises(RuntimeError, match="closed"):
+            ingest.seal()
+        ingest.abort()
+
+    def test_a_stream_that_cannot_fit_is_refused_before_it_begins(self, shelf: DamagedShelf) -> None:
+        with pytest.raises(Exhausted) as caught:
+            shelf.store.open_ingest(shelf.too_much, 1)
+        assert caught.value.reason is Reason.DISK_LOW
+        assert caught.value.next_step
+        assert put(shelf.store, [b"small"])
+
+    def test_reservations_count_until_they_are_settled(self, shelf: DamagedShelf) -> None:
+        free = shelf.store.usage().free
+        size = free * 6 // 10  # two of these cannot both fit
+        first = shelf.store.open_ingest(size, 1)
+        with pytest.raises(Exhausted):
+            shelf.store.open_ingest(size, 1)
+        first.abort()
+        shelf.store.open_ingest(size, 1).abort()
+
+    def test_a_flipped_bit_is_never_read(self, shelf: DamagedShelf) -> None:
+        (sealed,) = put(shelf.store, [b"first chunk", b"second chunk"])
+        first, second = places([sealed])
+        good = shelf.contents(sealed.id)
+        shelf.overwrite(sealed.id, flip(good, first.offset + 3))
+        store = shelf.reopen()
+        with pytest.raises(DataLoss) as caught:
+            store.read(first)
+        assert caught.value.facts["pack"] == sealed.id
+        assert store.read(second) == b"second chunk"
+        assert [found.intact for found in store.scan(sealed.id)] == [False, True]
+
+    @settings(max_examples=40, suppress_health_check=list(HealthCheck))
+    @given(st.data())
+    def test_damage_anywhere_is_noticed(self, shelf: DamagedShelf, data: st.DataObject) -> None:
+        """Whatever byte changes, or however much is cut off: wrong bytes are never returned as good."""
+        chunks = [b"first chunk", b"second chunk", b"third"]
+        (sealed,) = put(shelf.store, chunks)
+        good = shelf.contents(sealed.id)
+        position = data.draw(st.integers(0, len(good) - 1))
+        shelf.overwrite(sealed.id, flip(good, position) if data.draw(st.booleans()) else good[:position])
+        store = shelf.reopen()
+        noticed = 0
+        for place, chunk in zip(places([sealed]), chunks, strict=True):
+            try:
+                assert store.read(place) == chunk
+            except DataLoss:
+                noticed += 1
+        try:
+            assert store.entries(sealed.id) == sealed.entries
+        except DataLoss:
+            noticed += 1
+        try:
+            noticed += sum(not found.intact for found in store.scan(sealed.id))
+        except DataLoss:
+            noticed += 1
+        assert noticed
+
+    def test_bytes_behind_the_end_are_noticed(self, shelf: DamagedShelf) -> None:
+        (sealed,) = put(shelf.store, [b"chunk"])
+        shelf.overwrite(sealed.id, shelf.contents(sealed.id) + b"more")
+        with pytest.raises(DataLoss, match="tail"):
+            shelf.reopen().entries(sealed.id)
+
+    def test_swapped_packs_are_noticed(self, shelf: DamagedShelf) -> None:
+        one, two = put(shelf.store, [b"one"])[0], put(shelf.store, [b"two"])[0]
+        first, second = shelf.contents(one.id), shelf.contents(two.id)
+        shelf.overwrite(one.id, second)
+        shelf.overwrite(two.id, first)
+        store = shelf.reopen()
+        for pack in (one, two):
+            with pytest.raises(DataLoss):
+                store.read(places([pack])[0])
+            with pytest.raises(DataLoss, match="id of another pack"):
+                store.entries(pack.id)
+
+    def test_a_place_beyond_the_end_is_data_loss(self, shelf: DamagedShelf) -> None:
+        (sealed,) = put(shelf.store, [b"chunk"])
+        with pytest.raises(DataLoss, match="only 0 of 5 bytes"):
+            shelf.store.read(ChunkPlace(sealed.id, 10**6, 5, chunk_digest(b"chunk")))
+
+    def test_absent_packs(self, shelf: DamagedShelf) -> None:
+        absent = "ab" * 32
+        with pytest.raises(DataLoss, match="not on the shelf"):
+            shelf.store.read(ChunkPlace(absent, 0, 5, bytes(32)))
+        with pytest.raises(DataLoss, match="not on the shelf"):
+            shelf.store.entries(absent)
+        with pytest.raises(DataLoss, match="not on the shelf"):
+            list(shelf.store.scan(absent))
+        assert not shelf.store.delete(absent)
+        assert not shelf.store.quarantine(absent)
+
+    @pytest.mark.parametrize("method", ["delete", "quarantine"])
+    def test_removed_packs_cannot_be_read(self, shelf: DamagedShelf, method: str) -> None:
+        (sealed,) = put(shelf.store, [b"chunk"])
+        shelf.store.read(places([sealed])[0])
+        assert getattr(shelf.store, method)(sealed.id)
+        with pytest.raises(DataLoss):
+            shelf.store.read(places([sealed])[0])
+        assert list(shelf.store.packs()) == []
+        assert (shelf.store.usage().quarantine > 0) == (method == "quarantine")
+        assert not getattr(shelf.store, method)(sealed.id)
+
+    def test_usage_counts_what_is_there(self, shelf: DamagedShelf) -> None:
+        empty = shelf.store.usage()
+        (sealed,) = put(shelf.store, [pattern("usage", MIB)])
+        assert shelf.store.usage().packs - empty.packs == sealed.size
+        assert 0 <= shelf.store.usage().free <= shelf.store.usage().total
+
+    def test_streams_of_many_threads_do_not_mix(self, shelf: DamagedShelf) -> None:
+        def stream(number: int) -> None:
+            chunks = [pattern(f"{number}-{index}", 5000 + index) for index in range(20)]
+            sealed = put(shelf.store, chunks)
+            assert [shelf.store.read(place) for place in places(sealed)] == chunks
+
+        with ThreadPoolExecutor(8) as pool:
+            for done in [pool.submit(stream, number) for number in range(24)]:
+                done.result(60)
+        assert len(list(shelf.store.packs())) == 24

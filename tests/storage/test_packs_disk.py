@@ -1,0 +1,177 @@
+"""DiskPacks keeps the contract of a PackStore, survives failing system calls, and cleans up after a crash."""
+
+import os
+import stat
+import struct
+from pathlib import Path
+
+import pytest
+from blake3 import blake3
+
+from contracts.pack_store_contract import PackStoreContract, places, put
+from helpers.patterns import pattern
+from ingot.content.digests import chunk_digest
+from ingot.server.core import failpoints
+from ingot.server.core.errors import DataLoss, Exhausted, IngotError, Unavailable
+from ingot.server.storage.packs_disk import DiskPacks
+
+FAILING = [
+    "pack.reserved",
+    "pack.appended",
+    "pack.footer",
+    "pack.synced",
+    "pack.renamed",
+    "pack.folder_synced",
+]
+
+
+class DiskShelf:
+    """Access to the files behind a DiskPacks."""
+
+    too_much = 1 << 60
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.store = DiskPacks(root)
+
+    def reopen(self) -> DiskPacks:
+        return DiskPacks(self.root)
+
+    def path(self, pack: str) -> Path:
+        return self.root / "packs" / pack[:2] / f"{pack}.pack"
+
+    def contents(self, pack: str) -> bytes:
+        return self.path(pack).read_bytes()
+
+    def overwrite(self, pack: str, contents: bytes) -> None:
+        path = self.path(pack)
+        path.unlink()
+        path.write_bytes(contents)
+
+
+class TestDiskPacks(PackStoreContract):
+    @pytest.fixture
+    def shelf(self, tmp_path: Path) -> DiskShelf:
+        return DiskShelf(tmp_path)
+
+
+def files_of(root: Path) -> list[str]:
+    return sorted(str(file.relative_to(root)) for file in root.rglob("*") if file.is_file())
+
+
+def test_the_bytes_on_disk(tmp_path: Path) -> None:
+    """Write a whole pack by hand, from docs/storage-format.md alone."""
+    (sealed,) = put(DiskPacks(tmp_path), [b"one", b"three"])
+    path = tmp_path / "packs" / sealed.id[:2] / f"{sealed.id}.pack"
+    contents = path.read_bytes()
+    one, three = blake3(b"one").digest(), blake3(b"three").digest()
+    records = (
+        b"INGC\x01\x00" + one + struct.pack("<I", 3) + b"one"
+        b"INGC\x01\x00" + three + struct.pack("<I", 5) + b"three"
+    )  # fmt: skip
+    nonce = contents[len(records) + 5 : len(records) + 21]
+    footer = (
+        b"INGF\x01" + nonce + struct.pack("<I", 2)
+        + one + struct.pack("<QIB", 42, 3, 0) + three + struct.pack("<QIB", 42 + 3 + 42, 5, 0)
+    )  # fmt: skip
+    assert contents == records + footer + blake3(footer).digest() + struct.pack("<I", len(footer)) + b"INGE"
+    assert sealed.id == blake3(footer).hexdigest()
+    assert sealed.size == len(contents)
+    assert stat.S_IMODE(path.stat().st_mode) & 0o222 == 0
+
+
+@pytest.mark.parametrize("error", ["EIO", "ENOSPC"])
+@pytest.mark.parametrize("place", FAILING)
+def test_a_failing_disk_leaves_nothing_behind(tmp_path: Path, place: str, error: str) -> None:
+    store = DiskPacks(tmp_path)
+    free = store._reserved
+    with failpoints.armed(f"{place}={error}"), pytest.raises(IngotError) as caught:
+        put(store, [b"one", b"two"])
+    assert type(caught.value) is (Unavailable if error == "EIO" else Exhausted)
+    assert files_of(tmp_path) == []
+    assert store._reserved == free
+    assert [store.read(found) for found in places(put(store, [b"one"]))] == [b"one"]
+
+
+def test_a_failure_at_the_second_pack_takes_the_first_with_it(tmp_path: Path) -> None:
+    store = DiskPacks(tmp_path)
+    base = pattern("second", 4 << 20)
+    with failpoints.armed("pack.synced:2=EIO"), pytest.raises(Unavailable):
+        put(store, [bytes([i]) + base[1:] for i in range(17)])
+    assert files_of(tmp_path) == []
+
+
+def test_a_failed_stream_is_closed(tmp_path: Path) -> None:
+    ingest = DiskPacks(tmp_path).open_ingest(10, 1)
+    with failpoints.armed("pack.appended=EIO"), pytest.raises(Unavailable, match="Input/output error"):
+        ingest.append(chunk_digest(b"x"), [b"x"])
+    with pytest.raises(RuntimeError, match="closed"):
+        ingest.seal()
+
+
+def test_space_is_allocated_before_bytes_flow_and_given_back(tmp_path: Path) -> None:
+    store = DiskPacks(tmp_path)
+    ingest = store.open_ingest(8 << 20, 10)
+    (file,) = (tmp_path / "ingest").rglob("*.open")
+    assert file.stat().st_blocks * 512 >= 8 << 20
+    ingest.append(chunk_digest(b"x"), [b"x"])
+    (sealed,) = ingest.seal()
+    assert sealed.size < 1000
+    assert store.usage().packs == sealed.size
+    assert store.usage().ingest == 0
+
+
+def test_leftovers_of_earlier_runs_are_deleted(tmp_path: Path) -> None:
+    earlier = DiskPacks(tmp_path)
+    (sealed,) = put(earlier, [b"sealed"])
+    unfinished = earlier.open_ingest(100, 1)
+    unfinished.append(chunk_digest(b"lost"), [b"lost"])
+    store = DiskPacks(tmp_path)
+    mine = store.open_ingest(100, 1)
+    assert store.recover() == 1
+    assert store.recover() == 0
+    mine.append(chunk_digest(b"mine"), [b"mine"])
+    assert store.read(places(mine.seal())[0]) == b"mine"
+    assert store.read(places([sealed])[0]) == b"sealed"
+
+
+def test_a_pack_deleted_while_it_is_read_stays_readable_for_that_reader(tmp_path: Path) -> None:
+    store = DiskPacks(tmp_path)
+    (sealed,) = put(store, [b"one", b"two"])
+    scanning = store.scan(sealed.id)
+    assert next(scanning).intact
+    assert store.delete(sealed.id)
+    assert next(scanning).intact
+    assert next(scanning, None) is None
+
+
+def test_many_packs_do_not_use_up_file_descriptors(tmp_path: Path) -> None:
+    def open_files() -> int:
+        links = (os.path.realpath(file.path) for file in os.scandir("/proc/self/fd"))
+        return sum(link.startswith(str(tmp_path)) for link in links)
+
+    store = DiskPacks(tmp_path)
+    for number in range(300):
+        store.read(places(put(store, [b"%d" % number]))[0])
+    assert open_files() == 256
+    for pack in list(store.packs()):
+        store.delete(pack.id)
+    assert open_files() == 0
+
+
+def test_an_intact_chunk_is_hashed_once_and_truncation_still_noticed(tmp_path: Path) -> None:
+    """After the first read the bytes are trusted until the next start; a missing end never is."""
+    store = DiskPacks(tmp_path)
+    (sealed,) = put(store, [b"0123456789"])
+    place = places([sealed])[0]
+    assert store.read(place) == b"0123456789"
+    path = tmp_path / "packs" / sealed.id[:2] / f"{sealed.id}.pack"
+    path.chmod(0o644)
+    with path.open("r+b") as file:
+        file.seek(place.offset)
+        file.write(b"X")
+        file.flush()
+        assert store.read(place) == b"X123456789"
+        file.truncate(place.offset + 5)
+    with pytest.raises(DataLoss, match="only 5 of 10 bytes"):
+        store.read(place)
