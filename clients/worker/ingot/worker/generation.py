@@ -17,15 +17,8 @@ from pathlib import Path
 from typing import BinaryIO, ClassVar
 
 from ingot.worker import launch, progress
+from ingot.worker.data import Turn
 from ingot.worker.problem import Problem
-
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """One message of a conversation: role is system, user or assistant."""
-
-    role: str
-    content: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -179,6 +179,20 @@ class Encoder:
         return str(self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=prompt))
 
 
+def prompt_ids(tokenizer: Tokenizer, turns: Sequence[Turn]) -> list[int]:
+    """Return the tokens that ask for the next answer. Raises TrainingError when there is no chat template."""
+    if not tokenizer.chat_template:
+        message = "This model has no chat template, so it takes a plain prompt and no messages."
+        raise failed("FIELD_INVALID", message, "Send prompt instead of messages.")
+    if tokenizer.chat_template != CHAT_TEMPLATE:
+        messages = [{"role": turn.role, "content": turn.content} for turn in turns]
+        text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        return tokenizer.backend_tokenizer.encode(str(text), add_special_tokens=False).ids
+    asked = Record((*turns, Turn("assistant", "")), "", "", "")
+    ids, marks, _ = Encoder(tokenizer, base_template=False).encode([asked])[0]
+    return ids[: len(ids) - marks.count(1)]
+
+
 def check_template(tokenizer: Tokenizer) -> None:
     """Refuse a tokenizer whose padding is its stop token: a model trained with it never learns to stop."""
     if tokenizer.pad_token_id == tokenizer.eos_token_id:
