@@ -294,3 +294,12 @@ class TrainingStats:
 
     by_state: Mapping[JobState, int]
     training_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class JobView:
+    """A job as it is shown: with why it waits, and its training time until now in seconds."""
+
+    job: TrainingJob
+    pending_reason: str
+    training_seconds: float

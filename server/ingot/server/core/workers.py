@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from ingot.server.core.errors import Precondition, Reason
+from ingot.server.core.errors import NotFound, Precondition, Reason
 from ingot.server.core.names import VersionName
 from ingot.server.core.training import Desired, TrainingJob
 
@@ -136,3 +136,25 @@ def outdated(name: str, attempt: int) -> Precondition:
         next_step="Stop this attempt at once, publish nothing from it, and claim new work.",
         facts={"name": name, "attempt": str(attempt)},
     )
+
+
+def worker_not_found(worker: str) -> NotFound:
+    """Return the error for a worker that is absent or belongs to another token."""
+    return NotFound(
+        Reason.WORKER_NOT_FOUND,
+        f"There is no worker {worker!r} of this token.",
+        next_step="Register again with RegisterWorker and use the name it returns.",
+        facts={"worker": worker},
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class WorkPolicy:
+    """How long claims live and how often lost work is tried again; times in seconds."""
+
+    lease_seconds: float = 20.0
+    heartbeat_seconds: float = 5.0
+    max_retries: int = 3  # attempts that may be lost one after the other without a new checkpoint
+    retry_seconds: float = 2.0  # delay of the first retry; doubles with each
+    longest_retry_seconds: float = 300.0
+    generation_wait_seconds: float = 60.0  # how long a text generation waits for a worker
