@@ -4,7 +4,10 @@ Peewee keeps one connection per thread. Threads come and go, so connections of d
 new one is opened, and `close_all` closes the rest whatever thread made them.
 """
 
+import fcntl
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 import peewee
@@ -17,6 +20,18 @@ PRAGMAS: tuple[tuple[str, object], ...] = (
     ("foreign_keys", 1),
     ("cache_size", -65536),  # KiB: 64 MiB
 )
+
+
+@contextmanager
+def file_lock(path: str) -> Iterator[None]:
+    """Keep other processes out of the with block that prepare the same database: ``<path>.lock``.
+
+    For steps in which SQLite's own locking fails instead of waiting: switching a new file to WAL, and schema
+    changes. Closing the file releases the lock, also when the process is killed.
+    """
+    with open(f"{path}.lock", "wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 class _Connection(Protocol):

@@ -35,7 +35,7 @@ SQLITE_MINIMUM = (3, 51, 3)  # before it, a checkpoint that meets a WAL reset ma
 SQLITE_VERSION: tuple[int, ...] = tuple(peewee.SqliteDatabase.server_version)
 
 _SCHEME = "sqlite:///"
-_MEMORY = ":memory:"
+MEMORY = ":memory:"
 
 
 class DatabaseOpenError(Exception):
@@ -107,7 +107,7 @@ def open_database(url: str) -> Database:
         )
     warn_if_too_old(SQLITE_VERSION)
     path = url.removeprefix(_SCHEME)
-    if path == _MEMORY:
+    if path == MEMORY:
         return MemoryDatabase()
     if not Path(path).absolute().parent.is_dir():
         raise DatabaseOpenError(f"cannot open the database {path}: create its folder first")
@@ -137,9 +137,9 @@ class FileDatabase(Database):
         self._writer = connections.SqliteFile(path)
         self._reader = connections.SqliteFile(path, read_only=True)
         try:
-            with self._writer.connection_context():  # makes the file and its WAL, which readers may not
-                self._writer.get_tables()
-        except peewee.DatabaseError as error:
+            with connections.file_lock(path), self._writer.connection_context():
+                self._writer.get_tables()  # makes the file and its WAL, which readers may not
+        except (peewee.DatabaseError, OSError) as error:
             raise DatabaseOpenError(
                 f"cannot open the database {path}: {error}; check that it is a SQLite file on a local disk "
                 "and that this user may write to it and to its folder"
@@ -207,8 +207,8 @@ class MemoryDatabase(Database):
     """A database in memory for tests of rules: every unit of work runs at once in the calling thread."""
 
     def __init__(self) -> None:
-        super().__init__(_MEMORY)
-        self._database = connections.SqliteFile(_MEMORY)
+        super().__init__(MEMORY)
+        self._database = connections.SqliteFile(MEMORY)
         self._database.connect()
         self._lock = threading.RLock()
         self._writes = 0

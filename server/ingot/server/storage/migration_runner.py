@@ -5,15 +5,14 @@ row in the table schema_migration. That runner takes no lock, so ours holds a fi
 the first process applies, the others wait and then find nothing to do.
 """
 
-import fcntl
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext
 from pathlib import Path
 
 from playhouse.migrations import Runner
 
-from ingot.server.storage.database import Database
+from ingot.server.storage import connections
+from ingot.server.storage.database import MEMORY, Database
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +29,8 @@ def migrate(database: Database, folder: Path = MIGRATIONS) -> list[str]:
     Raises MigrationError when a step fails (what it had done is rolled back, earlier steps stay), and when
     the database was written by newer code.
     """
-    with _locked(database), database.direct() as connection:
+    lock = nullcontext() if database.path == MEMORY else connections.file_lock(database.path)
+    with lock, database.direct() as connection:
         runner = Runner(connection, directory=str(folder))
         known = {migration.name for migration in runner.migrations()}
         newer = sorted(name for name in runner.applied() if name not in known)
@@ -49,13 +49,3 @@ def migrate(database: Database, folder: Path = MIGRATIONS) -> list[str]:
                 ) from error
             log.info("database.migrated name=%s", name)
         return pending
-
-
-@contextmanager
-def _locked(database: Database) -> Iterator[None]:
-    if database.path == ":memory:":
-        yield
-        return
-    with open(f"{database.path}.migrate.lock", "wb") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # closing the file releases it, also when the process is killed
-        yield
