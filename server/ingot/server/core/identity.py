@@ -100,3 +100,40 @@ def system_caller() -> Caller:
         reads=frozenset(),
         address="local",
     )
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """A person; owns the namespace of the same id."""
+
+    id: str
+    uid: str
+    display_name: str
+    role: Role
+    create_time: float  # epoch seconds
+    disabled: bool = False
+
+    @property
+    def name(self) -> str:
+        """Return the resource name."""
+        return f"users/{self.id}"
+
+
+@dataclass(frozen=True, slots=True)
+class ApiToken:
+    """A credential without its secret; times are epoch seconds."""
+
+    id: str  # tok_12
+    user: str  # id of the user it belongs to, or who made it for a worker
+    display_name: str
+    role: Role
+    scopes: frozenset[Scope]
+    create_time: float
+    expire_time: float | None = None
+    last_use_time: float | None = None
+    revoke_time: float | None = None
+
+    @property
+    def name(self) -> str:
+        """Return the resource name."""
+        return f"users/{self.user}/tokens/{self.id}"

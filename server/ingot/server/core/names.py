@@ -212,9 +212,14 @@ def check_namespace_id(text: str, field: str = "user_id") -> str:
     return text
 
 
-def next_version_id(existing: list[str]) -> str:
-    """Return the id of the next version: one above the largest leading number, `1` for the first."""
-    return str(max((int(re.match(r"[0-9]+", each)[0]) for each in existing), default=0) + 1)  # type: ignore[index]
+def leading_number(version_id: str) -> int:
+    """Return the number that a version id starts with: 3 for `3`, 1 for `1.0.0`; 0 above 15 digits.
+
+    A version without a chosen id gets one above the largest of these, so absurd numbers do not count.
+    """
+    digits = re.match(r"[0-9]*", version_id)
+    text = digits[0] if digits else ""
+    return int(text) if 0 < len(text) <= 15 else 0
 
 
 def _reference(text: str) -> VersionReference | None:

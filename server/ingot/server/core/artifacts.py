@@ -1,0 +1,225 @@
+"""Models and datasets: what an artifact, a version and an alias are, and what a caller may say about them.
+
+An artifact is the named, mutable thing; a version is its immutable content. `ArtifactFields` are what its
+owner says; everything else is counted or given by the server. Times are epoch seconds, sizes bytes.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from ingot.server.core import ids
+from ingot.server.core.names import AliasName, ArtifactName, Kind, VersionName
+
+JsonValue = None | bool | int | float | str | Sequence["JsonValue"] | Mapping[str, "JsonValue"]
+JsonObject = Mapping[str, JsonValue]
+
+
+class Visibility(StrEnum):
+    """Who may read an artifact besides those who may write it."""
+
+    PRIVATE = "PRIVATE"
+    INTERNAL = "INTERNAL"
+    PUBLIC = "PUBLIC"
+
+
+class Lifecycle(StrEnum):
+    """What the owner declares about the life of an artifact."""
+
+    ACTIVE = "ACTIVE"
+    DEPRECATED = "DEPRECATED"
+    ARCHIVED = "ARCHIVED"
+
+
+class VersionState(StrEnum):
+    """State of a version; without a validation policy a commit makes it READY at once."""
+
+    STAGED = "STAGED"
+    VALIDATING = "VALIDATING"
+    READY = "READY"
+    REJECTED = "REJECTED"
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactFields:
+    """What the owner of an artifact says about it; domain/catalog_fields.py checks and normalises it."""
+
+    display_name: str = ""
+    description: str = ""
+    card: str = ""
+    tags: tuple[str, ...] = ()
+    language: str = ""
+    license: str = ""
+    framework: str = ""
+    task_type: str = ""
+    model_type: str = ""
+    source: str = ""
+    requirements: JsonObject = field(default_factory=dict)
+    metadata: JsonObject = field(default_factory=dict)
+    visibility: Visibility = Visibility.PRIVATE
+    lifecycle: Lifecycle = Lifecycle.ACTIVE
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A model or a dataset."""
+
+    name: ArtifactName
+    uid: str
+    fields: ArtifactFields
+    owner: str  # users/{id}
+    create_time: float
+    update_time: float
+    revision: int = 1  # grows with every change
+    format: str = ""  # of the current version
+    current_version: str = ""  # id of the version that `latest` points at; empty without one
+    version_count: int = 0
+    size_bytes: int = 0  # of the current version
+    version_bytes: int = 0  # logical bytes of all its versions
+    stored_bytes: int = 0  # what its versions added to the store
+    delete_time: float | None = None
+
+    @property
+    def etag(self) -> str:
+        """Return what changes with every change, but not when it is merely read."""
+        return ids.etag_of(self.uid, self.revision)
+
+
+@dataclass(frozen=True, slots=True)
+class VersionOrigin:
+    """What made a version, as resource names; empty where it does not apply."""
+
+    upload: str = ""
+    operation: str = ""
+    training_job: str = ""
+    hub_commit: str = ""
+    dataset_version: str = ""
+    base_version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """Immutable content of an artifact with what is said about it."""
+
+    name: VersionName
+    uid: str
+    state: VersionState
+    digest: bytes  # 32 bytes: the tree digest
+    file_count: int
+    size_bytes: int
+    new_bytes: int  # added to the store by this version
+    format: str
+    creator: str  # principal who committed it
+    create_time: float
+    ready_time: float | None
+    changelog: str = ""
+    metadata: JsonObject = field(default_factory=dict)
+    performance_metrics: JsonObject = field(default_factory=dict)
+    origin: VersionOrigin = field(default_factory=VersionOrigin)
+    aliases: tuple[str, ...] = ()  # ids of the aliases that point at it, `latest` among them
+
+    @property
+    def etag(self) -> str:
+        """Return what changes when its state changes."""
+        return ids.etag_of(self.uid, self.state)
+
+    @property
+    def storage_uri(self) -> str:
+        """Return the name of its bytes in the store: content is found by its digest."""
+        return f"ingot://trees/{self.digest.hex()}"
+
+
+@dataclass(frozen=True, slots=True)
+class Alias:
+    """A movable name for a version."""
+
+    name: AliasName
+    version: VersionName
+    update_time: float
+    updated_by: str  # principal
+    revision: int = 1
+
+    @property
+    def etag(self) -> str:
+        """Return what changes with every move."""
+        return ids.etag_of(self.name, self.version.version, self.revision, self.update_time)
+
+
+@dataclass(frozen=True, slots=True)
+class NewVersion:
+    """What an upload shall become: a version that does not exist yet."""
+
+    artifact: ArtifactName
+    version_id: str = ""  # chosen; else one above the largest leading number
+    create: ArtifactFields | None = None  # make the artifact with these when it is missing
+    expected_latest: str | None = None  # id or name that `latest` must have at commit; "" means none yet
+    changelog: str = ""
+    metadata: JsonObject = field(default_factory=dict)
+    performance_metrics: JsonObject = field(default_factory=dict)
+    aliases: tuple[str, ...] = ()
+    format: str = ""  # else as found from the files
+    training_job: str = ""  # trainingJobs/{job} whose result it is
+    attempt: int = 0  # of that job
+
+
+@dataclass(frozen=True, slots=True)
+class TreeFacts:
+    """What the store knows about the tree that becomes a version."""
+
+    digest: bytes  # 32 bytes
+    file_count: int
+    size_bytes: int
+    new_bytes: int
+    format: str  # main format, found from its files
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One searchable value of an artifact, such as (tag, chat); both lower case."""
+
+    field: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Part of the catalog that a list or a statistic covers; unset fields do not narrow it.
+
+    `audience` is a namespace for what is private to it, or EVERYONE for what every signed-in user may read.
+    """
+
+    kind: Kind
+    namespace: str | None = None
+    audience: str | None = None
+
+
+EVERYONE = "*"
+
+
+class ArtifactOrder(StrEnum):
+    """What a list of artifacts is sorted by."""
+
+    CREATED = "create_time"
+    UPDATED = "update_time"
+    NAME = "name"
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactQuery:
+    """Which artifacts, in which order: any of the scopes, all of the terms, all of the words."""
+
+    scopes: tuple[Scope, ...]
+    terms: tuple[Term, ...] = ()
+    words: tuple[str, ...] = ()  # normalised; a trailing * matches beginnings
+    order: ArtifactOrder = ArtifactOrder.CREATED
+    descending: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogTotals:
+    """Totals over some artifacts; `terms` are (term, number of artifacts)."""
+
+    artifact_count: int = 0
+    version_count: int = 0
+    size_bytes: int = 0
+    terms: Mapping[Term, int] = field(default_factory=dict)

@@ -1,0 +1,215 @@
+"""The interfaces through which the rules reach users, tokens and the catalog; each docstring is the contract.
+
+As all stores of rows they are called inside a unit of work, and give and take types of core.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from ingot.server.core.artifacts import (
+    Alias,
+    Artifact,
+    ArtifactQuery,
+    CatalogTotals,
+    Scope,
+    Term,
+    Version,
+)
+from ingot.server.core.identity import ApiToken, User
+from ingot.server.core.names import ArtifactName
+from ingot.server.core.pages import Key
+from ingot.server.core.workers import WorkGrant
+
+T = TypeVar("T")
+
+
+class CounterStore(Protocol):
+    """Numbers for made ids (`model_12`); one counter a word."""
+
+    def next(self, word: str) -> int:
+        """Return the next number of `word`, from 1; none is given twice, except after a rollback."""
+        ...
+
+
+class RequestStore(Protocol):
+    """Remembers which requests were carried out, so that repeating one is harmless."""
+
+    def find(self, principal: str, method: str, request_id: str) -> tuple[bytes, str] | None:
+        """Return digest of the request and name of its result; None when it is not known."""
+        ...
+
+    def add(
+        self, principal: str, method: str, request_id: str, digest: bytes, result: str, now: float
+    ) -> None:
+        """Remember a request; the three words before the digest are its key and must not be known yet."""
+        ...
+
+    def forget(self, before: float) -> int:
+        """Drop what was added before that time; return how many."""
+        ...
+
+
+class UserStore(Protocol):
+    """Users, and the namespace that each of them has under the same id."""
+
+    def find(self, user: str) -> User | None:
+        """Return the user with this id."""
+        ...
+
+    def add(self, user: User) -> bool:
+        """Add a user together with the namespace; False, and nothing added, when either id is taken."""
+        ...
+
+    def page(self, after: str, size: int) -> Sequence[User]:
+        """Return up to `size` users whose ids sort after `after`, in order."""
+        ...
+
+    def namespace_exists(self, namespace: str) -> bool:
+        """Return whether there is a namespace with this id."""
+        ...
+
+
+class TokenStore(Protocol):
+    """API tokens. Only digests of secrets are stored."""
+
+    def find(self, token: str) -> ApiToken | None:
+        """Return the token with this id."""
+        ...
+
+    def by_digest(self, digest: bytes) -> ApiToken | None:
+        """Return the token whose secret has this SHA-256."""
+        ...
+
+    def add(self, token: ApiToken, digest: bytes) -> None:
+        """Add a token; its id and digest must be new."""
+        ...
+
+    def page(self, user: str, after: int, size: int) -> Sequence[tuple[int, ApiToken]]:
+        """Return up to `size` tokens of a user in order of making, each with its position.
+
+        They start after the position `after`; 0 is before the first.
+        """
+        ...
+
+    def valid_of(self, user: str, display_name: str) -> Sequence[ApiToken]:
+        """Return the tokens of a user with this display name that are not revoked."""
+        ...
+
+    def revoke(self, token: str, now: float) -> bool:
+        """Set the time of revocation unless it has one; return whether this call did."""
+        ...
+
+    def used(self, times: Mapping[str, float]) -> None:
+        """Set when tokens (by id) were last used; unknown ids are passed over."""
+        ...
+
+
+class AssignmentStore(Protocol):
+    """What workers have claimed and still hold the lease of."""
+
+    def held_by(self, principal: str) -> Sequence[WorkGrant]:
+        """Return what all workers that registered with this token may touch now; empty without any."""
+        ...
+
+
+# --- catalog ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Rows(Generic[T]):
+    """Some rows in order, and the key to continue after; None on the last page."""
+
+    items: Sequence[T]
+    next_key: Sequence[Key] | None
+
+
+class ArtifactStore(Protocol):
+    """Models and datasets. Those in the trash are found by uid only, and their names are free again.
+
+    Names are unique without regard to case among the ones that are not in the trash.
+    """
+
+    def find(self, name: ArtifactName) -> Artifact | None:
+        """Return the artifact of this name, in any case of its letters, unless it is in the trash."""
+        ...
+
+    def by_uid(self, uid: str) -> Artifact | None:
+        """Return an artifact, also from the trash."""
+        ...
+
+    def add(self, artifact: Artifact, search_text: str, terms: Collection[Term]) -> bool:
+        """Add an artifact and make it findable; False, and nothing added, when its name is taken."""
+        ...
+
+    def save(self, artifact: Artifact, search_text: str, terms: Collection[Term]) -> bool:
+        """Store everything that may change of an artifact and how it is found.
+
+        Compare-and-set: `artifact.revision` must be one above the stored one; else False, and no change.
+        With a delete time it goes to the trash: it is found by uid only.
+        """
+        ...
+
+    def page(self, query: ArtifactQuery, after: Sequence[Key] | None, size: int) -> Rows[Artifact]:
+        """Return up to `size` artifacts that the query selects, after the key `after`. See ArtifactQuery."""
+        ...
+
+    def totals(self, scopes: Sequence[Scope], fields: Collection[str]) -> CatalogTotals:
+        """Count the artifacts in the scopes (which must not overlap), and their terms of these fields."""
+        ...
+
+
+class VersionStore(Protocol):
+    """Versions. An artifact is named by its uid, since names are used again."""
+
+    def find(self, artifact: Artifact, version_id: str) -> Version | None:
+        """Return one version of an artifact."""
+        ...
+
+    def add(self, artifact: Artifact, version: Version) -> bool:
+        """Add a version; False, and nothing added, when the artifact has one with this id."""
+        ...
+
+    def largest_number(self, artifact: Artifact) -> int:
+        """Return the largest leading number (names.leading_number) of its version ids; 0 without any."""
+        ...
+
+    def page(self, artifact: Artifact, after: int | None, size: int) -> Sequence[tuple[int, Version]]:
+        """Return up to `size` versions, newest first, with their positions; after the position `after`."""
+        ...
+
+    def newest(self, artifacts: Sequence[Artifact], size: int) -> Mapping[str, Sequence[Version]]:
+        """Return the newest `size` versions of each artifact by its uid, in one query for all."""
+        ...
+
+    def descendants(self, artifact: ArtifactName, limit: int) -> Sequence[str]:
+        """Return names of versions, trash left out, that were trained on or from versions of an artifact."""
+        ...
+
+
+class AliasStore(Protocol):
+    """Aliases that people set. `latest` is not among them: the artifact itself knows its current version."""
+
+    def find(self, artifact: Artifact, alias: str) -> Alias | None:
+        """Return one alias of an artifact."""
+        ...
+
+    def put(self, artifact: Artifact, alias: Alias) -> None:
+        """Make or move an alias; its version must be one of the artifact's."""
+        ...
+
+    def delete(self, artifact: Artifact, alias: str) -> bool:
+        """Remove an alias; return whether it was there."""
+        ...
+
+    def page(self, artifact: Artifact, after: str, size: int) -> Sequence[Alias]:
+        """Return up to `size` aliases whose ids sort after `after`, in order."""
+        ...
+
+
+class DependantStore(Protocol):
+    """Who else needs an artifact; asked before it is deleted."""
+
+    def dependants(self, artifact: ArtifactName) -> Sequence[str]:
+        """Return names of jobs that are not over and read versions of the artifact or will write it."""
+        ...

@@ -1,0 +1,81 @@
+"""Rules for what people write: text, words and JSON objects; and how text is made comparable for search.
+
+Search text and search words pass the same `searchable`, so that an Arabic yeh finds a Persian one, letters
+without their marks find those with them, and a zero-width joiner separates like a space.
+"""
+
+import json
+import re
+import unicodedata
+
+from ingot.server.core.artifacts import JsonObject
+from ingot.server.core.errors import invalid_field
+
+_WORD = re.compile(r"[a-z0-9][a-z0-9._+/-]{0,63}")
+JSON_LIMIT = 64 * 1024
+
+# One form for letters that Persian and Arabic keyboards write differently, after their marks are gone.
+_LETTERS = str.maketrans({"ي": "ی", "ى": "ی", "ك": "ک", "ە": "ه", "ة": "ه", "ـ": None, "ı": "i"})
+# Combining classes of vowel points and accents; those of other scripts are part of the spelling.
+_POINTS = frozenset(range(10, 37)) | frozenset(range(200, 241))
+
+
+def text(field: str, value: str, limit: int) -> str:
+    """Return free text in any script in its NFC form without spaces around it.
+
+    Raises Invalid (FIELD_INVALID) above `limit` characters, or with control characters in it.
+    """
+    value = unicodedata.normalize("NFC", value).strip()
+    if len(value) > limit:
+        raise invalid_field(field, f"expected at most {limit} characters, got {len(value)}")
+    for letter in value:
+        if unicodedata.category(letter) == "Cc" and letter not in "\n\r\t":
+            raise invalid_field(field, f"expected text, got the control character U+{ord(letter):04X}")
+    return value
+
+
+def word(field: str, value: str) -> str:
+    """Return a word such as `pytorch` in lower case, "" as it is. Raises Invalid (FIELD_INVALID)."""
+    value = value.strip().lower()
+    if value and not _WORD.fullmatch(value):
+        raise invalid_field(
+            field,
+            f"expected a word of letters, digits, '.', '_', '+', '/' and '-', at most 64, got {value[:80]!r}",
+        )
+    return value
+
+
+def json_object(field: str, value: JsonObject) -> JsonObject:
+    """Return the object if it is at most 64 KiB as JSON. Raises Invalid (FIELD_INVALID)."""
+    try:
+        size = len(json.dumps(value, ensure_ascii=False, allow_nan=False).encode())
+    except ValueError:
+        raise invalid_field(
+            field, "expected numbers, got NaN or infinity", next_step="Leave them out."
+        ) from None
+    if size > JSON_LIMIT:
+        raise invalid_field(
+            field,
+            f"expected at most {JSON_LIMIT} bytes of JSON, got {size}",
+            next_step="Keep large things as a file of a version.",
+        )
+    return value
+
+
+def searchable(value: str) -> str:
+    """Return the words of a text in the form in which they are indexed and looked for, joined by spaces."""
+    bare = "".join(
+        letter
+        for letter in unicodedata.normalize("NFKD", value).casefold()
+        if unicodedata.combining(letter) not in _POINTS
+    )
+    letters = unicodedata.normalize("NFKC", bare.translate(_LETTERS))
+    return " ".join("".join(map(_kept, letters)).split())
+
+
+def _kept(letter: str) -> str:
+    """Return a letter, the ASCII form of a digit, or a space for what separates words."""
+    category = unicodedata.category(letter)
+    if category == "Nd":
+        return str(unicodedata.decimal(letter))
+    return letter if category[0] in "LNM" else " "

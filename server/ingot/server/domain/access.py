@@ -1,0 +1,163 @@
+"""Who may read and write what. Every rule that touches somebody's things asks here.
+
+What is not the caller's to see does not exist for it: the error is the same as for an absent thing. Workers
+own nothing; they may touch what their work needs while they hold its lease, and nothing else.
+"""
+
+from ingot.server.core.artifacts import EVERYONE, Artifact, Scope, Visibility
+from ingot.server.core.catalog_stores import AssignmentStore, UserStore
+from ingot.server.core.errors import Denied, NotFound, Reason
+from ingot.server.core.identity import Caller
+from ingot.server.core.names import ANY_NAMESPACE, ArtifactName, Kind, VersionName
+from ingot.server.core.workers import WorkGrant
+
+
+class Access:
+    """Answers what a caller may do. Its methods run inside a unit of work."""
+
+    def __init__(self, users: UserStore, assignments: AssignmentStore) -> None:
+        self._users = users
+        self._assignments = assignments
+
+    def require_write(self, caller: Caller, namespace: str) -> None:
+        """Refuse unless the caller may change what the namespace owns. Raises NotFound (NAMESPACE_NOT_FOUND)."""
+        if not caller.may_write(namespace) or not self._users.namespace_exists(namespace):
+            raise namespace_not_found(namespace)
+
+    def require_artifact_read(self, caller: Caller, artifact: Artifact) -> None:
+        """Refuse unless the caller may read the artifact. Raises NotFound (ARTIFACT_NOT_FOUND).
+
+        Workers may when one of their assignments reads one of its versions or writes it.
+        """
+        if not self._reads(caller, artifact):
+            raise artifact_not_found(artifact.name)
+
+    def require_artifact_write(self, caller: Caller, artifact: Artifact) -> None:
+        """Refuse unless the caller may change the artifact.
+
+        Raises NotFound (ARTIFACT_NOT_FOUND) when it may not even read it, else Denied (SCOPE_MISSING).
+        """
+        if caller.may_write(artifact.name.namespace):
+            return
+        self.require_artifact_read(caller, artifact)
+        raise Denied(
+            Reason.SCOPE_MISSING,
+            f"{artifact.name} may be read by {caller.principal}, but not changed.",
+            next_step=f"Ask an owner of namespaces/{artifact.name.namespace}, or work on a copy of your own.",
+            facts={"name": str(artifact.name)},
+        )
+
+    def require_version_read(self, caller: Caller, artifact: Artifact, version: VersionName) -> None:
+        """Refuse unless the caller may read this version; for workers it must be their assignment's.
+
+        Raises NotFound (ARTIFACT_NOT_FOUND).
+        """
+        if caller.is_worker:
+            if not any(version in held.versions for held in self.assignments(caller)):
+                raise artifact_not_found(artifact.name)
+            return
+        self.require_artifact_read(caller, artifact)
+
+    def require_job_read(self, caller: Caller, job: str, namespace: str) -> None:
+        """Refuse unless the caller may read a training job (`trainingJobs/{id}`) of the namespace.
+
+        Raises NotFound (TRAINING_JOB_NOT_FOUND).
+        """
+        allowed = self.assignment(caller, job) if caller.is_worker else caller.may_read(namespace)
+        if not allowed:
+            raise job_not_found(job)
+
+    def require_job_write(self, caller: Caller, job: str, namespace: str) -> None:
+        """Refuse unless the caller may change a training job or upload into it.
+
+        Raises NotFound (TRAINING_JOB_NOT_FOUND).
+        """
+        allowed = self.assignment(caller, job) if caller.is_worker else caller.may_write(namespace)
+        if not allowed:
+            raise job_not_found(job)
+
+    def require_version_write(self, caller: Caller, artifact: ArtifactName, training_job: str) -> None:
+        """Refuse unless the caller may upload a version of the artifact as the result of that job, if any.
+
+        Workers may only write the output of a job they hold, and nobody else may name a job.
+        Raises NotFound (NAMESPACE_NOT_FOUND, TRAINING_JOB_NOT_FOUND), Denied (SCOPE_MISSING).
+        """
+        if caller.is_worker:
+            held = self.assignment(caller, training_job)
+            if held is None or held.output_artifact.lower() != str(artifact).lower():
+                raise job_not_found(training_job or "trainingJobs/-")
+            return
+        self.require_write(caller, artifact.namespace)
+        if training_job:
+            raise Denied(
+                Reason.SCOPE_MISSING,
+                f"Only the worker of {training_job} may commit its result; {caller.principal} is not.",
+                next_step="Leave training_job empty: the lineage of a result is written by the server.",
+                facts={"training_job": training_job},
+            )
+
+    def assignments(self, caller: Caller) -> tuple[WorkGrant, ...]:
+        """Return what a worker's token may touch now; nothing for everybody else."""
+        return tuple(self._assignments.held_by(caller.principal)) if caller.is_worker else ()
+
+    def assignment(self, caller: Caller, job: str) -> WorkGrant | None:
+        """Return the assignment of a job (`trainingJobs/{id}`) that this worker holds; None without."""
+        return next((held for held in self.assignments(caller) if job and held.name == job), None)
+
+    def scopes(self, caller: Caller, namespace: str, kind: Kind | None) -> tuple[Scope, ...]:
+        """Return the parts of the catalog that a list of `namespace` (`-` for all) shows to the caller.
+
+        They do not overlap. Workers list nothing: they are told names. An unknown namespace is empty.
+        """
+        kinds = (kind,) if kind else tuple(Kind)
+        audiences: tuple[str | None, ...]
+        if caller.is_worker:
+            audiences = ()
+        elif caller.is_admin or (namespace != ANY_NAMESPACE and caller.may_read(namespace)):
+            audiences = (None,)
+        elif namespace != ANY_NAMESPACE:
+            audiences = (EVERYONE,)
+        else:
+            audiences = (EVERYONE, *sorted(caller.reads | caller.writes))
+        inside = None if namespace == ANY_NAMESPACE else namespace
+        return tuple(Scope(each, inside, audience) for each in kinds for audience in audiences)
+
+    def _reads(self, caller: Caller, artifact: Artifact) -> bool:
+        if caller.is_worker:
+            return any(
+                held.output_artifact == str(artifact.name)
+                or any(version.artifact == artifact.name for version in held.versions)
+                for held in self.assignments(caller)
+            )
+        visible = artifact.fields.visibility is not Visibility.PRIVATE
+        return visible or caller.may_read(artifact.name.namespace)
+
+
+def artifact_not_found(name: ArtifactName) -> NotFound:
+    """Return the error for an artifact that is absent or not the caller's to see."""
+    return NotFound(
+        Reason.ARTIFACT_NOT_FOUND,
+        f"There is no {name.kind.word} {name}, or it is not yours to see.",
+        next_step="Check the name with a list, and that you are signed in as who owns it.",
+        facts={"name": str(name)},
+    )
+
+
+def namespace_not_found(namespace: str) -> NotFound:
+    """Return the error for a namespace that is absent or not the caller's to write."""
+    return NotFound(
+        Reason.NAMESPACE_NOT_FOUND,
+        f"There is no namespace {namespace!r} that you may write to.",
+        next_step="Use your own namespace; GetMe names it.",
+        facts={"namespace": namespace},
+    )
+
+
+def job_not_found(job: str) -> NotFound:
+    """Return the error for a training job that is absent or not the caller's."""
+    return NotFound(
+        Reason.TRAINING_JOB_NOT_FOUND,
+        f"There is no training job {job}, or it is not yours.",
+        next_step="Check the name with a list; a worker must still hold the job's lease.",
+        facts={"training_job": job},
+    )

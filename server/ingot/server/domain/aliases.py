@@ -1,0 +1,137 @@
+"""Aliases: movable names for versions. `latest` is one of them to read, but moves by itself."""
+
+from ingot.server.core import names
+from ingot.server.core.artifacts import Alias, Artifact
+from ingot.server.core.catalog_stores import AliasStore, VersionStore
+from ingot.server.core.clock import Clock
+from ingot.server.core.errors import NotFound, invalid_field
+from ingot.server.core.identity import Caller
+from ingot.server.core.names import AliasName, ArtifactName, VersionReference
+from ingot.server.core.pages import Page, PageTokens, page_size
+from ingot.server.domain.catalog import Catalog, RequestKey, check_etag
+from ingot.server.domain.requests import Requests
+from ingot.server.domain.versions import Versions, alias_not_found
+
+
+class Aliases:
+    """The rules about aliases; every method runs inside a unit of work."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        versions: Versions,
+        aliases: AliasStore,
+        version_rows: VersionStore,
+        requests: Requests,
+        tokens: PageTokens,
+        clock: Clock,
+    ) -> None:
+        self._catalog = catalog
+        self._versions = versions
+        self._aliases = aliases
+        self._version_rows = version_rows
+        self._requests = requests
+        self._tokens = tokens
+        self._clock = clock
+
+    def set(
+        self, caller: Caller, name: AliasName, target: VersionReference, etag: str, key: RequestKey
+    ) -> Alias:
+        """Point an alias at a ready version of the same artifact, making the alias when needed.
+
+        Raises Invalid (NAME_INVALID, FIELD_INVALID), NotFound (ARTIFACT_NOT_FOUND, VERSION_NOT_FOUND,
+        ALIAS_NOT_FOUND), Denied (SCOPE_MISSING), Precondition (STATE_INVALID), Conflict (ETAG_MISMATCH).
+        """
+        names.check_alias_id(name.alias, "name")
+
+        def make() -> str:
+            artifact = self._catalog.require_write(caller, name.artifact)
+            self._put(caller, artifact, name, target, etag)
+            return str(name)
+
+        self._requests.once(caller, "SetAlias", key.request_id, key.payload, make)
+        artifact = self._catalog.require_write(caller, name.artifact)
+        alias = self._aliases.find(artifact, name.alias)
+        if alias is None:
+            raise alias_not_found(name)
+        return alias
+
+    def delete(
+        self, caller: Caller, name: AliasName, etag: str, key: RequestKey, *, allow_missing: bool
+    ) -> None:
+        """Remove an alias. Raises NotFound unless `allow_missing`, Denied, Conflict (ETAG_MISMATCH)."""
+        names.check_alias_id(name.alias, "name")
+
+        def make() -> str:
+            try:
+                artifact = self._catalog.require_write(caller, name.artifact)
+                alias = self._aliases.find(artifact, name.alias)
+                if alias is None:
+                    raise alias_not_found(name)
+            except NotFound:
+                if allow_missing:
+                    return ""
+                raise
+            check_etag(str(name), etag, alias.etag)
+            self._aliases.delete(artifact, name.alias)
+            return str(name)
+
+        self._requests.once(caller, "DeleteAlias", key.request_id, key.payload, make)
+
+    def page(self, caller: Caller, name: ArtifactName, size: int, token: str) -> Page[Alias]:
+        """Return a page of aliases in the order of their ids, `latest` among them once a version is ready.
+
+        Raises NotFound (ARTIFACT_NOT_FOUND), Invalid (FIELD_INVALID, PAGE_TOKEN_INVALID).
+        """
+        size = page_size(size)
+        artifact = self._catalog.require_read(caller, name)
+        query = f"ListAliases {artifact.uid}"
+        key = self._tokens.decode(query, token)
+        after = str(key[0]) if key else ""
+        found = list(self._aliases.page(artifact, after, size + 1))
+        latest = self._latest(artifact)
+        if latest is not None and after < names.LATEST:
+            found = sorted([*found, latest], key=lambda alias: alias.name.alias)
+        more = len(found) > size
+        following = self._tokens.encode(query, (found[size - 1].name.alias,)) if more else ""
+        return Page(tuple(found[:size]), following)
+
+    def _put(
+        self, caller: Caller, artifact: Artifact, name: AliasName, target: VersionReference, etag: str
+    ) -> None:
+        of = target if isinstance(target, ArtifactName) else target.artifact
+        if str(of).lower() != str(artifact.name).lower():
+            raise invalid_field(
+                "version",
+                f"expected a version of {artifact.name}, got one of {of}",
+                next_step="An alias points at a version of its own artifact.",
+            )
+        version = self._versions.resolve(caller, target)
+        before = self._aliases.find(artifact, name.alias)
+        if etag:
+            check_etag(str(name), etag, before.etag if before else "")
+        self._aliases.put(
+            artifact,
+            Alias(
+                artifact.name.alias(name.alias),
+                version.name,
+                self._clock.now(),
+                caller.principal,
+                before.revision + 1 if before else 1,
+            ),
+        )
+
+    def _latest(self, artifact: Artifact) -> Alias | None:
+        """Return `latest` as an alias, moved when its version became ready; None without a version."""
+        if not artifact.current_version:
+            return None
+        version = self._version_rows.find(artifact, artifact.current_version)
+        if version is None or version.ready_time is None:
+            return None
+        return Alias(
+            artifact.name.alias(names.LATEST),
+            version.name,
+            version.ready_time,
+            version.creator,
+            artifact.version_count,
+        )

@@ -1,0 +1,389 @@
+"""The catalog: models and datasets are named, described, found, and put into the trash.
+
+An artifact in the trash keeps its versions and their bytes; its name is free again, and a new artifact of that
+name has another uid. What is not the caller's to see is not found.
+"""
+
+import dataclasses
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from ingot.server.core import ids, names
+from ingot.server.core.artifacts import (
+    Artifact,
+    ArtifactFields,
+    ArtifactOrder,
+    ArtifactQuery,
+    CatalogTotals,
+    Version,
+)
+from ingot.server.core.catalog_stores import ArtifactStore, CounterStore, DependantStore, VersionStore
+from ingot.server.core.clock import Clock
+from ingot.server.core.errors import (
+    AlreadyExists,
+    Conflict,
+    Invalid,
+    NotFound,
+    Precondition,
+    Reason,
+)
+from ingot.server.core.identity import Caller
+from ingot.server.core.names import ANY_NAMESPACE, ArtifactName, Kind
+from ingot.server.core.pages import Page, PageTokens, page_size
+from ingot.server.domain import catalog_fields, filters
+from ingot.server.domain.access import Access, artifact_not_found
+from ingot.server.domain.requests import Requests
+
+NEWEST_VERSIONS = 20  # in the view WITH_VERSIONS
+STATISTICS = ("language", "format", "model_type", "framework", "tag")
+_MOST_DEPENDANTS = 100
+_ORDERS = {
+    "": (ArtifactOrder.CREATED, True),
+    "create_time": (ArtifactOrder.CREATED, False),
+    "create_time desc": (ArtifactOrder.CREATED, True),
+    "update_time": (ArtifactOrder.UPDATED, False),
+    "update_time desc": (ArtifactOrder.UPDATED, True),
+    "name": (ArtifactOrder.NAME, False),
+    "name desc": (ArtifactOrder.NAME, True),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RequestKey:
+    """How a repeated request is recognised: its request id, and the request in a form equal for equal ones."""
+
+    request_id: str = ""
+    payload: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class NewArtifact:
+    """An artifact to be made; an empty id is made by the server."""
+
+    namespace: str
+    kind: Kind
+    artifact_id: str
+    fields: ArtifactFields
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactChange:
+    """New values for an artifact. See catalog_fields.masked for `paths` and `populated`."""
+
+    name: ArtifactName
+    fields: ArtifactFields
+    paths: Collection[str] = ()
+    populated: Collection[str] = ()
+    etag: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactListing:
+    """Which artifacts to list; the namespace may be `-` for all that the caller may see."""
+
+    namespace: str = ANY_NAMESPACE
+    kind: Kind | None = None
+    filter: str = ""
+    order_by: str = ""
+    page_size: int = 0
+    page_token: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Deletion:
+    """What goes, or would go, to the trash; without an artifact there was none."""
+
+    artifact: Artifact | None = None
+    dependants: tuple[str, ...] = ()
+
+
+class Catalog:
+    """The rules about artifacts; every method runs inside a unit of work."""
+
+    def __init__(
+        self,
+        artifacts: ArtifactStore,
+        versions: VersionStore,
+        dependants: DependantStore,
+        counters: CounterStore,
+        requests: Requests,
+        access: Access,
+        tokens: PageTokens,
+        clock: Clock,
+    ) -> None:
+        self._artifacts = artifacts
+        self._versions = versions
+        self._dependants = dependants
+        self._counters = counters
+        self._requests = requests
+        self._access = access
+        self._tokens = tokens
+        self._clock = clock
+
+    # --- reading ----------------------------------------------------------------------------------------
+
+    def require_read(self, caller: Caller, name: ArtifactName) -> Artifact:
+        """Return an artifact that the caller may read. Raises NotFound (ARTIFACT_NOT_FOUND)."""
+        artifact = self._artifacts.find(name)
+        if artifact is None:
+            raise artifact_not_found(name)
+        self._access.require_artifact_read(caller, artifact)
+        return artifact
+
+    def require_write(self, caller: Caller, name: ArtifactName) -> Artifact:
+        """Return an artifact that the caller may change. Raises NotFound, Denied (SCOPE_MISSING)."""
+        artifact = self._artifacts.find(name)
+        if artifact is None:
+            raise artifact_not_found(name)
+        self._access.require_artifact_write(caller, artifact)
+        return artifact
+
+    def page(self, caller: Caller, wanted: ArtifactListing) -> Page[Artifact]:
+        """Return a page of the artifacts that the caller may see, newest first unless told otherwise.
+
+        Raises Invalid (FILTER_INVALID, FIELD_INVALID, PAGE_TOKEN_INVALID).
+        """
+        size = page_size(wanted.page_size)
+        order, descending = _order(wanted.order_by)
+        asked = filters.parse(wanted.filter, catalog_fields.FILTERABLE)
+        scopes = self._access.scopes(caller, wanted.namespace, wanted.kind)
+        query = ArtifactQuery(scopes, asked.terms, asked.words, order, descending)
+        fingerprint = f"ListArtifacts {query}"
+        after = self._tokens.decode(fingerprint, wanted.page_token)
+        rows = self._artifacts.page(query, after, size)
+        following = self._tokens.encode(fingerprint, rows.next_key) if rows.next_key else ""
+        return Page(tuple(rows.items), following)
+
+    def newest_versions(self, artifacts: Sequence[Artifact]) -> Mapping[str, Sequence[Version]]:
+        """Return the newest 20 versions of each artifact, by its uid."""
+        return self._versions.newest(artifacts, NEWEST_VERSIONS)
+
+    def totals(self, caller: Caller, kind: Kind) -> CatalogTotals:
+        """Return counts over all artifacts of one kind that the caller may see."""
+        return self._artifacts.totals(self._access.scopes(caller, ANY_NAMESPACE, kind), STATISTICS)
+
+    # --- changing ---------------------------------------------------------------------------------------
+
+    def create(
+        self, caller: Caller, wanted: NewArtifact, key: RequestKey, *, validate_only: bool
+    ) -> Artifact:
+        """Make an artifact without versions; a repetition of the request gives the same artifact.
+
+        Raises Invalid (NAME_INVALID, FIELD_INVALID), NotFound (NAMESPACE_NOT_FOUND), AlreadyExists
+        (NAME_TAKEN). With `validate_only` nothing is made and a made id is not given.
+        """
+        if wanted.artifact_id:
+            names.check_artifact_id(wanted.artifact_id)
+        fields = catalog_fields.checked(wanted.fields)
+        self._access.require_write(caller, wanted.namespace)
+        now = self._clock.now()
+
+        def make() -> str:
+            name = self._new_name(wanted)
+            return self.add(caller, name, fields, now).uid
+
+        if validate_only:
+            name = ArtifactName(wanted.namespace, wanted.kind, wanted.artifact_id or f"{wanted.kind.word}_0")
+            if wanted.artifact_id and self._artifacts.find(name):
+                raise _name_taken(name)
+            return _fresh(caller, name, fields, now)
+        uid, _ = self._requests.once(caller, "CreateArtifact", key.request_id, key.payload, make)
+        return self._by_uid(uid)
+
+    def add(self, caller: Caller, name: ArtifactName, fields: ArtifactFields, now: float) -> Artifact:
+        """Store a new artifact whose name and fields are checked. Raises AlreadyExists (NAME_TAKEN)."""
+        artifact = _fresh(caller, name, fields, now)
+        if not self._artifacts.add(
+            artifact, catalog_fields.search_text_of(artifact), catalog_fields.terms_of(artifact)
+        ):
+            raise _name_taken(name)
+        return artifact
+
+    def update(
+        self, caller: Caller, change: ArtifactChange, key: RequestKey, *, validate_only: bool
+    ) -> Artifact:
+        """Change the fields that the mask names; return the artifact as it is then.
+
+        Raises NotFound (ARTIFACT_NOT_FOUND), Denied (SCOPE_MISSING), Invalid (FIELD_INVALID), Conflict
+        (ETAG_MISMATCH) when it changed since the etag was read.
+        """
+        if validate_only:
+            return self._changed(caller, change)
+
+        def make() -> str:
+            return self._save(self._changed(caller, change)).uid
+
+        uid, _ = self._requests.once(caller, "UpdateArtifact", key.request_id, key.payload, make)
+        return self._by_uid(uid)
+
+    def grown(self, artifact: Artifact, version: Version, now: float) -> Artifact:
+        """Count a ready version that was just added, let `latest` move to it, and return the artifact."""
+        return self._save(
+            dataclasses.replace(
+                artifact,
+                current_version=version.name.version,
+                format=version.format,
+                version_count=artifact.version_count + 1,
+                size_bytes=version.size_bytes,
+                version_bytes=artifact.version_bytes + version.size_bytes,
+                stored_bytes=artifact.stored_bytes + version.new_bytes,
+                update_time=now,
+                revision=artifact.revision + 1,
+            )
+        )
+
+    def delete(
+        self,
+        caller: Caller,
+        name: ArtifactName,
+        key: RequestKey,
+        *,
+        etag: str = "",
+        force: bool = False,
+        allow_missing: bool = False,
+        validate_only: bool = False,
+    ) -> Deletion:
+        """Put an artifact with its versions into the trash; tell what went and who still names it.
+
+        Raises NotFound unless `allow_missing`, Denied, Conflict (ETAG_MISMATCH), and Precondition (IN_USE)
+        without `force` when it has versions or something depends on it.
+        """
+        if validate_only:
+            artifact = self._deletable(caller, name, etag, allow_missing=allow_missing)
+            return Deletion(artifact, self._dependants_of(name) if artifact else ())
+
+        dependants: tuple[str, ...] = ()
+
+        def make() -> str:
+            nonlocal dependants
+            artifact = self._deletable(caller, name, etag, allow_missing=allow_missing)
+            if artifact is None:
+                return ""
+            dependants = self._dependants_of(artifact.name)
+            if not force and (artifact.version_count or dependants):
+                raise _in_use(artifact, dependants)
+            now = self._clock.now()
+            changed = dataclasses.replace(
+                artifact, delete_time=now, update_time=now, revision=artifact.revision + 1
+            )
+            return self._save(changed).uid
+
+        uid, replayed = self._requests.once(caller, "DeleteArtifact", key.request_id, key.payload, make)
+        if not uid:
+            return Deletion()
+        return Deletion(self._by_uid(uid), self._dependants_of(name) if replayed else dependants)
+
+    # --- parts ------------------------------------------------------------------------------------------
+
+    def _new_name(self, wanted: NewArtifact) -> ArtifactName:
+        """Return the chosen name, or the first made one that nobody chose before."""
+        if wanted.artifact_id:
+            return ArtifactName(wanted.namespace, wanted.kind, wanted.artifact_id)
+        while True:
+            made = f"{wanted.kind.word}_{self._counters.next(wanted.kind.word)}"
+            name = ArtifactName(wanted.namespace, wanted.kind, made)
+            if self._artifacts.find(name) is None:
+                return name
+
+    def _changed(self, caller: Caller, change: ArtifactChange) -> Artifact:
+        artifact = self.require_write(caller, change.name)
+        check_etag(str(artifact.name), change.etag, artifact.etag)
+        fields = catalog_fields.masked(artifact.fields, change.fields, change.paths, change.populated)
+        return dataclasses.replace(
+            artifact,
+            fields=catalog_fields.checked(fields),
+            update_time=self._clock.now(),
+            revision=artifact.revision + 1,
+        )
+
+    def _deletable(
+        self, caller: Caller, name: ArtifactName, etag: str, *, allow_missing: bool
+    ) -> Artifact | None:
+        try:
+            artifact = self.require_write(caller, name)
+        except NotFound:
+            if allow_missing:
+                return None
+            raise
+        check_etag(str(artifact.name), etag, artifact.etag)
+        return artifact
+
+    def _dependants_of(self, name: ArtifactName) -> tuple[str, ...]:
+        jobs = self._dependants.dependants(name)
+        made = self._versions.descendants(name, _MOST_DEPENDANTS)
+        return (*jobs, *made)
+
+    def _save(self, artifact: Artifact) -> Artifact:
+        saved = self._artifacts.save(
+            artifact, catalog_fields.search_text_of(artifact), catalog_fields.terms_of(artifact)
+        )
+        if not saved:
+            raise _changed_meanwhile(str(artifact.name))
+        return artifact
+
+    def _by_uid(self, uid: str) -> Artifact:
+        artifact = self._artifacts.by_uid(uid)
+        if artifact is None:
+            raise NotFound(
+                Reason.ARTIFACT_NOT_FOUND,
+                "What this request made or changed is gone since it was carried out.",
+                next_step="Look at the list, then send a new request.",
+                facts={"uid": uid},
+            )
+        return artifact
+
+
+def check_etag(name: str, expected: str, found: str) -> None:
+    """Refuse when an etag was given and is not the present one. Raises Conflict (ETAG_MISMATCH)."""
+    if expected and expected != found:
+        raise _changed_meanwhile(name)
+
+
+def _fresh(caller: Caller, name: ArtifactName, fields: ArtifactFields, now: float) -> Artifact:
+    owner = f"users/{caller.user}"
+    return Artifact(name, ids.new_uid(now), fields, owner, create_time=now, update_time=now)
+
+
+def _order(text: str) -> tuple[ArtifactOrder, bool]:
+    found = _ORDERS.get(" ".join(text.split()))
+    if found is None:
+        expected = ", ".join(each for each in _ORDERS if each)
+        raise Invalid(
+            Reason.FILTER_INVALID,
+            f"order_by: expected one of {expected}, got {text[:80]!r}.",
+            next_step="Leave it out for the newest first.",
+            facts={"order_by": text[:80]},
+        )
+    return found
+
+
+def _name_taken(name: ArtifactName) -> AlreadyExists:
+    return AlreadyExists(
+        Reason.NAME_TAKEN,
+        f"There is a {name.kind.word} {name} already; names are unique without regard to case.",
+        next_step="Choose another id, or add a version to the one there is.",
+        facts={"name": str(name)},
+    )
+
+
+def _changed_meanwhile(name: str) -> Conflict:
+    return Conflict(
+        Reason.ETAG_MISMATCH,
+        f"{name} changed since it was read: the etag is not the present one.",
+        next_step="Read it again, then decide anew.",
+        facts={"name": name},
+    )
+
+
+def _in_use(artifact: Artifact, dependants: Sequence[str]) -> Precondition:
+    return Precondition(
+        Reason.IN_USE,
+        f"{artifact.name} has {artifact.version_count} versions with {artifact.version_bytes} bytes, and "
+        f"{len(dependants)} others depend on it.",
+        next_step="Set force to put it into the trash all the same.",
+        facts={
+            "versions": str(artifact.version_count),
+            "bytes": str(artifact.version_bytes),
+            "dependants": ", ".join(dependants[:20]),
+        },
+    )

@@ -1,0 +1,244 @@
+"""Versions: what an upload becomes, and how a reference is pinned to one of them.
+
+`check_target` refuses early, when an upload begins; `commit` decides, inside the transaction that ends the
+upload. In between somebody else may have been faster, so commit checks everything again.
+"""
+
+import dataclasses
+
+from ingot.server.core import ids, names, texts
+from ingot.server.core.artifacts import (
+    Alias,
+    Artifact,
+    ArtifactFields,
+    NewVersion,
+    TreeFacts,
+    Version,
+    VersionOrigin,
+    VersionState,
+)
+from ingot.server.core.catalog_stores import AliasStore, ArtifactStore, VersionStore
+from ingot.server.core.errors import AlreadyExists, Conflict, NotFound, Precondition, Reason, invalid_field
+from ingot.server.core.identity import Caller
+from ingot.server.core.names import AliasName, ArtifactName, VersionName, VersionReference
+from ingot.server.core.pages import Page, PageTokens, page_size
+from ingot.server.domain import catalog_fields
+from ingot.server.domain.access import Access, artifact_not_found
+from ingot.server.domain.catalog import Catalog
+
+
+class Versions:
+    """The rules about versions; every method runs inside a unit of work."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        artifacts: ArtifactStore,
+        versions: VersionStore,
+        aliases: AliasStore,
+        access: Access,
+        tokens: PageTokens,
+    ) -> None:
+        self._catalog = catalog
+        self._artifacts = artifacts
+        self._versions = versions
+        self._aliases = aliases
+        self._access = access
+        self._tokens = tokens
+
+    # --- writing ----------------------------------------------------------------------------------------
+
+    def check_target(self, caller: Caller, target: NewVersion) -> NewVersion:
+        """Refuse what could never be committed; return the target with ids and fields in their one form.
+
+        Raises Invalid (NAME_INVALID, FIELD_INVALID), NotFound (NAMESPACE_NOT_FOUND, ARTIFACT_NOT_FOUND,
+        TRAINING_JOB_NOT_FOUND), Denied (SCOPE_MISSING), AlreadyExists (NAME_TAKEN), Conflict
+        (VERSION_CONFLICT).
+        """
+        target = self._normalised(target)
+        self._access.require_version_write(caller, target.artifact, target.training_job)
+        artifact = self._artifacts.find(target.artifact)
+        if artifact is None and target.create is None:
+            raise artifact_not_found(target.artifact)
+        self._check_free(artifact, target)
+        return target
+
+    def commit(
+        self, caller: Caller, target: NewVersion, tree: TreeFacts, origin: VersionOrigin, now: float
+    ) -> Version:
+        """Make the version that `target` asks for out of a stored tree, and return it.
+
+        Makes the artifact first when it is missing and `target.create` is set. The version is READY at once,
+        `latest` moves to it, and so do the aliases asked for. `now` in epoch seconds.
+        Raises as check_target. Call it inside a write; nothing remains of it when that fails.
+        """
+        target = self.check_target(caller, target)
+        artifact = self._artifacts.find(target.artifact)
+        if artifact is None:
+            artifact = self._catalog.add(caller, target.artifact, target.create or ArtifactFields(), now)
+        version_id = target.version_id or str(self._versions.largest_number(artifact) + 1)
+        version = Version(
+            name=artifact.name.version(version_id),
+            uid=ids.new_uid(now),
+            state=VersionState.READY,
+            digest=tree.digest,
+            file_count=tree.file_count,
+            size_bytes=tree.size_bytes,
+            new_bytes=tree.new_bytes,
+            format=target.format or tree.format,
+            creator=caller.principal,
+            create_time=now,
+            ready_time=now,
+            changelog=target.changelog,
+            metadata=target.metadata,
+            performance_metrics=target.performance_metrics,
+            origin=origin,
+        )
+        if not self._versions.add(artifact, version):
+            raise _version_taken(version.name)
+        artifact = self._catalog.grown(artifact, version, now)
+        for alias in target.aliases:
+            self._aliases.put(
+                artifact, Alias(artifact.name.alias(alias), version.name, now, caller.principal)
+            )
+        return dataclasses.replace(version, aliases=(*sorted(target.aliases), names.LATEST))
+
+    # --- reading ----------------------------------------------------------------------------------------
+
+    def resolve(self, caller: Caller, reference: VersionReference) -> Version:
+        """Return the concrete version that a version, an alias or a bare artifact (its latest) names.
+
+        Raises NotFound (ARTIFACT_NOT_FOUND, VERSION_NOT_FOUND, ALIAS_NOT_FOUND), also for what is not the
+        caller's to see; Precondition (STATE_INVALID) while the version is not ready.
+        """
+        version = self.get(caller, reference)
+        if version.state is not VersionState.READY:
+            raise not_ready(version)
+        return version
+
+    def get(self, caller: Caller, reference: VersionReference) -> Version:
+        """Return a version in any state. Raises NotFound as `resolve`."""
+        name = reference if isinstance(reference, ArtifactName) else reference.artifact
+        artifact = self._artifacts.find(name)
+        if artifact is None:
+            raise artifact_not_found(name)
+        if not caller.is_worker:  # before anything about its versions is told
+            self._access.require_artifact_read(caller, artifact)
+        version_id = self._pinned(artifact, reference)
+        self._access.require_version_read(caller, artifact, artifact.name.version(version_id))
+        version = self._versions.find(artifact, version_id)
+        if version is None:
+            raise version_not_found(artifact.name.version(version_id))
+        return version
+
+    def page(self, caller: Caller, name: ArtifactName, size: int, token: str) -> Page[Version]:
+        """Return a page of the versions of an artifact, newest first.
+
+        Raises NotFound (ARTIFACT_NOT_FOUND), Invalid (FIELD_INVALID, PAGE_TOKEN_INVALID).
+        """
+        size = page_size(size)
+        artifact = self._catalog.require_read(caller, name)
+        query = f"ListVersions {artifact.uid}"
+        after = self._tokens.decode(query, token)
+        rows = self._versions.page(artifact, int(after[0]) if after else None, size + 1)
+        items = tuple(version for _, version in rows[:size])
+        more = len(rows) > size
+        return Page(items, self._tokens.encode(query, (rows[size - 1][0],)) if more else "")
+
+    # --- checks -----------------------------------------------------------------------------------------
+
+    def _normalised(self, target: NewVersion) -> NewVersion:
+        return dataclasses.replace(
+            target,
+            version_id=names.check_version_id(target.version_id) if target.version_id else "",
+            create=None if target.create is None else catalog_fields.checked(target.create, "create."),
+            expected_latest=_bare_id(target.expected_latest),
+            changelog=texts.text("changelog", target.changelog, catalog_fields.CHANGELOG_LIMIT),
+            metadata=texts.json_object("metadata", target.metadata),
+            performance_metrics=texts.json_object("performance_metrics", target.performance_metrics),
+            aliases=tuple(dict.fromkeys(names.check_alias_id(each, "aliases") for each in target.aliases)),
+            format=texts.word("format", target.format),
+        )
+
+    def _check_free(self, artifact: Artifact | None, target: NewVersion) -> None:
+        """Refuse a version id that is taken and a `latest` that is not the expected one."""
+        current = artifact.current_version if artifact else ""
+        if target.expected_latest is not None and target.expected_latest != current:
+            raise Conflict(
+                Reason.VERSION_CONFLICT,
+                f"{target.artifact}: expected latest to be {target.expected_latest or 'no version yet'}, "
+                f"found {current or 'no version yet'}; somebody else committed first.",
+                next_step="Look at the new version, then upload again on top of it.",
+                facts={"expected": target.expected_latest, "found": current},
+            )
+        if artifact and target.version_id and self._versions.find(artifact, target.version_id):
+            raise _version_taken(artifact.name.version(target.version_id))
+
+    def _pinned(self, artifact: Artifact, reference: VersionReference) -> str:
+        """Return the id of the version that the reference means now."""
+        if isinstance(reference, VersionName):
+            return reference.version
+        if isinstance(reference, AliasName) and reference.alias != names.LATEST:
+            alias = self._aliases.find(artifact, reference.alias)
+            if alias is None:
+                raise alias_not_found(reference)
+            return alias.version.version
+        if not artifact.current_version:
+            raise NotFound(
+                Reason.VERSION_NOT_FOUND,
+                f"{artifact.name} has no ready version yet.",
+                next_step="Upload one first.",
+                facts={"name": str(artifact.name)},
+            )
+        return artifact.current_version
+
+
+def version_not_found(name: VersionName) -> NotFound:
+    """Return the error for a version that is absent."""
+    return NotFound(
+        Reason.VERSION_NOT_FOUND,
+        f"{name.artifact} has no version {name.version!r}.",
+        next_step="List its versions to see which there are.",
+        facts={"name": str(name)},
+    )
+
+
+def alias_not_found(name: AliasName) -> NotFound:
+    """Return the error for an alias that is absent."""
+    return NotFound(
+        Reason.ALIAS_NOT_FOUND,
+        f"{name.artifact} has no alias {name.alias!r}.",
+        next_step="List its aliases to see which there are.",
+        facts={"name": str(name)},
+    )
+
+
+def not_ready(version: Version) -> Precondition:
+    """Return the error for a version that cannot be used yet, or any more."""
+    return Precondition(
+        Reason.STATE_INVALID,
+        f"{version.name} is {version.state}; expected READY.",
+        next_step="Wait for its validation, or use another version.",
+        facts={"name": str(version.name), "state": version.state.value},
+    )
+
+
+def _version_taken(name: VersionName) -> AlreadyExists:
+    return AlreadyExists(
+        Reason.NAME_TAKEN,
+        f"{name} exists already; the content of a version never changes.",
+        next_step="Choose another version id, or leave it out to get the next number.",
+        facts={"name": str(name)},
+    )
+
+
+def _bare_id(expected: str | None) -> str | None:
+    """Return the id in an expected version given as an id or as a name; None and empty as they are."""
+    if not expected:
+        return expected
+    if "/" not in expected:
+        return names.check_version_id(expected, "expected_latest")
+    reference = names.version_reference(expected, "expected_latest")
+    if not isinstance(reference, VersionName):
+        raise invalid_field("expected_latest", f"expected a version, got {expected!r}")
+    return reference.version
