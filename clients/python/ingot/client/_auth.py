@@ -1,0 +1,103 @@
+"""Who is calling: users and API tokens."""
+
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+
+from google.protobuf import duration_pb2
+
+from ingot.client import _pages
+from ingot.client._calls import Calls, new_id
+from ingot.client._channels import Link
+from ingot.client._errors import Invalid
+from ingot.v1 import auth_pb2 as pb
+from ingot.v1 import auth_pb2_grpc
+
+
+class Auth:
+    """Calls of AuthService; users may be given as `ada` or `users/ada`."""
+
+    def __init__(self, link: Link, calls: Calls) -> None:
+        self._stub = auth_pb2_grpc.AuthServiceStub(link.channel)
+        self._calls = calls
+
+    def me(self) -> pb.GetMeResponse:
+        """Return who the credential belongs to and what it may do."""
+        return self._calls.unary(self._stub.GetMe, pb.GetMeRequest())
+
+    def create_user(self, user_id: str, *, display_name: str = "", role: str = "member") -> pb.User:
+        """Create a user with a namespace of the same name; `role` is admin, member or viewer."""
+        request = pb.CreateUserRequest(
+            user_id=user_id, display_name=display_name, role=role_of(role), request_id=new_id()
+        )
+        return self._calls.unary(self._stub.CreateUser, request).user
+
+    def users(self, *, limit: int | None = None) -> Iterator[pb.User]:
+        """Yield all users by name."""
+
+        def page(size: int, token: str) -> tuple[Sequence[pb.User], str]:
+            reply = self._calls.unary(
+                self._stub.ListUsers, pb.ListUsersRequest(page_size=size, page_token=token)
+            )
+            return reply.users, reply.next_page_token
+
+        return _pages.walk(page, limit)
+
+    def create_token(
+        self,
+        *,
+        user: str = "",
+        display_name: str = "",
+        scopes: Sequence[str] = (),
+        ttl: timedelta | None = None,
+        role: str = "",
+    ) -> pb.CreateTokenResponse:
+        """Make a token for the caller or another user; `secret` is in this reply and nowhere else.
+
+        `role` worker makes a worker's token; empty means the user's own role.
+        """
+        request = pb.CreateTokenRequest(
+            parent=_user(user),
+            display_name=display_name,
+            scopes=scopes,
+            ttl=_duration(ttl),
+            role=role_of(role) if role else pb.ROLE_UNSPECIFIED,
+        )
+        return self._calls.unary(self._stub.CreateToken, request)
+
+    def tokens(self, *, user: str = "", limit: int | None = None) -> Iterator[pb.ApiToken]:
+        """Yield the tokens of the caller, or of another user for administrators."""
+
+        def page(size: int, token: str) -> tuple[Sequence[pb.ApiToken], str]:
+            request = pb.ListTokensRequest(parent=_user(user), page_size=size, page_token=token)
+            reply = self._calls.unary(self._stub.ListTokens, request)
+            return reply.tokens, reply.next_page_token
+
+        return _pages.walk(page, limit)
+
+    def revoke_token(self, name: str) -> pb.ApiToken:
+        """Make a token useless from the next call on; `name` is users/USER/tokens/TOKEN."""
+        return self._calls.unary(self._stub.RevokeToken, pb.RevokeTokenRequest(name=name)).token
+
+
+def role_of(word: str) -> pb.Role.ValueType:
+    """Return the role behind admin, member, viewer or worker. Raises Invalid."""
+    words = [name.removeprefix("ROLE_").lower() for name, _ in pb.Role.items() if name != "ROLE_UNSPECIFIED"]
+    if word not in words:
+        raise Invalid(
+            f"role: expected one of {', '.join(words)}, got {word!r}.",
+            reason="FIELD_INVALID",
+            next_step="Use member for people, worker for machines that train.",
+        )
+    return pb.Role.Value(f"ROLE_{word.upper()}")
+
+
+def _user(text: str) -> str:
+    return f"users/{text.removeprefix('users/')}" if text else ""
+
+
+def _duration(span: timedelta | None) -> duration_pb2.Duration | None:
+    if span is None:
+        return None
+    duration = duration_pb2.Duration()
+    duration.FromTimedelta(span)
+    return duration

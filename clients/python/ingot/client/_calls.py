@@ -1,0 +1,207 @@
+"""One way to make a call: metadata, a deadline, retries, typed errors.
+
+Every stub method is called through `Calls`. It adds the credential itself, because gRPC refuses call
+credentials on plaintext and unix sockets; that a token may travel at all was decided when the connection was
+opened (`_connection.py`). Unary calls have one deadline over all tries. Streams have none: a watchdog cancels
+them when nothing came for a while, and whoever reads them resumes.
+"""
+
+from __future__ import annotations  # gRPC's callables are generic for type checkers only
+
+import random
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+import grpc
+from google.protobuf.message import Message
+
+from ingot.client import _retries, _statuses
+from ingot.client._errors import IngotError, TimedOut
+from ingot.client._retries import DEFAULT_RETRY, Retry
+
+Q = TypeVar("Q", bound=Message)
+R = TypeVar("R", bound=Message)
+
+DEFAULT_TIMEOUT = 30.0  # seconds
+DEFAULT_IDLE = 60.0  # a live stream says something at least every 15 s
+
+
+class Contact:
+    """Whether the server ever answered on this connection; shared by all calls of one client."""
+
+    __slots__ = ("made",)
+
+    def __init__(self) -> None:
+        self.made = False
+
+
+@dataclass(frozen=True, slots=True)
+class Calls:
+    """Makes calls to one server; frozen, so that a copy with another timeout is cheap."""
+
+    where: str
+    headers: tuple[tuple[str, str], ...] = ()
+    timeout: float = DEFAULT_TIMEOUT
+    retry: Retry = DEFAULT_RETRY
+    contact: Contact = field(default_factory=Contact)
+    pause: Callable[[float], None] = time.sleep
+    rng: random.Random = field(default_factory=random.Random)
+
+    def with_timeout(self, seconds: float) -> Calls:
+        """Return the same with another deadline for unary calls."""
+        return replace(self, timeout=seconds)
+
+    def unary(
+        self, call: grpc.UnaryUnaryMultiCallable[Q, R], request: Q, *, timeout: float | None = None
+    ) -> R:
+        """Call a unary method; repeat it when that may help and is safe. Raises IngotError."""
+        end = time.monotonic() + (self.timeout if timeout is None else timeout)
+        call_id = new_id()
+        repeatable = _retries.is_idempotent(request)
+        attempt = 1
+        while True:
+            try:
+                left = max(end - time.monotonic(), 0.001)
+                reply = call(request, timeout=left, metadata=self.metadata(call_id))
+            except grpc.RpcError as failure:
+                error = self.error_of(failure, call_id)
+                attempt += 1
+                pause = self.pause_before(attempt, error) if repeatable else None
+                if pause is None or time.monotonic() + pause >= end:
+                    raise error from failure
+                self.pause(pause)
+            else:
+                self.contact.made = True
+                return reply
+
+    def stream(
+        self, call: grpc.UnaryStreamMultiCallable[Q, R], request: Q, *, idle: float = DEFAULT_IDLE
+    ) -> Iterator[R]:
+        """Yield the messages of a server stream once; closing the iterator cancels it. Raises IngotError.
+
+        `idle` seconds without a message raise TimedOut.
+        """
+        call_id = new_id()
+        running = call(request, metadata=self.metadata(call_id))
+        with _watched(running.cancel, idle) as watchdog:
+            try:
+                for message in running:
+                    self.contact.made = True
+                    watchdog.pause()
+                    yield message
+                    watchdog.resume()
+            except grpc.RpcError as failure:
+                raise self._stream_error(failure, call_id, watchdog) from failure
+            finally:
+                running.cancel()
+
+    def send(
+        self,
+        call: grpc.StreamUnaryMultiCallable[Q, R],
+        requests: Iterator[Q],
+        *,
+        timeout: float | None = None,
+    ) -> R:
+        """Call a client-streaming method once. Raises IngotError, and what `requests` raises."""
+        call_id = new_id()
+        source = _Source(requests)
+        try:
+            reply = call(source, timeout=timeout, metadata=self.metadata(call_id))
+        except grpc.RpcError as failure:
+            if source.failure is not None:
+                raise source.failure from failure
+            raise self.error_of(failure, call_id) from failure
+        self.contact.made = True
+        return reply
+
+    def metadata(self, call_id: str) -> tuple[tuple[str, str], ...]:
+        """Return the metadata of one call."""
+        return (*self.headers, ("x-request-id", call_id))
+
+    def error_of(self, failure: grpc.RpcError, call_id: str) -> IngotError:
+        """Return the typed error for a failed call."""
+        error = _statuses.error_of(failure, call_id, self.where)
+        if not _statuses.is_unanswered(error):
+            self.contact.made = True
+        return error
+
+    def pause_before(self, attempt: int, error: IngotError) -> float | None:
+        """Return how long to wait before a try; None when it would not help any more."""
+        return self.retry.pause_before(attempt, error, contacted=self.contact.made, rng=self.rng)
+
+    def _stream_error(self, failure: grpc.RpcError, call_id: str, watchdog: _Watchdog) -> IngotError:
+        if watchdog.fired:
+            return TimedOut(
+                f"The server at {self.where} sent nothing for {watchdog.seconds:g} s.",
+                reason="DEADLINE_EXCEEDED",
+                request_id=call_id,
+            )
+        return self.error_of(failure, call_id)
+
+
+def new_id() -> str:
+    """Return a fresh id for a call or a request."""
+    return str(uuid.uuid4())
+
+
+class _Source(Iterator[Q]):
+    """Requests of a client stream; remembers what they raised, which gRPC would only report as UNKNOWN."""
+
+    def __init__(self, requests: Iterator[Q]) -> None:
+        self._requests = requests
+        self.failure: Exception | None = None
+
+    def __next__(self) -> Q:
+        try:
+            return next(self._requests)
+        except StopIteration:
+            raise
+        except Exception as failure:
+            self.failure = failure
+            raise
+
+
+class _Watchdog:
+    """Calls `cancel` when `resume` was not followed by `pause` for some seconds."""
+
+    def __init__(self, cancel: Callable[[], object], seconds: float) -> None:
+        self.seconds = seconds
+        self.fired = False
+        self._cancel = cancel
+        self._deadline = time.monotonic() + seconds
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="ingot-idle", daemon=True)
+        self._thread.start()
+
+    def pause(self) -> None:
+        """Stop counting: the reader works."""
+        self._deadline = float("inf")
+
+    def resume(self) -> None:
+        """Count again: the next message is awaited."""
+        self._deadline = time.monotonic() + self.seconds
+
+    def end(self) -> None:
+        """Stop for good."""
+        self._ended.set()
+
+    def _watch(self) -> None:
+        while not self._ended.wait(min(self.seconds / 4, 5.0)):
+            if time.monotonic() > self._deadline:
+                self.fired = True
+                self._cancel()
+                return
+
+
+@contextmanager
+def _watched(cancel: Callable[[], object], seconds: float) -> Iterator[_Watchdog]:
+    watchdog = _Watchdog(cancel, seconds)
+    try:
+        yield watchdog
+    finally:
+        watchdog.end()

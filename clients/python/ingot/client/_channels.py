@@ -1,0 +1,96 @@
+"""Channels to one server: one for control calls, and one of its own for each lane of a transfer.
+
+A channel is a TCP connection. Several streams on one connection share its flow-control window and one I/O
+thread, so lanes that should be parallel need channels that do not share a connection.
+"""
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+
+import grpc
+
+from ingot.client._connection import Endpoint
+from ingot.client._errors import Invalid
+
+MAX_MESSAGE_BYTES = 8 * 1024 * 1024  # above what a server sends (4 MiB and its framing)
+
+_OPTIONS: tuple[tuple[str, int], ...] = (
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.min_reconnect_backoff_ms", 1_000),
+    ("grpc.max_reconnect_backoff_ms", 10_000),
+    ("grpc.http2.lookahead_bytes", 16 * 1024 * 1024),
+    ("grpc.http2.max_frame_size", 1024 * 1024),
+    ("grpc.use_local_subchannel_pool", 1),
+)
+# A proxy of the environment is for the world outside, never for this machine.
+_LOOPBACK_OPTIONS = (*_OPTIONS, ("grpc.enable_http_proxy", 0))
+
+
+class Link:
+    """The channels of one client. `dial` makes a channel; all are closed together."""
+
+    def __init__(self, endpoint: Endpoint, dial: Callable[[], grpc.Channel]) -> None:
+        self.endpoint = endpoint
+        self._dial = dial
+        self._lock = threading.Lock()
+        self._main: grpc.Channel | None = None
+        self._lanes: list[grpc.Channel] = []
+
+    @property
+    def channel(self) -> grpc.Channel:
+        """The channel for control calls, opened at its first use."""
+        with self._lock:
+            if self._main is None:
+                self._main = self._dial()
+            return self._main
+
+    def lane(self, index: int) -> grpc.Channel:
+        """Return the channel of lane `index` (from 0) of transfers; kept for the next transfer."""
+        with self._lock:
+            while len(self._lanes) <= index:
+                self._lanes.append(self._dial())
+            return self._lanes[index]
+
+    def close(self) -> None:
+        """Close all channels; calls in flight are cancelled."""
+        with self._lock:
+            channels = [*self._lanes, *([self._main] if self._main else [])]
+            self._lanes, self._main = [], None
+        for channel in channels:
+            channel.close()
+
+    def __enter__(self) -> "Link":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def link_to(endpoint: Endpoint) -> Link:
+    """Return a link to a server; nothing is dialled yet. Raises Invalid for certificates it cannot read."""
+    options = _LOOPBACK_OPTIONS if endpoint.is_loopback else _OPTIONS
+    if not endpoint.tls:
+        return Link(endpoint, lambda: grpc.insecure_channel(endpoint.target, options=options))
+    credentials = grpc.ssl_channel_credentials(root_certificates=_certificates(endpoint.ca_file))
+    return Link(endpoint, lambda: grpc.secure_channel(endpoint.target, credentials, options=options))
+
+
+def _certificates(path: str) -> bytes | None:
+    if not path:
+        return None
+    try:
+        return Path(path).read_bytes()
+    except OSError as failure:
+        raise Invalid(
+            f"Cannot read the certificates to trust: {failure}.",
+            reason="FIELD_INVALID",
+            next_step="Check ca_file of the context, or INGOT_CA_FILE.",
+        ) from failure

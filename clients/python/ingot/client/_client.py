@@ -1,0 +1,79 @@
+"""The client: one object per server, with a part for each thing one may do.
+
+with Client() as client:                       # finds the server, see `_connection.py`
+    client.catalog.list("models")
+    client.training.create("datasets/chat", output="models/tiny", start=True)
+"""
+
+from types import TracebackType
+
+from ingot.client import _connection, _identity
+from ingot.client._auth import Auth
+from ingot.client._calls import DEFAULT_TIMEOUT, Calls
+from ingot.client._catalog import Catalog
+from ingot.client._channels import Link, link_to
+from ingot.client._connection import Endpoint
+from ingot.client._names import Names
+from ingot.client._system import Operations, System
+from ingot.client._training import Training
+from ingot.client._uploads import Uploads
+from ingot.client._workers import Workers
+
+
+class Client:
+    """A connection to one Ingot server; safe to use from several threads, closed once.
+
+    Replies are the API's own messages (`ingot.v1`), taken out of their response. Failures are IngotError.
+    """
+
+    def __init__(
+        self,
+        server: str | None = None,
+        token: str | None = None,
+        *,
+        namespace: str = "",
+        user: str | None = None,
+        timeout: float = DEFAULT_TIMEOUT,
+        link: Link | None = None,
+    ) -> None:
+        """Prepare a connection; nothing is sent before the first call.
+
+        `namespace` is what references without one mean (else the caller's own), `user` the name recorded
+        beside the credential (else found on this machine), `timeout` the deadline of unary calls in seconds,
+        `link` channels that were made elsewhere.
+        """
+        self._link = link or link_to(_connection.find_endpoint(server, token))
+        endpoint = self._link.endpoint
+        self._namespace = namespace or endpoint.namespace
+        self._user = _identity.declared_user() if user is None else user
+        calls = Calls(endpoint.shown, _identity.headers(endpoint.token, self._user), timeout=timeout)
+        # The server is asked only when a reference names no namespace.
+        self.names = Names(lambda: self._namespace or self.auth.me().namespace.removeprefix("namespaces/"))
+        self.auth = Auth(self._link, calls)
+        self.catalog = Catalog(self._link, calls, self.names)
+        self.training = Training(self._link, calls, self.names)
+        self.uploads = Uploads(self._link, calls, self.names)
+        self.workers = Workers(self._link, calls)
+        self.operations = Operations(self._link, calls)
+        self.system = System(self._link, calls)
+
+    def with_timeout(self, seconds: float) -> "Client":
+        """Return a client over the same connection with another deadline for unary calls."""
+        return Client(namespace=self._namespace, user=self._user, timeout=seconds, link=self._link)
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where it talks to."""
+        return self._link.endpoint
+
+    def close(self) -> None:
+        """Close the connection; calls in flight are cancelled."""
+        self._link.close()
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,193 @@
+"""Where to talk to and with which token.
+
+Server: the argument, else INGOT_SERVER, else the current context of ~/.config/ingot/config.toml, else a
+server on this machine, found through its data folder: the one INGOT_DATA_DIR names, `.run` of the working
+folder (where `make run` keeps it), or the standard one. Such a server writes `server.json` with its addresses
+and, for its owner alone, `admin.token`.
+
+Token: the argument, else INGOT_TOKEN, else that of the context or data folder the server came from. A token
+never goes to a plaintext address that is not loopback; that is refused before anything is sent.
+
+Addresses: `host:port` (plaintext on loopback, else TLS), `http://host:port` (plaintext), `https://host[:port]`
+(TLS), `unix:/path/to/socket`.
+"""
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ingot.client import _contexts
+from ingot.client._errors import Denied, Invalid, Unauthenticated, Unreachable
+
+STANDARD_PORT = 7070
+SERVER_FILE = "server.json"
+TOKEN_FILE = "admin.token"
+RUN_FOLDER = ".run"
+
+_LOOPBACK = re.compile(r"localhost|127(\.[0-9]{1,3}){3}|\[::1\]")
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A server's address, what protects the way there, and the credential."""
+
+    target: str  # what gRPC dials: host:port or unix:/path
+    tls: bool = False
+    token: str = ""
+    namespace: str = ""  # default namespace, when the context names one
+    ca_file: str = ""  # certificates to trust instead of the system's
+    source: str = ""  # where the address came from, in words
+
+    def __repr__(self) -> str:
+        shown = "hidden" if self.token else "none"
+        return f"Endpoint({self.target!r}, tls={self.tls}, token={shown}, from {self.source})"
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether nothing leaves this machine."""
+        return self.target.startswith("unix:") or _host_is_loopback(self.target.rpartition(":")[0])
+
+    @property
+    def shown(self) -> str:
+        """The address with where it came from, for messages."""
+        return f"{self.target} (from {self.source})" if self.source else self.target
+
+
+def find_endpoint(
+    server: str | None = None, token: str | None = None, environ: Mapping[str, str] = os.environ
+) -> Endpoint:
+    """Return the endpoint to use, by the rules above. Raises Invalid, Denied, Unreachable."""
+    endpoint = _address(server, environ)
+    chosen = token or environ.get("INGOT_TOKEN") or endpoint.token
+    return checked(replace(endpoint, token=chosen))
+
+
+def checked(endpoint: Endpoint) -> Endpoint:
+    """Return the endpoint unless its token would travel in the clear. Raises Denied (TLS_REQUIRED)."""
+    if endpoint.token and not endpoint.tls and not endpoint.is_loopback:
+        raise Denied(
+            f"Refused to send a token to {endpoint.target} over an unprotected connection.",
+            reason="TLS_REQUIRED",
+            next_step=f"Use https://{endpoint.target}, or a tunnel (ssh -L) and its port on this machine.",
+        )
+    return endpoint
+
+
+def parse_address(text: str, source: str) -> Endpoint:
+    """Return the endpoint of an address in one of the forms above. Raises Invalid."""
+    if text.startswith("unix:"):
+        return Endpoint("unix:" + text.removeprefix("unix:").removeprefix("//"), source=source)
+    scheme, mark, rest = text.rpartition("://")
+    rest = rest.rstrip("/")
+    if (mark and scheme not in ("http", "https")) or not rest or re.search(r"[/\s?#@]", rest):
+        raise Invalid(
+            f"Not a server address: expected host:port, https://host:port or unix:/path, got {text!r}"
+            f" (from {source}).",
+            reason="FIELD_INVALID",
+            next_step=f"Write for example: --server localhost:{STANDARD_PORT}",
+        )
+    if not re.search(r"(^|[^:]|\]):[0-9]{1,5}$", rest):
+        rest = f"{rest}:{443 if scheme == 'https' else STANDARD_PORT}"
+    tls = scheme == "https" or (not scheme and not _host_is_loopback(rest.rpartition(":")[0]))
+    return Endpoint(rest, tls=tls, source=source)
+
+
+def _address(server: str | None, environ: Mapping[str, str]) -> Endpoint:
+    ca_file = environ.get("INGOT_CA_FILE", "")
+    for text, source in ((server, "--server"), (environ.get("INGOT_SERVER"), "INGOT_SERVER")):
+        if text:
+            return _with_known_token(replace(parse_address(text, source), ca_file=ca_file), environ)
+    contexts = _contexts.load_contexts(environ)
+    if context := contexts.current:
+        found = parse_address(context.server, f"context {context.name!r} of {contexts.path}")
+        return replace(
+            found, token=context.token, namespace=context.namespace, ca_file=context.ca_file or ca_file
+        )
+    for folder in _data_folders(environ):
+        if local := _local(folder):
+            return local
+    raise Unreachable(
+        "No Ingot server is known: there is no --server, no INGOT_SERVER, no context in"
+        f" {contexts.path} and no server in {', '.join(map(str, _data_folders(environ)))}.",
+        reason="SERVER_UNKNOWN",
+        next_step="Start one with `ingot-server serve`, or name one: --server HOST:PORT",
+    )
+
+
+def _with_known_token(endpoint: Endpoint, environ: Mapping[str, str]) -> Endpoint:
+    # A context or a local server with the very same address also knows the token for it.
+    for context in _contexts.load_contexts(environ).all:
+        if parse_address(context.server, "config").target == endpoint.target:
+            return replace(endpoint, token=context.token, namespace=context.namespace)
+    for folder in _data_folders(environ):
+        if endpoint.is_loopback and endpoint.target in _addresses(folder):
+            return replace(endpoint, token=_token(folder))
+    return endpoint
+
+
+def _data_folders(environ: Mapping[str, str]) -> list[Path]:
+    """Return the folders where a server of this machine may keep its data, likeliest first."""
+    if named := environ.get("INGOT_DATA_DIR"):
+        return [Path(named)]
+    data = environ.get("XDG_DATA_HOME") or os.path.join(os.path.expanduser("~"), ".local", "share")
+    return [Path.cwd() / RUN_FOLDER, Path(data) / "ingot"]
+
+
+def _local(folder: Path) -> Endpoint | None:
+    addresses = _addresses(folder)
+    if not addresses:
+        return None
+    endpoint = Endpoint(addresses[0], source=f"the local server in {folder}")
+    return replace(endpoint, token=_token(folder))
+
+
+def _addresses(folder: Path) -> list[str]:
+    """Return the addresses of the server that runs on this folder, best first; none when it does not."""
+    try:
+        written = json.loads((folder / SERVER_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return []
+    if not isinstance(written, dict) or not _alive(written.get("pid")):
+        return []
+    listed = written.get("listen")
+    tcp = [each for each in listed if isinstance(each, str)] if isinstance(listed, list) else []
+    socket = written.get("socket")
+    found = [f"unix:{socket}"] if isinstance(socket, str) and socket and os.path.exists(socket) else []
+    return found + [_dialled(each) for each in tcp]
+
+
+def _dialled(listen: str) -> str:
+    # A server that listens everywhere is reached on loopback.
+    return re.sub(r"^(0\.0\.0\.0|\[::\]):", "127.0.0.1:", listen)
+
+
+def _alive(pid: object) -> bool:
+    if not isinstance(pid, int) or pid <= 0:
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True  # somebody else's process
+    return True
+
+
+def _token(folder: Path) -> str:
+    try:
+        return (folder / TOKEN_FILE).read_text(encoding="utf-8").strip()
+    except FileNotFoundError:
+        return ""
+    except PermissionError as failure:
+        raise Unauthenticated(
+            f"The token of the local server is not yours to read: {folder / TOKEN_FILE}.",
+            reason="TOKEN_MISSING",
+            next_step="Ask its administrator for a token and sign in: ingot login --server ADDRESS",
+        ) from failure
+
+
+def _host_is_loopback(host: str) -> bool:
+    return _LOOPBACK.fullmatch(host.lower()) is not None

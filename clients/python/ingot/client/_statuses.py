@@ -1,0 +1,140 @@
+"""What gRPC reports, turned into the errors of the SDK.
+
+The server puts a google.rpc.Status into the trailing metadata: ErrorInfo (reason and facts, domain "ingot"),
+BadRequest (fields) and RetryInfo. Without it, as when no server answers at all, the status code and its text
+must do.
+"""
+
+import re
+from dataclasses import dataclass, field
+
+import grpc
+from google.protobuf.message import DecodeError
+from google.rpc import error_details_pb2, status_pb2
+
+from ingot.client import _errors
+from ingot.client._errors import FieldProblem, IngotError
+
+NEXT_STEP = "next_step"
+_DETAILS = "grpc-status-details-bin"
+
+_KINDS: dict[grpc.StatusCode, type[IngotError]] = {
+    grpc.StatusCode.INVALID_ARGUMENT: _errors.Invalid,
+    grpc.StatusCode.OUT_OF_RANGE: _errors.OutOfRange,
+    grpc.StatusCode.NOT_FOUND: _errors.NotFound,
+    grpc.StatusCode.UNAUTHENTICATED: _errors.Unauthenticated,
+    grpc.StatusCode.PERMISSION_DENIED: _errors.Denied,
+    grpc.StatusCode.ABORTED: _errors.Conflict,
+    grpc.StatusCode.ALREADY_EXISTS: _errors.AlreadyExists,
+    grpc.StatusCode.FAILED_PRECONDITION: _errors.Precondition,
+    grpc.StatusCode.DATA_LOSS: _errors.DataLoss,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: _errors.LimitReached,
+    grpc.StatusCode.CANCELLED: _errors.Cancelled,
+    grpc.StatusCode.DEADLINE_EXCEEDED: _errors.TimedOut,
+    grpc.StatusCode.UNAVAILABLE: _errors.Unreachable,
+}
+# Reasons that say more than their status code.
+_BY_REASON: dict[str, type[IngotError]] = {
+    "CHUNK_HASH_MISMATCH": _errors.Integrity,
+    "DIGEST_MISMATCH": _errors.Integrity,
+    "TLS_REQUIRED": _errors.Denied,
+}
+
+# What gRPC says when it cannot get through, and what a person can do about it.
+_HINTS = (
+    (
+        r"dns resolution failed|name or service not known|name resolution|getaddrinfo|domain name not found",
+        "no machine of that name is known",
+        "Check the spelling of the server's address.",
+    ),
+    (
+        r"connection refused|no such file or directory",
+        "nothing listens there",
+        "Start a server with `ingot-server serve`, or check host and port of the address.",
+    ),
+    (
+        r"http1|http/1|unexpected end of stream|settings frame|ssl_error|wrong_version_number|handshake",
+        "something answers there, but not an Ingot server with this kind of protection",
+        "Check the port, and whether the address should start with https:// (TLS) or http:// (plain).",
+    ),
+    (
+        r"timeout|timed out|deadline|unreachable|no route",
+        "the machine does not answer",
+        "Check the address and that no firewall blocks its port.",
+    ),
+)
+
+
+@dataclass(slots=True)
+class _Details:
+    reason: str = ""
+    facts: dict[str, str] = field(default_factory=dict)
+    fields: list[FieldProblem] = field(default_factory=list)
+    retry_after: float | None = None
+
+
+def error_of(failure: grpc.RpcError, request_id: str, where: str) -> IngotError:
+    """Return the error for a failed call to the server at `where`."""
+    code: grpc.StatusCode = failure.code()
+    text: str = failure.details() or ""
+    details = _details_of(failure)
+    next_step = details.facts.pop(NEXT_STEP, "")
+    kind = _BY_REASON.get(details.reason) or _KINDS.get(code, _errors.ServerFault)
+    if kind is _errors.Unreachable and not details.reason:
+        text, next_step = _unreachable(text, where)
+    elif kind is _errors.TimedOut and not details.reason:
+        text = f"The server at {where} did not answer in time ({text})."
+        next_step = "Try again, or allow more time; a firewall that drops packets also looks like this."
+    elif code is grpc.StatusCode.UNIMPLEMENTED:
+        text, next_step = (
+            f"The server at {where} does not know this call.",
+            "Update the server or this client.",
+        )
+    return kind(
+        text or code.name,
+        reason=details.reason or code.name,
+        facts=details.facts,
+        next_step=next_step,
+        fields=details.fields,
+        request_id=request_id,
+        retry_after=details.retry_after,
+    )
+
+
+def _details_of(call: grpc.RpcError) -> _Details:
+    found = _Details()
+    for pair in call.trailing_metadata() or ():
+        value = pair.value
+        if pair.key != _DETAILS or not isinstance(value, bytes):
+            continue
+        try:
+            status = status_pb2.Status.FromString(value)
+        except DecodeError:
+            continue  # a proxy's own; the status code still tells
+        for detail in status.details:
+            info = error_details_pb2.ErrorInfo()
+            bad = error_details_pb2.BadRequest()
+            retry = error_details_pb2.RetryInfo()
+            if detail.Unpack(info):
+                found.reason = info.reason
+                found.facts.update(info.metadata)
+            elif detail.Unpack(bad):
+                found.fields += [FieldProblem(each.field, each.description) for each in bad.field_violations]
+            elif detail.Unpack(retry):
+                found.retry_after = retry.retry_delay.ToTimedelta().total_seconds()
+    return found
+
+
+def _unreachable(text: str, where: str) -> tuple[str, str]:
+    for pattern, meaning, next_step in _HINTS:
+        if re.search(pattern, text, re.IGNORECASE):
+            return f"Cannot reach the Ingot server at {where}: {meaning} ({text}).", next_step
+    return f"Lost the connection to the Ingot server at {where} ({text}).", "Try again."
+
+
+def is_unanswered(error: IngotError) -> bool:
+    """Return whether the failure came from below: no Ingot server said anything."""
+    return isinstance(error, _errors.Unreachable | _errors.TimedOut) and error.reason in (
+        grpc.StatusCode.UNAVAILABLE.name,
+        grpc.StatusCode.DEADLINE_EXCEEDED.name,
+    )

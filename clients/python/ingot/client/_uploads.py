@@ -1,0 +1,72 @@
+"""Uploads as resources: what is open, staged or failed, and files of any tree."""
+
+from collections.abc import Iterator, Sequence
+
+from ingot.client import _names, _pages
+from ingot.client._calls import Calls, new_id
+from ingot.client._channels import Link
+from ingot.client._names import AnyName, Names
+from ingot.v1 import transfer_pb2 as pb
+from ingot.v1 import transfer_pb2_grpc
+
+
+class Uploads:
+    """Calls about uploads; one may be given as `12`, `file_12` or by its long name."""
+
+    def __init__(self, link: Link, calls: Calls, names: Names) -> None:
+        self._stub = transfer_pb2_grpc.TransferServiceStub(link.channel)
+        self._calls = calls
+        self._names = names
+
+    def get(self, upload: str) -> pb.Upload:
+        """Return one upload with its state and progress."""
+        request = pb.GetUploadRequest(name=_names.upload_name(upload))
+        return self._calls.unary(self._stub.GetUpload, request).upload
+
+    def list(
+        self,
+        *,
+        namespace: str | None = None,
+        stage: pb.UploadStage.ValueType = pb.UPLOAD_STAGE_UNSPECIFIED,
+        limit: int | None = None,
+    ) -> Iterator[pb.Upload]:
+        """Yield one's uploads, newest first."""
+
+        def page(size: int, token: str) -> tuple[Sequence[pb.Upload], str]:
+            request = pb.ListUploadsRequest(
+                parent=self._names.parent(namespace), stage=stage, page_size=size, page_token=token
+            )
+            reply = self._calls.unary(self._stub.ListUploads, request)
+            return reply.uploads, reply.next_page_token
+
+        return _pages.walk(page, limit)
+
+    def abort(self, upload: str) -> pb.Upload:
+        """Give up an upload; its chunks stay for a while, so that pushing again is quick."""
+        request = pb.AbortUploadRequest(name=_names.upload_name(upload), request_id=new_id())
+        return self._calls.unary(self._stub.AbortUpload, request).upload
+
+    def renew(self, upload: str) -> pb.Upload:
+        """Extend the life of an open upload."""
+        request = pb.RenewUploadRequest(name=_names.upload_name(upload))
+        return self._calls.unary(self._stub.RenewUpload, request).upload
+
+    def files(self, tree: AnyName, *, limit: int | None = None) -> Iterator[pb.FileEntry]:
+        """Yield the files of a version, checkpoint or open upload in byte order of their paths."""
+        name = self._names.tree(tree)
+
+        def page(size: int, token: str) -> tuple[Sequence[pb.FileEntry], str]:
+            request = pb.ListFilesRequest(tree=name, page_size=size, page_token=token)
+            reply = self._calls.unary(self._stub.ListFiles, request)
+            return reply.files, reply.next_page_token
+
+        return _pages.walk(page, limit)
+
+    def file(self, ref: AnyName) -> pb.FileEntry:
+        """Return one file: size, digests, format."""
+        tree, path = self._names.file(ref)
+        return self._calls.unary(self._stub.StatFile, pb.StatFileRequest(tree=tree, path=path)).file
+
+    def capabilities(self) -> pb.GetCapabilitiesResponse:
+        """Return all limits of the server."""
+        return self._calls.unary(self._stub.GetCapabilities, pb.GetCapabilitiesRequest())
