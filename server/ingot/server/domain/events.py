@@ -92,7 +92,7 @@ class EventLog:
 def _expired(subject: str, after: int, bounds: Bounds) -> OutOfRange:
     return OutOfRange(
         Reason.RESUME_TOKEN_EXPIRED,
-        f"The log of {subject} holds events {bounds.oldest} to {bounds.latest}; after {after} it cannot go on.",
+        f"The log of {subject} holds events {bounds.oldest} to {bounds.latest}, but {after} was named.",
         next_step=f"Read the resource again, then watch after {max(bounds.oldest - 1, 0)}.",
         facts={"oldest_seq": str(bounds.oldest), "latest_seq": str(bounds.latest), "after": str(after)},
     )

@@ -67,7 +67,8 @@ class Jobs:
     ) -> TrainingJob:
         """Take one step of the state machine and store `changes` with it.
 
-        Raises Precondition (STATE_INVALID). A job that was asked to go on while it was still pausing is queued again as soon as it is paused.
+        A job that was asked to go on while it was still pausing is queued again as soon as it is paused.
+        Raises Precondition (STATE_INVALID).
         """
         after = self._entered(replace(job, **changes), transition(job.state, move))
         after = self._stored(job, after)
