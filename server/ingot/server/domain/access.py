@@ -20,7 +20,10 @@ class Access:
         self._assignments = assignments
 
     def require_write(self, caller: Caller, namespace: str) -> None:
-        """Refuse unless the caller may change what the namespace owns. Raises NotFound (NAMESPACE_NOT_FOUND)."""
+        """Refuse unless the caller may change what the namespace owns.
+
+        Raises NotFound (NAMESPACE_NOT_FOUND).
+        """
         if not caller.may_write(namespace) or not self._users.namespace_exists(namespace):
             raise namespace_not_found(namespace)
 

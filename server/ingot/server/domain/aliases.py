@@ -8,8 +8,8 @@ from ingot.server.core.errors import NotFound, invalid_field
 from ingot.server.core.identity import Caller
 from ingot.server.core.names import AliasName, ArtifactName, VersionReference
 from ingot.server.core.pages import Page, PageTokens, page_size
-from ingot.server.domain.catalog import Catalog, RequestKey, check_etag
-from ingot.server.domain.requests import Requests
+from ingot.server.domain.catalog import Catalog, check_etag
+from ingot.server.domain.requests import RequestKey, Requests
 from ingot.server.domain.versions import Versions, alias_not_found
 
 
@@ -49,7 +49,7 @@ class Aliases:
             self._put(caller, artifact, name, target, etag)
             return str(name)
 
-        self._requests.once(caller, "SetAlias", key.request_id, key.payload, make)
+        self._requests.run(caller, "SetAlias", key, make)
         artifact = self._catalog.require_write(caller, name.artifact)
         alias = self._aliases.find(artifact, name.alias)
         if alias is None:
@@ -76,7 +76,7 @@ class Aliases:
             self._aliases.delete(artifact, name.alias)
             return str(name)
 
-        self._requests.once(caller, "DeleteAlias", key.request_id, key.payload, make)
+        self._requests.run(caller, "DeleteAlias", key, make)
 
     def page(self, caller: Caller, name: ArtifactName, size: int, token: str) -> Page[Alias]:
         """Return a page of aliases in the order of their ids, `latest` among them once a version is ready.

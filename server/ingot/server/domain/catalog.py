@@ -1,7 +1,7 @@
 """The catalog: models and datasets are named, described, found, and put into the trash.
 
-An artifact in the trash keeps its versions and their bytes; its name is free again, and a new artifact of that
-name has another uid. What is not the caller's to see is not found.
+An artifact in the trash keeps its versions and their bytes; its name is free again, and a new artifact of
+that name has another uid. What is not the caller's to see is not found.
 """
 
 import dataclasses
@@ -32,7 +32,7 @@ from ingot.server.core.names import ANY_NAMESPACE, ArtifactName, Kind
 from ingot.server.core.pages import Page, PageTokens, page_size
 from ingot.server.domain import catalog_fields, filters
 from ingot.server.domain.access import Access, artifact_not_found
-from ingot.server.domain.requests import Requests
+from ingot.server.domain.requests import RequestKey, Requests
 
 NEWEST_VERSIONS = 20  # in the view WITH_VERSIONS
 STATISTICS = ("language", "format", "model_type", "framework", "tag")
@@ -46,14 +46,6 @@ _ORDERS = {
     "name": (ArtifactOrder.NAME, False),
     "name desc": (ArtifactOrder.NAME, True),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class RequestKey:
-    """How a repeated request is recognised: its request id, and the request in a form equal for equal ones."""
-
-    request_id: str = ""
-    payload: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +179,7 @@ class Catalog:
             if wanted.artifact_id and self._artifacts.find(name):
                 raise _name_taken(name)
             return _fresh(caller, name, fields, now)
-        uid, _ = self._requests.once(caller, "CreateArtifact", key.request_id, key.payload, make)
+        uid, _ = self._requests.run(caller, "CreateArtifact", key, make)
         return self._by_uid(uid)
 
     def add(self, caller: Caller, name: ArtifactName, fields: ArtifactFields, now: float) -> Artifact:
@@ -213,7 +205,7 @@ class Catalog:
         def make() -> str:
             return self._save(self._changed(caller, change)).uid
 
-        uid, _ = self._requests.once(caller, "UpdateArtifact", key.request_id, key.payload, make)
+        uid, _ = self._requests.run(caller, "UpdateArtifact", key, make)
         return self._by_uid(uid)
 
     def grown(self, artifact: Artifact, version: Version, now: float) -> Artifact:
@@ -268,7 +260,7 @@ class Catalog:
             )
             return self._save(changed).uid
 
-        uid, replayed = self._requests.once(caller, "DeleteArtifact", key.request_id, key.payload, make)
+        uid, replayed = self._requests.run(caller, "DeleteArtifact", key, make)
         if not uid:
             return Deletion()
         return Deletion(self._by_uid(uid), self._dependants_of(name) if replayed else dependants)

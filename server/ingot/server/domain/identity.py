@@ -1,8 +1,8 @@
 """Users and API tokens: who may come in, and what a credential may be used for.
 
 A token reads `ingot_12_<secret>`; the server keeps only its SHA-256. What a call may do is what the token's
-scopes and the role of its user both allow. Revoking works from the next call on: `revision` changes with every
-committed change, so nothing that was remembered about tokens outlives it.
+scopes and the role of its user both allow. Revoking works from the next call on: `revision` changes with
+every committed change, so nothing that was remembered about tokens outlives it.
 """
 
 import dataclasses
@@ -25,7 +25,7 @@ from ingot.server.core.errors import (
 )
 from ingot.server.core.identity import SCOPES_OF_ROLE, ApiToken, Caller, Role, Scope, User
 from ingot.server.core.pages import Page, PageTokens, page_size
-from ingot.server.domain.requests import Requests
+from ingot.server.domain.requests import RequestKey, Requests
 
 ADMINISTRATOR = "admin"  # id of the user made at the first start
 LOCAL_ADMINISTRATOR = "administrator of this data folder"
@@ -131,7 +131,7 @@ class Identity:
     # --- first start ------------------------------------------------------------------------------------
 
     def ensure_administrator(self, known: str) -> str | None:
-        """Make sure that the owner of the data folder can come in; return a new token's secret if one was made.
+        """Make sure that the owner of the data folder can come in; return the secret if a token was made.
 
         `known` is what its token file holds, "" without one. A token that still works stays; otherwise the
         user `admin` is made if missing, its earlier local tokens are revoked, and a new one is made.
@@ -148,7 +148,7 @@ class Identity:
 
     # --- users ------------------------------------------------------------------------------------------
 
-    def create_user(self, caller: Caller, wanted: NewUser, request_id: str, payload: bytes) -> User:
+    def create_user(self, caller: Caller, wanted: NewUser, key: RequestKey) -> User:
         """Make a user with a namespace of the same id; a repetition of the request gives the same user.
 
         Raises Invalid (NAME_INVALID, FIELD_INVALID), AlreadyExists (NAME_TAKEN), Denied (SCOPE_MISSING).
@@ -166,7 +166,7 @@ class Identity:
         def make() -> str:
             return self._add_user(NewUser(wanted.id, display_name, wanted.role)).id
 
-        made, _ = self._requests.once(caller, "CreateUser", request_id, payload, make)
+        made, _ = self._requests.run(caller, "CreateUser", key, make)
         return self._require_user(made)
 
     def list_users(self, caller: Caller, size: int, token: str) -> Page[User]:
@@ -235,7 +235,7 @@ class Identity:
     # --- parts ------------------------------------------------------------------------------------------
 
     def _granted(self, caller: Caller, user: User, role: Role, asked: frozenset[Scope]) -> frozenset[Scope]:
-        """Return the scopes of a token to be made: never more than the role has, nor than the caller gives."""
+        """Return the scopes of a new token: never more than its role has, nor than the caller may give."""
         possible = SCOPES_OF_ROLE[role]
         if user.id == caller.user and role is not Role.WORKER:
             possible &= caller.scopes

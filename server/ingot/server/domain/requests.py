@@ -7,6 +7,7 @@ together. A request is known by who sent it, its method and its request id, for 
 import hashlib
 import uuid
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from ingot.server.core.catalog_stores import RequestStore
 from ingot.server.core.clock import Clock
@@ -16,12 +17,24 @@ from ingot.server.core.identity import Caller
 KEPT_SECONDS = 7 * 24 * 3600.0
 
 
+@dataclass(frozen=True, slots=True)
+class RequestKey:
+    """How a repeated request is recognised: its request id, and itself in a form equal for equal ones."""
+
+    request_id: str = ""
+    payload: bytes = b""
+
+
 class Requests:
     """Remembers what was asked for under which request id."""
 
     def __init__(self, store: RequestStore, clock: Clock) -> None:
         self._store = store
         self._clock = clock
+
+    def run(self, caller: Caller, method: str, key: RequestKey, make: Callable[[], str]) -> tuple[str, bool]:
+        """As `once`, with id and payload in one."""
+        return self.once(caller, method, key.request_id, key.payload, make)
 
     def once(
         self, caller: Caller, method: str, request_id: str, payload: bytes, make: Callable[[], str]
@@ -46,7 +59,7 @@ class Requests:
         if known[0] != digest:
             raise Precondition(
                 Reason.REQUEST_ID_REUSED,
-                f"The request id {request_id} was used by another {method} request; expected the same request.",
+                f"The request id {request_id} was used by another {method} request; expected the same one.",
                 next_step="Make a new request id for each new request; keep it only to repeat one unchanged.",
                 facts={"request_id": request_id, "method": method},
             )
