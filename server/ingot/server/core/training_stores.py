@@ -96,7 +96,7 @@ class CheckpointStore(Protocol):
 class TreeDropper(Protocol):
     """The part of the store of trees that lets checkpoints go."""
 
-    def drop(self, tree: int) -> None:
+    def release(self, tree: int) -> None:
         """Forget a tree and its manifest; its chunks go later, when nothing else needs them."""
         ...
 
