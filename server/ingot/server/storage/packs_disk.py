@@ -30,7 +30,7 @@ from ingot.server.core.packs import (
     SealedPack,
     ShelfUsage,
 )
-from ingot.server.storage import pack_format, pack_ingest, pack_reading
+from ingot.server.storage import pack_format, pack_ingest, pack_reading, write_out
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +38,7 @@ HEADROOM = (
     2 * PACK_TARGET + 64 * 1024 * 1024
 )  # always left free: two packs for repair, and the database's log
 
+_WRITE_OUT = 4 * 1024 * 1024  # bytes after which the disk is asked to begin with them
 _OPEN_FILES = 256  # packs kept open for reading
 _MOST_PIECES = 1000  # the kernel takes 1,024 buffers in one write
 
@@ -249,6 +250,7 @@ class _DiskSink:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._started = 0  # bytes that the disk was asked to begin with
         # Read-only from its birth: the mode only binds those who open it later.
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         self._descriptor: int | None = os.open(path, flags, 0o444)
@@ -272,6 +274,10 @@ class _DiskSink:
             written < size
         ):  # the disk is filling up, or a signal came: the rest gives the error, or goes through
             self._write_rest(offset + written, memoryview(b"".join(pieces))[written:])
+        end = offset + size
+        if end - self._started >= _WRITE_OUT:
+            write_out.start(self._fd(), self._started, end - self._started)
+            self._started = end
         failpoints.hit("pack.appended")
 
     def finish(self, offset: int, footer: bytes) -> None:
