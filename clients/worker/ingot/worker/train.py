@@ -12,7 +12,7 @@ import random
 import statistics
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import deepspeed
@@ -126,18 +126,7 @@ def train(spec: TrainerSpec, events: EventWriter, control: Control) -> Outcome:
         micro_batches, learned = batches.take(position.consumed)
         waited = time.monotonic() - step_began
         rate = optimize.learning_rate(config, position.step + 1 - position.skipped, total, warmup)
-        for group in engine.optimizer.param_groups:
-            group["lr"] = rate
-        loss_sum = torch.zeros((), device=engine.device)
-        for ids, positions, labels in micro_batches:
-            loss = engine(ids, positions, labels, learned)
-            engine.backward(
-                loss, scale_wrt_gas=False
-            )  # the loss is divided by the whole step's tokens already
-            engine.step()
-            loss_sum += loss.detach()
-        loss_value = loss_sum.item()
-        grad_norm = float(engine.get_global_grad_norm())
+        loss_value, grad_norm = one_step(engine, micro_batches, learned, rate)
         position.step += 1
         position.consumed += per_step
         position.tokens += per_step * length
@@ -207,6 +196,21 @@ def train(spec: TrainerSpec, events: EventWriter, control: Control) -> Outcome:
     events.send(progress.Result(str(folder), position.step, parameters, figures))
     engine.destroy()
     return Outcome("succeeded", position.step)
+
+
+def one_step(
+    engine: deepspeed.DeepSpeedEngine, batches: Sequence[Batch], learned: int, rate: float
+) -> tuple[float, float]:
+    """Take one optimiser step over micro-batches of `learned` tokens in all; return loss and gradient norm."""
+    for group in engine.optimizer.param_groups:
+        group["lr"] = rate
+    total = torch.zeros((), device=engine.device)
+    for ids, positions, labels in batches:
+        loss = engine(ids, positions, labels, learned)
+        engine.backward(loss, scale_wrt_gas=False)  # it is divided by the whole step's tokens already
+        engine.step()
+        total += loss.detach()
+    return total.item(), float(engine.get_global_grad_norm())
 
 
 def refuse(spec: TrainerSpec) -> None:

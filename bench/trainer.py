@@ -1,0 +1,139 @@
+"""Tokens per second of our DeepSpeed step beside a plain PyTorch loop: same model, same batches, one process.
+
+    python bench/trainer.py [--mixed-precision] [--hidden 256 --layers 4 --heads 4 --length 256 --batch 8]
+
+The two take turns, round by round, so a busy neighbour slows both; medians and the median of the rounds'
+ratios are printed. The plain loop is what one would write without us: autocast for bf16, fused AdamW,
+gradient clipping, loss.item().
+"""
+
+import argparse
+import os
+import statistics
+import time
+from collections.abc import Callable
+
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # before torch: what `launch` sets for every trainer
+
+import torch
+import transformers
+from torch import nn
+
+from ingot.worker import model, optimize, train
+from ingot.worker.config import DeepSpeedOptions, TrainingConfig
+from ingot.worker.train import Batch
+
+Step = Callable[[list[Batch], int], float]
+
+
+def main() -> None:
+    """Measure and print."""
+    options = arguments()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    os.environ["DS_ACCELERATOR"] = device.type
+    optimize.start_process_group(device.type)
+    config = TrainingConfig(
+        hidden_size=options.hidden,
+        num_layers=options.layers,
+        num_heads=options.heads,
+        batch_size=options.batch,
+        mixed_precision=options.mixed_precision,
+        gradient_accumulation_steps=1,
+    )
+    train.seed(1)
+    plain_module = make_model(options).to(device)
+    train.seed(1)
+    engine = optimize.engine(config, DeepSpeedOptions(zero_stage=options.zero_stage), make_model(options))
+    batches = [make_batch(options, number, device) for number in range(8)]
+    learned = options.batch * (options.length - 1)
+
+    def ours(made: list[Batch], count: int) -> float:
+        return train.one_step(engine, made, count, config.learning_rate)[0]
+
+    plain = plain_step(config, plain_module, device)
+    rounds = [
+        (measure(ours, batches, learned, options), measure(plain, batches, learned, options))
+        for _ in range(options.rounds + 1)
+    ]
+    rounds = rounds[1:]  # the first warms up
+    tokens = options.batch * options.length * options.steps
+    mine, theirs = (
+        statistics.median(tokens / seconds for seconds in side) for side in zip(*rounds, strict=True)
+    )
+    ratio = statistics.median(other / own for own, other in rounds)
+    precision = "bf16" if options.mixed_precision else "fp32"
+    print(
+        f"{model.parameters(plain_module):,} parameters, {precision}, ZeRO-{options.zero_stage}, {device}, "
+        f"{torch.get_num_threads()} threads, {options.rounds} rounds of {options.steps} steps"
+    )
+    print(f"ours   {mine:10,.0f} tokens/s")
+    print(f"plain  {theirs:10,.0f} tokens/s")
+    ratios = sorted(other / own for own, other in rounds)
+    print(f"ratio  {ratio:10.3f}   (rounds {ratios[0]:.3f} to {ratios[-1]:.3f})")
+
+
+def arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    sizes = (("hidden", 256), ("layers", 4), ("heads", 4), ("vocab", 4096), ("length", 256), ("batch", 8))
+    for name, value in (*sizes, ("steps", 5), ("rounds", 7), ("zero-stage", 1)):
+        parser.add_argument(f"--{name}", type=int, default=value)
+    parser.add_argument("--mixed-precision", action="store_true")
+    return parser.parse_args()
+
+
+def make_model(options: argparse.Namespace) -> model.TokenLoss:
+    """Make a Llama block of the asked size."""
+    shape = transformers.LlamaConfig(
+        vocab_size=options.vocab,
+        hidden_size=options.hidden,
+        intermediate_size=-(-options.hidden * 8 // 3 // 64) * 64,
+        num_hidden_layers=options.layers,
+        num_attention_heads=options.heads,
+        max_position_embeddings=options.length,
+        tie_word_embeddings=True,
+        use_cache=False,
+    )
+    return model.TokenLoss(transformers.LlamaForCausalLM(shape))
+
+
+def make_batch(options: argparse.Namespace, number: int, device: torch.device) -> Batch:
+    """Make one batch of whole documents in which every token is learned."""
+    draw = torch.Generator().manual_seed(number)
+    ids = torch.randint(options.vocab, (options.batch, options.length), generator=draw).to(device)
+    positions = torch.arange(options.length, device=device).expand_as(ids).contiguous()
+    return ids, positions, ids.clone()
+
+
+def plain_step(config: TrainingConfig, module: nn.Module, device: torch.device) -> Step:
+    """Return one step of a loop without DeepSpeed."""
+    weights = list(module.parameters())
+    optimizer = torch.optim.AdamW(
+        weights, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
+    )
+
+    def step(batches: list[Batch], learned: int) -> float:
+        total = torch.zeros((), device=device)
+        for ids, positions, labels in batches:
+            with torch.autocast(device.type, torch.bfloat16, enabled=config.mixed_precision):
+                loss = module(ids, positions, labels, learned)
+            loss.backward()
+            total += loss.detach()
+        nn.utils.clip_grad_norm_(weights, config.max_grad_norm)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        return total.item()
+
+    return step
+
+
+def measure(step: Step, batches: list[Batch], learned: int, options: argparse.Namespace) -> float:
+    """Return the seconds of some steps."""
+    began = time.perf_counter()
+    for number in range(options.steps):
+        step([batches[number % len(batches)]], learned)
+    return time.perf_counter() - began
+
+
+if __name__ == "__main__":
+    main()
