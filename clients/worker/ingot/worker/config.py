@@ -304,7 +304,7 @@ def from_json(kind: type[T], data: object, where: str) -> T:
     Raises TrainingError FIELD_INVALID with the path of the wrong key.
     """
     if not isinstance(data, Mapping):
-        raise _wrong(where or "the spec", "an object", data)
+        raise _wrong(where.rstrip(".") or "the spec", "an object", data)
     hints = typing.get_type_hints(kind)
     for name in data:
         if name not in hints:

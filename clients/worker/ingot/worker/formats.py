@@ -16,6 +16,7 @@ from ingot.worker.problem import TrainingError, failed
 LARGEST_ROW = 64 * 1024 * 1024  # bytes
 PASSAGE = 8192  # a text file without blank lines is cut at line ends after this many characters
 _READ = 1 << 20
+WRAPPERS = ("data", "rows", "records", "examples", "items", "train")  # {"data": [rows]} is met often
 
 Row = dict[str, object] | str
 
@@ -73,12 +74,10 @@ def _json(file: BinaryIO, name: str) -> Iterator[tuple[str, Row]]:
         whole = json.loads(text.rest())
     except ValueError as error:
         raise bad_row(name, "the file", f"not valid JSON: {error}.") from error
-    lists = [value for value in whole.values() if isinstance(value, list)] if isinstance(whole, dict) else []
-    rows = (
-        lists[0]
-        if len(lists) == 1 and all(isinstance(row, dict) for row in lists[0]) and len(whole) == 1
-        else [whole]
-    )
+    rows = [whole]
+    if isinstance(whole, dict) and len(whole) == 1:
+        ((key, value),) = whole.items()
+        rows = value if key in WRAPPERS and isinstance(value, list) else rows
     for count, value in enumerate(rows, 1):
         yield f"record {count}", _row(value, name, f"record {count}")
 

@@ -201,7 +201,7 @@ def train(spec: TrainerSpec, events: EventWriter, control: Control) -> Outcome:
 def one_step(
     engine: deepspeed.DeepSpeedEngine, batches: Sequence[Batch], learned: int, rate: float
 ) -> tuple[float, float]:
-    """Take one optimiser step over micro-batches of `learned` tokens in all; return loss and gradient norm."""
+    """Take one optimiser step over micro-batches of `learned` tokens; return loss and gradient norm."""
     for group in engine.optimizer.param_groups:
         group["lr"] = rate
     total = torch.zeros((), device=engine.device)
