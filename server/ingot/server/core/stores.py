@@ -1,0 +1,101 @@
+"""The interfaces through which rules reach rows and bytes; each docstring is the contract.
+
+Stores of rows are called inside a unit of work (Database.read or Database.write). The pack store holds bytes:
+it is called outside of one, on the threads for file work. Users, tokens and the catalog: catalog_stores.py.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+from ingot.content.digests import Data
+from ingot.server.core.packs import (
+    ChunkPlace,
+    PackEntry,
+    PackFile,
+    PackId,
+    ScannedChunk,
+    SealedPack,
+    ShelfUsage,
+)
+
+# --- packs ---------------------------------------------------------------------------------------------
+
+
+class Ingest(Protocol):
+    """The chunks of one stream on their way into packs. For one thread at a time.
+
+    Nothing of it can be read, and nothing survives a crash, before `seal` returns. After an error other than
+    Invalid, and after `seal` or `abort`, it is closed: its open files are gone, calls raise RuntimeError.
+    """
+
+    def append(self, digest: bytes, pieces: Sequence[Data]) -> bool:
+        """Add the chunk whose bytes are `pieces` joined; return False if this stream had it already.
+
+        The bytes are checked against `digest` before any of them is written. The pieces are not kept.
+        Raises Invalid (CHUNK_HASH_MISMATCH; BAD_LENGTH unless 1 byte to 4 MiB), which leaves the stream
+        usable; Exhausted (DISK_LOW); Unavailable when the disk fails.
+        """
+        ...
+
+    def seal(self) -> list[SealedPack]:
+        """Make everything durable and return the packs, none for an empty stream.
+
+        Durable means: contents and names are on the disk when this returns. All or nothing: on an error no
+        pack of this stream remains. Only the death of the process in between can leave packs that nobody was
+        told of; `PackStore.packs` lists them. The caller then enters the entries into the index.
+        Raises Exhausted (DISK_LOW); Unavailable when the disk fails. A failed sync is never tried again.
+        """
+        ...
+
+    def abort(self) -> None:
+        """Drop everything; does nothing when closed already."""
+        ...
+
+
+class PackStore(Protocol):
+    """Immutable packs of chunks; knows nothing of names, versions or who may read. Safe for many threads."""
+
+    def open_ingest(self, size: int, chunks: int) -> Ingest:
+        """Start a stream of up to `chunks` chunks with together `size` bytes, and reserve their space.
+
+        Raises Exhausted (DISK_LOW) before any byte flows when they would not fit with the headroom kept free.
+        """
+        ...
+
+    def read(self, place: ChunkPlace) -> bytes:
+        """Return the bytes of a chunk, whole, checked against its digest at the first read since start.
+
+        Raises DataLoss when the pack is absent, too short, or the bytes are wrong even when read again.
+        """
+        ...
+
+    def packs(self) -> Iterator[PackFile]:
+        """List the sealed packs on the shelf, in no order; packs that come or go meanwhile may be missed."""
+        ...
+
+    def entries(self, pack: PackId) -> tuple[PackEntry, ...]:
+        """Return what a pack holds, from its checked footer. Raises DataLoss when absent or damaged."""
+        ...
+
+    def scan(self, pack: PackId) -> Iterator[ScannedChunk]:
+        """Read a whole pack, record by record and without its footer, and check every chunk.
+
+        Raises DataLoss when the pack is absent, and after the last readable record when the next is damaged.
+        """
+        ...
+
+    def delete(self, pack: PackId) -> bool:
+        """Remove a pack; False if absent. Reads that run finish; a power cut may bring the pack back."""
+        ...
+
+    def quarantine(self, pack: PackId) -> bool:
+        """Set a damaged pack aside, durably, where it cannot be read any more; False if absent."""
+        ...
+
+    def recover(self) -> int:
+        """Drop what streams of earlier runs left; return how many files. Call once, before any stream."""
+        ...
+
+    def usage(self) -> ShelfUsage:
+        """Measure the shelf and the disk below it; walks all packs."""
+        ...
