@@ -53,6 +53,7 @@ UNPUBLISHED = ("pack.reserved", "pack.appended", "pack.footer", "pack.synced")
 
 
 @pytest.mark.slow
+@pytest.mark.contract("S3-60")
 @pytest.mark.parametrize("step", STEPS)
 def test_a_kill_loses_nothing_that_was_acknowledged(tmp_path: Path, step: str) -> None:
     notes.prepare(open_database(f"sqlite:///{tmp_path}/meta.db")).close()

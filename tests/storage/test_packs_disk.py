@@ -3,6 +3,7 @@
 import os
 import stat
 import struct
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -121,6 +122,7 @@ def test_space_is_allocated_before_bytes_flow_and_given_back(tmp_path: Path) -> 
     assert store.usage().ingest == 0
 
 
+@pytest.mark.contract("S3-11", "S3-60")
 def test_leftovers_of_earlier_runs_are_deleted(tmp_path: Path) -> None:
     earlier = DiskPacks(tmp_path)
     (sealed,) = put(earlier, [b"sealed"])
@@ -133,6 +135,18 @@ def test_leftovers_of_earlier_runs_are_deleted(tmp_path: Path) -> None:
     mine.append(chunk_digest(b"mine"), [b"mine"])
     assert store.read(places(mine.seal())[0]) == b"mine"
     assert store.read(places([sealed])[0]) == b"sealed"
+
+
+def test_usage_can_be_asked_while_streams_come_and_go(tmp_path: Path) -> None:
+    store = DiskPacks(tmp_path)
+    with ThreadPoolExecutor(4) as pool:
+        streams = [pool.submit(put, store, [b"%d" % number]) for number in range(200)]
+        while not all(stream.done() for stream in streams):
+            store.usage()
+            for pack in list(store.packs())[:5]:
+                store.delete(pack.id)
+        for stream in streams:
+            assert stream.result()
 
 
 def test_a_pack_deleted_while_it_is_read_stays_readable_for_that_reader(tmp_path: Path) -> None:

@@ -12,9 +12,11 @@ import errno
 import logging
 import os
 import secrets
+import stat
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
@@ -97,7 +99,8 @@ class DiskPacks:
             with os.scandir(folder) as found:
                 for file in found:
                     if file.name.endswith(".pack"):
-                        yield PackFile(file.name.removesuffix(".pack"), file.stat().st_size)
+                        with suppress(FileNotFoundError):  # deleted meanwhile
+                            yield PackFile(file.name.removesuffix(".pack"), file.stat().st_size)
 
     def entries(self, pack: PackId) -> tuple[PackEntry, ...]:
         """Read the footer from the end of the file."""
@@ -111,21 +114,21 @@ class DiskPacks:
 
     def delete(self, pack: PackId) -> bool:
         """Unlink the file; whoever reads it keeps it open."""
-        self._forget(pack)
         try:
             self._path(pack).unlink()
         except FileNotFoundError:
             return False
+        self._forget(pack)
         return True
 
     def quarantine(self, pack: PackId) -> bool:
         """Move the file aside and sync both folders."""
-        self._forget(pack)
         path = self._path(pack)
         try:
             path.rename(self._quarantine / path.name)
         except FileNotFoundError:
             return False
+        self._forget(pack)
         _sync_folder(self._quarantine)
         _sync_folder(path.parent)
         return True
@@ -144,16 +147,12 @@ class DiskPacks:
     def usage(self) -> ShelfUsage:
         """Add up the sizes of all files."""
         disk = os.statvfs(self._packs)
-        ingest, quarantine = (
-            sum(file.stat().st_blocks * 512 for file in folder.rglob("*") if file.is_file())
-            for folder in (self._boots, self._quarantine)
-        )
         return ShelfUsage(
             total=disk.f_blocks * disk.f_frsize,
             free=max(0, self._free() - self._reserved),
             packs=sum(pack.size for pack in self.packs()),
-            ingest=ingest,
-            quarantine=quarantine,
+            ingest=_allocated(self._boots),
+            quarantine=_allocated(self._quarantine),
         )
 
     def start(self, reserve: int) -> "_DiskSink":
@@ -322,6 +321,15 @@ def _make_folders(parent: Path, names: Sequence[str]) -> None:
     for name in names:
         (parent / name).mkdir(exist_ok=True)
     _sync_folder(parent)
+
+
+def _allocated(folder: Path) -> int:
+    total = 0
+    for file in folder.rglob("*"):
+        with suppress(FileNotFoundError):  # streams come and go meanwhile
+            found = file.stat()
+            total += found.st_blocks * 512 if stat.S_ISREG(found.st_mode) else 0
+    return total
 
 
 def _sync_folder(folder: Path) -> None:
