@@ -108,6 +108,11 @@ class Setting:
     default: str  # as shown to people
 
     @property
+    def is_list(self) -> bool:
+        """Whether it may be given several times."""
+        return typing.get_origin(self.kind) is tuple
+
+    @property
     def kind_word(self) -> str:
         """What a value looks like."""
         words = {Path: "path", str: "text", bool: "true or false", int: "whole number", float: "number"}
@@ -223,7 +228,7 @@ def _convert(setting: Setting, value: object, source: str) -> Value:
                 return int(text) if kind is int and not isinstance(text, float) else float(text)
             except ValueError:
                 pass
-        case kind if typing.get_origin(kind) is tuple:
+        case _ if setting.is_list:
             parts = text.split(",") if isinstance(text, str) else text
             if isinstance(parts, list | tuple) and parts and all(isinstance(part, str) for part in parts):
                 return tuple(part.strip() for part in parts)

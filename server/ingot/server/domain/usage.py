@@ -5,6 +5,7 @@ write about once a second, before the record is listed, and when the server stop
 second.
 """
 
+import logging
 import threading
 
 from ingot.server.core import pages
@@ -15,6 +16,9 @@ from ingot.server.core.usage import Activity, ActivityFilter, ArtifactUsage, Use
 from ingot.server.core.usage_stores import UsageStore
 
 _DAY = 24 * 3600.0
+_MOST_WAITING = 50_000  # a flood of calls, or a database that hangs, must not eat the memory
+
+log = logging.getLogger(__name__)
 
 
 class Usage:
@@ -27,12 +31,16 @@ class Usage:
         self._activity_days = activity_days
         self._activities: list[Activity] = []
         self._uses: list[Use] = []
+        self._dropped = 0
         self._lock = threading.Lock()
 
     def record(self, activity: Activity) -> None:
         """Remember a finished call."""
         with self._lock:
-            self._activities.append(activity)
+            if len(self._activities) < _MOST_WAITING:
+                self._activities.append(activity)
+            else:
+                self._dropped += 1
 
     def accessed(self, caller: Caller, artifact_uid: str) -> None:
         """Count that the caller looked at an artifact."""
@@ -63,6 +71,9 @@ class Usage:
         with self._lock:
             activities, self._activities = self._activities, []
             uses, self._uses = self._uses, []
+            dropped, self._dropped = self._dropped, 0
+        if dropped:
+            log.error("usage.activities_dropped count=%d limit=%d", dropped, _MOST_WAITING)
         self._store.add_activities(activities)
         self._store.count(uses)
 

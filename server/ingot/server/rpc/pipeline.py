@@ -9,64 +9,32 @@ something are ended at once and told to come back; the rest may finish within th
 
 import asyncio
 import contextlib
-import dataclasses
 import inspect
 import logging
-import re
-import urllib.parse
-import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, TypeAlias
 
 import grpc
 from google.protobuf.message import Message
 from google.rpc import status_pb2
 
 from ingot.server.core.clock import Clock
-from ingot.server.core.errors import Denied, IngotError, Reason, Unauthenticated, Unavailable
+from ingot.server.core.errors import IngotError, Unauthenticated
 from ingot.server.core.identity import Caller
 from ingot.server.core.usage import Activity
-from ingot.server.rpc import errors, methods
+from ingot.server.rpc import calls, errors, methods
+from ingot.server.rpc.calls import Call
 from ingot.server.rpc.credentials import Credentials
 from ingot.server.rpc.methods import Method
 
 log = logging.getLogger(__name__)
 
-REQUEST_ID = "x-request-id"
-DECLARED_USER = "x-ingot-user"  # percent-encoded where not ASCII
-CLIENT = "x-client"
-_CALL_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_TEXT_LIMIT = 80
-
 Context = grpc.aio.ServicerContext[Any, Any]
-Handler = grpc.RpcMethodHandler[Any, Any]
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 Behaviour = Callable[[Any, Context], Any]
 
-
-@dataclasses.dataclass(eq=False, slots=True)
-class Call:
-    """One call from its first byte to its last."""
-
-    method: Method
-    id: str
-    time: float
-    started: float
-    address: str
-    declared_user: str
-    client: str
-    task: "asyncio.Task[Any] | None"
-    caller: Caller | None = None
-    target: str = ""
-    code: str = grpc.StatusCode.OK.name
-    drained: bool = False
-
-    def end(self) -> None:
-        """Stop it now and tell its client to come back."""
-        if self.task is not None and not self.drained:
-            self.drained = True
-            self.task.cancel()
-
+_ORDINARY = (grpc.StatusCode.OK.name, grpc.StatusCode.CANCELLED.name)  # a watch ends when its client goes
 
 _current: ContextVar[Call] = ContextVar("ingot_call")
 
@@ -75,7 +43,7 @@ def caller() -> Caller:
     """Return who makes the call that runs now. Raises Unauthenticated on a public call without credential."""
     found = optional_caller()
     if found is None:
-        raise _token_missing()
+        raise calls.token_missing()
     return found
 
 
@@ -107,6 +75,7 @@ class Pipeline(grpc.aio.ServerInterceptor):
         self._rules = methods.all_methods()
         self._handlers: dict[str, Handler] = {}
         self._running: set[Call] = set()
+        self._standing: set[Call] = set()  # of the standard services, which outlast the others
         self._draining = False
         self._quiet = asyncio.Event()
         self._quiet.set()
@@ -118,9 +87,9 @@ class Pipeline(grpc.aio.ServerInterceptor):
 
     async def intercept_service(
         self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
+        continuation: Callable[[grpc.HandlerCallDetails], "Awaitable[Handler | None]"],
         handler_call_details: grpc.HandlerCallDetails,
-    ) -> Handler | None:
+    ) -> "Handler | None":
         """Return the servicer's method with the pipeline around it; wrapped once and kept."""
         path = handler_call_details.method
         known = self._handlers.get(path)
@@ -145,6 +114,8 @@ class Pipeline(grpc.aio.ServerInterceptor):
                 await asyncio.wait_for(self._quiet.wait(), seconds)
             for call in list(self._running):
                 call.end()
+        for call in list(self._standing):
+            call.end()
 
     # --- around one call --------------------------------------------------------------------------------
 
@@ -167,13 +138,13 @@ class Pipeline(grpc.aio.ServerInterceptor):
         seconds = self._unary_seconds if limited and not method.standard else None
 
         async def run(request: Any, context: Context) -> Any:
-            async with self._call(method, context) as call:
+            async with self._call(method, context, request) as call:
                 try:
                     async with asyncio.timeout(seconds) as limit:
                         return await behaviour(_noted(call, request), context)
                 except TimeoutError:
                     if limit.expired():
-                        raise _too_long(self._unary_seconds) from None
+                        raise calls.too_long(self._unary_seconds) from None
                     raise
 
         return run
@@ -183,7 +154,7 @@ class Pipeline(grpc.aio.ServerInterceptor):
 
         async def run(request: Any, context: Context) -> AsyncIterator[Any]:
             async with (
-                self._call(method, context) as call,
+                self._call(method, context, request) as call,
                 contextlib.aclosing(behaviour(_noted(call, request), context)) as replies,
             ):
                 async for reply in replies:
@@ -192,24 +163,27 @@ class Pipeline(grpc.aio.ServerInterceptor):
         return run
 
     @contextlib.asynccontextmanager
-    async def _call(self, method: Method, context: Context) -> AsyncIterator[Call]:
+    async def _call(self, method: Method, context: Context, request: Any) -> AsyncIterator[Call]:
         metadata = {
             key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)
         }
-        call = self._open(method, context.peer(), metadata)
+        call = Call.begin(method, context.peer(), metadata, self._clock)
+        self._open(call)
+        if isinstance(request, Message):
+            call.target = methods.target_of(request)
         _current.set(call)
-        context.set_trailing_metadata(((REQUEST_ID, call.id),))
+        context.set_trailing_metadata(((calls.REQUEST_ID, call.id),))
         try:
-            await self._admit(call, metadata)
+            await self._admit(call)
             yield call
         except grpc.aio.AbortError:
-            call.code = _name(context.code())
+            call.code = getattr(context.code(), "name", grpc.StatusCode.UNKNOWN.name)
             raise
         except IngotError as error:
             await self._abort(call, context, errors.status_of(error))
         except (asyncio.CancelledError, GeneratorExit):
             if call.drained:
-                await self._abort(call, context, errors.status_of(_draining()))
+                await self._abort(call, context, errors.status_of(calls.draining()))
             call.code = grpc.StatusCode.CANCELLED.name
             raise
         except Exception:
@@ -218,86 +192,57 @@ class Pipeline(grpc.aio.ServerInterceptor):
         finally:
             self._close(call)
 
-    def _open(self, method: Method, peer: str, metadata: dict[str, str]) -> Call:
-        asked = metadata.get(REQUEST_ID, "")
-        call = Call(
-            method=method,
-            id=asked if _CALL_ID.fullmatch(asked) else uuid.uuid4().hex,
-            time=self._clock.now(),
-            started=self._clock.monotonic(),
-            address=_address(peer),
-            declared_user=_clean(urllib.parse.unquote(metadata.get(DECLARED_USER, ""))),
-            client=_clean(metadata.get(CLIENT, "")),
-            task=asyncio.current_task(),
-        )
-        if not method.standard or method.follows:
+    def _open(self, call: Call) -> None:
+        if call.method.standard:
+            self._standing.add(call)
+        else:
             self._running.add(call)
             self._quiet.clear()
-        return call
 
-    async def _admit(self, call: Call, metadata: dict[str, str]) -> None:
+    async def _admit(self, call: Call) -> None:
         """Refuse while draining, find the caller, check the scopes."""
         if call.method.standard:
             return
         if self._draining:
-            raise _draining()
+            raise calls.draining()
         try:
-            found = await self._credentials.caller(_bearer(metadata.get("authorization", "")))
+            if not call.secret:
+                raise calls.token_missing()
+            call.made_by(await self._credentials.caller(call.secret))
         except Unauthenticated:
-            if call.method.public:
-                return
-            raise
-        missing = call.method.scopes - found.scopes
-        call.caller = dataclasses.replace(
-            found,
-            declared_user=call.declared_user,
-            address=call.address,
-            call_id=call.id,
-            client=call.client,
-        )
-        if missing:
-            raise _scope_missing(call.method, missing)
+            if not call.method.public:
+                raise
 
     async def _abort(self, call: Call, context: Context, status: status_pb2.Status) -> None:
         code = next(each for each in grpc.StatusCode if each.value[0] == status.code)
         call.code = code.name
-        await context.abort(code, status.message, (*errors.trailing(status), (REQUEST_ID, call.id)))
+        await context.abort(code, status.message, (*errors.trailing(status), (calls.REQUEST_ID, call.id)))
 
     def _close(self, call: Call) -> None:
+        self._standing.discard(call)
         self._running.discard(call)
         if not self._running:
             self._quiet.set()
         if call.method.standard:
             return
-        seconds = self._clock.monotonic() - call.started
-        principal = call.caller.principal if call.caller else ""
+        activity = call.activity(self._clock.monotonic() - call.started)
         log.log(
-            logging.DEBUG if call.code == "OK" else logging.INFO,
+            logging.DEBUG if call.code in _ORDINARY else logging.INFO,
             "rpc.done method=%s code=%s ms=%.1f target=%s principal=%s address=%s request=%s",
-            *(call.method.short, call.code, seconds * 1000, call.target, principal, call.address, call.id),
+            activity.method,
+            activity.code,
+            activity.seconds * 1000,
+            activity.target,
+            activity.principal,
+            activity.address,
+            activity.call_id,
         )
-        self._record(
-            Activity(
-                time=call.time,
-                action=call.method.action,
-                method=call.method.short,
-                target=call.target,
-                principal=principal,
-                declared_user=call.declared_user,
-                address=call.address,
-                code=call.code,
-                seconds=seconds,
-                call_id=call.id,
-            )
-        )
+        self._record(activity)
 
 
 def _noted(call: Call, request: Any) -> Any:
-    """Return the request, or the stream of requests, after noting what the first of them is about."""
-    if isinstance(request, Message):
-        call.target = methods.target_of(request)
-        return request
-    return _noting(call, request)
+    """Return the request; of a stream, one that notes on its way what the first message is about."""
+    return request if isinstance(request, Message) else _noting(call, request)
 
 
 async def _noting(call: Call, requests: AsyncIterator[Message]) -> AsyncIterator[Message]:
@@ -305,63 +250,3 @@ async def _noting(call: Call, requests: AsyncIterator[Message]) -> AsyncIterator
         if not call.target:
             call.target = methods.target_of(request) or "-"
         yield request
-
-
-def _bearer(header: str) -> str:
-    kind, _, secret = header.partition(" ")
-    if kind.lower() != "bearer" or not secret:
-        raise _token_missing()
-    return secret.strip()
-
-
-def _address(peer: str) -> str:
-    """Return the address of a gRPC peer without its port: `127.0.0.1`, `::1`, `local` for a unix socket."""
-    kind, _, rest = urllib.parse.unquote(peer).partition(":")
-    if kind not in ("ipv4", "ipv6"):
-        return "local"
-    return rest.rpartition(":")[0].strip("[]")
-
-
-def _clean(text: str) -> str:
-    """Return printable text of bounded length: it goes into logs and tables."""
-    return "".join(letter for letter in text.strip() if letter.isprintable())[:_TEXT_LIMIT]
-
-
-def _name(code: object) -> str:
-    return code.name if isinstance(code, grpc.StatusCode) else grpc.StatusCode.UNKNOWN.name
-
-
-def _token_missing() -> Unauthenticated:
-    return Unauthenticated(
-        Reason.TOKEN_MISSING,
-        "No credential was sent; expected metadata 'authorization: Bearer <token>'.",
-        next_step="Sign in; on the server's own machine the token in admin.token of its data folder will do.",
-    )
-
-
-def _scope_missing(method: Method, missing: frozenset[str]) -> Denied:
-    wanted = ", ".join(sorted(missing))
-    return Denied(
-        Reason.SCOPE_MISSING,
-        f"{method.name} needs the scope {wanted}, which this credential does not have.",
-        next_step="Use a token with that scope, or ask an administrator for one.",
-        facts={"method": method.short, "missing": wanted},
-    )
-
-
-def _draining() -> Unavailable:
-    return Unavailable(
-        Reason.DRAINING,
-        "The server is shutting down.",
-        next_step="Try again in a moment; watches continue where they stopped.",
-        retry_after=1.0,
-    )
-
-
-def _too_long(seconds: float) -> Unavailable:
-    return Unavailable(
-        Reason.BUSY,
-        f"The call took longer than the {seconds:g} seconds that a call without its own deadline has.",
-        next_step="Try again; the same request_id makes that safe.",
-        retry_after=5.0,
-    )

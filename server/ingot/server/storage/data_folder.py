@@ -96,11 +96,14 @@ class DataFolder:
         """Tell programs on this machine how to reach the server that holds this folder."""
         self._write("server.json", json.dumps(dict(facts), indent=1).encode() + b"\n")
 
-    def release(self) -> None:
-        """Withdraw the announcement and let another process hold the folder."""
-        for name in ("server.json", "server.sock"):
-            (self.path / name).unlink(missing_ok=True)
+    def close(self) -> None:
+        """Withdraw the announcement and let another process hold the folder; may be called twice."""
+        if self._lock < 0:
+            return
+        for path in (self.path / "server.json", self.socket_path()):
+            path.unlink(missing_ok=True)
         os.close(self._lock)
+        self._lock = -1
 
     def _once(self, name: str, make: Callable[[], bytes]) -> bytes:
         path = self.path / name
@@ -136,9 +139,7 @@ def read_announcement(path: Path) -> dict[str, object]:
 
 def _held(path: Path) -> str:
     running = read_announcement(path)
-    who = (
-        f"process {running['pid']} at {_first(running.get('addresses'))}" if "pid" in running else "a process"
-    )
+    who = f"process {running['pid']} at {_first(running.get('listen'))}" if "pid" in running else "a process"
     return (
         f"The data folder {path} is in use: {who} serves it already. Use that server, stop it first, or give "
         "this one another folder with --data."

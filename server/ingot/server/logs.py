@@ -1,0 +1,47 @@
+"""Where log events go: the terminal, and a file in the data folder that is rotated.
+
+Events are `area.event name=value …`, one per change of state, never contents or tokens. Anything that looks
+like a token of ours is blanked all the same, whoever logged it.
+"""
+
+import logging
+import logging.handlers
+import re
+import sys
+from pathlib import Path
+
+FILE_BYTES = 10 * 1024 * 1024
+FILES_KEPT = 5
+_FORM = "%(asctime)s %(levelname)-7s %(name)s %(message)s"
+_TOKEN = re.compile(r"\bingot_(\w+?)_[A-Za-z0-9_-]{20,}|(?i:bearer)\s+\S+")
+
+
+class _Form(logging.Formatter):
+    """Formats a record and blanks tokens in the whole of it, tracebacks included."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return _TOKEN.sub("[token]", super().format(record))
+
+
+def start(folder: Path, level: str) -> list[logging.Handler]:
+    """Send events of `level` and above to the terminal and to `folder`/server.log; return both handlers."""
+    file = logging.handlers.RotatingFileHandler(
+        folder / "server.log", maxBytes=FILE_BYTES, backupCount=FILES_KEPT, encoding="utf-8"
+    )
+    file.setFormatter(_Form(_FORM))
+    terminal = logging.StreamHandler(sys.stderr)
+    terminal.setFormatter(_Form("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S"))
+    root = logging.getLogger()
+    root.setLevel(level.upper())
+    for handler in (file, terminal):
+        root.addHandler(handler)
+    for talkative in ("asyncio", "grpc", "peewee"):  # their debug lines would bury ours
+        logging.getLogger(talkative).setLevel(logging.INFO)
+    return [file, terminal]
+
+
+def stop(handlers: list[logging.Handler]) -> None:
+    """Close what `start` opened."""
+    for handler in handlers:
+        logging.getLogger().removeHandler(handler)
+        handler.close()

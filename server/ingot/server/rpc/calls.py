@@ -1,0 +1,165 @@
+"""One call on its way through the server: what its metadata says, and the refusals that may await it."""
+
+import asyncio
+import dataclasses
+import re
+import urllib.parse
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+import grpc
+
+from ingot.server.core.clock import Clock
+from ingot.server.core.errors import Denied, Precondition, Reason, Unauthenticated, Unavailable
+from ingot.server.core.identity import Caller
+from ingot.server.core.usage import Activity
+from ingot.server.rpc.methods import Method
+
+REQUEST_ID = "x-request-id"  # also sent back, with every answer
+DECLARED_USER = "x-ingot-user"  # percent-encoded where not ASCII
+CLIENT = "x-client"  # name/version
+OLDEST_CLIENT = (0, 1, 0)  # of our own clients
+
+_CALL_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_OUR_CLIENT = re.compile(r"ingot-[a-z]+/(\d+)\.(\d+)\.(\d+)")
+_TEXT_LIMIT = 80
+
+
+@dataclasses.dataclass(eq=False, slots=True)
+class Call:
+    """One call from its first byte to its last."""
+
+    method: Method
+    id: str
+    time: float  # epoch seconds
+    started: float  # of the monotonic clock
+    address: str
+    declared_user: str
+    client: str
+    secret: str  # of the bearer token, empty without one
+    task: "asyncio.Task[Any] | None"
+    caller: Caller | None = None
+    target: str = ""
+    code: str = grpc.StatusCode.OK.name
+    drained: bool = False
+
+    @classmethod
+    def begin(cls, method: Method, peer: str, metadata: Mapping[str, str], clock: Clock) -> "Call":
+        """Return the call that the current task runs."""
+        asked = metadata.get(REQUEST_ID, "")
+        return cls(
+            method=method,
+            id=asked if _CALL_ID.fullmatch(asked) else uuid.uuid4().hex,
+            time=clock.now(),
+            started=clock.monotonic(),
+            address=address_of(peer),
+            declared_user=_clean(urllib.parse.unquote(metadata.get(DECLARED_USER, ""))),
+            client=_clean(metadata.get(CLIENT, "")),
+            secret=_bearer(metadata.get("authorization", "")),
+            task=asyncio.current_task(),
+        )
+
+    def made_by(self, caller: Caller) -> None:
+        """Note who makes it. Raises Denied (SCOPE_MISSING), Precondition (CLIENT_TOO_OLD)."""
+        self.caller = dataclasses.replace(
+            caller,
+            declared_user=self.declared_user,
+            address=self.address,
+            call_id=self.id,
+            client=self.client,
+        )
+        missing = self.method.scopes - caller.scopes
+        if missing:
+            raise _scope_missing(self.method, missing)
+        version = _OUR_CLIENT.match(self.client)
+        if version and tuple(map(int, version.groups())) < OLDEST_CLIENT:
+            raise _too_old(self.client)
+
+    def end(self) -> None:
+        """Stop it now; its client is told to come back."""
+        if self.task is not None and not self.drained:
+            self.drained = True
+            self.task.cancel()
+
+    def activity(self, seconds: float) -> Activity:
+        """Return what the record keeps of it; it took so many seconds."""
+        return Activity(
+            time=self.time,
+            action=self.method.action,
+            method=self.method.short,
+            target=self.target,
+            principal=self.caller.principal if self.caller else "",
+            declared_user=self.declared_user,
+            address=self.address,
+            code=self.code,
+            seconds=seconds,
+            call_id=self.id,
+        )
+
+
+def address_of(peer: str) -> str:
+    """Return the address of a gRPC peer without its port: `127.0.0.1`, `::1`, `local` for a unix socket."""
+    kind, _, rest = urllib.parse.unquote(peer).partition(":")
+    if kind not in ("ipv4", "ipv6"):
+        return "local"
+    return rest.rpartition(":")[0].strip("[]")
+
+
+def token_missing() -> Unauthenticated:
+    """Return the refusal of a call without a credential."""
+    return Unauthenticated(
+        Reason.TOKEN_MISSING,
+        "No credential was sent; expected metadata 'authorization: Bearer <token>'.",
+        next_step="Sign in; on the server's own machine the token in admin.token of its data folder will do.",
+    )
+
+
+def draining() -> Unavailable:
+    """Return the refusal of a server that is about to stop."""
+    return Unavailable(
+        Reason.DRAINING,
+        "The server is shutting down.",
+        next_step="Try again in a moment; watches continue where they stopped.",
+        retry_after=1.0,
+    )
+
+
+def too_long(seconds: float) -> Unavailable:
+    """Return the refusal of a call that has no deadline of its own and exceeded ours."""
+    return Unavailable(
+        Reason.BUSY,
+        f"The call took longer than the {seconds:g} seconds that a call without its own deadline has.",
+        next_step="Try again; the same request_id makes that safe.",
+        retry_after=5.0,
+    )
+
+
+def _scope_missing(method: Method, missing: frozenset[str]) -> Denied:
+    wanted = ", ".join(sorted(missing))
+    return Denied(
+        Reason.SCOPE_MISSING,
+        f"{method.name} needs the scope {wanted}, which this credential does not have.",
+        next_step="Use a token with that scope, or ask an administrator for one.",
+        facts={"method": method.short, "missing": wanted},
+    )
+
+
+def _too_old(client: str) -> Precondition:
+    oldest = ".".join(map(str, OLDEST_CLIENT))
+    return Precondition(
+        Reason.CLIENT_TOO_OLD,
+        f"This server needs clients of version {oldest} or newer, got {client}.",
+        next_step="Update the client: pip install --upgrade ingot",
+        facts={"client": client, "oldest": oldest},
+    )
+
+
+def _bearer(header: str) -> str:
+    kind, _, secret = header.partition(" ")
+    return secret.strip() if kind.lower() == "bearer" else ""
+
+
+def _clean(text: str) -> str:
+    """Return printable text of bounded length: it goes into logs and tables."""
+    return "".join(letter for letter in text.strip() if letter.isprintable())[:_TEXT_LIMIT]

@@ -1,0 +1,150 @@
+"""SystemService: what the server is, how it is, what it holds and what was done on it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from ingot.server.core.clock import Clock
+from ingot.server.core.health import HealthReport, HealthStatus, StorageReport
+from ingot.server.core.usage import Activity
+from ingot.server.domain.health import Health
+from ingot.server.domain.usage import Usage
+from ingot.server.rpc import calls, methods, pipeline
+from ingot.server.rpc.hops import Hops
+from ingot.v1 import system_pb2, system_pb2_grpc
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+_STATUSES = {
+    HealthStatus.HEALTHY: system_pb2.HEALTH_STATUS_HEALTHY,
+    HealthStatus.DEGRADED: system_pb2.HEALTH_STATUS_DEGRADED,
+    HealthStatus.UNHEALTHY: system_pb2.HEALTH_STATUS_UNHEALTHY,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ServerFacts:
+    """What does not change while a server runs."""
+
+    version: str
+    server_id: str
+    data_dir: Path
+    start_time: float  # epoch seconds
+
+
+class SystemServicer(system_pb2_grpc.SystemServiceServicer):
+    """Serves SystemService."""
+
+    def __init__(self, hops: Hops, facts: ServerFacts, health: Health, usage: Usage, clock: Clock) -> None:
+        self._hops = hops
+        self._facts = facts
+        self._health = health
+        self._usage = usage
+        self._clock = clock
+
+    async def GetServerInfo(
+        self, request: system_pb2.GetServerInfoRequest, context: Context
+    ) -> system_pb2.GetServerInfoResponse:
+        reply = system_pb2.GetServerInfoResponse(
+            version=self._facts.version,
+            api_revisions=["v1"],
+            features=sorted(service.name.removesuffix("Service").lower() for service in methods.services()),
+            auth_modes=["token"],
+            server_id=self._facts.server_id,
+            min_client_version=".".join(map(str, calls.OLDEST_CLIENT)),
+        )
+        reply.server_time.FromNanoseconds(_nanoseconds(self._clock.now()))
+        return reply
+
+    async def GetHealth(
+        self, request: system_pb2.GetHealthRequest, context: Context
+    ) -> system_pb2.GetHealthResponse:
+        caller = pipeline.optional_caller()
+        report = await self._hops.io(self._health.report)
+        if caller is None:
+            return system_pb2.GetHealthResponse(status=_STATUSES[report.status])
+        reply = _health(report)
+        reply.start_time.FromNanoseconds(_nanoseconds(self._facts.start_time))
+        if caller.is_admin:
+            reply.mount_point = str(self._facts.data_dir)
+        return reply
+
+    async def GetStorage(
+        self, request: system_pb2.GetStorageRequest, context: Context
+    ) -> system_pb2.GetStorageResponse:
+        return _storage(await self._hops.io(self._health.storage))
+
+    async def ListActivity(
+        self, request: system_pb2.ListActivityRequest, context: Context
+    ) -> system_pb2.ListActivityResponse:
+        if self._usage.pending():
+            await self._hops.write(self._usage.flush)
+        page = await self._hops.read(
+            self._usage.activities,
+            pipeline.caller(),
+            target=request.target,
+            action=request.action,
+            page_size=request.page_size,
+            page_token=request.page_token,
+        )
+        activities = [_activity(each) for each in page.items]
+        return system_pb2.ListActivityResponse(activities=activities, next_page_token=page.next_token)
+
+
+def _health(report: HealthReport) -> system_pb2.GetHealthResponse:
+    writer = report.writer
+    reply = system_pb2.GetHealthResponse(
+        status=_STATUSES[report.status],
+        parts=[
+            system_pb2.HealthPart(name=part.name, status=_STATUSES[part.status], message=part.message)
+            for part in report.parts
+        ],
+        database_version=report.database_version,
+        write_queue=system_pb2.WriteQueue(length=writer.waiting, holder=writer.holder),
+        active_uploads=report.tallies.active_uploads,
+        failed_uploads=report.tallies.failed_uploads,
+        total_files=report.tallies.total_files,
+    )
+    reply.write_queue.longest_wait.FromNanoseconds(_nanoseconds(writer.longest_wait_seconds))
+    return reply
+
+
+def _storage(report: StorageReport) -> system_pb2.GetStorageResponse:
+    return system_pb2.GetStorageResponse(
+        areas=[
+            system_pb2.StorageArea(
+                name=area.name, logical_bytes=area.logical_bytes, item_count=area.item_count
+            )
+            for area in report.areas
+        ],
+        logical_bytes=report.logical_bytes,
+        chunk_bytes=report.chunk_bytes,
+        chunk_count=report.chunk_count,
+        pack_bytes=report.pack_bytes,
+        pack_count=report.pack_count,
+        disk_total_bytes=report.disk_total_bytes,
+        disk_free_bytes=report.disk_free_bytes,
+        database_bytes=report.database_bytes,
+    )
+
+
+def _activity(activity: Activity) -> system_pb2.Activity:
+    message = system_pb2.Activity(
+        action=activity.action,
+        method=activity.method,
+        target=activity.target,
+        principal=activity.principal,
+        declared_user=activity.declared_user,
+        address=activity.address,
+        code=activity.code,
+        request_id=activity.call_id,
+    )
+    message.time.FromNanoseconds(_nanoseconds(activity.time))
+    message.duration.FromNanoseconds(_nanoseconds(activity.seconds))
+    return message
+
+
+def _nanoseconds(seconds: float) -> int:
+    return int(seconds * 1e9)
