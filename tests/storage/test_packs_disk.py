@@ -159,6 +159,20 @@ def test_a_pack_deleted_while_it_is_read_stays_readable_for_that_reader(tmp_path
     assert next(scanning, None) is None
 
 
+def test_a_disk_that_cannot_read_is_data_loss(tmp_path: Path) -> None:
+    store = DiskPacks(tmp_path)
+    (sealed,) = put(store, [b"chunk"])
+    for read in (
+        lambda: store.read(places([sealed])[0]),
+        lambda: store.entries(sealed.id),
+        lambda: list(store.scan(sealed.id)),
+    ):
+        with failpoints.armed("pack.reading=EIO"), pytest.raises(DataLoss, match="cannot read") as caught:
+            read()
+        assert caught.value.facts["pack"] == sealed.id
+    assert store.read(places([sealed])[0]) == b"chunk"
+
+
 def test_many_packs_do_not_use_up_file_descriptors(tmp_path: Path) -> None:
     def open_files() -> int:
         links = (os.path.realpath(file.path) for file in os.scandir("/proc/self/fd"))

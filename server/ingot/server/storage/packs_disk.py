@@ -8,7 +8,6 @@ The order of steps is the guarantee: reserve, write, footer, fdatasync, rename, 
 then does anybody hear of a pack. A file whose sync failed is thrown away, because a second sync may report
 success for pages that the kernel has already dropped."""
 
-import errno
 import logging
 import os
 import secrets
@@ -20,7 +19,6 @@ from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
-from ingot.content.digests import Data
 from ingot.server.core import failpoints
 from ingot.server.core.packs import (
     PACK_TARGET,
@@ -32,7 +30,7 @@ from ingot.server.core.packs import (
     SealedPack,
     ShelfUsage,
 )
-from ingot.server.storage import pack_format, pack_ingest, pack_reading, write_out
+from ingot.server.storage import pack_files, pack_format, pack_ingest, pack_reading
 
 log = logging.getLogger(__name__)
 
@@ -40,9 +38,7 @@ HEADROOM = (
     2 * PACK_TARGET + 64 * 1024 * 1024
 )  # always left free: two packs for repair, and the database's log
 
-_WRITE_OUT = 4 * 1024 * 1024  # bytes after which the disk is asked to begin with them
 _OPEN_FILES = 256  # packs kept open for reading
-_MOST_PIECES = 1000  # the kernel takes 1,024 buffers in one write
 
 
 class DiskPacks:
@@ -56,12 +52,12 @@ class DiskPacks:
         self._numbers = count()
         self._lock = threading.Lock()
         self._reserved = 0  # promised to streams and not yet allocated on disk
-        self._files: OrderedDict[PackId, _ReadFile] = OrderedDict()
+        self._files: OrderedDict[PackId, pack_files.PackReader] = OrderedDict()
         self._verified = pack_reading.Verified()
         _make_folders(self._packs, [f"{number:02x}" for number in range(256)])
         for folder in (self._quarantine, self._ingest):
             folder.mkdir(parents=True, exist_ok=True)
-        _sync_folder(root)
+        pack_files.sync_folder(root)
 
     def open_ingest(self, size: int, chunks: int) -> pack_ingest.PackIngest:
         """Set the space apart and allocate the first pack of it."""
@@ -129,8 +125,8 @@ class DiskPacks:
         except FileNotFoundError:
             return False
         self._forget(pack)
-        _sync_folder(self._quarantine)
-        _sync_folder(path.parent)
+        pack_files.sync_folder(self._quarantine)
+        pack_files.sync_folder(path.parent)
         return True
 
     def recover(self) -> int:
@@ -155,10 +151,10 @@ class DiskPacks:
             quarantine=_allocated(self._quarantine),
         )
 
-    def start(self, reserve: int) -> "_DiskSink":
+    def start(self, reserve: int) -> pack_files.PackWriter:
         """Make an open pack and allocate its space (the Shelf side)."""
         try:
-            sink = _DiskSink(self._ingest / f"{next(self._numbers)}.open")
+            sink = pack_files.PackWriter(self._ingest / f"{next(self._numbers)}.open")
             try:
                 sink.allocate(reserve)
             except OSError:
@@ -172,13 +168,13 @@ class DiskPacks:
         """Rename finished packs to their ids and sync the folders (the Shelf side)."""
         folders: set[Path] = set()
         for sink, sealed in finished:
-            assert isinstance(sink, _DiskSink)
+            assert isinstance(sink, pack_files.PackWriter)
             target = self._path(sealed.id)
             sink.rename(target)
             folders.add(target.parent)
         failpoints.hit("pack.renamed")
         for folder in folders:
-            _sync_folder(folder)
+            pack_files.sync_folder(folder)
         failpoints.hit("pack.folder_synced")
 
     def unreserve(self, size: int) -> None:
@@ -193,14 +189,14 @@ class DiskPacks:
     def _path(self, pack: PackId) -> Path:
         return self._packs / pack[:2] / f"{pack}.pack"
 
-    def _open(self, pack: PackId) -> "_ReadFile":
+    def _open(self, pack: PackId) -> pack_files.PackReader:
         with self._lock:
             file = self._files.get(pack)
             if file is not None:
                 self._files.move_to_end(pack)
                 return file
         try:
-            file = _ReadFile(self._path(pack))
+            file = pack_files.PackReader(self._path(pack), pack)
         except FileNotFoundError:
             raise pack_reading.absent(pack) from None
         with self._lock:
@@ -215,112 +211,11 @@ class DiskPacks:
             self._files.pop(pack, None)
 
 
-class _ReadFile:
-    """A pack that is open for reading; it closes when nobody holds it any more, so readers never lose it."""
-
-    def __init__(self, path: Path) -> None:
-        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-
-    def __del__(self) -> None:
-        if hasattr(self, "_descriptor"):
-            os.close(self._descriptor)
-
-    def size(self) -> int:
-        return os.fstat(self._descriptor).st_size
-
-    def read_at(self, offset: int, length: int) -> bytes:
-        data = os.pread(self._descriptor, length, offset)
-        while 0 < len(data) < length:  # a signal may cut a read short; the end of the file gives nothing
-            more = os.pread(self._descriptor, length - len(data), offset + len(data))
-            if not more:
-                break
-            data += more
-        return data
-
-    def read_again(self, offset: int, length: int) -> bytes:
-        """Read past the page cache: a bit may have flipped in memory and not on the disk."""
-        if hasattr(os, "posix_fadvise"):
-            os.posix_fadvise(self._descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-        return self.read_at(offset, length)
-
-
-class _DiskSink:
-    """A pack that is being written; it knows where its file is, so that it can always be discarded."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._started = 0  # bytes that the disk was asked to begin with
-        # Read-only from its birth: the mode only binds those who open it later.
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        self._descriptor: int | None = os.open(path, flags, 0o444)
-
-    def allocate(self, size: int) -> None:
-        """Have the file system set `size` bytes aside; ENOSPC now instead of in the middle."""
-        if size and hasattr(os, "posix_fallocate"):
-            try:
-                os.posix_fallocate(self._fd(), 0, size)
-            except OSError as error:
-                if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):  # then the file system cannot do it
-                    raise
-        failpoints.hit("pack.reserved")
-
-    def write(self, offset: int, pieces: Sequence[Data]) -> None:
-        if len(pieces) > _MOST_PIECES:
-            pieces = [b"".join(pieces)]
-        size = sum(memoryview(piece).nbytes for piece in pieces)
-        written = os.pwritev(self._fd(), pieces, offset)
-        if (
-            written < size
-        ):  # the disk is filling up, or a signal came: the rest gives the error, or goes through
-            self._write_rest(offset + written, memoryview(b"".join(pieces))[written:])
-        end = offset + size
-        if end - self._started >= _WRITE_OUT:
-            write_out.start(self._fd(), self._started, end - self._started)
-            self._started = end
-        failpoints.hit("pack.appended")
-
-    def finish(self, offset: int, footer: bytes) -> None:
-        self._write_rest(offset, memoryview(footer))
-        os.ftruncate(self._fd(), offset + len(footer))
-        failpoints.hit("pack.footer")
-        os.fdatasync(self._fd())
-        failpoints.hit("pack.synced")
-        self._close()
-
-    def rename(self, target: Path) -> None:
-        """Move the finished file to its place."""
-        self._path.rename(target)
-        self._path = target
-
-    def discard(self) -> None:
-        self._close()
-        try:
-            self._path.unlink()
-        except FileNotFoundError:
-            pass
-        except OSError as error:
-            log.warning("pack.discard_failed path=%s error=%s", self._path, error)
-
-    def _write_rest(self, offset: int, data: memoryview) -> None:
-        while data:
-            written = os.pwrite(self._fd(), data, offset)
-            offset, data = offset + written, data[written:]
-
-    def _fd(self) -> int:
-        assert self._descriptor is not None, "the file is closed"
-        return self._descriptor
-
-    def _close(self) -> None:
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
-
-
 def _make_folders(parent: Path, names: Sequence[str]) -> None:
     parent.mkdir(parents=True, exist_ok=True)
     for name in names:
         (parent / name).mkdir(exist_ok=True)
-    _sync_folder(parent)
+    pack_files.sync_folder(parent)
 
 
 def _allocated(folder: Path) -> int:
@@ -330,11 +225,3 @@ def _allocated(folder: Path) -> int:
             found = file.stat()
             total += found.st_blocks * 512 if stat.S_ISREG(found.st_mode) else 0
     return total
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,0 +1,138 @@
+"""Open files of the disk shelf: packs being read, packs being written, folders being synced."""
+
+import errno
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from ingot.content.digests import Data
+from ingot.server.core import failpoints
+from ingot.server.core.packs import PackId
+from ingot.server.storage import pack_reading, write_out
+
+log = logging.getLogger(__name__)
+
+_WRITE_OUT = 4 * 1024 * 1024  # bytes after which the disk is asked to begin with them
+_MOST_PIECES = 1000  # the kernel takes 1,024 buffers in one write
+
+
+class PackReader:
+    """A pack that is open for reading; it closes when nobody holds it any more, so readers never lose it."""
+
+    def __init__(self, path: Path, pack: PackId) -> None:
+        self._pack = pack
+        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def __del__(self) -> None:
+        if hasattr(self, "_descriptor"):
+            os.close(self._descriptor)
+
+    def size(self) -> int:
+        """Return the bytes of the pack."""
+        return os.fstat(self._descriptor).st_size
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        """Return `length` bytes from `offset`, fewer only at the end; DataLoss if the disk cannot."""
+        data = self._pread(offset, length)
+        while 0 < len(data) < length and (more := self._pread(offset + len(data), length - len(data))):
+            data += more  # the kernel may hand out less than asked for
+        return data
+
+    def read_again(self, offset: int, length: int) -> bytes:
+        """Read past the page cache: a bit may have flipped in memory and not on the disk."""
+        if hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(self._descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        return self.read_at(offset, length)
+
+    def _pread(self, offset: int, length: int) -> bytes:
+        try:
+            failpoints.hit("pack.reading")
+            return os.pread(self._descriptor, length, offset)
+        except OSError as error:
+            what = f"the disk cannot read {length} bytes at {offset} ({error.strerror})"
+            raise pack_reading.damaged(self._pack, what) from error
+
+
+class PackWriter:
+    """A pack that is being written; it knows where its file is, so that it can always be discarded."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._started = 0  # bytes that the disk was asked to begin with
+        # Read-only from its birth: the mode only binds those who open it later.
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        self._descriptor: int | None = os.open(path, flags, 0o444)
+
+    def allocate(self, size: int) -> None:
+        """Have the file system set `size` bytes aside; ENOSPC now instead of in the middle."""
+        if size and hasattr(os, "posix_fallocate"):
+            try:
+                os.posix_fallocate(self._fd(), 0, size)
+            except OSError as error:
+                if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):  # then the file system cannot do it
+                    raise
+        failpoints.hit("pack.reserved")
+
+    def write(self, offset: int, pieces: Sequence[Data]) -> None:
+        """Write the pieces one after the other from `offset`."""
+        if len(pieces) > _MOST_PIECES:
+            pieces = [b"".join(pieces)]
+        size = sum(memoryview(piece).nbytes for piece in pieces)
+        written = os.pwritev(self._fd(), pieces, offset)
+        if (
+            written < size
+        ):  # the disk is filling up, or a signal came: the rest brings the error, or goes through
+            self._write_rest(offset + written, memoryview(b"".join(pieces))[written:])
+        end = offset + size
+        if end - self._started >= _WRITE_OUT:
+            write_out.start(self._fd(), self._started, end - self._started)
+            self._started = end
+        failpoints.hit("pack.appended")
+
+    def finish(self, offset: int, footer: bytes) -> None:
+        """Write the footer at `offset`, end the file behind it, sync and close it."""
+        self._write_rest(offset, memoryview(footer))
+        os.ftruncate(self._fd(), offset + len(footer))
+        failpoints.hit("pack.footer")
+        os.fdatasync(self._fd())
+        failpoints.hit("pack.synced")
+        self._close()
+
+    def rename(self, target: Path) -> None:
+        """Move the finished file to its place."""
+        self._path.rename(target)
+        self._path = target
+
+    def discard(self) -> None:
+        """Close and unlink the file wherever it is."""
+        self._close()
+        try:
+            self._path.unlink()
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            log.warning("pack.discard_failed path=%s error=%s", self._path, error)
+
+    def _write_rest(self, offset: int, data: memoryview) -> None:
+        while data:
+            written = os.pwrite(self._fd(), data, offset)
+            offset, data = offset + written, data[written:]
+
+    def _fd(self) -> int:
+        assert self._descriptor is not None, "the file is closed"
+        return self._descriptor
+
+    def _close(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
