@@ -64,8 +64,8 @@ class TrainingStore(Protocol):
         """Let every lease run at least until `expire_time`; return how many jobs are held."""
         ...
 
-    def stats(self, namespaces: Collection[str] | None) -> TrainingStats:
-        """Count jobs by state and add up their finished training time; None namespaces means all."""
+    def stats(self, namespaces: Collection[str] | None, now: float) -> TrainingStats:
+        """Count jobs by state and add up their training time until `now`; None namespaces means all."""
         ...
 
     def dependants(self, artifact: str) -> Sequence[str]:

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from ingot.server.core.errors import NotFound, Precondition, Reason
+from ingot.server.core.events import LogLine, Metrics, Progress, WarningNote
 from ingot.server.core.names import VersionName
-from ingot.server.core.training import Desired, TrainingJob
+from ingot.server.core.training import Desired, JobState, ResumeCertificate, TrainingJob
 
 
 class WorkerState(StrEnum):
@@ -158,3 +159,37 @@ class WorkPolicy:
     retry_seconds: float = 2.0  # delay of the first retry; doubles with each
     longest_retry_seconds: float = 300.0
     generation_wait_seconds: float = 60.0  # how long a text generation waits for a worker
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerView:
+    """A worker as administrators see it; `assignments` are names of work."""
+
+    worker: Worker
+    state: WorkerState
+    assignments: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Hints:
+    """What a worker should know now; `next_due` is in how many seconds a delayed job may be claimed."""
+
+    waiting: tuple[WorkKind, ...]
+    orders: tuple[WorkOrder, ...]
+    next_due: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class TextPiece:
+    """The next piece of generated text."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReportedEvent:
+    """What happened in a piece of work, by its worker's clock (epoch seconds)."""
+
+    producer_seq: int
+    time: float
+    body: JobState | Progress | Metrics | LogLine | WarningNote | TextPiece | ResumeCertificate

@@ -16,6 +16,9 @@ How to add one (say, to keep notes):
 2. ``migrations/NNNN_<feature>.py``: the same declaration, frozen. tests/storage/test_schema.py compares every
    table of this file with a freshly migrated database, down to types, defaults and indexes.
 
+       import peewee
+       from playhouse.migrate import SqliteMigrator
+
        def up(migrator: SqliteMigrator, db: peewee.SqliteDatabase) -> None:
            class Note(peewee.Model):
                name = peewee.TextField(unique=True)
@@ -52,6 +55,471 @@ class Table(peewee.Model):
     class Meta:
         database = unit_of_work.current
         legacy_table_names = False  # CamelCase becomes snake_case
+
+
+# --- identity -----------------------------------------------------------------------------------------
+
+
+class Namespace(Table):
+    """What owns artifacts; every user has one of the same id."""
+
+    id = peewee.TextField(primary_key=True)
+    created = peewee.FloatField()
+
+
+class User(Table):
+    """A person."""
+
+    id = peewee.TextField(primary_key=True)
+    uid = peewee.TextField(unique=True)
+    display_name = peewee.TextField()
+    role = peewee.TextField()
+    created = peewee.FloatField()
+    disabled = peewee.IntegerField(default=0)
+
+
+class ApiToken(Table):
+    """A credential; the number in its name is its key, and its secret is kept as a digest only."""
+
+    id = peewee.IntegerField(primary_key=True)
+    user = peewee.ForeignKeyField(User, index=False)
+    digest = peewee.BlobField(unique=True)
+    display_name = peewee.TextField()
+    role = peewee.TextField()
+    scopes = peewee.TextField()  # separated by spaces
+    created = peewee.FloatField()
+    expires = peewee.FloatField(null=True)
+    used = peewee.FloatField(null=True)
+    revoked = peewee.FloatField(null=True)
+
+    class Meta:
+        indexes = ((("user", "id"), False),)
+
+
+class Request(Table):
+    """A request that was carried out, so that a repetition finds its result."""
+
+    principal = peewee.TextField()
+    method = peewee.TextField()
+    request_id = peewee.TextField()
+    digest = peewee.BlobField()
+    result = peewee.TextField()
+    created = peewee.FloatField(index=True)
+
+    class Meta:
+        primary_key = peewee.CompositeKey("principal", "method", "request_id")
+        without_rowid = True
+
+
+class Counter(Table):
+    """The last number given to a word."""
+
+    word = peewee.TextField(primary_key=True)
+    value = peewee.IntegerField()
+
+
+# --- catalog ------------------------------------------------------------------------------------------
+
+
+class Artifact(Table):
+    """A model or dataset. `name` (lower case) and `audience` are NULL in the trash: not found, not listed.
+
+    `audience` is the namespace of a private artifact, `*` for one that everybody signed in may read.
+    """
+
+    uid = peewee.TextField(unique=True)
+    name = peewee.TextField(unique=True, null=True)
+    live = peewee.IntegerField()
+    namespace = peewee.TextField()
+    kind = peewee.TextField()
+    artifact = peewee.TextField()  # the id with its case
+    audience = peewee.TextField(null=True)
+    owner = peewee.TextField()
+    display_name = peewee.TextField()
+    description = peewee.TextField()
+    card = peewee.TextField()
+    tags = peewee.TextField()  # JSON, like requirements and metadata
+    language = peewee.TextField()
+    license = peewee.TextField()
+    framework = peewee.TextField()
+    task_type = peewee.TextField()
+    model_type = peewee.TextField()
+    source = peewee.TextField()
+    requirements = peewee.TextField()
+    metadata = peewee.TextField()
+    visibility = peewee.TextField()
+    lifecycle = peewee.TextField()
+    format = peewee.TextField()
+    current_version = peewee.TextField()
+    version_count = peewee.IntegerField()
+    size_bytes = peewee.IntegerField()
+    version_bytes = peewee.IntegerField()
+    stored_bytes = peewee.IntegerField()
+    created = peewee.FloatField()
+    updated = peewee.FloatField()
+    deleted = peewee.FloatField(null=True)
+    revision = peewee.IntegerField()
+
+    class Meta:
+        indexes = (  # three scopes of lists (see core/artifacts.py) in three orders; the first is by id
+            (("live", "kind"), False),
+            (("live", "kind", "updated"), False),
+            (("live", "kind", "name"), False),
+            (("audience", "kind"), False),
+            (("audience", "kind", "updated"), False),
+            (("audience", "kind", "name"), False),
+            (("namespace", "live", "kind"), False),
+            (("namespace", "live", "kind", "updated"), False),
+            (("namespace", "live", "kind", "name"), False),
+        )
+
+
+class ArtifactTerm(Table):
+    """A value that filters find a listed artifact by. Beside it, artifact_search (FTS5) holds its words."""
+
+    field = peewee.TextField()
+    value = peewee.TextField()
+    artifact = peewee.ForeignKeyField(Artifact)
+
+    class Meta:
+        primary_key = peewee.CompositeKey("field", "value", "artifact")
+        without_rowid = True
+
+
+class Version(Table):
+    """A version of an artifact; `number` is what its id starts with."""
+
+    uid = peewee.TextField(unique=True)
+    artifact = peewee.ForeignKeyField(Artifact)
+    version = peewee.TextField()
+    number = peewee.IntegerField()
+    state = peewee.TextField()
+    changelog = peewee.TextField()
+    metadata = peewee.TextField()  # JSON, like performance_metrics
+    performance_metrics = peewee.TextField()
+    format = peewee.TextField()
+    digest = peewee.BlobField()
+    file_count = peewee.IntegerField()
+    size_bytes = peewee.IntegerField()
+    new_bytes = peewee.IntegerField()
+    creator = peewee.TextField()
+    created = peewee.FloatField()
+    ready = peewee.FloatField(null=True)
+    upload = peewee.TextField()
+    operation = peewee.TextField()
+    training_job = peewee.TextField()
+    hub_commit = peewee.TextField()
+    dataset_version = peewee.TextField(index=True)
+    base_version = peewee.TextField(index=True)
+
+    class Meta:
+        indexes = ((("artifact", "version"), True), (("artifact", "number"), False))
+
+
+class Alias(Table):
+    """A movable name for a version."""
+
+    artifact = peewee.ForeignKeyField(Artifact, index=False)
+    alias = peewee.TextField()
+    version = peewee.ForeignKeyField(Version)
+    updated = peewee.FloatField()
+    updated_by = peewee.TextField()
+    revision = peewee.IntegerField()
+
+    class Meta:
+        primary_key = peewee.CompositeKey("artifact", "alias")
+        without_rowid = True
+
+
+# --- training -----------------------------------------------------------------------------------------
+
+
+class TrainingJob(Table):
+    """A training job: what is searched by stands in columns, the rest as JSON.
+
+    `definition` never changes after the creation; `condition` changes with every report.
+    """
+
+    number = peewee.IntegerField(primary_key=True)
+    uid = peewee.TextField(unique=True)
+    namespace = peewee.TextField()
+    state = peewee.TextField()
+    attempt = peewee.IntegerField()
+    revision = peewee.IntegerField()
+    worker = peewee.TextField(index=True)
+    lease_expires = peewee.FloatField(null=True)
+    not_before = peewee.FloatField()
+    training_seconds = peewee.FloatField()
+    running_since = peewee.FloatField(null=True)
+    definition = peewee.TextField()
+    condition = peewee.TextField()
+
+    class Meta:
+        indexes = (
+            (("state", "number"), False),
+            (("namespace", "number"), False),
+            (("namespace", "state", "number"), False),
+        )
+
+
+class Checkpoint(Table):
+    """A checkpoint of a training job; its files hang on `tree`."""
+
+    job = peewee.IntegerField()  # number
+    step = peewee.IntegerField()
+    epoch = peewee.FloatField()
+    kind = peewee.TextField()
+    attempt = peewee.IntegerField()
+    world_size = peewee.IntegerField()
+    metrics = peewee.TextField()  # JSON
+    tree = peewee.IntegerField()
+    digest = peewee.BlobField()
+    size_bytes = peewee.IntegerField()
+    file_count = peewee.IntegerField()
+    created = peewee.FloatField()
+
+    class Meta:
+        primary_key = peewee.CompositeKey("job", "step")
+        without_rowid = True
+
+
+class EventLog(Table):
+    """The log of one subject: the numbers of its oldest and newest event."""
+
+    id = peewee.AutoField()
+    subject = peewee.TextField(unique=True)
+    oldest = peewee.IntegerField(default=1)
+    latest = peewee.IntegerField(default=0)
+
+
+class Event(Table):
+    """One event. `producer_seq` is NULL for events of the server itself; level and rank belong to log lines."""
+
+    log = peewee.IntegerField()
+    seq = peewee.IntegerField()
+    time = peewee.FloatField()
+    attempt = peewee.IntegerField()
+    producer_seq = peewee.IntegerField(null=True)
+    kind = peewee.TextField()
+    level = peewee.IntegerField(null=True)
+    rank = peewee.IntegerField(null=True)
+    body = peewee.TextField()  # JSON
+
+    class Meta:
+        primary_key = peewee.CompositeKey("log", "seq")
+        without_rowid = True
+        indexes = (
+            (("log", "attempt", "producer_seq"), True),
+            (("log", "kind", "seq"), False),
+        )
+
+
+class MetricPoint(Table):
+    """A number at one step; NULL is no number (NaN)."""
+
+    log = peewee.IntegerField()
+    series = peewee.TextField()
+    step = peewee.IntegerField()
+    value = peewee.FloatField(null=True)
+    time = peewee.FloatField()
+
+    class Meta:
+        primary_key = peewee.CompositeKey("log", "series", "step")
+        without_rowid = True
+
+
+class Worker(Table):
+    """A machine that trains."""
+
+    number = peewee.IntegerField(primary_key=True)
+    token = peewee.TextField()
+    display_name = peewee.TextField()
+    facts = peewee.TextField()  # JSON
+    address = peewee.TextField()
+    created = peewee.FloatField()
+    heard = peewee.FloatField(index=True)
+
+    class Meta:
+        indexes = ((("token", "display_name"), True),)
+
+
+class Operation(Table):
+    """Background work of the server; the rest of it as JSON in `document`."""
+
+    number = peewee.IntegerField(primary_key=True)
+    kind = peewee.TextField()
+    state = peewee.TextField()
+    requester = peewee.TextField()
+    finished = peewee.FloatField(null=True, index=True)
+    revision = peewee.IntegerField()
+    document = peewee.TextField()
+
+    class Meta:
+        indexes = (
+            (("kind", "number"), False),
+            (("state", "number"), False),
+            (("requester", "number"), False),
+        )
+
+
+# --- usage --------------------------------------------------------------------------------------------
+
+
+class ActivityRow(Table):
+    """One finished call."""
+
+    id = peewee.AutoField()
+    time = peewee.FloatField(index=True)
+    action = peewee.TextField()
+    method = peewee.TextField()
+    target = peewee.TextField()
+    principal = peewee.TextField()
+    declared_user = peewee.TextField()
+    address = peewee.TextField()
+    code = peewee.TextField()
+    seconds = peewee.FloatField()
+    call_id = peewee.TextField()
+
+    class Meta:
+        table_name = "activity"
+        indexes = ((("principal", "id"), False), (("target", "id"), False))
+
+
+class UsageCounter(Table):
+    """How much an artifact was used."""
+
+    artifact_uid = peewee.TextField(primary_key=True)
+    download_count = peewee.IntegerField(default=0)
+    access_count = peewee.IntegerField(default=0)
+    unique_users = peewee.IntegerField(default=0)
+    first_downloaded_by = peewee.TextField(default="")
+    first_downloaded_from = peewee.TextField(default="")
+    first_download_time = peewee.FloatField(null=True)
+
+
+class UsageSeen(Table):
+    """What was counted once and must not be counted again: kind is `user` or `download`."""
+
+    artifact_uid = peewee.TextField()
+    kind = peewee.TextField()
+    key = peewee.TextField()
+
+    class Meta:
+        primary_key = peewee.CompositeKey("artifact_uid", "kind", "key")
+        without_rowid = True
+
+
+# --- transfer -----------------------------------------------------------------------------------------------
+
+
+class Pack(Table):
+    """A sealed pack; `missing` is 1 when it was not on the shelf at the last start."""
+
+    name = peewee.TextField(unique=True)
+    size_bytes = peewee.IntegerField()
+    created = peewee.FloatField()
+    missing = peewee.IntegerField(default=0)
+
+
+class Chunk(Table):
+    """Where a chunk lies; `lost` is 1 when its bytes are damaged or its pack is missing."""
+
+    digest = peewee.BlobField(unique=True)
+    pack = peewee.IntegerField(index=True)
+    position = peewee.IntegerField()
+    length = peewee.IntegerField()
+    lost = peewee.IntegerField(default=0)
+
+
+class Tree(Table):
+    """What owns a manifest and holds chunks: `name` is a version's uid, a checkpoint's or an upload's name.
+
+    `artifact` names whose readers may read it; `expires` is NULL except for the tree of an upload.
+    """
+
+    name = peewee.TextField(unique=True)
+    namespace = peewee.TextField()
+    artifact = peewee.TextField(default="")
+    digest = peewee.BlobField(default=b"")
+    created = peewee.FloatField()
+    expires = peewee.FloatField(null=True)
+
+
+class Hold(Table):
+    """A tree holds a chunk: the lease of an upload, or the reference of a version or checkpoint."""
+
+    chunk = peewee.IntegerField()
+    tree = peewee.IntegerField(index=True)
+
+    class Meta:
+        primary_key = peewee.CompositeKey("chunk", "tree")
+        without_rowid = True
+
+
+class TreeFile(Table):
+    """A file of a tree; `root` is empty while the tree is an open upload."""
+
+    tree = peewee.IntegerField()
+    path = peewee.TextField()
+    profile = peewee.TextField()
+    size_bytes = peewee.IntegerField()
+    segment_count = peewee.IntegerField()
+    chunk_count = peewee.IntegerField(default=0)
+    root = peewee.BlobField(default=b"")
+    blake3 = peewee.TextField(default="")
+    sha256 = peewee.TextField(default="")
+    format = peewee.TextField(default="")
+
+    class Meta:
+        indexes = ((("tree", "path"), True),)
+
+
+class Segment(Table):
+    """A run of packed entries (digest, length) of one file."""
+
+    file = peewee.IntegerField()
+    position = peewee.IntegerField()
+    size_bytes = peewee.IntegerField()
+    entries = peewee.BlobField()
+
+    class Meta:
+        indexes = ((("file", "position"), True),)
+
+
+class Upload(Table):
+    """An upload; the number in its name is its key."""
+
+    id = peewee.AutoField()
+    state = peewee.TextField()
+    namespace = peewee.TextField()
+    target = peewee.TextField()
+    tree = peewee.IntegerField()
+    creator = peewee.TextField()
+    size_bytes = peewee.IntegerField()
+    original_name = peewee.TextField()
+    description = peewee.TextField()
+    created = peewee.FloatField()
+    updated = peewee.FloatField()
+    expires = peewee.FloatField()
+    stored_bytes = peewee.IntegerField(default=0)
+    stored_chunks = peewee.IntegerField(default=0)
+    received_bytes = peewee.IntegerField(default=0)
+    new_bytes = peewee.IntegerField(default=0)
+    file_count = peewee.IntegerField(default=0)
+    manifest_bytes = peewee.IntegerField(default=0)
+    chunk_count = peewee.IntegerField(default=0)
+    revision = peewee.IntegerField(default=0)
+    missing_chunks = peewee.IntegerField(default=0)
+    result = peewee.TextField(default="")
+    result_digest = peewee.BlobField(default=b"")
+    problem = peewee.TextField(default="")
+
+    class Meta:
+        indexes = (
+            (("state", "expires"), False),
+            (("creator", "state"), False),
+            (("namespace", "id"), False),
+        )
 
 
 def all_tables() -> list[type[Table]]:

@@ -1,0 +1,190 @@
+"""Rows of event logs, and the series of numbers that belong to the same subjects.
+
+Numbers are given by the one writer inside its transaction, so they become visible in their own order.
+"""
+
+import math
+from collections.abc import Sequence
+
+import peewee
+
+from ingot.server.core.events import (
+    Bounds,
+    Event,
+    EventKind,
+    LogLevel,
+    LogLine,
+    MetricPoint,
+    Metrics,
+    NewEvent,
+)
+from ingot.server.storage import tables, training_json
+
+_Event = tables.Event
+_Log = tables.EventLog
+_Point = tables.MetricPoint
+
+
+class EventsSql:
+    """Implements EventStore."""
+
+    def append(self, subject: str, attempt: int, events: Sequence[NewEvent], now: float) -> Sequence[Event]:
+        log = _log_to_write(subject)
+        new = [each for each in events if each.producer_seq not in _had(log, attempt, events)]
+        stored = [
+            Event(log.latest + position, now, attempt, each.producer_seq, each.body)
+            for position, each in enumerate(new, start=1)
+        ]
+        if stored:
+            _Event.insert_many([_columns(log.id, each) for each in stored]).execute()
+            _Log.update(latest=stored[-1].seq).where(_Log.id == log.id).execute()
+        return stored
+
+    def read(
+        self,
+        subject: str,
+        after: int,
+        limit: int,
+        *,
+        kind: EventKind | None = None,
+        min_level: LogLevel | None = None,
+        rank: int | None = None,
+    ) -> Sequence[Event]:
+        log = _log(subject)
+        if log is None:
+            return []
+        query = _selected(log.id, kind, min_level, rank).where(_Event.seq > after)
+        return [_event(row) for row in query.order_by(_Event.seq).limit(limit)]
+
+    def before_last(
+        self, subject: str, count: int, *, min_level: LogLevel | None = None, rank: int | None = None
+    ) -> int:
+        log = _log(subject)
+        if log is None:
+            return 0
+        query = _selected(log.id, EventKind.LOG, min_level, rank).order_by(_Event.seq.desc())
+        row = query.offset(count).limit(1).first()
+        return 0 if row is None else int(row.seq)
+
+    def bounds(self, subject: str) -> Bounds:
+        log = _log(subject)
+        return Bounds(1, 0) if log is None else Bounds(log.oldest, log.latest)
+
+    def trim(self, subject: str, keep: int) -> None:
+        log = _log(subject)
+        if log is None or log.latest - log.oldest + 1 <= keep:
+            return
+        oldest = log.latest - keep + 1
+        _Event.delete().where(_Event.log == log.id, _Event.seq < oldest).execute()
+        _Log.update(oldest=oldest).where(_Log.id == log.id).execute()
+
+    def delete(self, subject: str) -> None:
+        log = _log(subject)
+        if log is None:
+            return
+        _Event.delete().where(_Event.log == log.id).execute()
+        _Point.delete().where(_Point.log == log.id).execute()
+        _Log.delete().where(_Log.id == log.id).execute()
+
+
+class MetricsSql:
+    """Implements MetricStore."""
+
+    def record(self, subject: str, metrics: Metrics, time: float) -> None:
+        log = _log_to_write(subject)
+        rows = [
+            {
+                "log": log.id,
+                "series": name,
+                "step": metrics.step,
+                "value": None if math.isnan(value) else value,  # SQLite has no NaN
+                "time": time,
+            }
+            for name, value in metrics.values.items()
+        ]
+        if rows:
+            _Point.insert_many(rows).on_conflict_replace().execute()
+
+    def names(self, subject: str) -> Sequence[str]:
+        log = _log(subject)
+        if log is None:
+            return []
+        query = _Point.select(_Point.series).where(_Point.log == log.id).distinct()
+        return [row.series for row in query.order_by(_Point.series)]
+
+    def points(self, subject: str, series: str, after_step: int, max_points: int) -> Sequence[MetricPoint]:
+        log = _log(subject)
+        if log is None:
+            return []
+        chosen = (_Point.log == log.id) & (_Point.series == series) & (_Point.step > after_step)
+        places = _spread(_Point.select().where(chosen).count(), max_points)
+        rows = enumerate(_Point.select().where(chosen).order_by(_Point.step).iterator())
+        return [
+            MetricPoint(row.step, math.nan if row.value is None else row.value, row.time)
+            for place, row in rows
+            if place in places
+        ]
+
+
+def _spread(count: int, most: int) -> frozenset[int]:
+    """Return which of `count` places to keep: all, or `most` evenly with the first and the last."""
+    if count <= most:
+        return frozenset(range(count))
+    return frozenset(round(each * (count - 1) / (most - 1)) for each in range(most))
+
+
+def _log(subject: str) -> tables.EventLog | None:
+    return _Log.get_or_none(_Log.subject == subject)
+
+
+def _log_to_write(subject: str) -> tables.EventLog:
+    return _log(subject) or _Log.create(subject=subject)
+
+
+def _had(log: tables.EventLog, attempt: int, events: Sequence[NewEvent]) -> frozenset[int]:
+    """Return the producer numbers among these that the log has had in this attempt."""
+    numbers = [each.producer_seq for each in events if each.producer_seq]
+    if not numbers:
+        return frozenset()
+    query = _Event.select(_Event.producer_seq).where(
+        _Event.log == log.id, _Event.attempt == attempt, _Event.producer_seq.in_(numbers)
+    )
+    return frozenset(row.producer_seq for row in query if row.producer_seq)
+
+
+def _selected(
+    log: int, kind: EventKind | None, min_level: LogLevel | None, rank: int | None
+) -> "peewee.ModelSelect[tables.Event]":
+    query = _Event.select().where(_Event.log == log)
+    if kind is not None:
+        query = query.where(_Event.kind == kind)
+    if min_level is not None:
+        query = query.where(_Event.level >= min_level)
+    if rank is not None:
+        query = query.where(_Event.rank == rank)
+    return query
+
+
+def _columns(log: int, event: Event) -> dict[str, object]:
+    line = event.body if isinstance(event.body, LogLine) else None
+    return {
+        "log": log,
+        "seq": event.seq,
+        "time": event.time,
+        "attempt": event.attempt,
+        "producer_seq": event.producer_seq or None,
+        "kind": training_json.kind_of(event.body),
+        "level": line.level if line else None,
+        "rank": line.rank if line else None,
+        "body": training_json.body(event.body),
+    }
+
+
+def _event(row: tables.Event) -> Event:
+    return Event(
+        seq=row.seq,
+        time=row.time,
+        attempt=row.attempt,
+        producer_seq=row.producer_seq or 0,
+        body=training_json.body_of(row.kind, row.body),
+    )

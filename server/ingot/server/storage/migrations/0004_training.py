@@ -1,0 +1,123 @@
+"""Training: jobs, checkpoints, event logs with their series, workers, operations."""
+
+import peewee
+from playhouse.migrate import SqliteMigrator
+
+
+def up(migrator: SqliteMigrator, db: peewee.SqliteDatabase) -> None:
+    """Make the tables."""
+
+    class TrainingJob(db.Model):
+        number = peewee.IntegerField(primary_key=True)
+        uid = peewee.TextField(unique=True)
+        namespace = peewee.TextField()
+        state = peewee.TextField()
+        attempt = peewee.IntegerField()
+        revision = peewee.IntegerField()
+        worker = peewee.TextField(index=True)
+        lease_expires = peewee.FloatField(null=True)
+        not_before = peewee.FloatField()
+        training_seconds = peewee.FloatField()
+        running_since = peewee.FloatField(null=True)
+        definition = peewee.TextField()
+        condition = peewee.TextField()
+
+        class Meta:
+            legacy_table_names = False
+            indexes = (
+                (("state", "number"), False),
+                (("namespace", "number"), False),
+                (("namespace", "state", "number"), False),
+            )
+
+    class Checkpoint(db.Model):
+        job = peewee.IntegerField()
+        step = peewee.IntegerField()
+        epoch = peewee.FloatField()
+        kind = peewee.TextField()
+        attempt = peewee.IntegerField()
+        world_size = peewee.IntegerField()
+        metrics = peewee.TextField()
+        tree = peewee.IntegerField()
+        digest = peewee.BlobField()
+        size_bytes = peewee.IntegerField()
+        file_count = peewee.IntegerField()
+        created = peewee.FloatField()
+
+        class Meta:
+            legacy_table_names = False
+            primary_key = peewee.CompositeKey("job", "step")
+            without_rowid = True
+
+    class EventLog(db.Model):
+        id = peewee.AutoField()
+        subject = peewee.TextField(unique=True)
+        oldest = peewee.IntegerField(default=1)
+        latest = peewee.IntegerField(default=0)
+
+        class Meta:
+            legacy_table_names = False
+
+    class Event(db.Model):
+        log = peewee.IntegerField()
+        seq = peewee.IntegerField()
+        time = peewee.FloatField()
+        attempt = peewee.IntegerField()
+        producer_seq = peewee.IntegerField(null=True)
+        kind = peewee.TextField()
+        level = peewee.IntegerField(null=True)
+        rank = peewee.IntegerField(null=True)
+        body = peewee.TextField()
+
+        class Meta:
+            legacy_table_names = False
+            primary_key = peewee.CompositeKey("log", "seq")
+            without_rowid = True
+            indexes = (
+                (("log", "attempt", "producer_seq"), True),
+                (("log", "kind", "seq"), False),
+            )
+
+    class MetricPoint(db.Model):
+        log = peewee.IntegerField()
+        series = peewee.TextField()
+        step = peewee.IntegerField()
+        value = peewee.FloatField(null=True)
+        time = peewee.FloatField()
+
+        class Meta:
+            legacy_table_names = False
+            primary_key = peewee.CompositeKey("log", "series", "step")
+            without_rowid = True
+
+    class Worker(db.Model):
+        number = peewee.IntegerField(primary_key=True)
+        token = peewee.TextField()
+        display_name = peewee.TextField()
+        facts = peewee.TextField()
+        address = peewee.TextField()
+        created = peewee.FloatField()
+        heard = peewee.FloatField(index=True)
+
+        class Meta:
+            legacy_table_names = False
+            indexes = ((("token", "display_name"), True),)
+
+    class Operation(db.Model):
+        number = peewee.IntegerField(primary_key=True)
+        kind = peewee.TextField()
+        state = peewee.TextField()
+        requester = peewee.TextField()
+        finished = peewee.FloatField(null=True, index=True)
+        revision = peewee.IntegerField()
+        document = peewee.TextField()
+
+        class Meta:
+            legacy_table_names = False
+            indexes = (
+                (("kind", "number"), False),
+                (("state", "number"), False),
+                (("requester", "number"), False),
+            )
+
+    db.create_tables([TrainingJob, Checkpoint, EventLog, Event, MetricPoint, Worker, Operation])
