@@ -1,0 +1,219 @@
+"""How chunks come in: what is missing, who may stream, and the transaction that makes a stream count.
+
+A stream touches rows three times: `admit` before its first byte, `stored` while it runs (to write no chunk
+that is on disk already), and `index` once its packs are durable. Only then does the sender hear of success.
+
+Presence is told per namespace. What other namespaces have is neither said nor visible in an outcome: their
+chunks are merely not written a second time, after the sender has proven by sending them that it has them.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from ingot.content import digests
+from ingot.server.core import failpoints
+from ingot.server.core.artifacts import Artifact
+from ingot.server.core.catalog_stores import ArtifactStore
+from ingot.server.core.chunks import ChunkOutcome, Presence, StreamReceipt
+from ingot.server.core.clock import Clock
+from ingot.server.core.errors import Exhausted, Invalid, NotFound, Reason, Unavailable, invalid_field
+from ingot.server.core.identity import Caller
+from ingot.server.core.names import UploadName, artifact_name
+from ingot.server.core.packs import SealedPack
+from ingot.server.core.transfer_stores import ChunkStore, KnownChunk, UploadStore
+from ingot.server.core.uploads import TransferLimits, Upload
+from ingot.server.domain.access import Access
+from ingot.server.domain.uploads import Uploads
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class StreamTicket:
+    """Leave to stream: `chunks` and `size` (bytes) are what the header declared."""
+
+    upload: UploadName
+    chunks: int
+    size: int
+
+
+class ChunkIntake:
+    """The rules about incoming chunks; methods run inside a unit of work, except `slot`."""
+
+    def __init__(
+        self,
+        uploads: Uploads,
+        store: UploadStore,
+        chunks: ChunkStore,
+        artifacts: ArtifactStore,
+        access: Access,
+        clock: Clock,
+        limits: TransferLimits,
+    ) -> None:
+        self._uploads = uploads
+        self._store = store
+        self._chunks = chunks
+        self._artifacts = artifacts
+        self._access = access
+        self._clock = clock
+        self._limits = limits
+        self._streams: dict[str, int] = {}
+
+    def find_missing(self, caller: Caller, name: UploadName, packed: bytes) -> Presence:
+        """Say which digests the namespace does not have, and lease the others to the upload. Inside a write.
+
+        Raises Invalid (FIELD_INVALID, BAD_LENGTH), NotFound (UPLOAD_NOT_FOUND), Precondition (UPLOAD_CLOSED).
+        """
+        count = self._checked_count(packed)
+        upload = self._uploads.require_open(caller, name)
+        known = self._chunks.known(packed, upload.namespace, self._clock.now())
+        present = [each for each in known if each.visible]
+        present += self._readable(caller, [each for each in known if not each.visible])
+        upload = self._uploads.touch(upload, **self._leased(upload, present))
+        missing = bytearray(b"\xff" * (count // 8)) + bytearray([(1 << count % 8) - 1] if count % 8 else [])
+        for each in present:
+            missing[each.position >> 3] &= ~(1 << (each.position & 7))
+        return Presence(bytes(missing), upload.expire_time)
+
+    @contextmanager
+    def slot(self, caller: Caller) -> Iterator[None]:
+        """Count a stream of the caller while it runs. Raises Exhausted (BUSY). For one thread, the loop's."""
+        running = self._streams.get(caller.principal, 0)
+        if running >= self._limits.max_streams:
+            raise Exhausted(
+                Reason.BUSY,
+                f"{caller.principal} has {running} streams running, no more are allowed at once.",
+                next_step="Wait for one to end, and use fewer streams.",
+                facts={"limit": str(self._limits.max_streams)},
+                retry_after=1.0,
+            )
+        self._streams[caller.principal] = running + 1
+        try:
+            yield
+        finally:
+            self._streams[caller.principal] -= 1
+            if not self._streams[caller.principal]:
+                del self._streams[caller.principal]
+
+    def admit(self, caller: Caller, name: UploadName, chunks: int, size: int) -> StreamTicket:
+        """Check a stream's header; inside a read.
+
+        Raises NotFound (UPLOAD_NOT_FOUND), Precondition (UPLOAD_CLOSED), Invalid (BAD_LENGTH), Exhausted
+        (TOO_LARGE).
+        """
+        self._uploads.require_open(caller, name)
+        if size > self._limits.max_stream_bytes:
+            raise Exhausted(
+                Reason.TOO_LARGE,
+                f"A stream has at most {self._limits.max_stream_bytes} bytes, the header declares {size}.",
+                next_step="Send the chunks in several streams.",
+                facts={"limit": str(self._limits.max_stream_bytes), "declared": str(size)},
+            )
+        if not 0 <= chunks <= size:
+            raise Invalid(
+                Reason.BAD_LENGTH,
+                f"The header declares {chunks} chunks of together {size} bytes; each has at least one byte.",
+                next_step="Declare what the stream will bring.",
+            )
+        return StreamTicket(name, chunks, size)
+
+    def stored(self, packed: bytes) -> frozenset[bytes]:
+        """Return those of the packed digests that need not be written again, whoever brought them."""
+        return self._chunks.stored(packed)
+
+    def index(
+        self, caller: Caller, ticket: StreamTicket, packs: Sequence[SealedPack], packed: bytes, received: int
+    ) -> StreamReceipt:
+        """Enter durable packs, lease all chunks of the stream (`packed` digests in order) to the upload.
+
+        `received` counts bytes that travelled. Inside a write. Raises as `admit`, and Unavailable when a
+        chunk that was on disk at the start of the stream has gone since.
+        """
+        upload = self._uploads.require_open(caller, ticket.upload)
+        now = self._clock.now()
+        before = self._chunks.known(packed, upload.namespace, now)
+        known_before = self._chunks.stored(b"".join(each.digest for pack in packs for each in pack.entries))
+        for pack in packs:
+            self._chunks.add_pack(pack, now)
+        failpoints.hit("intake.indexed")
+        present = self._chunks.known(packed, upload.namespace, now)
+        if len(present) * digests.DIGEST_SIZE != len(packed):
+            raise Unavailable(
+                Reason.BUSY,
+                "A chunk of this stream was collected while the stream ran.",
+                next_step="Ask FindMissing and send the stream again.",
+                retry_after=0.5,
+            )
+        new = sum(each.length for pack in packs for each in pack.entries if each.digest not in known_before)
+        upload = self._uploads.touch(
+            upload,
+            received_bytes=upload.received_bytes + received,
+            new_bytes=upload.new_bytes + new,
+            **self._leased(upload, present),
+        )
+        outcomes = _outcomes(before, present)
+        stored = sum(
+            each.length
+            for each, outcome in zip(present, outcomes, strict=True)
+            if outcome is ChunkOutcome.STORED
+        )
+        return StreamReceipt(outcomes, stored, ticket.size - stored, upload.expire_time)
+
+    def wasted(self, name: UploadName, received: int) -> None:
+        """Count bytes that travelled in a stream that came to nothing. Inside a write."""
+        self._store.count_received(name, received)
+
+    # --- inside -----------------------------------------------------------------------------------------
+
+    def _leased(self, upload: Upload, present: Sequence[KnownChunk]) -> dict[str, int]:
+        """Lease chunks to the upload; return its counters as they are then."""
+        lengths = {each.id: each.length for each in present}
+        fresh = self._chunks.hold(upload.tree, lengths) if lengths else ()
+        return {
+            "stored_chunks": upload.stored_chunks + len(fresh),
+            "stored_bytes": upload.stored_bytes + sum(lengths[each] for each in fresh),
+        }
+
+    def _readable(self, caller: Caller, chunks: Sequence[KnownChunk]) -> list[KnownChunk]:
+        """Return those chunks that a version of another namespace contains which the caller may read."""
+        if not chunks:
+            return []
+        owners = self._chunks.owners([each.id for each in chunks])
+        names = {name for found in owners.values() for name in found}
+        allowed = {name for name in names if self._may_read(caller, name)}
+        return [each for each in chunks if not allowed.isdisjoint(owners.get(each.id, ()))]
+
+    def _may_read(self, caller: Caller, name: str) -> bool:
+        artifact: Artifact | None = self._artifacts.find(artifact_name(name))
+        if artifact is None or caller.is_worker:
+            return False
+        try:
+            self._access.require_artifact_read(caller, artifact)
+        except NotFound:
+            return False
+        return True
+
+    def _checked_count(self, packed: bytes) -> int:
+        count, rest = divmod(len(packed), digests.DIGEST_SIZE)
+        if rest:
+            raise Invalid(
+                Reason.BAD_LENGTH,
+                f"digests: expected a multiple of 32 bytes, got {len(packed)}.",
+                next_step="Send whole digests, one after the other.",
+            )
+        if count > self._limits.max_digests:
+            raise invalid_field(
+                "digests",
+                f"expected at most {self._limits.max_digests} digests, got {count}",
+                next_step="Ask in several calls.",
+            )
+        return count
+
+
+def _outcomes(before: Sequence[KnownChunk], present: Sequence[KnownChunk]) -> tuple[ChunkOutcome, ...]:
+    """Return one outcome a chunk: ALREADY when the namespace had it, or it came earlier in the stream."""
+    seen = {each.id for each in before if each.visible}
+    outcomes: list[ChunkOutcome] = []
+    for each in present:
+        outcomes.append(ChunkOutcome.ALREADY if each.id in seen else ChunkOutcome.STORED)
+        seen.add(each.id)
+    return tuple(outcomes)

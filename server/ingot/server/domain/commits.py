@@ -1,0 +1,215 @@
+"""How an upload becomes a version or a checkpoint: put the manifest, seal, check, finish.
+
+    put_manifest   write   files and segments into the upload's tree
+    seal           write   OPEN → SEALING: from here nothing about the upload changes
+    check          read    everything that takes time: digests, paths, and that every chunk is there
+    finish         write   SEALING → COMMITTED together with the version or checkpoint: the one commit point
+    reopen         write   SEALING → OPEN, when check or finish refused
+
+Between seal and finish no lock is held: the sealed upload itself keeps others away. The writer is busy for
+`finish` only, which touches one row a file at most.
+"""
+
+import dataclasses
+from collections.abc import Collection, Sequence
+
+from ingot.content import digests
+from ingot.server.core import failpoints, manifests
+from ingot.server.core.artifacts import NewVersion, TreeFacts, Version, VersionOrigin
+from ingot.server.core.clock import Clock
+from ingot.server.core.errors import IngotError, Precondition, Reason, invalid_field
+from ingot.server.core.identity import Caller
+from ingot.server.core.manifests import FileDraft, Tree
+from ingot.server.core.names import UploadName, version_reference
+from ingot.server.core.training import NewCheckpoint
+from ingot.server.core.transfer_stores import ChunkStore, TreeStore, UploadStore
+from ingot.server.core.uploads import Upload, UploadMove, UploadState
+from ingot.server.domain.checkpoints import Checkpoints
+from ingot.server.domain.manifest_check import CheckedManifest, ManifestCheck, check_paths, missing_chunks
+from ingot.server.domain.uploads import Uploads
+from ingot.server.domain.versions import Versions
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Committed:
+    """What a commit gave: the upload as it is now, and the version if it became one."""
+
+    upload: Upload
+    version: Version | None
+
+
+class Commits:
+    """The rules about manifests and commits; methods run inside a unit of work, except `prepare`."""
+
+    def __init__(
+        self,
+        uploads: Uploads,
+        store: UploadStore,
+        trees: TreeStore,
+        chunks: ChunkStore,
+        versions: Versions,
+        checkpoints: Checkpoints,
+        clock: Clock,
+    ) -> None:
+        self._uploads = uploads
+        self._store = store
+        self._trees = trees
+        self._chunks = chunks
+        self._versions = versions
+        self._checkpoints = checkpoints
+        self._clock = clock
+
+    def prepare(self, files: Sequence[FileDraft]) -> list[FileDraft]:
+        """Check the form of files and compute the roots of those that are whole. Takes time, touches no rows.
+
+        Raises Invalid (BAD_PATH, BAD_LENGTH, FIELD_INVALID).
+        """
+        check_paths([file.path for file in files])
+        for index, file in enumerate(files):
+            manifests.check_file(file, f"files[{index}]")
+        return [manifests.with_root(file) for file in files]
+
+    def put_manifest(
+        self, caller: Caller, name: UploadName, files: Sequence[FileDraft], *, reset: bool
+    ) -> Upload:
+        """Put prepared files into the upload's tree; return the upload with its new totals. Inside a write.
+
+        Raises NotFound (UPLOAD_NOT_FOUND), Precondition (UPLOAD_CLOSED), Conflict (SEGMENT_CONFLICT).
+        """
+        upload = self._uploads.require_open(caller, name)
+        if reset:
+            self._trees.clear(upload.tree)
+        self._trees.put_files(upload.tree, files)
+        count, size, chunk_count = self._trees.totals(upload.tree)
+        return self._uploads.touch(
+            upload,
+            file_count=count,
+            manifest_bytes=size,
+            chunk_count=chunk_count,
+            revision=upload.revision + 1,
+        )
+
+    def seal(self, caller: Caller, name: UploadName, expected_digest: str) -> Upload:
+        """Close an upload for changes; return it, SEALING, or COMMITTED when it was done before. In a write.
+
+        Raises Invalid (FIELD_INVALID), NotFound (UPLOAD_NOT_FOUND), Precondition (UPLOAD_CLOSED).
+        """
+        try:
+            digest = digests.parse_digest(expected_digest)
+        except ValueError as error:
+            raise invalid_field("expected_digest", str(error)) from None
+        upload = self._uploads.find(caller, name)
+        if upload.state is UploadState.COMMITTED and upload.result_digest == digest:
+            return upload
+        return self._uploads.move(upload, UploadMove.SEAL)
+
+    def check(self, upload: Upload, expected_digest: str, file_count: int) -> CheckedManifest:
+        """Check a sealed upload as a whole. Inside a read; takes time for many files.
+
+        Raises Invalid (BAD_PATH, BAD_LENGTH), Precondition (MISSING_CHUNKS, DIGEST_MISMATCH), Exhausted
+        (TOO_LARGE).
+        """
+        found = ManifestCheck(self._trees, self._chunks, upload, self._clock.now()).run()
+        self._uploads.check_size(upload.target, found.size_bytes)
+        if found.file_count != file_count:
+            raise _mismatch(upload, f"expected {file_count} files, the manifest has {found.file_count}")
+        told = digests.format_digest(found.digest)
+        if told != expected_digest:
+            raise _mismatch(upload, f"expected the tree digest {expected_digest}, the manifest gives {told}")
+        return found
+
+    def finish(self, caller: Caller, sealed: Upload, checked: CheckedManifest) -> Committed:
+        """Make the version or checkpoint; the upload is COMMITTED in the same transaction. Inside a write.
+
+        Raises as Versions.commit and Checkpoints.commit, and Precondition (MISSING_CHUNKS).
+        """
+        upload = self._uploads.find(caller, sealed.name)
+        self._lease_rest(upload, checked)
+        target = upload.target
+        if isinstance(target, NewCheckpoint):
+            tree = self._tree(upload, checked)
+            result = self._checkpoints.commit(caller, target, tree).name
+            version, owner, artifact = None, result, ""
+        else:
+            version = self._commit_version(caller, upload, target, checked)
+            result, owner, artifact = str(version.name), version.uid, str(version.name.artifact)
+        self._trees.adopt(upload.tree, owner, artifact, checked.digest, checked.late_roots)
+        failpoints.hit("commit.adopted")
+        upload = self._uploads.move(
+            upload,
+            UploadMove.COMMIT,
+            result=result,
+            result_digest=checked.digest,
+            missing_chunks=0,
+            problem=None,
+        )
+        return Committed(upload, version)
+
+    def reopen(self, sealed: Upload, error: IngotError) -> None:
+        """Let a sealed upload be changed again and remember why its commit was refused. Inside a write."""
+        upload = self._store.find(sealed.name)
+        if upload is not None and upload.state is UploadState.SEALING:
+            self._uploads.move(
+                upload,
+                UploadMove.REOPEN,
+                missing_chunks=int(error.facts.get("missing", "0")),
+                problem=error.problem(self._clock.now()),
+            )
+
+    def committed(self, caller: Caller, upload: Upload) -> Committed:
+        """Return what an upload became when it was committed before. Inside a read."""
+        if isinstance(upload.target, NewCheckpoint):
+            return Committed(upload, None)
+        return Committed(upload, self._versions.get(caller, version_reference(upload.result)))
+
+    # --- inside -----------------------------------------------------------------------------------------
+
+    def _commit_version(
+        self, caller: Caller, upload: Upload, target: NewVersion, checked: CheckedManifest
+    ) -> Version:
+        origin = self._checkpoints.origin(caller, target) if target.training_job else VersionOrigin()
+        facts = TreeFacts(
+            digest=checked.digest,
+            file_count=checked.file_count,
+            size_bytes=checked.size_bytes,
+            new_bytes=upload.new_bytes,
+            format=checked.format,
+        )
+        origin = dataclasses.replace(origin, upload=str(upload.name))
+        version = self._versions.commit(caller, target, facts, origin, self._clock.now())
+        if target.training_job:
+            self._checkpoints.commit_result(caller, target, version.name)
+        return version
+
+    def _tree(self, upload: Upload, checked: CheckedManifest) -> Tree:
+        return Tree(
+            id=upload.tree,
+            name=str(upload.name),
+            namespace=upload.namespace,
+            digest=checked.digest,
+            file_count=checked.file_count,
+            size_bytes=checked.size_bytes,
+        )
+
+    def _lease_rest(self, upload: Upload, checked: CheckedManifest) -> None:
+        """Hold exactly the chunks of the manifest; those not leased before must still be visible."""
+        chunks: Collection[int] = checked.chunks
+        if checked.unleased:
+            again = self._chunks.known(checked.unleased, upload.namespace, self._clock.now())
+            visible = {each.id for each in again if each.visible}
+            gone = len(checked.unleased) // digests.DIGEST_SIZE - sum(each.visible for each in again)
+            if gone:
+                raise missing_chunks(upload.name, gone, ())
+            self._chunks.hold(upload.tree, visible)
+            chunks = checked.chunks | visible
+        if self._chunks.held(upload.tree) != len(chunks):
+            self._chunks.hold_only(upload.tree, chunks)
+
+
+def _mismatch(upload: Upload, what: str) -> Precondition:
+    return Precondition(
+        Reason.DIGEST_MISMATCH,
+        f"{upload.name}: {what}.",
+        next_step="Send the whole manifest again with `reset`, then commit; a file changed meanwhile.",
+        facts={"upload": str(upload.name)},
+    )

@@ -1,0 +1,288 @@
+"""How bytes go out: find a tree the caller may read, its files and segments, and where their chunks lie.
+
+Nothing here reads a pack: a read of rows gives `Slice`s, and the stream that sends them reads each from the
+packs on a thread for file work. A committed tree never changes, so pages of it read one after the other
+agree; one that is deleted meanwhile is noticed, never cut short silently.
+"""
+
+import itertools
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ingot.content import digests
+from ingot.server.core import manifests
+from ingot.server.core.errors import DataLoss, NotFound, OutOfRange, Reason, invalid_field
+from ingot.server.core.identity import Caller
+from ingot.server.core.manifests import FileFacts, Tree
+from ingot.server.core.names import CheckpointName, TreeName, UploadName
+from ingot.server.core.packs import ChunkPlace
+from ingot.server.core.pages import Page, PageTokens, page_size
+from ingot.server.core.transfer_stores import ChunkStore, TreeStore
+from ingot.server.domain.catalog import Catalog
+from ingot.server.domain.checkpoints import Checkpoints
+from ingot.server.domain.uploads import Uploads
+from ingot.server.domain.usage import Usage
+from ingot.server.domain.versions import Versions
+
+log = logging.getLogger(__name__)
+
+_MANIFEST_PAGE_FILES = 2000
+_MANIFEST_PAGE_BYTES = 8 * 1024 * 1024
+_PER_SEGMENT = digests.SEGMENT_MAX_ENTRIES
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedTree:
+    """A tree that the caller may read; `name` is concrete, `artifact_uid` empty unless it is a version."""
+
+    tree: Tree
+    name: str
+    artifact_uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """`length` bytes from `start` of a stored chunk."""
+
+    place: ChunkPlace
+    start: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkRun:
+    """`count` chunks of one file from index `first`."""
+
+    path: str
+    first: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestPage:
+    """Some files with their packed segments; `next_path` continues, None after the last file."""
+
+    files: Sequence[tuple[FileFacts, Sequence[bytes]]]
+    next_path: str | None
+
+
+class Downloads:
+    """The rules about reading; methods run inside a read, unless they say otherwise."""
+
+    def __init__(
+        self,
+        versions: Versions,
+        checkpoints: Checkpoints,
+        uploads: Uploads,
+        catalog: Catalog,
+        trees: TreeStore,
+        chunks: ChunkStore,
+        usage: Usage,
+        tokens: PageTokens,
+    ) -> None:
+        self._versions = versions
+        self._checkpoints = checkpoints
+        self._uploads = uploads
+        self._catalog = catalog
+        self._trees = trees
+        self._chunks = chunks
+        self._usage = usage
+        self._tokens = tokens
+
+    # --- trees and files --------------------------------------------------------------------------------
+
+    def open(self, caller: Caller, name: TreeName) -> OpenedTree:
+        """Return a tree that the caller may read.
+
+        Raises NotFound (ARTIFACT_NOT_FOUND, VERSION_NOT_FOUND, ALIAS_NOT_FOUND, CHECKPOINT_NOT_FOUND,
+        UPLOAD_NOT_FOUND), Precondition (STATE_INVALID).
+        """
+        if isinstance(name, UploadName):
+            upload = self._uploads.find(caller, name)
+            return OpenedTree(self._tree(str(upload.name), str(upload.name)), str(upload.name), "")
+        if isinstance(name, CheckpointName):
+            checkpoint = self._checkpoints.find(caller, name)
+            return OpenedTree(self._tree(checkpoint.name, checkpoint.name), checkpoint.name, "")
+        version = self._versions.resolve(caller, name)
+        artifact = self._catalog.require_read(caller, version.name.artifact)
+        shown = str(version.name)
+        return OpenedTree(self._tree(version.uid, shown), shown, artifact.uid)
+
+    def count(self, caller: Caller, opened: OpenedTree, download_id: str) -> None:
+        """Count a download once for each id, an access without one. Callable anywhere."""
+        if not opened.artifact_uid:
+            return
+        if download_id:
+            self._usage.downloaded(caller, opened.artifact_uid, download_id)
+        else:
+            self._usage.accessed(caller, opened.artifact_uid)
+
+    def stat(self, caller: Caller, name: TreeName, path: str) -> tuple[FileFacts, str]:
+        """Return one file and the concrete name of its tree. Raises as `open`; NotFound (FILE_NOT_FOUND)."""
+        opened = self.open(caller, name)
+        return self.file(opened, path), opened.name
+
+    def file(self, opened: OpenedTree, path: str) -> FileFacts:
+        """Return one file of an opened tree. Raises NotFound (FILE_NOT_FOUND)."""
+        found = self._trees.file(opened.tree.id, path)
+        if found is None:
+            raise _file_not_found(opened.name, path)
+        return found
+
+    def files(self, caller: Caller, name: TreeName, size: int, token: str) -> tuple[Page[FileFacts], str]:
+        """Return a page of files in byte order of their paths, and the concrete name of the tree.
+
+        Raises as `open`, and Invalid (FIELD_INVALID, PAGE_TOKEN_INVALID).
+        """
+        wanted = page_size(size)
+        opened = self.open(caller, name)
+        query = f"ListFiles {opened.tree.id} {opened.name}"
+        after = self._tokens.decode(query, token)
+        found = self._trees.files(opened.tree.id, str(after[0]) if after else None, wanted + 1)
+        more = len(found) > wanted
+        found = found[:wanted]
+        return Page(tuple(found), self._tokens.encode(query, (found[-1].path,)) if more else ""), opened.name
+
+    def manifest_page(self, opened: OpenedTree, after: str | None) -> ManifestPage:
+        """Return the next files of an opened tree with their segments, a bounded number at once."""
+        self._require_still_there(opened)
+        tree = opened.tree.id
+        found = self._trees.files(tree, after, _MANIFEST_PAGE_FILES)
+        sizes = itertools.accumulate(file.chunk_count * digests.ENTRY_SIZE for file in found)
+        fitting = max(1, sum(size <= _MANIFEST_PAGE_BYTES for size in sizes))
+        taken = found[:fitting]
+        segments = self._trees.file_segments(tree, [file.path for file in taken])
+        last = len(taken) == len(found) < _MANIFEST_PAGE_FILES
+        return ManifestPage(
+            [(file, segments.get(file.path, ())) for file in taken], None if last else taken[-1].path
+        )
+
+    # --- bytes ------------------------------------------------------------------------------------------
+
+    def range_segments(
+        self, opened: OpenedTree, path: str, offset: int, length: int
+    ) -> tuple[FileFacts, list[tuple[int, int, int]]]:
+        """Return a file and, for each segment that a range touches, (position, start in it, bytes of it).
+
+        `length` 0 reads to the end; a range may reach beyond the end and is cut there.
+        Raises NotFound (FILE_NOT_FOUND), OutOfRange (OFFSET_OUT_OF_RANGE), Invalid (FIELD_INVALID).
+        """
+        for field, value in (("offset", offset), ("length", length)):
+            if value < 0:
+                raise invalid_field(field, f"expected 0 or more, got {value}")
+        file = self.file(opened, path)
+        if offset > file.size_bytes:
+            raise OutOfRange(
+                Reason.OFFSET_OUT_OF_RANGE,
+                f"{path!r} has {file.size_bytes} bytes, the range starts at {offset}.",
+                next_step="Ask for a range inside the file; an offset equal to its size gives no bytes.",
+                facts={"size": str(file.size_bytes), "offset": str(offset)},
+            )
+        end = min(file.size_bytes, offset + length) if length else file.size_bytes
+        wanted: list[tuple[int, int, int]] = []
+        position = 0
+        for index, size in enumerate(self._trees.segment_sizes(opened.tree.id, path)):
+            first, last = max(offset, position), min(end, position + size)
+            if first < last:
+                wanted.append((index, first - position, last - first))
+            position += size
+        return file, wanted
+
+    def range_slices(
+        self, opened: OpenedTree, path: str, segment: int, start: int, length: int
+    ) -> list[Slice]:
+        """Return where the bytes of a range inside one segment lie. Raises DataLoss, NotFound."""
+        entries = self._entries(opened, path, segment)
+        slices: list[Slice] = []
+        position = 0
+        for place, size in zip(self._places(entries), manifests.lengths_of(entries), strict=True):
+            first, last = max(start, position), min(start + length, position + size)
+            if first < last:
+                slices.append(Slice(_present(place, path), first - position, last - first))
+            position += size
+        return slices
+
+    def run_segments(self, opened: OpenedTree, run: ChunkRun) -> list[tuple[int, int, int]]:
+        """Return (segment, first chunk in it, chunks of it) for a run of chunks.
+
+        Raises NotFound (FILE_NOT_FOUND), OutOfRange (OFFSET_OUT_OF_RANGE).
+        """
+        file = self.file(opened, run.path)
+        if run.first < 0 or run.count < 0 or run.first + run.count > file.chunk_count:
+            raise OutOfRange(
+                Reason.OFFSET_OUT_OF_RANGE,
+                f"{run.path!r} has {file.chunk_count} chunks, asked were {run.count} from {run.first}.",
+                next_step="Ask for chunks that the manifest names.",
+                facts={"chunks": str(file.chunk_count), "first": str(run.first), "count": str(run.count)},
+            )
+        wanted: list[tuple[int, int, int]] = []
+        first, end = run.first, run.first + run.count
+        while first < end:
+            segment, inside = divmod(first, _PER_SEGMENT)
+            count = min(end - first, _PER_SEGMENT - inside)
+            wanted.append((segment, inside, count))
+            first += count
+        return wanted
+
+    def run_slices(self, opened: OpenedTree, path: str, segment: int, first: int, count: int) -> list[Slice]:
+        """Return where whole chunks of one segment lie. Raises DataLoss, NotFound."""
+        entries = self._entries(opened, path, segment)
+        wanted = entries[first * digests.ENTRY_SIZE : (first + count) * digests.ENTRY_SIZE]
+        places = [_present(place, path) for place in self._places(wanted)]
+        return [Slice(place, 0, place.length) for place in places]
+
+    def lost(self, place: ChunkPlace) -> None:
+        """Note that a chunk could not be read: it counts as missing, the next push heals it. In a write."""
+        if self._chunks.lose(place.digest, place.pack):
+            log.error("chunk.lost digest=%s pack=%s", place.digest.hex(), place.pack)
+
+    # --- inside -----------------------------------------------------------------------------------------
+
+    def _tree(self, key: str, shown: str) -> Tree:
+        found = self._trees.find(key)
+        if found is None:
+            raise _gone(shown)
+        return found
+
+    def _require_still_there(self, opened: OpenedTree) -> None:
+        if not self._trees.exists(opened.tree.id):
+            raise _gone(opened.name)
+
+    def _entries(self, opened: OpenedTree, path: str, segment: int) -> bytes:
+        entries = self._trees.segment(opened.tree.id, path, segment)
+        if entries is None:
+            raise _gone(opened.name)
+        return entries
+
+    def _places(self, entries: bytes) -> Sequence[ChunkPlace | None]:
+        return self._chunks.places(entries)
+
+
+def _present(place: ChunkPlace | None, path: str) -> ChunkPlace:
+    if place is None:
+        raise DataLoss(
+            Reason.DATA_LOSS,
+            f"A stored chunk of {path!r} is damaged or its pack is missing.",
+            next_step="Push the file again: the server then stores a new copy of what is lost.",
+            facts={"path": path},
+        )
+    return place
+
+
+def _file_not_found(tree: str, path: str) -> NotFound:
+    return NotFound(
+        Reason.FILE_NOT_FOUND,
+        f"{tree} has no file {path[:200]!r}.",
+        next_step="ListFiles shows what it has; paths are compared byte by byte.",
+        facts={"tree": tree, "path": path[:200]},
+    )
+
+
+def _gone(tree: str) -> NotFound:
+    return NotFound(
+        Reason.FILE_NOT_FOUND,
+        f"The files of {tree} are gone: it was deleted, replaced, or has expired.",
+        next_step="Look which versions or checkpoints there are now.",
+        facts={"tree": tree},
+    )

@@ -1,0 +1,260 @@
+"""Uploads: begin, find, renew, abort, expire. chunk_intake.py fills them, commits.py ends them.
+
+An upload owns a tree from its first moment. The tree holds (leases) every chunk that was reported present or
+stored for it, until the upload expires; every call on the upload moves that time.
+"""
+
+import dataclasses
+import logging
+
+from ingot.server.core.artifacts import NewVersion
+from ingot.server.core.catalog_stores import CounterStore
+from ingot.server.core.clock import Clock
+from ingot.server.core.errors import Exhausted, NotFound, Reason, invalid_field
+from ingot.server.core.identity import Caller
+from ingot.server.core.names import ANY_NAMESPACE, Kind, UploadName, made_id
+from ingot.server.core.pages import Page, PageTokens, page_size
+from ingot.server.core.transfer_stores import TreeStore, UploadStore
+from ingot.server.core.uploads import (
+    TransferLimits,
+    Upload,
+    UploadDraft,
+    UploadMove,
+    UploadStage,
+    UploadState,
+    UploadTarget,
+    closed,
+    states_of,
+    transition,
+)
+from ingot.server.domain.checkpoints import Checkpoints
+from ingot.server.domain.requests import Requests
+from ingot.server.domain.versions import Versions
+
+log = logging.getLogger(__name__)
+
+_WEEK = 7 * 24 * 3600.0  # no upload lives longer, however often it is renewed
+_BATCH = 100  # uploads per turn of upkeep: keeps one write short
+_TEXT_LIMIT = 1000
+
+
+class Uploads:
+    """The rules about uploads; every method runs inside a unit of work."""
+
+    def __init__(
+        self,
+        store: UploadStore,
+        trees: TreeStore,
+        versions: Versions,
+        checkpoints: Checkpoints,
+        requests: Requests,
+        counters: CounterStore,
+        tokens: PageTokens,
+        clock: Clock,
+        limits: TransferLimits,
+    ) -> None:
+        self._store = store
+        self._trees = trees
+        self._versions = versions
+        self._checkpoints = checkpoints
+        self._requests = requests
+        self._counters = counters
+        self._tokens = tokens
+        self._clock = clock
+        self._limits = limits
+
+    # --- calls ------------------------------------------------------------------------------------------
+
+    def begin(self, caller: Caller, draft: UploadDraft, request_id: str, payload: bytes) -> Upload:
+        """Open an upload after checking that its target could be committed now.
+
+        Raises as Versions.check_target and Checkpoints.begin; Invalid (FIELD_INVALID); Exhausted (BUSY,
+        TOO_LARGE); Precondition (REQUEST_ID_REUSED).
+        """
+        name, _ = self._requests.once(
+            caller, "BeginUpload", request_id, payload, lambda: str(self._begin(caller, draft).name)
+        )
+        return self.find(caller, UploadName(made_id(name, "uploads")))
+
+    def find(self, caller: Caller, name: UploadName) -> Upload:
+        """Return an upload that is the caller's to see. Raises NotFound (UPLOAD_NOT_FOUND)."""
+        upload = self._store.find(name)
+        if upload is None or not (upload.creator == caller.principal or caller.may_write(upload.namespace)):
+            raise NotFound(
+                Reason.UPLOAD_NOT_FOUND,
+                f"There is no upload {name}, or it is not yours.",
+                next_step="Begin a new one; chunks that are stored already need not be sent again.",
+                facts={"upload": str(name)},
+            )
+        return upload
+
+    def require_open(self, caller: Caller, name: UploadName) -> Upload:
+        """Return an open upload. Raises NotFound (UPLOAD_NOT_FOUND), Precondition (UPLOAD_CLOSED)."""
+        upload = self.find(caller, name)
+        if upload.state is not UploadState.OPEN or upload.expire_time <= self._clock.now():
+            expired = upload.state is UploadState.OPEN
+            raise closed(name, UploadState.EXPIRED if expired else upload.state)
+        return upload
+
+    def renew(self, caller: Caller, name: UploadName) -> Upload:
+        """Move the expiry of an open upload. Raises as `require_open`."""
+        return self.touch(self.require_open(caller, name))
+
+    def abort(self, caller: Caller, name: UploadName) -> Upload:
+        """Give an upload up; its chunks stay leased until it would have expired. Aborting again is harmless.
+
+        Raises NotFound (UPLOAD_NOT_FOUND), Precondition (UPLOAD_CLOSED).
+        """
+        upload = self.find(caller, name)
+        if upload.state is UploadState.ABORTED:
+            return upload
+        return self.move(upload, UploadMove.ABORT)
+
+    def page(
+        self, caller: Caller, namespace: str, stage: UploadStage | None, size: int, token: str
+    ) -> Page[Upload]:
+        """Return a page of the uploads of a namespace (`-` for all the caller may write), newest first.
+
+        A worker sees only its own. Raises Invalid (FIELD_INVALID, PAGE_TOKEN_INVALID).
+        """
+        wanted = page_size(size)
+        query = f"ListUploads {namespace} {stage} {caller.principal}"
+        after = self._tokens.decode(query, token)
+        states = states_of(stage) if stage else frozenset(UploadState)
+        rows = self._store.page(
+            self._namespaces(caller, namespace),
+            caller.principal if caller.is_worker else None,
+            states,
+            int(after[0]) if after else None,
+            wanted + 1,
+        )
+        more = len(rows) > wanted
+        rows = rows[:wanted]
+        return Page(
+            tuple(upload for _, upload in rows), self._tokens.encode(query, (rows[-1][0],)) if more else ""
+        )
+
+    # --- for the other rules ----------------------------------------------------------------------------
+
+    def touch(self, upload: Upload, **changes: object) -> Upload:
+        """Store changes of an open upload and renew it and its leases."""
+        now = self._clock.now()
+        expires = min(now + self._limits.upload_ttl_seconds, upload.create_time + _WEEK)
+        changed = dataclasses.replace(upload, update_time=now, expire_time=expires, **changes)  # type: ignore[arg-type]
+        if not self._store.save(changed, UploadState.OPEN):
+            raise closed(upload.name, upload.state)
+        self._trees.renew(upload.tree, expires)
+        return changed
+
+    def move(self, upload: Upload, move: UploadMove, **changes: object) -> Upload:
+        """Change the state of an upload, by compare-and-set. Raises Precondition (UPLOAD_CLOSED)."""
+        state = transition(upload.name, upload.state, move)
+        changed = dataclasses.replace(upload, state=state, update_time=self._clock.now(), **changes)  # type: ignore[arg-type]
+        if not self._store.save(changed, upload.state):
+            raise closed(upload.name, upload.state)
+        log.info("upload.%s name=%s namespace=%s", state.lower(), upload.name, upload.namespace)
+        return changed
+
+    def check_size(self, target: UploadTarget, size: int) -> None:
+        """Refuse a tree above the limit of its kind. Raises Exhausted (TOO_LARGE)."""
+        if not isinstance(target, NewVersion):
+            return
+        dataset = target.artifact.kind is Kind.DATASET
+        most = self._limits.max_dataset_bytes if dataset else self._limits.max_model_bytes
+        if most and size > most:
+            raise Exhausted(
+                Reason.TOO_LARGE,
+                f"A {target.artifact.kind.word} version has at most {most} bytes here, got {size}.",
+                next_step="Push less, or ask the server's administrator to raise the limit.",
+                facts={"limit": str(most), "size": str(size)},
+            )
+
+    # --- upkeep -----------------------------------------------------------------------------------------
+
+    def upkeep(self) -> int:
+        """Expire what was left alone and forget what ended long ago; return how many. Call until it gives 0.
+
+        Runs inside a write, for a bounded number of uploads.
+        """
+        now = self._clock.now()
+        due = self._store.due(now, _BATCH)
+        for upload in due:
+            self._trees.drop(upload.tree)
+            if upload.state is UploadState.OPEN:
+                self.move(upload, UploadMove.EXPIRE, tree=0)
+            else:
+                self._store.save(dataclasses.replace(upload, tree=0), upload.state)
+        old = self._store.forget(now - self._limits.keep_closed_seconds, _BATCH)
+        for upload in old:
+            if upload.tree and upload.state is not UploadState.COMMITTED:
+                self._trees.drop(upload.tree)
+        return len(due) + len(old)
+
+    def reopen_interrupted(self) -> int:
+        """Open again what was being committed when the server stopped; return how many. In a write."""
+        interrupted = self._store.in_state(UploadState.SEALING)
+        for upload in interrupted:
+            self.move(upload, UploadMove.REOPEN)
+        return len(interrupted)
+
+    # --- inside -----------------------------------------------------------------------------------------
+
+    def _begin(self, caller: Caller, draft: UploadDraft) -> Upload:
+        if not draft.size_bytes >= 0:
+            raise invalid_field("size_bytes", f"expected 0 or more, got {draft.size_bytes}")
+        for field, text in (("original_name", draft.original_name), ("description", draft.description)):
+            if len(text) > _TEXT_LIMIT:
+                raise invalid_field(field, f"expected at most {_TEXT_LIMIT} characters, got {len(text)}")
+        target, namespace = self._checked_target(caller, draft.target)
+        if draft.namespace and draft.namespace != namespace:
+            raise invalid_field("namespace", f"expected the target's, {namespace}, got {draft.namespace}")
+        self.check_size(target, draft.size_bytes)
+        self._check_room(caller)
+        now = self._clock.now()
+        name = UploadName(f"file_{self._counters.next('file')}")
+        expires = now + self._limits.upload_ttl_seconds
+        upload = Upload(
+            name=name,
+            namespace=namespace,
+            target=target,
+            tree=self._trees.add(str(name), namespace, now, expires),
+            state=UploadState.OPEN,
+            creator=caller.principal,
+            size_bytes=draft.size_bytes,
+            original_name=draft.original_name,
+            description=draft.description or f"Uploaded {draft.original_name or _shown(target)}",
+            create_time=now,
+            update_time=now,
+            expire_time=expires,
+        )
+        self._store.add(upload)
+        log.info("upload.begun name=%s namespace=%s size=%d", name, namespace, draft.size_bytes)
+        return upload
+
+    def _checked_target(self, caller: Caller, target: UploadTarget) -> tuple[UploadTarget, str]:
+        """Return the target in its one form and the namespace where its bytes count."""
+        if not isinstance(target, NewVersion):
+            return target, self._checkpoints.begin(caller, target)
+        checked = self._versions.check_target(caller, target)
+        if target.training_job:
+            return checked, self._checkpoints.begin(caller, checked)
+        return checked, target.artifact.namespace
+
+    def _check_room(self, caller: Caller) -> None:
+        if self._store.count_open(caller.principal) >= self._limits.max_open_uploads:
+            raise Exhausted(
+                Reason.BUSY,
+                f"{caller.principal} has {self._limits.max_open_uploads} open uploads, no more are allowed.",
+                next_step="Commit or abort some; ListUploads with stage UPLOADING shows them.",
+                facts={"limit": str(self._limits.max_open_uploads)},
+                retry_after=60.0,
+            )
+
+    def _namespaces(self, caller: Caller, namespace: str) -> frozenset[str] | None:
+        if namespace == ANY_NAMESPACE:
+            return None if caller.is_admin or caller.is_worker else caller.writes
+        return frozenset({namespace}) if caller.is_worker or caller.may_write(namespace) else frozenset()
+
+
+def _shown(target: UploadTarget) -> str:
+    return target.artifact.artifact if isinstance(target, NewVersion) else f"checkpoint {target.step}"

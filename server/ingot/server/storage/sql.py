@@ -1,0 +1,51 @@
+"""Plain SQL inside the running unit of work, and questions about thousands of digests in one statement.
+
+`EACH` numbers the digests of one packed blob; SQLite cuts them out itself, so a question costs two parameters
+instead of thousands, and no loop in Python.
+"""
+
+import json
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any
+
+import peewee
+
+from ingot.server.storage import unit_of_work
+
+Value = int | float | str | bytes | None
+
+# Parameters: how many. Gives each.i = 0, 1, …
+EACH = "WITH RECURSIVE each(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM each WHERE i + 1 < ?) "
+
+
+# The driver does not know what a statement selects: whoever writes one knows, and unpacks it at once.
+Row = tuple[Any, ...]
+
+
+def rows(statement: str, *values: Value) -> list[Row]:
+    """Run a statement and return all of its rows."""
+    found: list[Row] = _database().execute_sql(statement, values).fetchall()
+    return found
+
+
+def run(statement: str, *values: Value) -> int:
+    """Run a statement and return how many rows it changed."""
+    changed: int = _database().execute_sql(statement, values).rowcount
+    return changed
+
+
+def run_many(statement: str, values: Iterable[Sequence[Value]]) -> None:
+    """Run a statement once for each sequence of values."""
+    _database().connection().executemany(statement, values)
+
+
+def id_list(ids: Collection[int]) -> str:
+    """Return ids in a form that json_each turns into rows."""
+    return json.dumps(list(ids))
+
+
+def _database() -> peewee.SqliteDatabase:
+    database = unit_of_work.current.obj
+    if database is None:
+        raise RuntimeError("SQL was run outside a unit of work")
+    return database
