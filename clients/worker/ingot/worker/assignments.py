@@ -25,7 +25,9 @@ def passes(error: IngotError) -> bool:
     return isinstance(error, _PASSING)
 
 
-def persist(call: Callable[[], T], stop: Callable[[], bool]) -> T | None:
+def persist(
+    call: Callable[[], T], stop: Callable[[], bool], wait: Callable[[float], object] = time.sleep
+) -> T | None:
     """Make a call until it is answered, however long the server is away; None once `stop` says so.
 
     Raises IngotError for failures that waiting does not cure.
@@ -37,7 +39,7 @@ def persist(call: Callable[[], T], stop: Callable[[], bool]) -> T | None:
             if not passes(error):
                 raise
             log.warning("server.away reason=%s", error.reason or type(error).__name__)
-            time.sleep(PAUSE)
+            wait(PAUSE)
     return None
 
 

@@ -21,7 +21,6 @@ log = logging.getLogger(__name__)
 INTERVAL = 0.25  # seconds between batches
 LARGEST_BATCH = 500  # events in one call; the API takes 1000
 RETRY_PAUSE = 2.0  # seconds after a failed call
-CONFLATE_ABOVE = 64  # waiting events above which older progress is dropped
 
 Event = workers_pb2.ReportedEvent
 
@@ -58,7 +57,7 @@ class Reports:
             event.producer_seq = self._seq
             if not event.HasField("time"):
                 event.time.GetCurrentTime()
-            if event.WhichOneof("body") == "progress" and len(self._waiting) > CONFLATE_ABOVE:
+            if event.WhichOneof("body") == "progress" and len(self._waiting) > LARGEST_BATCH:
                 self._drop_progress()
             self._waiting.append(event)
             self._changed.notify_all()
@@ -73,7 +72,7 @@ class Reports:
         return not self._waiting
 
     def _drop_progress(self) -> None:
-        # The batch in flight is still at the front of the queue; dropping from it would unsettle `_sent`.
+        # The batch in flight is still at the front of the queue, where `_work` takes it off once it is sent.
         self._waiting = deque(
             event
             for at, event in enumerate(self._waiting)
