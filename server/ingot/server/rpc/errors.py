@@ -47,9 +47,14 @@ STATUS_OF: dict[type[IngotError], grpc.StatusCode] = {
     DataLoss: grpc.StatusCode.DATA_LOSS,
 }
 
-_FACT_LIMIT = 400  # characters of one fact: all details together must fit into 8 KiB of trailing metadata
-_MESSAGE_LIMIT = 1500
-_FIELD_LIMIT = 12
+# Limits in bytes and counts: all trailing metadata together must stay below 8 KiB, or peers refuse it. The
+# message is in there twice, once with three bytes for each that is not ASCII.
+_MESSAGE_LIMIT = 500
+_NEXT_STEP_LIMIT = 300
+_NAME_LIMIT = 60
+_VALUE_LIMIT = 150
+_FACT_COUNT = 12
+_FIELD_COUNT = 6
 
 
 def code_of(error: IngotError) -> grpc.StatusCode:
@@ -59,9 +64,12 @@ def code_of(error: IngotError) -> grpc.StatusCode:
 
 def status_of(error: IngotError) -> status_pb2.Status:
     """Return the status that tells a client everything the error says."""
-    facts = {key: _shortened(value, _FACT_LIMIT) for key, value in error.facts.items()}
+    facts = {
+        _shortened(name, _NAME_LIMIT): _shortened(value, _VALUE_LIMIT)
+        for name, value in list(error.facts.items())[:_FACT_COUNT]
+    }
     if error.next_step:
-        facts[NEXT_STEP] = _shortened(error.next_step, _FACT_LIMIT)
+        facts[NEXT_STEP] = _shortened(error.next_step, _NEXT_STEP_LIMIT)
     details: list[message.Message] = [
         error_details_pb2.ErrorInfo(reason=error.reason.value, domain=DOMAIN, metadata=facts)
     ]
@@ -93,11 +101,11 @@ def trailing(status: status_pb2.Status) -> tuple[tuple[str, bytes], ...]:
 def _bad_request(error: IngotError) -> error_details_pb2.BadRequest:
     violations = [
         error_details_pb2.BadRequest.FieldViolation(
-            field=problem.field,
-            description=_shortened(problem.message, _FACT_LIMIT),
+            field=_shortened(problem.field, _NAME_LIMIT),
+            description=_shortened(problem.message, _VALUE_LIMIT),
             reason=problem.reason.value,
         )
-        for problem in error.fields[:_FIELD_LIMIT]
+        for problem in error.fields[:_FIELD_COUNT]
     ]
     return error_details_pb2.BadRequest(field_violations=violations)
 
@@ -112,4 +120,8 @@ def _status(code: grpc.StatusCode, text: str, details: list[message.Message]) ->
 
 
 def _shortened(text: str, limit: int) -> str:
-    return text if len(text) <= limit else text[: limit - 1] + "…"
+    """Return the text, cut so that it takes at most `limit` bytes as UTF-8."""
+    raw = text.encode()
+    if len(raw) <= limit:
+        return text
+    return raw[: limit - 3].decode(errors="ignore") + "…"
