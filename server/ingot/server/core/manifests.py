@@ -129,13 +129,11 @@ def lengths_of(entries: bytes) -> Sequence[int]:
 
 
 def with_root(file: FileDraft) -> FileDraft:
-    """Return the file with its root, if all segments are there, and with its format."""
-    root = (
-        root_of(file.profile, file.size_bytes, [each.entries for each in file.segments])
-        if file.is_whole
-        else b""
-    )
-    return dataclasses.replace(file, root=root, format=file.format or format_of(file.path))
+    """Return the file with its segments in order, its root if all are there, and its format."""
+    segments = tuple(sorted(file.segments, key=lambda segment: segment.position))
+    whole = [segment.entries for segment in segments] if file.is_whole else None
+    root = b"" if whole is None else root_of(file.profile, file.size_bytes, whole)
+    return dataclasses.replace(file, segments=segments, root=root, format=file.format or format_of(file.path))
 
 
 def root_of(profile: str, size: int, segments: Sequence[bytes]) -> bytes:
