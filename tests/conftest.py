@@ -21,5 +21,6 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) ->
     for name in list(os.environ):
         if name.startswith("INGOT_"):
             monkeypatch.delenv(name)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg" / "cache"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "xdg" / "config"))
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "xdg" / "data"))

@@ -104,6 +104,24 @@ if TYPE_CHECKING:
     from ingot.client._names import (
         upload_name as upload_name,
     )
+    from ingot.client._progress import (
+        OnProgress as OnProgress,
+    )
+    from ingot.client._progress import (
+        Stage as Stage,
+    )
+    from ingot.client._progress import (
+        TransferProgress as TransferProgress,
+    )
+    from ingot.client._pull import (
+        PullResult as PullResult,
+    )
+    from ingot.client._push import (
+        PushResult as PushResult,
+    )
+    from ingot.client._reading import (
+        VerifyResult as VerifyResult,
+    )
     from ingot.client._references import (
         AnyReference as AnyReference,
     )
@@ -175,6 +193,14 @@ _HOME = {
         "operation_name",
         "upload_name",
     ),
+    "_progress": (
+        "OnProgress",
+        "Stage",
+        "TransferProgress",
+    ),
+    "_pull": ("PullResult",),
+    "_push": ("PushResult",),
+    "_reading": ("VerifyResult",),
     "_references": (
         "AnyReference",
         "HubSource",

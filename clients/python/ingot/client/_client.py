@@ -3,6 +3,7 @@
 with Client() as client:                       # finds the server, see `_connection.py`
     client.catalog.list("models")
     client.training.create("datasets/chat", output="models/tiny", start=True)
+        client.pull("models/tiny@prod", "tiny/")
 """
 
 from types import TracebackType
@@ -16,11 +17,12 @@ from ingot.client._connection import Endpoint
 from ingot.client._names import Names
 from ingot.client._system import Operations, System
 from ingot.client._training import Training
+from ingot.client._transfers import Transfers
 from ingot.client._uploads import Uploads
 from ingot.client._workers import Workers
 
 
-class Client:
+class Client(Transfers):
     """A connection to one Ingot server; safe to use from several threads, closed once.
 
     Replies are the API's own messages (`ingot.v1`), taken out of their response. Failures are IngotError.
@@ -46,16 +48,16 @@ class Client:
         endpoint = self._link.endpoint
         self._namespace = namespace or endpoint.namespace
         self._user = _identity.declared_user() if user is None else user
-        calls = Calls(endpoint.shown, _identity.headers(endpoint.token, self._user), timeout=timeout)
+        self._calls = Calls(endpoint.shown, _identity.headers(endpoint.token, self._user), timeout=timeout)
         # The server is asked only when a reference names no namespace.
         self.names = Names(lambda: self._namespace or self.auth.me().namespace.removeprefix("namespaces/"))
-        self.auth = Auth(self._link, calls)
-        self.catalog = Catalog(self._link, calls, self.names)
-        self.training = Training(self._link, calls, self.names)
-        self.uploads = Uploads(self._link, calls, self.names)
-        self.workers = Workers(self._link, calls)
-        self.operations = Operations(self._link, calls)
-        self.system = System(self._link, calls)
+        self.auth = Auth(self._link, self._calls)
+        self.catalog = Catalog(self._link, self._calls, self.names)
+        self.training = Training(self._link, self._calls, self.names)
+        self.uploads = Uploads(self._link, self._calls, self.names)
+        self.workers = Workers(self._link, self._calls)
+        self.operations = Operations(self._link, self._calls)
+        self.system = System(self._link, self._calls)
 
     def with_timeout(self, seconds: float) -> "Client":
         """Return a client over the same connection with another deadline for unary calls."""

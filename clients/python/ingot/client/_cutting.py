@@ -1,0 +1,161 @@
+"""Cut the files of a push in a few threads and hand their chunks on as they come.
+
+Each file is read once. What the journal knows already is not read at all. A file that changes while it is cut
+is cut once more; if it changes again the push fails and says which file it was.
+"""
+
+import os
+import queue
+import threading
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass
+
+from ingot.client._errors import Invalid
+from ingot.client._journal import ENTRY, Cut, FileState, Journal
+from ingot.client._progress import Reporter
+from ingot.client._streams import Batch, ChunkSource, changed
+from ingot.client._walk import SourceFile
+from ingot.content import chunking
+
+_RUN_CHUNKS = 256
+_QUEUED_RUNS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class CutFile:
+    """A file with its chunks and the state it had when it was read."""
+
+    file: SourceFile
+    state: FileState
+    cut: Cut
+    from_journal: bool = False
+
+    def sources(self) -> Iterator[ChunkSource]:
+        """Yield its chunks with where to read them."""
+        for offset, length, digest in self.cut.chunks():
+            yield ChunkSource(self.file.source, offset, length, digest)
+
+
+Found = Batch | CutFile
+
+
+def cut_files(
+    files: Sequence[SourceFile], journal: Journal, report: Reporter
+) -> Generator[Found, None, None]:
+    """Yield runs of chunks, and each file when it is complete; close it to stop early."""
+    return _Cutter(files, journal, report).run() if files else _nothing()
+
+
+def _nothing() -> Generator[Found, None, None]:
+    yield from ()
+
+
+class _Cutter:
+    """The threads and what they have found."""
+
+    def __init__(self, files: Sequence[SourceFile], journal: Journal, report: Reporter) -> None:
+        self._files = iter(files)
+        self._journal = journal
+        self._report = report
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+        self._found: queue.Queue[Found | BaseException | None] = queue.Queue(_QUEUED_RUNS)
+        # A large file keeps two cores busy by itself; small ones need company.
+        self._threads = [
+            threading.Thread(target=self._work, name=f"ingot-cut-{index}", daemon=True)
+            for index in range(min(4, os.cpu_count() or 1, len(files)))
+        ]
+
+    def run(self) -> Generator[Found, None, None]:
+        """Yield what the threads find. Raises what a thread raised."""
+        for thread in self._threads:
+            thread.start()
+        running = len(self._threads)
+        try:
+            while running:
+                found = self._found.get()
+                if found is None:
+                    running -= 1
+                elif isinstance(found, BaseException):
+                    raise found
+                else:
+                    if isinstance(found, CutFile) and not found.from_journal:
+                        self._journal.put(found.file.source, found.state, found.cut)
+                    yield found
+        finally:
+            self._stopping.set()
+
+    def _work(self) -> None:
+        try:
+            while (file := self._next()) is not None:
+                self._hand_on(self._cut(file))
+                self._report.add(files=1)
+        except _Stopped:
+            return
+        except BaseException as failure:  # noqa: BLE001  # handed to the caller, whatever it is
+            self._hand_on(failure)
+        self._hand_on(None)
+
+    def _next(self) -> SourceFile | None:
+        with self._lock:
+            return next(self._files, None)
+
+    def _hand_on(self, found: Found | BaseException | None) -> None:
+        while not self._stopping.is_set():
+            try:
+                self._found.put(found, timeout=0.5)
+                return
+            except queue.Full:
+                continue
+        raise _Stopped
+
+    def _cut(self, file: SourceFile) -> CutFile:
+        try:
+            try:
+                return self._cut_once(file)
+            except chunking.SourceChangedError:
+                return self._cut_once(file)
+        except chunking.SourceChangedError as failure:
+            raise changed(file.source, str(failure)) from failure
+        except OSError as failure:
+            raise Invalid(
+                f"Cannot read {file.source}: {failure.strerror}.",
+                reason="FIELD_INVALID",
+                next_step="Check its permissions, or leave it out with --exclude.",
+            ) from failure
+
+    def _cut_once(self, file: SourceFile) -> CutFile:
+        descriptor = os.open(file.source, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            state = FileState.of(os.fstat(descriptor))
+            known = self._journal.get(file.source, state)
+            if known is not None:
+                self._report.add(hashed=state.size)
+                done = CutFile(file, state, known, from_journal=True)
+                self._hand_on(list(done.sources()))
+                return done
+            entries = self._cut_open(file, descriptor, state)
+            if FileState.of(os.fstat(descriptor)) != state:
+                raise chunking.SourceChangedError(f"{file.source} was written to while it was read")
+            return CutFile(file, state, Cut(state.size, entries))
+        finally:
+            os.close(descriptor)
+
+    def _cut_open(self, file: SourceFile, descriptor: int, state: FileState) -> bytes:
+        entries = bytearray()
+        run: Batch = []
+        for chunk in chunking.cut(descriptor, state.size):
+            entries += ENTRY.pack(chunk.digest, chunk.length)
+            run.append(ChunkSource(file.source, chunk.offset, chunk.length, chunk.digest))
+            if len(run) >= _RUN_CHUNKS:
+                self._report.add(hashed=sum(each.length for each in run))
+                self._hand_on(run)
+                run = []
+        if run:
+            self._report.add(hashed=sum(each.length for each in run))
+            self._hand_on(run)
+        return bytes(entries)
+
+
+class _Stopped(Exception):
+    """The push ended; the thread should too."""

@@ -1,0 +1,229 @@
+"""Fetch chunks of a tree over several lanes, each verified by its digest before anything is done with it.
+
+A unit of work is what one ReadChunks call brings: up to 16 MiB of a large file, or many small files. When a
+stream breaks, the next call asks only for what did not arrive.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from ingot.client._calls import Calls
+from ingot.client._channels import Link
+from ingot.client._errors import Cancelled, DataLoss, IngotError, Integrity, TimedOut, Unreachable
+from ingot.client._lanes import Lanes
+from ingot.client._manifest import TreeFile
+from ingot.client._progress import Reporter
+from ingot.client._rates import Rate
+from ingot.content import digests
+from ingot.v1 import transfer_pb2 as pb
+from ingot.v1 import transfer_pb2_grpc
+
+UNIT_BYTES = 16 * 1024 * 1024
+_MOST_RANGES = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Neighbouring chunks of one file: `chunks` are (offset, length, digest), from index `first`."""
+
+    file: TreeFile
+    first: int
+    chunks: Sequence[tuple[int, int, bytes]]
+
+    @property
+    def size(self) -> int:
+        """Bytes of the chunks."""
+        return self.chunks[-1][0] + self.chunks[-1][1] - self.chunks[0][0]
+
+    def after(self, count: int) -> "Span":
+        """Return what remains behind the first `count` chunks."""
+        return replace(self, first=self.first + count, chunks=self.chunks[count:])
+
+
+Unit = list[Span]
+# Takes verified bytes of whole chunks: the file, index of the first chunk, number of chunks, bytes.
+Store = Callable[[TreeFile, int, int, memoryview], None]
+
+
+def spans(file: TreeFile, wanted: Callable[[int], bool]) -> Iterator[Span]:
+    """Yield the runs of chunks of a file that are wanted, each of at most a unit's size."""
+    chunks = list(file.cut.chunks())
+    start, size = 0, 0
+    for index, (_, length, _) in enumerate(chunks):
+        if not wanted(index) or (index > start and size + length > UNIT_BYTES):
+            if index > start:
+                yield Span(file, start, chunks[start:index])
+            start, size = index, 0
+            if not wanted(index):
+                start = index + 1
+                continue
+        size += length
+    if start < len(chunks):
+        yield Span(file, start, chunks[start:])
+
+
+class Fetcher:
+    """Brings spans and hands their bytes to `store`; enter its `lanes` around the use."""
+
+    def __init__(
+        self,
+        link: Link,
+        calls: Calls,
+        tree: str,
+        store: Store,
+        report: Reporter,
+        *,
+        download_id: str = "",
+        rate: Rate | None = None,
+        streams: int | None = None,
+        most: int = 8,
+    ) -> None:
+        self._link, self._calls, self._tree = link, calls, tree
+        self._store, self._report, self._download_id = store, report, download_id
+        self._rate = rate or Rate(0)
+        self._waiting: Unit = []
+        self._waiting_bytes = 0
+        self.lanes: Lanes[Unit] = Lanes(self._fetch, most=most, fixed=streams)
+
+    def add(self, span: Span) -> None:
+        """Queue a span; waits while much is queued already."""
+        if self._waiting and (
+            self._waiting_bytes + span.size > UNIT_BYTES or len(self._waiting) >= _MOST_RANGES
+        ):
+            self._flush()
+        self._waiting.append(span)
+        self._waiting_bytes += span.size
+
+    def finish(self) -> None:
+        """Wait until everything is stored."""
+        self._flush()
+        self.lanes.drain()
+
+    def _flush(self) -> None:
+        if self._waiting:
+            self.lanes.submit(self._waiting)
+            self._waiting, self._waiting_bytes = [], 0
+            self.lanes.drain(backlog=256)
+
+    def _fetch(self, lane: int, unit: Unit) -> None:
+        attempt = 1
+        while unit:
+            arriving = _Arriving(unit, self._store)
+            try:
+                self._stream(lane, arriving)
+                if arriving.left:
+                    raise Unreachable("The stream of chunks ended early.", reason="UNAVAILABLE")
+                return
+            except IngotError as error:
+                if arriving.arrived:
+                    attempt = 1  # progress
+                attempt += 1
+                pause = self._calls.pause_before(attempt, _as_outage(error))
+                if pause is None:
+                    raise
+                unit = arriving.left
+            self.lanes.wait(pause)
+
+    def _stream(self, lane: int, arriving: "_Arriving") -> None:
+        stub = transfer_pb2_grpc.TransferServiceStub(self._link.lane(lane))
+        request = pb.ReadChunksRequest(
+            tree=self._tree,
+            ranges=[
+                pb.ChunkRange(path=each.file.path, first=each.first, count=len(each.chunks))
+                for each in arriving.left
+            ],
+            download_id=self._download_id,
+        )
+        for message in self._calls.stream(stub.ReadChunks, request):
+            self.lanes.check()
+            size = len(message.pieces.data)
+            if pause := self._rate.reserve(size):
+                self.lanes.wait(pause)
+            arriving.take(message.pieces)
+            self.lanes.moved(size)
+            self._report.add(moved=size)
+
+
+class _Arriving:
+    """Checks what a stream brings against what was asked and stores it; `left` is what is still to come."""
+
+    def __init__(self, unit: Unit, store: Store) -> None:
+        self.left = list(unit)
+        self.arrived = False  # whether anything was stored
+        self._store = store
+        self._open: bytearray | None = None  # the beginning of a chunk that goes on
+
+    def take(self, pieces: pb.Pieces) -> None:
+        """Verify and store one message. Raises DataLoss for wrong bytes, Integrity for disorder."""
+        data = memoryview(pieces.data)
+        if len(pieces.digests) != digests.DIGEST_SIZE * len(pieces.lengths):
+            raise _disorder("a message whose lengths and digests do not fit together")
+        data = self._go_on(data)
+        lengths = list(pieces.lengths)
+        if pieces.more and lengths:
+            unfinished = lengths.pop()
+            whole = sum(lengths)
+            if len(data) - whole >= unfinished:
+                raise _disorder("a chunk that should go on but is complete")
+            self._open, data = bytearray(data[whole:]), data[:whole]
+        if sum(lengths) != len(data):
+            raise _disorder("a message whose lengths do not add up")
+        while lengths:
+            data, lengths = self._take_run(data, lengths)
+
+    def _go_on(self, data: memoryview) -> memoryview:
+        """Add to the chunk that began in an earlier message; return what is behind it."""
+        if self._open is None:
+            return data
+        span = self.left[0]
+        _, length, digest = span.chunks[0]
+        missing = length - len(self._open)
+        self._open += data[:missing]
+        if len(self._open) == length:
+            whole, self._open = memoryview(self._open), None
+            _verify(span.file, digest, length, whole)
+            self._store(span.file, span.first, 1, whole)
+            self._advance(1)
+        return data[missing:]
+
+    def _take_run(self, data: memoryview, lengths: list[int]) -> tuple[memoryview, list[int]]:
+        """Store the chunks at the front that belong to the present span; return what remains."""
+        if not self.left:
+            raise _disorder("more chunks than were asked for")
+        span = self.left[0]
+        count = min(len(lengths), len(span.chunks))
+        end = 0
+        for (_, length, digest), got in zip(span.chunks[:count], lengths, strict=False):
+            _verify(span.file, digest, length, data[end : end + got])
+            end += got
+        self._store(span.file, span.first, count, data[:end])
+        self._advance(count)
+        return data[end:], lengths[count:]
+
+    def _advance(self, count: int) -> None:
+        self.arrived = True
+        rest = self.left[0].after(count)
+        if rest.chunks:
+            self.left[0] = rest
+        else:
+            self.left.pop(0)
+
+
+def _verify(file: TreeFile, digest: bytes, length: int, data: memoryview) -> None:
+    if len(data) != length or digests.chunk_digest(data) != digest:
+        raise DataLoss(
+            f"A chunk of {file.path!r} arrived with other bytes than its digest says.",
+            reason="DATA_LOSS",
+            facts={"path": file.path, "expected": digests.format_digest(digest)},
+            next_step="Pull again; if it stays, whoever runs the server should check its disk.",
+        )
+
+
+def _disorder(what: str) -> Integrity:
+    return Integrity(
+        f"The server sent {what}.", reason="BAD_LENGTH", next_step="Update the server or this client."
+    )
+
+
+def _as_outage(error: IngotError) -> IngotError:
+    return Unreachable(error.message) if isinstance(error, TimedOut | Cancelled) else error

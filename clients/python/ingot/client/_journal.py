@@ -1,0 +1,227 @@
+"""What this machine remembers about files it cut, so that doing a push or a pull again is quick.
+
+    ~/.cache/ingot/cuts/<key>.journal     one for each folder that was pushed or pulled into
+    ~/.cache/ingot/notes/<key>            ids that must survive a kill: of an upload, of a download
+
+A journal is append-only. A record says that the file of that size, modification and change time and inode has
+these chunks; it counts as long as all of these are still the same. Files that changed less than two seconds
+before they were read are not recorded: a file system with coarse clocks could hide a later change. A damaged
+or cut-off record ends the reading, so a crash costs at most what was written last.
+"""
+
+import fcntl
+import os
+import struct
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ingot.content import chunking, digests
+
+_MAGIC = b"ingot cuts 1\n"
+_RECORD = struct.Struct("<IIQqqQ")  # path bytes, entries bytes, size, mtime_ns, ctime_ns, inode
+_CHECK_BYTES = 8
+_SETTLED_NS = 2_000_000_000
+_KEPT_SECONDS = 90 * 24 * 3600
+_COMPACT_ABOVE = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class FileState:
+    """What tells whether a file is still the one that was read."""
+
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    inode: int
+
+    @classmethod
+    def of(cls, found: os.stat_result) -> "FileState":
+        """Return the state of a file from its stat."""
+        return cls(found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the last change is so long ago that the next would show."""
+        return max(self.mtime_ns, self.ctime_ns) < time.time_ns() - _SETTLED_NS
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """The chunks of one file: `entries` are packed (digest, length) pairs, as in segments."""
+
+    size: int
+    entries: bytes
+    profile: str = chunking.CDC
+
+    def chunks(self) -> Iterator[tuple[int, int, bytes]]:
+        """Yield offset, length and digest of each chunk in order."""
+        offset = 0
+        for digest, length in ENTRY.iter_unpack(self.entries):
+            yield offset, length, digest
+            offset += length
+
+    @property
+    def chunk_count(self) -> int:
+        """Chunks of the file."""
+        return len(self.entries) // ENTRY.size
+
+    def segments(self) -> list[bytes]:
+        """Return the bytes of its segments."""
+        step = ENTRY.size * digests.SEGMENT_MAX_ENTRIES
+        return [self.entries[start : start + step] for start in range(0, len(self.entries), step)]
+
+    def root(self) -> bytes:
+        """Return the file root."""
+        return digests.file_root(
+            self.profile, self.size, [digests.segment_digest(each) for each in self.segments()]
+        )
+
+
+ENTRY = struct.Struct(f"<{digests.DIGEST_SIZE}sI")
+
+
+def cache_folder() -> Path:
+    """Return the folder for what can be made again: INGOT_CACHE_DIR, else ~/.cache/ingot."""
+    if named := os.environ.get("INGOT_CACHE_DIR"):
+        return Path(named)
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    return Path(base) / "ingot"
+
+
+class Journal:
+    """The cuts of the files below one folder; keys are absolute paths. For one thread."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = cache_folder() / "cuts" / f"{_key(os.path.realpath(folder))}.journal"
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._known: dict[str, tuple[FileState, Cut]] = {}
+        read = self._load()
+        self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        if os.fstat(self._file).st_size > max(2 * read, _COMPACT_ABOVE) or read == 0:
+            self._rewrite()
+        os.utime(self._path)
+        self._forget_old()
+
+    def get(self, path: str, state: FileState) -> Cut | None:
+        """Return the cut of a file when it is known and the file has not changed since."""
+        known = self._known.get(path)
+        return known[1] if known is not None and known[0] == state else None
+
+    def put(self, path: str, state: FileState, cut: Cut) -> None:
+        """Remember the cut of a file whose state was the same before and after it was read."""
+        if not state.is_settled:
+            self._known.pop(path, None)
+            return
+        self._known[path] = (state, cut)
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+        try:
+            os.write(self._file, _packed(path, state, cut))
+        finally:
+            fcntl.flock(self._file, fcntl.LOCK_UN)
+
+    def known(self) -> Iterator[tuple[str, Cut]]:
+        """Yield path and cut of every remembered file that is still there unchanged."""
+        for path, (state, cut) in list(self._known.items()):
+            try:
+                found = os.stat(path, follow_symlinks=False)
+            except OSError:
+                continue
+            if FileState.of(found) == state:
+                yield path, cut
+
+    def close(self) -> None:
+        """Let go of the file."""
+        os.close(self._file)
+
+    def _load(self) -> int:
+        """Read the records; return the bytes that those still in force take."""
+        try:
+            data = self._path.read_bytes()
+        except FileNotFoundError:
+            return 0
+        if not data.startswith(_MAGIC):
+            return 0
+        at = len(_MAGIC)
+        live: dict[str, int] = {}
+        while at + _RECORD.size <= len(data):
+            path_bytes, entries_bytes, *state = _RECORD.unpack_from(data, at)
+            end = at + _RECORD.size + path_bytes + entries_bytes + _CHECK_BYTES
+            body = data[at : end - _CHECK_BYTES]
+            if end > len(data) or data[end - _CHECK_BYTES : end] != _check(body):
+                break
+            path = os.fsdecode(body[_RECORD.size : _RECORD.size + path_bytes])
+            cut = Cut(state[0], body[_RECORD.size + path_bytes :])
+            self._known[path] = (FileState(*state), cut)
+            live[path] = end - at
+            at = end
+        return len(_MAGIC) + sum(live.values()) if at == len(data) else 0
+
+    def _rewrite(self) -> None:
+        """Write only what is in force: after damage, and when most of the file is outdated."""
+        temporary = self._path.with_suffix(f".{os.getpid()}")
+        with temporary.open("wb") as file:
+            file.write(_MAGIC)
+            for path, (state, cut) in self._known.items():
+                file.write(_packed(path, state, cut))
+        temporary.replace(self._path)
+        os.close(self._file)
+        self._file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+
+    def _forget_old(self) -> None:
+        """Remove journals of folders that nobody used for three months."""
+        for other in self._path.parent.glob("*.journal"):
+            try:
+                if time.time() - other.stat().st_mtime > _KEPT_SECONDS:
+                    other.unlink()
+            except FileNotFoundError:
+                continue  # another process was quicker
+
+
+class Note:
+    """A short text that survives a kill: the id of an upload or download that the next run goes on with."""
+
+    def __init__(self, *about: str) -> None:
+        self._path = cache_folder() / "notes" / _key("\n".join(about))
+
+    def read(self) -> str:
+        """Return the text that is kept; empty when there is none."""
+        try:
+            return self._path.read_text(encoding="ascii").strip()
+        except FileNotFoundError:
+            return ""
+
+    def read_or(self, fresh: str) -> str:
+        """Return the text that is kept, or keep and return `fresh`."""
+        return self.read() or self.keep(fresh)
+
+    def keep(self, text: str) -> str:
+        """Keep and return `text`."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = self._path.with_suffix(f".{os.getpid()}")
+        temporary.write_text(text, encoding="ascii")
+        temporary.replace(self._path)
+        return text
+
+    def remove(self) -> None:
+        """Forget it."""
+        self._path.unlink(missing_ok=True)
+
+
+def _key(text: str) -> str:
+    return digests.digest_of(os.fsencode(text)).hex()[:32]
+
+
+def _check(body: bytes) -> bytes:
+    return digests.digest_of(body)[:_CHECK_BYTES]
+
+
+def _packed(path: str, state: FileState, cut: Cut) -> bytes:
+    name = os.fsencode(path)
+    body = (
+        _RECORD.pack(len(name), len(cut.entries), state.size, state.mtime_ns, state.ctime_ns, state.inode)
+        + name
+        + cut.entries
+    )
+    return body + _check(body)

@@ -1,0 +1,211 @@
+"""Files on their way here: `<name>.part` beside its place, and `<name>.part.map` with which chunks it has.
+
+A bit of the map is set only after the bytes are on disk (fdatasync), so a map never promises what a power cut
+can take. When all chunks are there the part is synced and renamed into place in one step; nobody ever sees
+half a file under its real name. Small files have no map: they are simply fetched again.
+"""
+
+import os
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ingot.client._errors import Invalid, LimitReached
+from ingot.client._manifest import TreeFile
+
+SUFFIX = ".part"
+OTHER_SUFFIX = ".ingot-part"  # for trees that have files called *.part themselves
+MAP = ".map"  # behind the suffix
+_MAPPED_ABOVE = 8 * 1024 * 1024  # bytes
+_FLUSH_BYTES = 64 * 1024 * 1024
+_MAGIC = b"ingot part 1\n"
+
+
+class Part:
+    """One file that is being fetched; lanes may write into it side by side."""
+
+    def __init__(self, file: TreeFile, target: Path, suffix: str = SUFFIX) -> None:
+        self.file = file
+        self.target = target
+        self.chunks = list(file.cut.chunks())
+        self._part = target.with_name(target.name + suffix)
+        self._map = target.with_name(target.name + suffix + MAP)
+        self._lock = threading.Lock()
+        self._have = bytearray((len(self.chunks) + 7) // 8)
+        self._unsynced_bytes = 0
+        self._descriptor = -1
+        self._finished = False
+        if self._is_mapped:
+            self._load_map()
+        self.left = sum(not self.has(index) for index in range(len(self.chunks)))
+
+    @property
+    def _is_mapped(self) -> bool:
+        return self.file.size > _MAPPED_ABOVE
+
+    def has(self, index: int) -> bool:
+        """Return whether chunk `index` is here and verified."""
+        return bool(self._have[index // 8] >> (index % 8) & 1)
+
+    def write(self, first: int, count: int, data: "bytes | memoryview") -> bool:
+        """Store verified bytes of `count` chunks from `first`; return whether the file is complete now."""
+        with self._borrowed() as descriptor:
+            _write_all(descriptor, data, self.chunks[first][0], self.target)
+        with self._lock:
+            for index in range(first, first + count):
+                if not self.has(index):
+                    self._have[index // 8] |= 1 << index % 8
+                    self.left -= 1
+            self._unsynced_bytes += len(data)
+            flush = self._is_mapped and self._unsynced_bytes >= _FLUSH_BYTES and self.left > 0
+            done = self.left == 0
+        if flush:
+            self.flush()
+        return done
+
+    def read(self, index: int) -> bytes:
+        """Return the bytes of a chunk that is here, from the part or from the finished file."""
+        offset, length, _ = self.chunks[index]
+        with open(self.target if self._finished else self._part, "rb", buffering=0) as file:
+            return os.pread(file.fileno(), length, offset)
+
+    def flush(self) -> None:
+        """Bring what is here to the disk and then say so in the map."""
+        if not self._is_mapped:
+            return
+        with self._lock:
+            if self._descriptor < 0 or not self._unsynced_bytes:
+                return
+            promised = bytes(self._have)
+            self._unsynced_bytes = 0
+            descriptor = os.dup(self._descriptor)
+        try:
+            os.fdatasync(descriptor)
+            with self._lock:
+                if self._descriptor >= 0:
+                    self._map.write_bytes(_MAGIC + self.file.root + promised)
+        finally:
+            os.close(descriptor)
+
+    def finish(self) -> None:
+        """Sync the complete file, put it in its place and remove the map."""
+        with self._borrowed() as descriptor:
+            os.ftruncate(descriptor, self.file.size)
+            os.fsync(descriptor)
+        self._part.replace(self.target)
+        self._finished = True
+        self._map.unlink(missing_ok=True)
+        self._let_go()
+
+    def close(self) -> None:
+        """Keep what is here of a large file for the next pull and let go of it."""
+        self.flush()
+        self._let_go()
+        if not self._finished and not self._is_mapped:
+            self._part.unlink(missing_ok=True)
+
+    @contextmanager
+    def _borrowed(self) -> Iterator[int]:
+        """Give a descriptor of the part: kept open for a large file, opened for now for a small one."""
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        if self._is_mapped:
+            with self._lock:
+                if self._descriptor < 0:
+                    self._descriptor = os.open(self._part, flags, 0o644)
+            yield self._descriptor
+            return
+        descriptor = os.open(self._part, flags, 0o644)
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    def _let_go(self) -> None:
+        with self._lock:
+            if self._descriptor >= 0:
+                os.close(self._descriptor)
+                self._descriptor = -1
+
+    def _load_map(self) -> None:
+        """Go on with what a pull before this left, when it was of the same file."""
+        head = _MAGIC + self.file.root
+        try:
+            found = self._map.read_bytes()
+            size = self._part.stat().st_size
+        except OSError:
+            return
+        if not found.startswith(head) or len(found) != len(head) + len(self._have):
+            return
+        self._have[:] = found[len(head) :]
+        for index, (offset, length, _) in enumerate(self.chunks):
+            if offset + length > size and self.has(index):
+                self._have[index // 8] &= ~(1 << index % 8)
+
+
+class Folders:
+    """Makes the folders of a tree below `root`."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._known: set[Path] = set()
+
+    def place(self, path: str) -> Path:
+        """Return the place of a tree path, making its folders. Raises Invalid for anything in the way.
+
+        A link among the folders could lead the write anywhere; a tree never contains one.
+        """
+        place = self._root
+        *folders, name = path.split("/")
+        for folder in folders:
+            place = place / folder
+            if place in self._known:
+                continue
+            try:
+                place.mkdir()
+            except FileExistsError:
+                if place.is_symlink() or not place.is_dir():
+                    raise _in_the_way(place) from None
+            self._known.add(place)
+        target = place / name
+        if target.is_dir() and not target.is_symlink():
+            raise _in_the_way(target)
+        return target
+
+
+def suffix_for(paths: Iterable[str]) -> str:
+    """Return what to put behind the names of unfinished files so that they meet no file of the tree."""
+    return OTHER_SUFFIX if any(path.endswith((SUFFIX, SUFFIX + MAP)) for path in paths) else SUFFIX
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring the names in a folder to the disk."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _write_all(descriptor: int, data: "bytes | memoryview", offset: int, target: Path) -> None:
+    view = memoryview(data)
+    try:
+        while view:
+            written = os.pwrite(descriptor, view, offset)
+            view, offset = view[written:], offset + written
+    except OSError as failure:
+        raise LimitReached(
+            f"Cannot write {target}: {failure.strerror}.",
+            reason="DISK_LOW",
+            facts={"path": str(target)},
+            next_step="Make room and pull again; what is here already is kept.",
+        ) from failure
+
+
+def _in_the_way(place: Path) -> Invalid:
+    return Invalid(
+        f"Cannot pull over {place}: something else than the tree's own file or folder is there.",
+        reason="BAD_PATH",
+        facts={"path": str(place)},
+        next_step="Move it away, or pull into another folder.",
+    )

@@ -1,0 +1,274 @@
+"""Pull: the files of a tree come into a folder, and only what is not there already travels.
+
+    manifest → look at what is here → fetch what is missing → put each file in its place
+
+A file that has its chunks already is left alone. For the others, equal chunks are copied from files that are
+here: the one it replaces, others that the journal of the folder knows, and earlier places in the same tree.
+Everything is verified by digest, what is copied as well as what arrives. A pull that was killed goes on when
+it is run again (`_parts.py`).
+"""
+
+import os
+import shutil
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ingot.client import _fetch, _globs, _parts
+from ingot.client._calls import Calls, new_id
+from ingot.client._channels import Link
+from ingot.client._errors import LimitReached, NotFound
+from ingot.client._fetch import Fetcher
+from ingot.client._journal import FileState, Journal, Note
+from ingot.client._manifest import Manifest, TreeFile, read_manifest
+from ingot.client._parts import Part
+from ingot.client._progress import OnProgress, Reporter, Stage
+from ingot.client._rates import Rate
+from ingot.client._seeds import Seeds, has_content
+
+
+@dataclass(frozen=True, slots=True)
+class PullResult:
+    """What a pull brought, or would bring."""
+
+    name: str  # concrete name of the tree
+    digest: str  # tree digest, blake3:<hex>
+    folder: Path
+    file_count: int
+    size_bytes: int
+    received_bytes: int  # that travelled, or would
+    reused_bytes: int  # that were here already
+    unchanged_files: int  # that were left alone
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class PullOptions:
+    """How to pull. `path` names one file or folder of the tree; `streams` fixes the number of connections."""
+
+    include: Sequence[str] = ()
+    exclude: Sequence[str] = ()
+    path: str = ""
+    limit_rate: float = 0.0  # bytes a second; 0 is no limit
+    streams: int | None = None
+    dry_run: bool = False
+    on_progress: OnProgress | None = None
+
+
+def pull(link: Link, calls: Calls, tree: str, folder: Path, options: PullOptions) -> PullResult:
+    """Bring a tree, by its long name, into a folder. Raises IngotError."""
+    folder = Path(os.path.abspath(folder))
+    note = Note("download", link.endpoint.target, tree, str(folder))
+    download_id = "" if options.dry_run else note.read_or(new_id())
+    manifest = read_manifest(link, calls, tree, download_id)
+    files = _chosen(manifest, options)
+    if not options.dry_run:
+        folder.mkdir(parents=True, exist_ok=True)
+    journal = Journal(folder)
+    try:
+        work = _Pull(link, calls, manifest, files, folder.resolve(), journal, options)
+        result = work.run(download_id)
+    finally:
+        journal.close()
+    if not options.dry_run:
+        note.remove()
+        pulled_tree(folder).keep(manifest.tree)
+    return result
+
+
+def pulled_tree(folder: Path) -> Note:
+    """Return the note that says which tree was last pulled into a folder."""
+    return Note("tree", os.path.realpath(folder))
+
+
+def _chosen(manifest: Manifest, options: PullOptions) -> list[TreeFile]:
+    files = [
+        each
+        for each in manifest.files
+        if _globs.wanted(each.path, options.include, options.exclude)
+        and (not options.path or f"{each.path}/".startswith(f"{options.path}/"))
+    ]
+    if not files and manifest.files:
+        chosen = ", ".join([*([options.path] if options.path else []), *options.include, *options.exclude])
+        raise NotFound(
+            f"No file of {manifest.tree} is meant by {chosen!r}.",
+            reason="FILE_NOT_FOUND",
+            next_step=f"See its files with: ingot ls {manifest.tree}",
+        )
+    return files
+
+
+class _Pull:
+    """One pull from its manifest to the last file in place."""
+
+    def __init__(
+        self,
+        link: Link,
+        calls: Calls,
+        manifest: Manifest,
+        files: Sequence[TreeFile],
+        folder: Path,
+        journal: Journal,
+        options: PullOptions,
+    ) -> None:
+        self._link, self._calls, self._manifest = link, calls, manifest
+        self._files, self._folder, self._journal, self._options = files, folder, journal, options
+        self._report = Reporter(options.on_progress)
+        self._parts: dict[str, Part] = {}
+        self._first: dict[bytes, tuple[str, int]] = {}  # where a chunk stands in this tree for the first time
+        self._later: list[tuple[Part, int]] = []  # chunks that stand there again
+        self._seeds = Seeds(journal)
+        self._folders = _parts.Folders(folder)
+        self._suffix = _parts.suffix_for(each.path for each in manifest.files)
+        self._finished: list[Path] = []
+        self._lock = threading.Lock()
+        self._begun = time.monotonic()
+        self._unchanged = 0
+
+    def run(self, download_id: str) -> PullResult:
+        """Do all of it."""
+        size = sum(each.size for each in self._files)
+        self._report.total(files=len(self._files), size=size)
+        todo = [each for each in self._files if not self._is_here(each)]
+        if self._options.dry_run:
+            missing = sum(
+                length for each in todo for _, length, digest in each.cut.chunks() if self._is_new(digest)
+            )
+            return self._result(size, received=missing, reused=size - missing)
+        self._check_room(sum(max(0, each.size - self._begun_size(each)) for each in todo))
+        try:
+            self._bring(todo, download_id)
+        finally:
+            for part in self._parts.values():
+                part.close()
+        self._remember()
+        self._report.stage(Stage.DONE)
+        counts = self._report.now
+        return self._result(size, received=counts.bytes_moved, reused=counts.bytes_reused)
+
+    # --- what is here -----------------------------------------------------------------------------------
+
+    def _is_here(self, file: TreeFile) -> bool:
+        """Return whether the file is in its place already; if another is, its chunks may serve."""
+        place = self._folder / file.path
+        here = place.is_file() and not place.is_symlink() and has_content(place, file, self._journal)
+        self._report.add(hashed=file.size)
+        if here:
+            self._unchanged += 1
+            self._seeds.add_cut(place, file.cut)
+            self._report.add(files=1, reused=file.size)
+        elif place.is_file() and not place.is_symlink():
+            self._seeds.add_file(place)
+        return here
+
+    def _is_new(self, digest: bytes) -> bool:
+        """Return whether a dry run meets a chunk that would have to travel, each once."""
+        if digest in self._first or self._seeds.has(digest):
+            return False
+        self._first[digest] = ("", 0)
+        return True
+
+    def _begun_size(self, file: TreeFile) -> int:
+        """Return what an unfinished pull has of a file already, in bytes."""
+        try:
+            return (self._folder / (file.path + self._suffix)).stat().st_blocks * 512
+        except OSError:
+            return 0
+
+    def _check_room(self, size: int) -> None:
+        free = shutil.disk_usage(self._folder).free
+        if size > free:
+            raise LimitReached(
+                f"The disk of {self._folder} has {free} bytes left; these files need {size}.",
+                reason="DISK_LOW",
+                facts={"expected": str(size), "got": str(free)},
+                next_step="Make room, or pull into a folder on another disk.",
+            )
+
+    # --- bringing the rest ------------------------------------------------------------------------------
+
+    def _bring(self, todo: Sequence[TreeFile], download_id: str) -> None:
+        fetcher = Fetcher(
+            self._link,
+            self._calls,
+            self._manifest.tree,
+            self._store,
+            self._report,
+            download_id=download_id,
+            rate=Rate(self._options.limit_rate),
+            streams=self._options.streams,
+        )
+        with fetcher.lanes:
+            for file in todo:
+                self._begin(file, fetcher)
+            self._report.stage(Stage.RECEIVING)
+            fetcher.finish()
+        self._report.stage(Stage.VERIFYING)
+        self._copy_later()
+        for folder in {place.parent for place in self._finished} | {self._folder}:
+            _parts.sync_folder(folder)
+
+    def _begin(self, file: TreeFile, fetcher: Fetcher) -> None:
+        """Copy what is here, put off what comes anyway, queue the rest."""
+        part = Part(file, self._folders.place(file.path), self._suffix)
+        self._parts[file.path] = part
+        put_off: set[int] = set()
+        for index, (_, length, digest) in enumerate(part.chunks):
+            if part.has(index):
+                self._report.add(reused=length)
+                self._first.setdefault(digest, (file.path, index))
+            elif (data := self._seeds.read(digest)) is not None:
+                part.write(index, 1, data)
+                self._report.add(reused=length)
+            elif digest in self._first:
+                put_off.add(index)
+                self._later.append((part, index))
+            else:
+                self._first[digest] = (file.path, index)
+        if part.left == 0:
+            self._finish(part)
+            return
+        for span in _fetch.spans(file, lambda index: index not in put_off and not part.has(index)):
+            fetcher.add(span)
+
+    def _store(self, file: TreeFile, first: int, count: int, data: memoryview) -> None:
+        part = self._parts[file.path]
+        if part.write(first, count, data):
+            self._finish(part)
+
+    def _copy_later(self) -> None:
+        """Fill in chunks that stand in the tree more than once from where they were put first."""
+        for part, index in self._later:
+            _, length, digest = part.chunks[index]
+            path, at = self._first[digest]
+            done = part.write(index, 1, self._parts[path].read(at))
+            self._report.add(reused=length)
+            if done:
+                self._finish(part)
+
+    def _finish(self, part: Part) -> None:
+        part.finish()
+        with self._lock:
+            self._finished.append(part.target)
+        self._report.add(files=1)
+
+    def _remember(self) -> None:
+        """Tell the journal what these files are, so that the next push or pull need not read them."""
+        for file in self._files:
+            state = FileState.of(os.stat(self._folder / file.path, follow_symlinks=False))
+            self._journal.put(str(self._folder / file.path), state, file.cut)
+
+    def _result(self, size: int, *, received: int, reused: int) -> PullResult:
+        return PullResult(
+            name=self._manifest.tree,
+            digest=self._manifest.digest,
+            folder=self._folder,
+            file_count=len(self._files),
+            size_bytes=size,
+            received_bytes=received,
+            reused_bytes=reused,
+            unchanged_files=self._unchanged,
+            seconds=time.monotonic() - self._begun,
+        )

@@ -1,0 +1,340 @@
+"""Push: files become a version or a checkpoint, and only what the server lacks travels.
+
+    find files → begin → cut ─┬→ which chunks are missing? → send        (side by side)
+                              └→ manifest → commit
+
+Cutting, asking and sending overlap. A push that was killed goes on where it stopped when it is run again: the
+journal knows the cuts, the note the request id under which the upload was begun, and the server the chunks.
+Both sides compute the digest of the tree, and the commit compares them.
+"""
+
+import os
+import time
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from ingot.client import _cutting, _walk
+from ingot.client._calls import Calls, new_id
+from ingot.client._channels import Link
+from ingot.client._cutting import CutFile, Found
+from ingot.client._errors import Integrity, LimitReached, Precondition
+from ingot.client._journal import FileState, Journal, Note
+from ingot.client._progress import OnProgress, Reporter, Stage
+from ingot.client._rates import Rate
+from ingot.client._streams import Batch, Missing, Sender, changed
+from ingot.client._walk import SourceFile
+from ingot.content import digests
+from ingot.v1 import catalog_pb2, transfer_pb2_grpc
+from ingot.v1 import transfer_pb2 as pb
+
+_ASK_BYTES = 32 * 1024 * 1024
+_MANIFEST_BYTES = 1024 * 1024
+_MANIFEST_FILES = 1000
+_COMMIT_SECONDS = 600.0  # the server reads every chunk's row
+
+
+@dataclass(frozen=True, slots=True)
+class PushResult:
+    """What a push made, or would make (`name` is empty after a dry run)."""
+
+    name: str  # concrete name of the version or checkpoint
+    digest: str  # tree digest, blake3:<hex>
+    file_count: int
+    size_bytes: int
+    sent_bytes: int  # that travelled, or would
+    reused_bytes: int  # that were there already
+    seconds: float
+    upload: str = ""
+    version: catalog_pb2.Version | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PushOptions:
+    """How to push. `streams` fixes the number of connections, else as many as help."""
+
+    include: Sequence[str] = ()
+    exclude: Sequence[str] = ()
+    hidden: bool = False
+    limit_rate: float = 0.0  # bytes a second; 0 is no limit
+    streams: int | None = None
+    dry_run: bool = False
+    on_progress: OnProgress | None = None
+
+
+def push(
+    link: Link,
+    calls: Calls,
+    target: pb.UploadTarget,
+    sources: Sequence[str | os.PathLike[str]],
+    options: PushOptions,
+) -> PushResult:
+    """Push files or folders into a new version or checkpoint. Raises IngotError."""
+    files = _walk.find_files(sources, include=options.include, exclude=options.exclude, hidden=options.hidden)
+    journal = Journal(Path(os.path.commonpath([os.path.abspath(each) for each in sources])))
+    try:
+        return _Push(link, calls, target, files, journal, options).run(_name_of(sources))
+    finally:
+        journal.close()
+
+
+class _Push:
+    """One push from its files to its commit."""
+
+    def __init__(
+        self,
+        link: Link,
+        calls: Calls,
+        target: pb.UploadTarget,
+        files: list[SourceFile],
+        journal: Journal,
+        options: PushOptions,
+    ) -> None:
+        self._link, self._calls, self._target = link, calls, target
+        self._files, self._journal, self._options = files, journal, options
+        self._stub = transfer_pb2_grpc.TransferServiceStub(link.channel)
+        self._report = Reporter(options.on_progress)
+        self._cuts: dict[str, CutFile] = {}
+        self._seen: set[bytes] = set()
+        self._asked: Batch = []  # chunks the server will be asked about
+        self._asked_bytes = 0
+        self._again: Batch = []  # chunks to ask about once more
+        self._recut: set[str] = set()  # paths of files that changed once already
+        self._begun = time.monotonic()
+
+    def run(self, original_name: str) -> PushResult:
+        """Do all of it."""
+        size = sum(each.size for each in self._files)
+        self._report.total(files=len(self._files), size=size)
+        self._limits = self._calls.unary(self._stub.GetCapabilities, pb.GetCapabilitiesRequest())
+        self._check_limits()
+        request = pb.BeginUploadRequest(target=self._target, size_bytes=size, original_name=original_name)
+        note = Note("upload", self._link.endpoint.target, request.SerializeToString(deterministic=True).hex())
+        upload = self._begin(request, note)
+        if upload.state == pb.UPLOAD_STATE_COMMITTED:
+            if done := self._already(upload, note):
+                return done
+            upload = self._begin(request, note)
+        if self._options.dry_run:
+            return self._dry_run(upload, note)
+        result = self._fill(upload)
+        note.remove()
+        self._report.stage(Stage.DONE)
+        return result
+
+    # --- the upload -------------------------------------------------------------------------------------
+
+    def _begin(self, request: pb.BeginUploadRequest, note: Note) -> pb.Upload:
+        """Open the upload, or the one that a run before this opened and did not finish."""
+        request.request_id = note.read_or(new_id())
+        upload = self._calls.unary(self._stub.BeginUpload, request).upload
+        if upload.state in (pb.UPLOAD_STATE_OPEN, pb.UPLOAD_STATE_SEALING, pb.UPLOAD_STATE_COMMITTED):
+            return upload
+        request.request_id = note.keep(new_id())
+        return self._calls.unary(self._stub.BeginUpload, request).upload
+
+    def _already(self, upload: pb.Upload, note: Note) -> PushResult | None:
+        """Return what a run before this committed without hearing of it, when it is the same tree."""
+        for found in self._cut(self._files):
+            if isinstance(found, CutFile):
+                self._cuts[found.file.path] = found
+        note.remove()
+        if upload.result_digest == self._digest():
+            return self._result(upload, None, reused=self._size())
+        self._cuts.clear()
+        self._report = Reporter(self._options.on_progress)
+        self._report.total(files=len(self._files), size=sum(each.size for each in self._files))
+        return None
+
+    def _dry_run(self, upload: pb.Upload, note: Note) -> PushResult:
+        """Ask what would have to travel, and take nothing."""
+        missing = 0
+        asking = Missing(self._link, self._calls, upload.name, self._limits.max_digests)
+        for chunks in self._questions(self._files, asking.most):
+            missing += sum(each.length for each in asking.among(chunks))
+        self._calls.unary(
+            self._stub.AbortUpload, pb.AbortUploadRequest(name=upload.name, request_id=new_id())
+        )
+        note.remove()
+        size = self._size()
+        self._report.stage(Stage.DONE)
+        seconds = time.monotonic() - self._begun
+        return PushResult("", self._digest(), len(self._cuts), size, missing, size - missing, seconds)
+
+    def _fill(self, upload: pb.Upload) -> PushResult:
+        rate = Rate(self._options.limit_rate)
+        sender = Sender(
+            self._link, self._calls, upload.name, self._limits, self._report, rate, self._options.streams
+        )
+        asking = Missing(self._link, self._calls, upload.name, self._limits.max_digests)
+        with sender.lanes:
+            todo: Sequence[SourceFile] = self._files
+            for last in (False, False, True):
+                self._send_missing(todo, asking, sender)
+                if todo := self._changed_files(sender, last=last):
+                    continue
+                self._report.stage(Stage.VERIFYING)
+                self._put_manifest(upload.name)
+                try:
+                    return self._commit(upload)
+                except Precondition as error:
+                    if error.reason != "MISSING_CHUNKS" or last:
+                        raise
+                self._again = [chunk for cut in self._cuts.values() for chunk in cut.sources()]
+        raise AssertionError("the last round returns or raises")
+
+    # --- chunks -----------------------------------------------------------------------------------------
+
+    def _send_missing(self, files: Sequence[SourceFile], asking: Missing, sender: Sender) -> None:
+        again, self._again = self._again, []
+        for start in range(0, len(again), asking.most):
+            sender.add(asking.among(again[start : start + asking.most]))
+        with closing(self._questions(files, asking.most)) as questions:
+            for chunks in questions:
+                missing = asking.among(chunks)
+                travelling = sum(each.length for each in missing)
+                self._report.add(reused=sum(each.length for each in chunks) - travelling)
+                sender.add(missing)
+        self._report.stage(Stage.SENDING)
+        sender.finish()
+
+    def _questions(self, files: Sequence[SourceFile], most: int) -> Generator[Batch, None, None]:
+        """Yield chunks not asked about before, as many at once as one call may ask about."""
+        with closing(self._cut(files)) as cutter:
+            for found in cutter:
+                if isinstance(found, CutFile):
+                    self._cuts[found.file.path] = found
+                    continue
+                for chunk in found:
+                    if chunk.digest in self._seen:
+                        self._report.add(reused=chunk.length)
+                        continue
+                    self._seen.add(chunk.digest)
+                    self._asked.append(chunk)
+                    self._asked_bytes += chunk.length
+                    if len(self._asked) >= most:
+                        yield self._take()
+                if self._asked_bytes >= _ASK_BYTES:
+                    yield self._take()
+        if self._asked:
+            yield self._take()
+
+    def _cut(self, files: Sequence[SourceFile]) -> Generator[Found, None, None]:
+        # What is cut a second time is not counted a second time.
+        report = Reporter(None) if self._cuts else self._report
+        return _cutting.cut_files(files, self._journal, report)
+
+    def _take(self) -> Batch:
+        taken, self._asked, self._asked_bytes = self._asked, [], 0
+        return taken
+
+    def _changed_files(self, sender: Sender, *, last: bool) -> list[SourceFile]:
+        """Return the files that are no longer what was cut; they are cut and sent once more."""
+        refused, sender.refused = sender.refused, []
+        found: dict[str, SourceFile] = {}
+        for cut in self._cuts.values():
+            try:
+                same = FileState.of(os.stat(cut.file.source)) == cut.state
+            except OSError as failure:
+                raise changed(cut.file.source, str(failure)) from failure
+            if not same:
+                if last or cut.file.path in self._recut:
+                    raise changed(cut.file.source, "it was written to again and again")
+                found[cut.file.source] = cut.file
+        if refused and not found:
+            raise Integrity(
+                f"The server refused bytes of {refused[0].source}: they do not have the digest they had.",
+                reason="CHUNK_HASH_MISMATCH",
+                facts={"path": refused[0].source, "offset": str(refused[0].offset)},
+                next_step="Check this machine's disk and memory, then push again.",
+            )
+        self._recut.update(each.path for each in found.values())
+        self._seen -= {chunk.digest for chunk in refused}
+        self._again = [chunk for chunk in refused if chunk.source not in found]
+        return list(found.values())
+
+    # --- the end ----------------------------------------------------------------------------------------
+
+    def _put_manifest(self, upload: str) -> None:
+        reset = True
+        for files in _grouped(self._cuts[each.path] for each in self._files):
+            request = pb.PutManifestRequest(upload=upload, files=files, reset=reset)
+            self._calls.unary(self._stub.PutManifest, request, timeout=max(self._calls.timeout, 120.0))
+            reset = False
+
+    def _commit(self, upload: pb.Upload) -> PushResult:
+        self._report.stage(Stage.COMMITTING)
+        request = pb.CommitUploadRequest(
+            upload=upload.name,
+            expected_digest=self._digest(),
+            file_count=len(self._files),
+            request_id=new_id(),
+        )
+        reply = self._calls.unary(self._stub.CommitUpload, request, timeout=_COMMIT_SECONDS)
+        version = reply.version if reply.HasField("version") else None
+        return self._result(reply.upload, version, reused=self._report.now.bytes_reused)
+
+    def _result(self, upload: pb.Upload, version: catalog_pb2.Version | None, *, reused: int) -> PushResult:
+        return PushResult(
+            name=upload.result,
+            digest=self._digest(),
+            file_count=len(self._files),
+            size_bytes=self._size(),
+            sent_bytes=self._report.now.bytes_moved,
+            reused_bytes=reused,
+            seconds=time.monotonic() - self._begun,
+            upload=upload.name,
+            version=version,
+        )
+
+    def _digest(self) -> str:
+        rows = ((path, found.cut.size, found.cut.root()) for path, found in self._cuts.items())
+        return digests.format_digest(digests.tree_digest(rows))
+
+    def _size(self) -> int:
+        return sum(found.cut.size for found in self._cuts.values())
+
+    def _check_limits(self) -> None:
+        most = self._limits.max_file_bytes
+        for file in self._files:
+            if most and file.size > most:
+                raise LimitReached(
+                    f"{file.source} has {file.size} bytes; this server takes files of at most {most}.",
+                    reason="TOO_LARGE",
+                    facts={"path": file.source, "expected": str(most), "got": str(file.size)},
+                    next_step="Split the file, or leave it out with --exclude.",
+                )
+
+
+def _grouped(cuts: Iterable[CutFile]) -> Iterator[list[pb.FileManifest]]:
+    """Yield groups of file manifests of about 1 MiB; a large file goes over several."""
+    group: list[pb.FileManifest] = []
+    size = 0
+    for found in cuts:
+        segments = found.cut.segments()
+        for manifest in _parts(found, segments):
+            grown = sum(len(each.entries) for each in manifest.segments) + len(manifest.path) + 64
+            if group and (size + grown > _MANIFEST_BYTES or len(group) >= _MANIFEST_FILES):
+                yield group
+                group, size = [], 0
+            group.append(manifest)
+            size += grown
+    if group:
+        yield group
+
+
+def _parts(found: CutFile, segments: list[bytes]) -> Iterator[pb.FileManifest]:
+    for index in range(max(1, len(segments))):
+        yield pb.FileManifest(
+            path=found.file.path,
+            profile=found.cut.profile,
+            size_bytes=found.cut.size,
+            segment_count=len(segments),
+            segments=[pb.Segment(index=index, entries=segments[index])] if segments else [],
+        )
+
+
+def _name_of(sources: Sequence[str | os.PathLike[str]]) -> str:
+    names = [Path(each).resolve().name for each in sources]
+    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"

@@ -1,0 +1,75 @@
+"""Chunks that are on this machine already: in the file that a pull replaces and in others of its folder."""
+
+import os
+from pathlib import Path
+
+from ingot.client._journal import Cut, FileState, Journal
+from ingot.client._manifest import TreeFile
+from ingot.content import chunking, digests
+
+
+class Seeds:
+    """Where equal chunks can be read; what is read is verified, since files may change at any time."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._places: dict[bytes, tuple[str, int, int]] = {}
+        for path, cut in journal.known():
+            self.add_cut(Path(path), cut)
+
+    def add_cut(self, path: Path, cut: Cut) -> None:
+        """Offer the chunks of a file whose cut is known."""
+        for offset, length, digest in cut.chunks():
+            self._places[digest] = (str(path), offset, length)
+
+    def add_file(self, path: Path) -> None:
+        """Cut a file that is about to be replaced and offer its chunks; an unreadable one offers none."""
+        try:
+            chunks = list(chunking.cut_file(path))
+        except (OSError, chunking.SourceChangedError):
+            return
+        for chunk in chunks:
+            self._places[chunk.digest] = (str(path), chunk.offset, chunk.length)
+
+    def has(self, digest: bytes) -> bool:
+        """Return whether a chunk was here when it was looked for."""
+        return digest in self._places
+
+    def read(self, digest: bytes) -> bytes | None:
+        """Return the bytes of a chunk; None when they are not here or not here any more."""
+        place = self._places.get(digest)
+        if place is None:
+            return None
+        path, offset, length = place
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except OSError:
+            return None
+        try:
+            data = os.pread(descriptor, length, offset)
+        finally:
+            os.close(descriptor)
+        return data if digests.chunk_digest(data) == digest else None
+
+
+def has_content(place: Path, file: TreeFile, journal: Journal) -> bool:
+    """Return whether the file at `place` is exactly `file`, by the journal or else by reading it."""
+    descriptor = os.open(place, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        state = FileState.of(os.fstat(descriptor))
+        if state.size != file.size:
+            return False
+        known = journal.get(str(place), state)
+        if known is not None and known.profile == file.cut.profile:
+            return known.entries == file.cut.entries
+        return is_intact(descriptor, file) and FileState.of(os.fstat(descriptor)) == state
+    finally:
+        os.close(descriptor)
+
+
+def is_intact(descriptor: int, file: TreeFile) -> bool:
+    """Return whether an open file has every chunk of `file` in its place; reads all of it."""
+    for offset, length, digest in file.cut.chunks():
+        data = os.pread(descriptor, length, offset)
+        if len(data) != length or digests.chunk_digest(data) != digest:
+            return False
+    return True

@@ -1,0 +1,297 @@
+"""Send chunks: batches become PutChunks streams, each acknowledged as a whole once it is on disk there.
+
+A batch is what one stream carries. It begins at 16 MiB and follows the rate, so that a stream lasts some
+seconds: a broken one costs little, and its fsync is shared by much. Neighbouring chunks of a file are read
+with one call and sent in one message of about 1 MiB. After a failure the server is asked again which chunks
+of the batch it lacks, since the acknowledgement alone may have been lost.
+"""
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from ingot.client import _retries
+from ingot.client._calls import Calls
+from ingot.client._channels import Link
+from ingot.client._errors import (
+    Cancelled,
+    IngotError,
+    Integrity,
+    ServerFault,
+    SourceChanged,
+    TimedOut,
+    Unreachable,
+)
+from ingot.client._lanes import Lanes
+from ingot.client._progress import Reporter
+from ingot.client._rates import Rate
+from ingot.v1 import transfer_pb2 as pb
+from ingot.v1 import transfer_pb2_grpc
+
+MIB = 1024 * 1024
+_FIRST_BATCH = 16 * MIB
+_LARGEST_BATCH = 64 * MIB
+_SMALLEST_BATCH = MIB
+_BATCH_SECONDS = 4.0
+_MOST_CHUNKS = 8192  # so that one FindMissing asks about a whole batch
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkSource:
+    """A chunk and where to read it."""
+
+    source: str
+    offset: int
+    length: int
+    digest: bytes
+
+
+Batch = list[ChunkSource]
+
+
+class Missing:
+    """Asks which chunks an upload still needs."""
+
+    def __init__(self, link: Link, calls: Calls, upload: str, most: int) -> None:
+        self._stub = transfer_pb2_grpc.TransferServiceStub(link.channel)
+        self._calls = calls
+        self._upload = upload
+        self.most = most  # digests in one question
+
+    def among(self, chunks: Sequence[ChunkSource]) -> Batch:
+        """Return those of at most `most` chunks that the server lacks, in order."""
+        request = pb.FindMissingRequest(upload=self._upload, digests=b"".join(each.digest for each in chunks))
+        bits = self._calls.unary(self._stub.FindMissing, request).missing
+        return [each for at, each in enumerate(chunks) if bits[at // 8] >> (at % 8) & 1]
+
+
+class Sender:
+    """Sends batches over the lanes; `refused` collects chunks whose bytes no longer have their digest."""
+
+    def __init__(
+        self,
+        link: Link,
+        calls: Calls,
+        upload: str,
+        limits: pb.GetCapabilitiesResponse,
+        report: Reporter,
+        rate: Rate,
+        streams: int | None,
+    ) -> None:
+        self._link, self._calls, self._upload = link, calls, upload
+        self._limits, self._report, self._rate = limits, report, rate
+        self._missing = Missing(link, calls, upload, limits.max_digests or _MOST_CHUNKS)
+        self._largest = min(_LARGEST_BATCH, limits.max_stream_bytes or _LARGEST_BATCH)
+        self.batch_bytes = min(_FIRST_BATCH, self._largest)
+        self.refused: Batch = []
+        self._lock = threading.Lock()
+        self._waiting: Batch = []
+        self._waiting_bytes = 0
+        most = max(1, (limits.max_streams or 8) // 2)
+        self.lanes: Lanes[Batch] = Lanes(self._send, most=most, fixed=streams)
+
+    def add(self, chunks: Batch) -> None:
+        """Queue chunks; full batches leave at once. Waits while much is queued already."""
+        for chunk in chunks:
+            if self._waiting and (
+                self._waiting_bytes + chunk.length > self.batch_bytes or len(self._waiting) >= _MOST_CHUNKS
+            ):
+                self.flush()
+            self._waiting.append(chunk)
+            self._waiting_bytes += chunk.length
+        self.lanes.drain(backlog=64)
+
+    def flush(self) -> None:
+        """Let the last batch leave though it is not full."""
+        if self._waiting:
+            self.lanes.submit(self._waiting)
+            self._waiting, self._waiting_bytes = [], 0
+
+    def finish(self) -> None:
+        """Wait until every chunk is acknowledged or refused."""
+        self.flush()
+        self.lanes.drain()
+
+    # --- one lane ---------------------------------------------------------------------------------------
+
+    def _send(self, lane: int, batch: Batch) -> None:
+        attempt = 1
+        while batch:
+            try:
+                self._stream(lane, batch)
+                return
+            except IngotError as error:
+                if isinstance(error, Integrity):  # whether the file changed is found out later
+                    with self._lock:
+                        self.refused += batch
+                    return
+                attempt += 1
+                pause = self._calls.pause_before(attempt, _as_outage(error))
+                if pause is None:
+                    raise
+            self.lanes.wait(pause)
+            batch = self._missing.among(batch)
+            half = len(batch) // 2
+            if attempt > 2 and half:  # the path may be too slow for so much at once
+                self.batch_bytes = max(_SMALLEST_BATCH, self.batch_bytes // 2)
+                self._send(lane, batch[:half])
+                batch = batch[half:]
+
+    def _stream(self, lane: int, batch: Batch) -> None:
+        stub = transfer_pb2_grpc.TransferServiceStub(self._link.lane(lane))
+        size = sum(each.length for each in batch)
+        sent = _Sent(self._report, self.lanes.moved)
+        begun = time.monotonic()
+        seconds = self._limits.max_stream_time.ToTimedelta().total_seconds() or 120.0
+        try:
+            with _Reader() as reader:
+                reply = self._calls.send(
+                    stub.PutChunks, self._messages(batch, size, reader, sent), timeout=seconds + 30.0
+                )
+        except BaseException:
+            sent.take_back()
+            raise
+        if len(reply.outcomes) != len(batch) or reply.stored_bytes + reply.already_bytes != size:
+            sent.take_back()
+            raise ServerFault(
+                f"The server acknowledged {len(reply.outcomes)} of {len(batch)} chunks.", reason="INTERNAL"
+            )
+        self._learn(size, time.monotonic() - begun)
+
+    def _learn(self, size: int, seconds: float) -> None:
+        if size >= self.batch_bytes // 2:
+            wanted = int(size / max(seconds, 0.001) * _BATCH_SECONDS)
+            self.batch_bytes = max(_SMALLEST_BATCH, min(self._largest, wanted, self.batch_bytes * 2))
+
+    def _messages(
+        self, batch: Batch, size: int, reader: "_Reader", sent: "_Sent"
+    ) -> Iterator[pb.PutChunksRequest]:
+        header = pb.PutChunksHeader(upload=self._upload, declared_bytes=size, declared_chunks=len(batch))
+        yield pb.PutChunksRequest(header=header)
+        for pieces in _pieces(batch, reader, self._limits.message_bytes or MIB):
+            self.lanes.check()
+            if pause := self._rate.reserve(len(pieces.data)):
+                self.lanes.wait(pause)
+            yield pb.PutChunksRequest(pieces=pieces)
+            sent.add(len(pieces.data))
+        yield pb.PutChunksRequest(finish=pb.PutChunksFinish(chunks=len(batch), bytes=size))
+
+
+class _Sent:
+    """What one stream has counted as sent; taken back when the stream fails."""
+
+    def __init__(self, report: Reporter, moved: Callable[[int], None]) -> None:
+        self._report, self._moved, self._bytes = report, moved, 0
+
+    def add(self, count: int) -> None:
+        self._bytes += count
+        self._moved(count)
+        self._report.add(moved=count)
+
+    def take_back(self) -> None:
+        self._report.add(moved=-self._bytes)
+        self._bytes = 0
+
+
+class _Reader:
+    """Reads ranges of files with a descriptor of its own, so that lanes never share a file position."""
+
+    def __init__(self) -> None:
+        self._path = ""
+        self._file = -1
+
+    def read(self, source: str, offset: int, length: int) -> bytes:
+        """Return exactly these bytes. Raises SourceChanged when the file is shorter or gone."""
+        try:
+            if source != self._path:
+                self._open(source)
+            data = os.pread(self._file, length, offset)
+            while 0 < len(data) < length:
+                more = os.pread(self._file, length - len(data), offset + len(data))
+                if not more:
+                    break
+                data += more
+        except OSError as failure:
+            raise changed(source, str(failure)) from failure
+        if len(data) != length:
+            raise changed(source, f"it ended at byte {offset + len(data)}")
+        return data
+
+    def _open(self, source: str) -> None:
+        self._close()
+        self._file = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
+        self._path = source
+
+    def _close(self) -> None:
+        if self._file >= 0:
+            os.close(self._file)
+            self._file, self._path = -1, ""
+
+    def __enter__(self) -> "_Reader":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close()
+
+
+def _pieces(batch: Batch, reader: _Reader, aim: int) -> Iterator[pb.Pieces]:
+    """Yield messages of about `aim` bytes: many small chunks in one, a large chunk over several."""
+    group: Batch = []
+    size = 0
+    for chunk in batch:
+        if group and size + chunk.length > aim:
+            yield _together(group, reader)
+            group, size = [], 0
+        if chunk.length > aim:
+            yield from _spread(chunk, reader, aim)
+        else:
+            group.append(chunk)
+            size += chunk.length
+    if group:
+        yield _together(group, reader)
+
+
+def _together(group: Batch, reader: _Reader) -> pb.Pieces:
+    runs: list[tuple[str, int, int]] = []
+    for chunk in group:
+        if runs and runs[-1][0] == chunk.source and runs[-1][1] + runs[-1][2] == chunk.offset:
+            runs[-1] = (chunk.source, runs[-1][1], runs[-1][2] + chunk.length)
+        else:
+            runs.append((chunk.source, chunk.offset, chunk.length))
+    data = [reader.read(*run) for run in runs]
+    return pb.Pieces(
+        digests=b"".join(each.digest for each in group),
+        lengths=[each.length for each in group],
+        data=data[0] if len(data) == 1 else b"".join(data),
+    )
+
+
+def _spread(chunk: ChunkSource, reader: _Reader, aim: int) -> Iterator[pb.Pieces]:
+    for start in range(0, chunk.length, aim):
+        count = min(aim, chunk.length - start)
+        pieces = pb.Pieces(
+            data=reader.read(chunk.source, chunk.offset + start, count), more=start + count < chunk.length
+        )
+        if start == 0:
+            pieces.digests = chunk.digest
+            pieces.lengths.append(chunk.length)
+        yield pieces
+
+
+def changed(source: str, how: str) -> SourceChanged:
+    """Return the error for a file that is no longer what was cut."""
+    return SourceChanged(
+        f"{source} changed while it was pushed: {how}.",
+        reason="SOURCE_CHANGED",
+        facts={"path": source},
+        next_step="Push again once nothing writes to it, or push a copy.",
+    )
+
+
+def _as_outage(error: IngotError) -> IngotError:
+    # A stream that the server found too slow, or that somebody's limit cancelled, is worth another try.
+    if isinstance(error, TimedOut | Cancelled) and not _retries.may_help(error):
+        return Unreachable(error.message)
+    return error
