@@ -1,0 +1,221 @@
+"""ls and show: models, datasets, their versions and files."""
+
+from typing import TYPE_CHECKING
+
+from ingot.client._references import KINDS, Reference, TreeReference, parse_tree
+from ingot.client.cli import formats, named
+from ingot.client.cli.command import Command, Parser, declare_limit
+from ingot.client.cli.output import Listing, Output
+from ingot.client.cli.shell import Shell
+
+if TYPE_CHECKING:
+    from ingot.v1 import catalog_pb2, transfer_pb2
+
+
+class Ls(Command):
+    """List models and datasets, newest first; the files of one when a reference is given.
+
+    A filter joins terms with AND: tag:chat, language = "fa", framework = "pytorch"; bare words search names,
+    descriptions and tags.
+    """
+
+    examples = ("ingot ls datasets --filter 'tag:chat'", "ingot ls models --limit 10")
+    what: str
+    filter: str
+    sort: str
+    limit: int
+
+    @classmethod
+    def declare(cls, parser: Parser) -> None:
+        parser.add_argument("what", nargs="?", default="", metavar="KIND|REF", help="models, datasets or one")
+        parser.add_argument("--filter", default="", metavar="F", help="only those that match")
+        parser.add_argument(
+            "--sort", default="", metavar="F", help="name, create_time, update_time; and ' desc'"
+        )
+        declare_limit(parser)
+
+    def run(self, shell: Shell) -> int:
+        listing = Listing(shell.out, self.limit)
+        if self.what and self.what not in KINDS:
+            files = shell.client.uploads.files(self.what, limit=listing.wanted)
+            listing.show(files, ("PATH", "SIZE", "FORMAT", "CHUNKS"), _file_row, lambda file: file.path)
+            return 0
+        found = shell.client.catalog.list(
+            self.what,
+            namespace=self.namespace or None,
+            filter=self.filter,
+            order_by=self.sort,
+            limit=listing.wanted,
+        )
+        heading = ("NAME", "VERSION", "SIZE", "FORMAT", "LANGUAGE", "DOWNLOADS", "UPDATED")
+        listing.show(found, heading, _artifact_row, lambda artifact: named.short(artifact.name))
+        return 0
+
+
+class Show(Command):
+    """Show a model or dataset with its versions and aliases, one version of it, or one file."""
+
+    examples = ("ingot show datasets/chat", "ingot show datasets/chat@1 --json")
+    ref: str | None
+    id: str | None
+
+    @classmethod
+    def declare(cls, parser: Parser) -> None:
+        named.declare(parser, "datasets/NAME, models/NAME@VERSION, REF:PATH", "-i", "-id", "--id")
+
+    def run(self, shell: Shell) -> int:
+        text = named.chosen(self.ref, self.id)
+        found = parse_tree(text)
+        catalog = shell.client.catalog
+        if found.path:
+            file = shell.client.uploads.file(found)
+            shell.out.document(file, file.path, lambda: _show_file(shell.out, file))
+        elif isinstance(found, TreeReference):
+            tree_upload(shell, found)
+        elif found.version or found.alias:
+            version = catalog.version(found)
+            name = named.short(version.name)
+            shell.out.document(version, name, lambda: _show_version(shell.out, version))
+        else:
+            artifact = catalog.get(found, versions=True)
+            name = named.short(artifact.name)
+            shell.out.document(artifact, name, lambda: _show_artifact(shell, artifact, found))
+        return 0
+
+
+def tree_upload(shell: Shell, found: TreeReference) -> None:
+    """Show a checkpoint or an upload."""
+    if found.name.startswith("uploads/"):
+        import ingot.client.cli.uploads as uploads
+
+        upload = shell.client.uploads.get(found.name)
+        shell.out.document(upload, upload.name, lambda: uploads.show(shell.out, upload))
+        return
+    import ingot.client.cli.job_records as job_records
+
+    job_records.show_checkpoint(shell, found.name)
+
+
+def _artifact_row(artifact: "catalog_pb2.Artifact") -> tuple[str, ...]:
+    return (
+        named.short(artifact.name),
+        artifact.current_version.rpartition("/")[2] or "-",
+        formats.size(artifact.size_bytes),
+        artifact.format or "-",
+        artifact.language or "-",
+        formats.count(artifact.usage.download_count),
+        formats.moment(artifact.update_time),
+    )
+
+
+def _file_row(file: "transfer_pb2.FileEntry") -> tuple[str, ...]:
+    return file.path, formats.size(file.size_bytes), file.format or "-", formats.count(file.chunk_count)
+
+
+def _show_artifact(shell: Shell, artifact: "catalog_pb2.Artifact", ref: Reference) -> None:
+    from ingot.v1 import catalog_pb2 as pb
+
+    usage = artifact.usage
+    first = f"{usage.first_downloaded_by} from {usage.first_downloaded_from}" if usage.download_count else ""
+    current = artifact.current_version.rpartition("/")[2]
+    people = formats.plural(usage.unique_users, "user")
+    shell.out.facts(
+        {
+            "name": named.short(artifact.name),
+            "title": artifact.display_name,
+            "description": artifact.description,
+            "tags": ", ".join(artifact.tags),
+            "language": artifact.language,
+            "license": artifact.license,
+            "framework": artifact.framework,
+            "task": artifact.task_type,
+            "type": artifact.model_type,
+            "format": artifact.format,
+            "source": artifact.source,
+            "requirements": _pairs(dict(artifact.requirements)),
+            "metadata": _pairs(dict(artifact.metadata)),
+            "visibility": formats.word(pb.Visibility.Name(artifact.visibility), "VISIBILITY"),
+            "status": formats.word(pb.ArtifactLifecycle.Name(artifact.lifecycle), "ARTIFACT_LIFECYCLE"),
+            "owner": named.user(artifact.owner),
+            "size": f"{formats.size(artifact.size_bytes)} in version {current}" if current else "",
+            "stored": f"{formats.size(artifact.stored_bytes)} for all versions",
+            "downloads": formats.count(usage.download_count),
+            "accesses": f"{formats.count(usage.access_count)} by {people}",
+            "first download": first,
+            "created": formats.moment(artifact.create_time),
+            "updated": formats.moment(artifact.update_time),
+        }
+    )
+    if artifact.versions:
+        shell.out.line()
+        heading = ("VERSION", "ALIASES", "SIZE", "NEW", "FILES", "STATE", "CREATED", "CHANGES")
+        shell.out.table([heading, *(_version_row(version) for version in artifact.versions)])
+    if artifact.version_count > len(artifact.versions):
+        shell.out.note(f"The newest {len(artifact.versions)} of {artifact.version_count} versions.")
+    if not artifact.versions:
+        shell.out.note(f"No version yet: ingot push {ref} PATH")
+
+
+def _version_row(version: "catalog_pb2.Version") -> tuple[str, ...]:
+    from ingot.v1 import catalog_pb2 as pb
+
+    return (
+        version.name.rpartition("/")[2],
+        ", ".join(version.aliases) or "-",
+        formats.size(version.size_bytes),
+        formats.size(version.new_bytes),
+        formats.count(version.file_count),
+        formats.word(pb.VersionState.Name(version.state), "VERSION_STATE"),
+        formats.moment(version.create_time),
+        version.changelog.partition("\n")[0] or "-",
+    )
+
+
+def _show_version(out: Output, version: "catalog_pb2.Version") -> None:
+    from ingot.v1 import catalog_pb2 as pb
+
+    origin = version.origin
+    out.facts(
+        {
+            "name": named.short(version.name),
+            "state": formats.word(pb.VersionState.Name(version.state), "VERSION_STATE"),
+            "aliases": ", ".join(version.aliases),
+            "digest": version.digest,
+            "format": version.format,
+            "files": formats.count(version.file_count),
+            "size": formats.size(version.size_bytes),
+            "new": f"{formats.size(version.new_bytes)} were not there before",
+            "changes": version.changelog,
+            "metadata": _pairs(dict(version.metadata)),
+            "metrics": _pairs(dict(version.performance_metrics)),
+            "made by": origin.training_job or origin.upload,
+            "learned from": named.short(origin.dataset_version),
+            "started from": named.short(origin.base_version),
+            "creator": named.user(version.creator),
+            "created": formats.moment(version.create_time),
+            "stored as": version.storage_uri,
+        }
+    )
+
+
+def _show_file(out: Output, file: "transfer_pb2.FileEntry") -> None:
+    out.facts(
+        {
+            "path": file.path,
+            "size": f"{formats.size(file.size_bytes)} ({formats.plural(file.size_bytes, 'byte')})",
+            "format": file.format,
+            "root": f"blake3:{file.root.hex()}",
+            "blake3": file.blake3,
+            "sha256": file.sha256,
+            "verified": "yes" if file.verified else "no",
+            "chunks": f"{formats.count(file.chunk_count)} ({file.profile})",
+        }
+    )
+
+
+def _pairs(values: dict[str, object]) -> str:
+    return "\n".join(f"{key} = {_plain(value)}" for key, value in sorted(values.items()))
+
+
+def _plain(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)

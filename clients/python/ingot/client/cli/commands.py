@@ -1,0 +1,174 @@
+"""All commands: their names, where they live, and the list that `ingot --help` prints.
+
+A command's module is imported only when it is called, so that a new one costs nothing at start.
+"""
+
+import difflib
+from dataclasses import dataclass
+from importlib import import_module
+
+from ingot.client._errors import Invalid
+from ingot.client.cli.command import FLAGS_WITH_VALUE, Command
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One command: its words, its home (module:class) and one line about it."""
+
+    name: str
+    home: str
+    about: str
+
+    def load(self) -> type[Command]:
+        """Import the command."""
+        module, _, name = self.home.partition(":")
+        found = getattr(import_module(f"ingot.client.cli.{module}"), name)
+        if not isinstance(found, type) or not issubclass(found, Command):
+            raise TypeError(f"{self.home} is no command")
+        return found
+
+
+GROUPS: dict[str, tuple[Entry, ...]] = {
+    "Files": (
+        Entry("push", "push:Push", "send files as a new version of a model or dataset"),
+        Entry("pull", "pull:Pull", "fetch the files of a version, a checkpoint or an upload"),
+        Entry("cat", "cat:Cat", "write one file, or a range of it, to standard output"),
+        Entry("verify", "verify:Verify", "check files against their digests"),
+    ),
+    "Models and datasets": (
+        Entry("ls", "artifacts:Ls", "list models, datasets, or the files of one"),
+        Entry("show", "artifacts:Show", "show one with its versions and aliases"),
+        Entry("edit", "editing:Edit", "change description, tags, licence and the like"),
+        Entry("tag", "editing:Tag", "add and remove tags"),
+        Entry("rm", "editing:Rm", "move one to the trash"),
+        Entry("alias ls", "aliases:Ls", "list the aliases of one"),
+        Entry("alias set", "aliases:Set", "point an alias at a version"),
+        Entry("alias rm", "aliases:Rm", "remove an alias"),
+    ),
+    "Training": (
+        Entry("train", "train:Train", "train a model on a dataset"),
+        Entry("generate", "generate:Generate", "write text with a model"),
+        Entry("jobs ls", "jobs:Ls", "list training jobs"),
+        Entry("jobs show", "jobs:Show", "show one job: state, plan, numbers, problem"),
+        Entry("jobs watch", "watching:Watch", "follow a job live"),
+        Entry("jobs wait", "watching:Wait", "wait until a job has ended"),
+        Entry("jobs logs", "job_records:Logs", "print the log of a job"),
+        Entry("jobs metrics", "job_records:Metrics", "print series of numbers of a job"),
+        Entry("jobs checkpoints", "job_records:Checkpoints", "list the checkpoints of a job"),
+        Entry("jobs start", "jobs:Start", "queue a draft"),
+        Entry("jobs pause", "jobs:Pause", "save and let go of the machine"),
+        Entry("jobs resume", "jobs:Resume", "go on from the last checkpoint"),
+        Entry("jobs cancel", "jobs:Cancel", "end a job without a result"),
+        Entry("jobs rm", "jobs:Rm", "remove a job with its checkpoints"),
+    ),
+    "Server": (
+        Entry("stats", "server:Stats", "totals of models, datasets, jobs and storage"),
+        Entry("health", "server:Health", "whether the server is well"),
+        Entry("storage", "server:Storage", "bytes per area, stored bytes and the disk"),
+        Entry("usage", "server:Usage", "who did what, when and from where"),
+        Entry("uploads ls", "uploads:Ls", "list uploads"),
+        Entry("uploads show", "uploads:Show", "show one upload"),
+        Entry("uploads abort", "uploads:Abort", "give up an upload"),
+        Entry("workers ls", "workers:Ls", "list machines that train"),
+        Entry("operations ls", "operations:Ls", "list background work of the server"),
+        Entry("operations show", "operations:Show", "show one piece of background work"),
+    ),
+    "Who and where": (
+        Entry("login", "account:Login", "sign in to a server and remember it"),
+        Entry("logout", "account:Logout", "forget a server and its token"),
+        Entry("whoami", "account:Whoami", "show who is signed in"),
+        Entry("context ls", "account:ContextLs", "list the servers one has signed in to"),
+        Entry("context use", "account:ContextUse", "talk to another of them"),
+        Entry("tokens ls", "tokens:Ls", "list API tokens"),
+        Entry("tokens create", "tokens:Create", "make an API token, also for a worker"),
+        Entry("tokens revoke", "tokens:Revoke", "make a token useless"),
+        Entry("users ls", "users:Ls", "list users"),
+        Entry("users create", "users:Create", "create a user with a namespace"),
+        Entry("env", "environment:Env", "show versions, server and folders, for a report"),
+        Entry("version", "environment:Version", "show the version of this program"),
+        Entry("completion", "environment:Completion", "print completions for a shell"),
+    ),
+}
+ENTRIES = {entry.name: entry for group in GROUPS.values() for entry in group}
+# Words of the systems before Ingot, and of habit.
+ALIASES = {
+    "list": "ls",
+    "get": "show",
+    "download": "pull",
+    "upload": "push",
+    "update": "edit",
+    "delete": "rm",
+    "alias list": "alias ls",
+    "alias delete": "alias rm",
+    "jobs list": "jobs ls",
+    "jobs get": "jobs show",
+    "jobs delete": "jobs rm",
+    "uploads list": "uploads ls",
+    "uploads get": "uploads show",
+    "workers list": "workers ls",
+    "operations list": "operations ls",
+    "operations get": "operations show",
+    "context list": "context ls",
+    "tokens list": "tokens ls",
+    "users list": "users ls",
+}
+_NAMES = {*ENTRIES, *ALIASES}
+NOUNS = frozenset(name.split()[0] for name in _NAMES if " " in name)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What was typed: the command as typed, its entry (none: show the list), and the words left."""
+
+    typed: str
+    entry: Entry | None
+    words: list[str]
+
+
+def find(argv: list[str]) -> Call:
+    """Return which command the words call. Raises Invalid with the nearest word."""
+    flags, words = _split(argv)
+    if words[:1] == ["help"]:
+        words, flags = words[1:], ["--help"]
+    if not words:
+        return Call("", None, flags)
+    first = words[0]
+    if first in NOUNS:
+        if len(words) == 1:
+            return Call(first, None, flags)
+        first = f"{first} {words[1]}"
+    if first not in _NAMES:
+        raise _unknown(first)
+    return Call(first, ENTRIES[ALIASES.get(first, first)], flags + words[len(first.split()) :])
+
+
+def overview(noun: str = "") -> str:
+    """Return the list of commands, or of those of one noun."""
+    lines = [f"usage: ingot {noun or 'COMMAND'} {'COMMAND ' if noun else ''}[ARGUMENTS]", ""]
+    if not noun:
+        lines += ["Store, move and train models and datasets.", ""]
+    widest = max(map(len, ENTRIES))
+    for title, group in GROUPS.items():
+        shown = [entry for entry in group if not noun or entry.name.startswith(f"{noun} ")]
+        if shown:
+            lines += [title, *(f"  {entry.name:{widest}}  {entry.about}" for entry in shown), ""]
+    lines.append(f"More: ingot {noun + ' ' if noun else ''}COMMAND --help")
+    return "\n".join(lines)
+
+
+def _split(argv: list[str]) -> tuple[list[str], list[str]]:
+    """Return the flags before the command, and everything from the command on."""
+    at = 0
+    while at < len(argv) and argv[at].startswith("-"):
+        at += 2 if argv[at] in FLAGS_WITH_VALUE else 1
+    return argv[:at], argv[at:]
+
+
+def _unknown(typed: str) -> Invalid:
+    noun, _, rest = typed.partition(" ")
+    words = (
+        {name for name in _NAMES if name.startswith(f"{noun} ")} if rest else {n.split()[0] for n in _NAMES}
+    )
+    near = difflib.get_close_matches(typed, sorted(words), n=1, cutoff=0.5)
+    hint = f"Did you mean: ingot {near[0]}" if near else f"See: ingot {noun + ' ' if rest else ''}--help"
+    return Invalid(f"There is no command {typed!r}.", reason="USAGE", next_step=hint)

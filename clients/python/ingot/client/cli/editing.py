@@ -1,0 +1,161 @@
+"""edit, tag and rm: change what is said about a model or dataset, or move it to the trash."""
+
+from ingot.client._errors import Invalid
+from ingot.client._references import parse_artifact
+from ingot.client.cli import formats, named
+from ingot.client.cli.command import FLAGS_WITH_VALUE, Command, Parser, declare_yes
+from ingot.client.cli.shell import Shell
+
+_TEXTS = {
+    "display_name": "title in any script",
+    "description": "one paragraph",
+    "language": "BCP 47 code, for example fa; several with commas",
+    "license": "SPDX id or name",
+    "framework": "for example pytorch",
+    "task_type": "for example text-generation",
+    "model_type": "llm, stt, tts, classifier",
+    "source": "manual, huggingface, training, url",
+    "visibility": "private, internal or public",
+}
+
+
+class Edit(Command):
+    """Change what is said about a model or dataset. Only what is named changes; an empty text clears it."""
+
+    examples = (
+        "ingot edit datasets/chat --description 'Small talk in two languages'",
+        "ingot edit datasets/chat --language fa,en --license CC-BY-4.0",
+    )
+    ref: str | None
+    id: str | None
+    card: str | None
+    status: str | None
+    etag: str
+
+    @classmethod
+    def declare(cls, parser: Parser) -> None:
+        named.declare(parser, "datasets/NAME or models/NAME", "-i", "-id", "--id")
+        for field, text in _TEXTS.items():
+            parser.add_argument(f"--{field.replace('_', '-')}", metavar="TEXT", help=text)
+        parser.add_argument("--card", metavar="FILE", help="Markdown file about it")
+        parser.add_argument(
+            "--lifecycle",
+            "--status",
+            "-status",
+            dest="status",
+            metavar="WORD",
+            help="active, deprecated, archived",
+        )
+        parser.add_argument("--etag", default="", metavar="ETAG", help="only if nobody changed it since")
+
+    def run(self, shell: Shell) -> int:
+        ref = named.chosen(self.ref, self.id)
+        values = {field: value for field in _TEXTS if isinstance(value := getattr(self, field), str)}
+        if self.card is not None:
+            with open(self.card, encoding="utf-8") as file:
+                values["card"] = file.read()
+        if self.status is not None:
+            values["lifecycle"] = self.status
+        if not values:
+            raise Invalid(
+                "There is nothing to change.",
+                reason="USAGE",
+                next_step="Name a field, for example --description TEXT",
+            )
+        from ingot.client._catalog import artifact_fields
+
+        fields = artifact_fields(**values)  # type: ignore[arg-type]  # all of these are texts
+        changed = shell.client.catalog.update(ref, fields, sorted(values), etag=self.etag)
+        name = named.short(changed.name)
+        shell.out.document(changed, name, lambda: shell.out.line(name))
+        return 0
+
+
+class Tag(Command):
+    """Add and remove tags of a model or dataset."""
+
+    examples = ("ingot tag datasets/chat +persian +chat", "ingot tag datasets/chat -draft +reviewed")
+    ref: str
+    changes: list[str]
+
+    @classmethod
+    def declare(cls, parser: Parser) -> None:
+        parser.add_argument("ref", metavar="REF", help="datasets/NAME or models/NAME")
+        parser.add_argument("changes", nargs="+", metavar="+TAG|-TAG", help="what to add and to remove")
+
+    @classmethod
+    def arranged(cls, words: list[str]) -> list[str]:
+        flags: list[str] = []
+        rest: list[str] = []
+        at = 0
+        while at < len(words):
+            word = words[at]
+            if word in FLAGS_WITH_VALUE:
+                flags += words[at : at + 2]
+                at += 1
+            elif word.startswith(("--", "-server=")) or word in ("-h", "-q"):
+                flags.append(word)
+            else:
+                rest.append(word)
+            at += 1
+        return [*flags, "--", *rest]
+
+    def run(self, shell: Shell) -> int:
+        wrong = [change for change in self.changes if change[:1] not in ("+", "-") or len(change) < 2]
+        if wrong:
+            raise Invalid(
+                f"Expected +TAG or -TAG, got {wrong[0]!r}.",
+                reason="USAGE",
+                next_step=f"Write for example: ingot tag {self.ref} +{wrong[0].lstrip('+-') or 'chat'}",
+            )
+        catalog = shell.client.catalog
+        artifact = catalog.get(self.ref)
+        tags = list(artifact.tags)
+        for change in self.changes:
+            tag = change[1:]
+            if change[0] == "+" and tag not in tags:
+                tags.append(tag)
+            elif change[0] == "-" and tag in tags:
+                tags.remove(tag)
+        from ingot.client._catalog import artifact_fields
+
+        changed = catalog.update(self.ref, artifact_fields(tags=tags), ["tags"], etag=artifact.etag)
+        name = named.short(changed.name)
+        shell.out.document(
+            changed, name, lambda: shell.out.line(f"{name}: {', '.join(changed.tags) or 'no tags'}")
+        )
+        return 0
+
+
+class Rm(Command):
+    """Move a model or dataset with all its versions to the trash."""
+
+    examples = ("ingot rm models/tiny --yes", "ingot rm datasets/chat --force --yes")
+    ref: str | None
+    id: str | None
+    force: bool
+    yes: bool
+
+    @classmethod
+    def declare(cls, parser: Parser) -> None:
+        named.declare(parser, "datasets/NAME or models/NAME", "-i", "-id", "--id")
+        parser.add_argument("--force", action="store_true", help="also when training jobs or models name it")
+        declare_yes(parser)
+
+    def run(self, shell: Shell) -> int:
+        ref = named.chosen(self.ref, self.id)
+        catalog = shell.client.catalog
+        found = parse_artifact(ref)
+        lost = catalog.delete(found, force=True, validate_only=True)
+        name = named.short(lost.artifact.name)
+        loss = (
+            f"{name} goes to the trash with {formats.plural(lost.version_count, 'version')}"
+            f" ({formats.size(lost.size_bytes)})."
+        )
+        if lost.dependants:
+            loss += f" These name it: {', '.join(map(named.short, lost.dependants))}."
+        if not shell.confirm(loss, self.yes):
+            return 8
+        deleted = catalog.delete(found, force=self.force or not lost.dependants, etag=lost.artifact.etag)
+        shell.out.document(deleted, name, lambda: shell.out.line(loss.replace(" goes ", " went ")))
+        return 0

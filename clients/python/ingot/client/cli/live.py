@@ -1,0 +1,62 @@
+"""One line that tells how far something is: rewritten on a terminal, else a plain line now and then.
+
+It stands on standard error, so that data can be piped. One line needs no library.
+"""
+
+import shutil
+import time
+from collections.abc import Callable
+
+from ingot.client.cli import formats
+from ingot.client.cli.output import Output
+
+_REDRAW = 0.1  # seconds between two pictures on a terminal
+_PLAIN = 5.0  # seconds between two plain lines
+_CLEAR = "\r\x1b[K"
+
+
+class LiveLine:
+    """Shows the newest of the texts it is given."""
+
+    def __init__(self, out: Output, clock: Callable[[], float] = time.monotonic) -> None:
+        self._out = out
+        self._clock = clock
+        self._shown_at = float("-inf")
+        self._drawn = ""
+        self._silent = out.quiet or out.json
+
+    def show(self, text: str, *, now: bool = False) -> None:
+        """Show a text, unless another was shown a moment ago; `now` shows it anyway."""
+        pause = _REDRAW if self._out.live else _PLAIN
+        moment = self._clock()
+        if self._silent or (moment - self._shown_at < pause and not now) or text == self._drawn:
+            return
+        self._shown_at = moment
+        self._drawn = text
+        if self._out.live:
+            self._out.notes.write(_CLEAR + _cut(text, shutil.get_terminal_size().columns - 1))
+            self._out.notes.flush()
+        else:
+            self._out.note(text)
+
+    def clear(self) -> None:
+        """Take the line away; what is printed next starts on a clean one."""
+        if self._out.live and self._drawn:
+            self._out.notes.write(_CLEAR)
+            self._out.notes.flush()
+        self._drawn = ""
+
+    def keep(self, text: str = "") -> None:
+        """Leave a text, or what was shown last, for good."""
+        final = text or self._drawn
+        self.clear()
+        if final and not self._silent and (self._out.live or text):
+            self._out.note(final)
+
+
+def _cut(text: str, columns: int) -> str:
+    if formats.width(text) <= columns:
+        return text
+    while text and formats.width(text) > columns - 1:
+        text = text[:-1]
+    return text + "…"

@@ -1,0 +1,49 @@
+"""References as commands take them: one argument, or the `-id` and `-name` of the systems before Ingot."""
+
+from ingot.client._errors import Invalid
+from ingot.client._references import KINDS, MODELS, Reference, TreeReference, parse_reference
+from ingot.client.cli.command import Parser
+
+
+def declare(parser: Parser, what: str, *flags: str, optional: bool = True) -> None:
+    """Declare REF and its older spelling."""
+    parser.add_argument("ref", nargs="?" if optional else None, metavar="REF", help=what)
+    parser.add_argument(*flags, dest="id", metavar="ID", help="the same by its bare name: a model")
+
+
+def chosen(ref: str | None, bare: str | None) -> str:
+    """Return the reference that was meant; a bare name means a model. Raises Invalid when there is none."""
+    if bare and not ref:
+        return from_bare(bare)
+    if not ref or bare:
+        raise Invalid(
+            f"Expected one reference, got {'two' if ref else 'none'}.",
+            reason="USAGE",
+            next_step="Write for example: models/tiny",
+        )
+    return ref
+
+
+def from_bare(name: str) -> str:
+    """Return the reference of a bare name: `google/flan-t5-small` is models/google_flan-t5-small here."""
+    if name.split("/", maxsplit=1)[0] in (*KINDS, "namespaces"):
+        return name
+    return f"{MODELS}/{name.replace('/', '_')}"
+
+
+def short(name: str) -> str:
+    """Return a long name of the API as people write it; anything else as it is."""
+    if not name.startswith("namespaces/") or name.count("/") < 3:
+        return name.removeprefix("namespaces/")
+    found = parse_reference(name)
+    return str(found)
+
+
+def user(name: str) -> str:
+    """Return `ada` for users/ada."""
+    return name.removeprefix("users/")
+
+
+def is_file(found: Reference | TreeReference) -> bool:
+    """Return whether a reference names one file."""
+    return bool(found.path)

@@ -1,0 +1,126 @@
+"""What a command prints: data on standard output, everything else on standard error.
+
+One result is printed in one of three forms: text for people, `--json` as one document with the API's field
+names, `-q` as names alone. Colour only where a terminal wants it.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TextIO, TypeVar
+
+from ingot.client.cli import formats
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
+M = TypeVar("M", bound="Message")
+DEFAULT_ROWS = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """The streams of one run and the form that was asked for."""
+
+    data: TextIO
+    notes: TextIO
+    json: bool = False
+    quiet: bool = False
+
+    @property
+    def live(self) -> bool:
+        """Whether standard error is a terminal that can rewrite a line."""
+        return self.notes.isatty() and os.environ.get("TERM", "") != "dumb"
+
+    @property
+    def coloured(self) -> bool:
+        """Whether standard error takes colours."""
+        return self.live and not os.environ.get("NO_COLOR")
+
+    def line(self, text: str = "") -> None:
+        """Print a line of data."""
+        print(text, file=self.data, flush=True)
+
+    def text(self, text: str) -> None:
+        """Print data as it is, at once."""
+        self.data.write(text)
+        self.data.flush()
+
+    def note(self, text: str) -> None:
+        """Say something that is no data."""
+        print(text, file=self.notes, flush=True)
+
+    def warn(self, text: str) -> None:
+        """Say something that deserves attention."""
+        self.note(f"{self.paint('warning:', '33')} {text}")
+
+    def paint(self, text: str, code: str) -> str:
+        """Return the text in a colour (an SGR code) where colours are wanted."""
+        return f"\x1b[{code}m{text}\x1b[0m" if self.coloured else text
+
+    def document(self, message: "Message", name: str, text: Callable[[], None]) -> None:
+        """Print one thing: as JSON, its name alone, or by calling `text`."""
+        if self.json:
+            self.plain(message)
+        elif self.quiet:
+            self.line(name)
+        else:
+            text()
+
+    def plain(self, message: "Message", indent: int | None = 2) -> None:
+        """Print a message as JSON."""
+        from ingot.client.cli import plain
+
+        self.line(plain.dumps(plain.message(message), indent))
+
+    def facts(self, facts: Mapping[str, str]) -> None:
+        """Print names and values below each other; empty values are left out."""
+        shown = {name: value for name, value in facts.items() if value}
+        widest = max((formats.width(name) for name in shown), default=0)
+        for name, value in shown.items():
+            first, *more = value.splitlines()
+            self.line(f"{name}:{' ' * (widest - formats.width(name) + 2)}{first}")
+            for line in more:
+                self.line(f"{' ' * (widest + 3)}{line}")
+
+    def table(self, rows: Sequence[Sequence[str]]) -> None:
+        """Print rows, the first of which is the heading."""
+        for line in formats.columns(rows):
+            self.line(line)
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """Prints many things: `--json` as one list, `-q` their names, else a table. `limit` 0 shows all."""
+
+    out: Output
+    limit: int = DEFAULT_ROWS
+
+    @property
+    def wanted(self) -> int | None:
+        """How many to ask for: one more than shown tells whether there are more."""
+        return self.limit + 1 if self.limit else None
+
+    def show(
+        self,
+        items: Iterable[M],
+        heading: Sequence[str],
+        row: Callable[[M], Sequence[str]],
+        name: Callable[[M], str],
+    ) -> None:
+        """Print the items."""
+        found = list(items)
+        shown = found[: self.limit] if self.limit else found
+        if self.out.json:
+            from ingot.client.cli import plain
+
+            self.out.line(plain.dumps([plain.message(each) for each in shown], indent=2))
+        elif self.out.quiet:
+            for each in shown:
+                self.out.line(name(each))
+        elif shown:
+            self.out.table([heading, *(row(each) for each in shown)])
+        else:
+            self.out.note("Nothing there.")
+        if len(found) > len(shown):
+            self.out.note(f"These are the first {self.limit}; --limit 0 shows all.")
