@@ -9,11 +9,13 @@ import sys
 from collections.abc import Callable, Mapping
 
 import contract_coverage
+import errors_page
 from ingot.server import settings
 
 DOCS = pathlib.Path(__file__).resolve().parents[1]
 PAGES: Mapping[str, Callable[[], str]] = {
     "coverage.md": contract_coverage.page,
+    "errors.md": errors_page.page,
     "settings.md": settings.markdown,
 }
 

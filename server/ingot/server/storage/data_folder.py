@@ -100,8 +100,11 @@ class DataFolder:
         """Withdraw the announcement and let another process hold the folder; may be called twice."""
         if self._lock < 0:
             return
-        for path in (self.path / "server.json", self.socket_path()):
+        socket = self.socket_path()
+        for path in (self.path / "server.json", socket):
             path.unlink(missing_ok=True)
+        if socket.parent != self.path:
+            socket.parent.rmdir()
         os.close(self._lock)
         self._lock = -1
 

@@ -1,0 +1,123 @@
+"""Settings: where a value comes from, what is refused, and that the table is the only place."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from ingot.server import settings
+from ingot.server.settings import Settings, SettingsError
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_without_anything_the_defaults_hold() -> None:
+    assert settings.load({}, {}) == Settings()
+
+
+def test_flags_beat_the_environment_which_beats_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "ingot.toml"
+    file.write_text('data_dir = "/from/file"\nlog_level = "error"\nio_threads = 3\n')
+    environment = {"INGOT_DATA_DIR": "/from/environment", "INGOT_LOG_LEVEL": "warning"}
+    found = settings.load({"data_dir": "/from/flag"}, environment, file)
+    assert (found.data_dir, found.log_level, found.io_threads) == (Path("/from/flag"), "warning", 3)
+
+
+@pytest.mark.contract("S1-21")
+def test_upload_dir_of_a_source_system_names_the_data_folder() -> None:
+    assert settings.load({}, {"UPLOAD_DIR": "/srv/uploads"}).data_dir == Path("/srv/uploads")
+
+
+def test_other_variables_of_the_source_systems_are_accepted() -> None:
+    environment = {
+        "MODELS_MOUNT_POINT": "./models",
+        "DATABASE_URL": "sqlite:////srv/meta.db",
+        "PORT": "3001",
+    }
+    found = settings.load({}, environment)
+    assert found.data_dir == Path("models")
+    assert found.database == "sqlite:////srv/meta.db"
+    assert found.listen == ("127.0.0.1:3001",)
+
+
+def test_our_own_variable_beats_one_of_a_source_system() -> None:
+    environment = {
+        "PORT": "3001",
+        "INGOT_LISTEN": "127.0.0.1:1, 127.0.0.1:2",
+        "UPLOAD_DIR": "/a",
+        "INGOT_DATA_DIR": "/b",
+    }
+    found = settings.load({}, environment)
+    assert (found.listen, found.data_dir) == (("127.0.0.1:1", "127.0.0.1:2"), Path("/b"))
+
+
+def test_the_database_is_in_the_data_folder_unless_set() -> None:
+    assert settings.load({"data_dir": "/srv"}, {}).database == "sqlite:////srv/ingot.db"
+
+
+@pytest.mark.parametrize(
+    ("flags", "environment", "told"),
+    [
+        ({}, {"INGOT_IO_THREADS": "many"}, "INGOT_IO_THREADS: expected a whole number, got 'many'"),
+        ({}, {"INGOT_IO_THREADS": "0"}, "io_threads: expected more than 0, got 0"),
+        ({"drain_seconds": "-1"}, {}, "drain_seconds: expected 0 or more, got -1"),
+        ({}, {"INGOT_HEALTH": "maybe"}, "INGOT_HEALTH: expected a true or false, got 'maybe'"),
+        ({"log_level": "loud"}, {}, "log_level: expected one of debug, info, warning, error, got 'loud'"),
+        ({"listen": ("7070",)}, {}, "listen: expected host:port such as 127.0.0.1:7070, got '7070'"),
+        ({}, {"PORT": "99999"}, "listen: expected host:port"),
+        ({"listen": ("0.0.0.0:7070",)}, {}, "0.0.0.0:7070 can be reached from other machines.*--insecure"),
+        ({"listen": ("[::]:7070",)}, {}, r"\[::\]:7070 can be reached from other machines"),
+        ({"listen": ("ingot.example:7070",)}, {}, "ingot.example:7070 can be reached"),
+    ],
+)
+def test_a_value_that_cannot_be_is_refused(
+    flags: dict[str, settings.Value], environment: dict[str, str], told: str
+) -> None:
+    with pytest.raises(SettingsError, match=told):
+        settings.load(flags, environment)
+
+
+def test_a_reachable_address_needs_an_explicit_word() -> None:
+    flags: dict[str, settings.Value] = {"listen": ("0.0.0.0:7070",), "insecure": True}
+    assert settings.load(flags, {}).listen == ("0.0.0.0:7070",)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "127.9.9.9:1", "localhost:1", "[::1]:1"])
+def test_loopback_addresses_are_known(address: str) -> None:
+    assert settings.is_loopback(address)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('log_levle = "info"', "there is no setting 'log_levle'. Did you mean log_level?"),
+        ("log_level = ", "is not TOML"),
+        ("io_threads = true", r"io_threads in .*: expected a whole number, got True"),
+        ("listen = [1]", "expected a list of texts"),
+    ],
+)
+def test_a_file_that_cannot_be_is_refused(tmp_path: Path, text: str, told: str) -> None:
+    file = tmp_path / "ingot.toml"
+    file.write_text(text)
+    with pytest.raises(SettingsError, match=told):
+        settings.load({}, {}, file)
+
+
+def test_a_missing_file_is_told(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="cannot be read: No such file"):
+        settings.load({}, {}, tmp_path / "none.toml")
+
+
+def test_the_page_is_current() -> None:
+    assert (ROOT / "docs" / "settings.md").read_text(encoding="utf-8") == settings.markdown()
+
+
+@pytest.mark.parametrize("setting", settings.table(), ids=lambda setting: setting.name)
+def test_every_setting_is_used_somewhere(setting: settings.Setting) -> None:
+    code = [
+        path.read_text(encoding="utf-8")
+        for path in (ROOT / "server").rglob("*.py")
+        if path.name != "settings.py"
+    ]
+    name = {"database_url": "database", "insecure": "listen"}.get(setting.name, setting.name)
+    assert any(re.search(rf"settings\.{name}\b", text) for text in code)
