@@ -4,10 +4,13 @@ import json
 import random
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TypeVar
 
 from ingot.worker import launch
 from ingot.worker.config import DeepSpeedOptions, Reference, TrainerSpec, TrainingConfig
 from ingot.worker.progress import Event, EventWriter, Outcome, Progress, Report
+
+E = TypeVar("E")
 
 CITIES = {"Tehran": "تهران", "Shiraz": "شیراز", "Tabriz": "تبریز", "Yazd": "یزد", "Isfahan": "اصفهان"}
 
@@ -137,6 +140,6 @@ def losses(events: Iterable[Event]) -> dict[int, str]:
     return {event.step: event.loss.hex() for event in events if isinstance(event, Progress)}
 
 
-def of(kind: type, events: Iterable[Event]) -> list[Event]:
+def of(kind: type[E], events: Iterable[Event]) -> list[E]:
     """Return the events of one kind."""
     return [event for event in events if isinstance(event, kind)]

@@ -27,6 +27,11 @@ from ingot.worker.problem import failed
 
 MANIFEST = "MANIFEST.json"
 STATE = "trainer.json"
+SHORT_WRITES = (
+    "unexpected pos",
+    "failed writing file",
+    "iostream error",
+)  # what torch.save says of a full disk
 
 
 def step_name(step: int) -> str:
@@ -180,8 +185,10 @@ def disk_low(root: Path, needed: int, free: int) -> Exception:
 
 
 def is_disk_full(error: BaseException) -> bool:
-    """Tell whether an error is the disk's: no space, or over quota."""
-    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    """Tell whether an error is the disk's: no space, over quota, or (from torch) a write that fell short."""
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    return any(words in str(error) for words in SHORT_WRITES)
 
 
 def write_durably(path: Path, data: bytes) -> None:

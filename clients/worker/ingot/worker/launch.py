@@ -78,6 +78,10 @@ class Trainer:
         """Ask for a checkpoint at the step edge; training goes on."""
         self._signal(SAVE)
 
+    def dump_stacks(self) -> None:
+        """Have every rank write the stacks of its threads to its log."""
+        self._signal(signal.SIGQUIT)
+
     def kill(self) -> None:
         """End every rank and everything it started, at once."""
         for rank in self._ranks:

@@ -6,8 +6,10 @@ gradient. Documents of a block are kept apart by their position ids; there is no
 must be none (see `packing`).
 """
 
+import os
 from pathlib import Path
 
+import psutil
 import torch
 import transformers
 from torch import Tensor, nn
@@ -18,6 +20,7 @@ from ingot.worker.problem import failed
 from ingot.worker.tokens import Tokenizer
 
 LONGEST_DEFAULT = 1024  # tokens per block with a base model that could take more
+BYTES_FP32, BYTES_BF16 = 20, 16  # per parameter: weight, gradient, master weight, two moments
 DROPOUT_KEYS = ("attention_dropout", "attn_pdrop", "resid_pdrop", "embd_pdrop", "hidden_dropout")
 # Their logits are a projection of the last hidden state and nothing else, so rows without loss are left out.
 PLAIN_HEADS = ("llama", "gpt2")
@@ -174,6 +177,31 @@ def _base(
     model.config.eos_token_id = tokenizer.eos_token_id
     model.config.pad_token_id = tokenizer.pad_token_id
     return model
+
+
+def require_memory(
+    config: TrainingConfig, base_folder: Path | None, tokenizer: Tokenizer, length: int
+) -> None:
+    """Count the model's parameters without making it; compare what training them takes with what is free.
+
+    Raises TrainingError OUT_OF_MEMORY: better a sentence now than the kernel's killer later. What the batch
+    needs on top is not known before the first step.
+    """
+    with torch.device("meta"):
+        if base_folder is None:
+            count = parameters(build(config, None, tokenizer, length))
+        else:
+            shape = base_config(base_folder, config)
+            count = parameters(transformers.AutoModelForCausalLM.from_config(shape))
+    needed = count * (BYTES_BF16 if config.mixed_precision else BYTES_FP32)
+    gpu = os.environ.get("DS_ACCELERATOR") == "cuda"
+    free = torch.cuda.mem_get_info()[0] if gpu else psutil.virtual_memory().available
+    if needed > free:
+        size = f"{needed / 1e9:.1f} GB to train; {free / 1e9:.1f} GB are free."
+        next_step = "Use a smaller model or a larger machine."
+        raise failed(
+            "OUT_OF_MEMORY", f"A model of {count:,} parameters needs {size}", next_step, parameters=count
+        )
 
 
 def parameters(module: nn.Module) -> int:

@@ -30,14 +30,15 @@ def learning_rate(config: TrainingConfig, step: int, total: int, warmup: int) ->
     """
     if step <= warmup:
         return config.learning_rate * step / warmup
-    left = max(0.0, (total + 1 - step) / max(1, total + 1 - warmup))  # 1 at the end of warm-up
+    peak = max(1, warmup)  # the step that has the full rate
+    left = max(0.0, (total + 1 - step) / (total + 1 - peak)) if total >= peak else 1.0
     match config.scheduler:
         case "linear":
             share = left
         case "cosine":
             share = 0.5 * (1 - math.cos(math.pi * left))
         case "inverse_sqrt":
-            share = math.sqrt(max(1, warmup) / max(1, step))
+            share = math.sqrt(peak / step)
         case _:
             share = 1.0
     return config.learning_rate * share

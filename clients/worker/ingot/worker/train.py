@@ -78,9 +78,8 @@ def train(spec: TrainerSpec, events: EventWriter, control: Control) -> Outcome:
     # --- model and engine
     events.send(State("loading"))
     tokenizer = Tokenizer.from_pretrained(prepared.folder / "tokenizer")
-    seed(
-        config.seed
-    )  # initial weights depend on the seed only, not on whether the data was prepared or found
+    model.require_memory(config, spec.base_folder, tokenizer, length)
+    seed(config.seed)  # so that initial weights depend on the seed only, not on what came before
     loss_module = model.build(config, spec.base_folder, tokenizer, length)
     parameters = model.parameters(loss_module)
     engine = optimize.engine(config, spec.deepspeed, loss_module)
