@@ -1,0 +1,93 @@
+"""pull: the files of a version, a checkpoint or an upload come into a folder."""
+
+from pathlib import Path
+
+from ingot.client._references import Reference, parse_tree
+from ingot.client.cli import formats, named, push
+from ingot.client.cli.command import Command, Parser
+from ingot.client.cli.shell import Shell
+
+
+class Pull(Command):
+    """Fetch the files of a version, a checkpoint or an upload; REF:PATH fetches one file or folder of it.
+
+    Only what is not there already travels. Stopped or killed, the same command goes on where it was. The last
+    line is the path.
+    """
+
+    examples = ("ingot pull datasets/chat", "ingot pull datasets/chat@1 copy --include '*.jsonl'")
+    ref: str | None
+    folder: Path | None
+    id: str | None
+    include: list[str]
+    exclude: list[str]
+    limit_rate: str
+    dry_run: bool
+
+    @classmethod
+    def declare(cls, parser: Parser) -> None:
+        named.declare(parser, "datasets/NAME, models/NAME@VERSION, REF:PATH", "-n", "-name", "--name")
+        parser.add_argument(
+            "folder", nargs="?", type=Path, metavar="DIR", help="where to (its name by default)"
+        )
+        parser.add_argument("--include", action="append", default=[], metavar="G", help="only these (repeat)")
+        parser.add_argument("--exclude", action="append", default=[], metavar="G", help="not these (repeat)")
+        parser.add_argument(
+            "--limit-rate", default="", metavar="R", help="at most so fast: 500K, 10M a second"
+        )
+        parser.add_argument("--dry-run", action="store_true", help="only tell what would travel")
+
+    def run(self, shell: Shell) -> int:
+        from ingot.client.cli.bars import TransferBar
+
+        text = named.chosen(self.ref, self.id)
+        found = parse_tree(text)
+        name = found.artifact if isinstance(found, Reference) else found.name
+        folder = self.folder or (Path() if found.path else push.default_folder(name))
+        bar = TransferBar(shell.out)
+        try:
+            done = shell.client.pull(
+                text,
+                folder,
+                include=self.include,
+                exclude=self.exclude,
+                limit_rate=push.rate(self.limit_rate),
+                dry_run=self.dry_run,
+                on_progress=bar.show,
+            )
+        finally:
+            bar.end()
+        path = str(folder / found.path)
+        if shell.out.json:
+            from ingot.client.cli import plain
+
+            shell.out.line(
+                plain.dumps(
+                    {
+                        "name": done.name,
+                        "digest": done.digest,
+                        "path": path,
+                        "file_count": done.file_count,
+                        "size_bytes": done.size_bytes,
+                        "received_bytes": done.received_bytes,
+                        "reused_bytes": done.reused_bytes,
+                        "unchanged_files": done.unchanged_files,
+                    },
+                    indent=2,
+                )
+            )
+            return 0
+        if not shell.out.quiet:
+            verb = "Would fetch" if self.dry_run else "Fetched"
+            there = f", {formats.size(done.reused_bytes)} was here" if done.reused_bytes else ""
+            shell.out.note(
+                f"{verb} {formats.size(done.received_bytes)} of {formats.size(done.size_bytes)}"
+                f" in {formats.plural(done.file_count, 'file')} of {named.short(done.name)}{there};"
+                f" {formats.seconds(done.seconds)}."
+            )
+        shell.out.line(path)
+        return 0
+
+    def how_to_go_on(self) -> str:
+        """Say that nothing is lost."""
+        return "What came is kept: the same command goes on from there."

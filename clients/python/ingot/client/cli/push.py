@@ -1,0 +1,210 @@
+"""push: files and folders become a new version of a model or dataset."""
+
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ingot.client._errors import Invalid
+from ingot.client._references import parse_artifact
+from ingot.client.cli import formats, named
+from ingot.client.cli.command import Command, Parser
+from ingot.client.cli.output import Output
+from ingot.client.cli.shell import Shell
+
+if TYPE_CHECKING:
+    from ingot.client._push import PushResult
+
+_FIELDS = {
+    "--title": ("display_name", "title in any script"),
+    "--description": ("description", "one paragraph"),
+    "--license": ("license", "SPDX id or name"),
+    "--language": ("language", "for example fa; several with commas"),
+    "--framework": ("framework", "for example pytorch"),
+    "--task": ("task_type", "for example text-generation"),
+    "--type": ("model_type", "llm, stt, tts, classifier"),
+    "--source": ("source", "manual, huggingface, training, url"),
+    "--visibility": ("visibility", "private, internal or public"),
+}
+_UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3}
+_RATE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([KMG]?)i?B?(?:/s)?", re.IGNORECASE)
+
+
+class Push(Command):
+    """Send files or folders as a new version of a model or dataset, which is created when it is missing.
+
+    Only what the server does not have travels. Stopped or killed, the same command goes on where it was. The
+    last line is the reference of the version and its digest.
+    """
+
+    examples = (
+        "ingot push datasets/chat docs/samples/sample_persian_chat.jsonl --language fa --tag chat",
+        "ingot push datasets/chat docs/samples --include '*.jsonl' -m 'two samples' --alias reviewed",
+    )
+    ref: str
+    paths: list[str]
+    changelog: str
+    version: str
+    alias: list[str]
+    meta: list[str]
+    metric: list[str]
+    tag: list[str]
+    include: list[str]
+    exclude: list[str]
+    hidden: bool
+    format: str
+    limit_rate: str
+    dry_run: bool
+
+    @classmethod
+    def declare(cls, parser: Parser) -> None:
+        parser.add_argument("ref", metavar="REF", help="datasets/NAME or models/NAME[@VERSION]")
+        parser.add_argument("paths", nargs="+", metavar="PATH", help="files and folders")
+        parser.add_argument("-m", "--changelog", default="", metavar="TEXT", help="what changed")
+        parser.add_argument("--version", default="", metavar="V", help="its number (the next by default)")
+        parser.add_argument(
+            "--alias", action="append", default=[], metavar="A", help="point this at it (repeat)"
+        )
+        parser.add_argument(
+            "--meta", action="append", default=[], metavar="K=V", help="keep with it (repeat)"
+        )
+        parser.add_argument(
+            "--metric", action="append", default=[], metavar="K=V", help="how good it is (repeat)"
+        )
+        parser.add_argument(
+            "--tag", action="append", default=[], metavar="T", help="tag the artifact (repeat)"
+        )
+        for flag, (field, text) in _FIELDS.items():
+            parser.add_argument(flag, dest=field, default="", metavar="TEXT", help=text)
+        parser.add_argument("--format", default="", metavar="F", help="main format (found from the files)")
+        parser.add_argument("--include", action="append", default=[], metavar="G", help="only these (repeat)")
+        parser.add_argument("--exclude", action="append", default=[], metavar="G", help="not these (repeat)")
+        parser.add_argument("--hidden", action="store_true", help="also names that begin with a dot")
+        parser.add_argument(
+            "--limit-rate", default="", metavar="R", help="at most so fast: 500K, 10M a second"
+        )
+        parser.add_argument("--dry-run", action="store_true", help="only tell what would travel")
+
+    def run(self, shell: Shell) -> int:
+        from ingot.client._catalog import artifact_fields
+        from ingot.client.cli.bars import TransferBar
+
+        texts = {field: str(getattr(self, field)) for field, _ in _FIELDS.values()}
+        bar = TransferBar(shell.out)
+        try:
+            done = shell.client.push(
+                self.ref,
+                *self.paths,
+                changelog=self.changelog,
+                version=self.version,
+                aliases=self.alias,
+                metadata=pairs(self.meta, "--meta"),
+                metrics=pairs(self.metric, "--metric"),
+                fields=artifact_fields(tags=self.tag, **texts),  # type: ignore[arg-type]  # all are texts
+                format=self.format,
+                include=self.include,
+                exclude=self.exclude,
+                hidden=self.hidden,
+                limit_rate=rate(self.limit_rate),
+                dry_run=self.dry_run,
+                on_progress=bar.show,
+            )
+        finally:
+            bar.end()
+        if not self.dry_run:
+            self._describe(shell, texts)
+        _print(shell.out, done)
+        return 0
+
+    def _describe(self, shell: Shell, texts: dict[str, str]) -> None:
+        """Say the same of an artifact that was there before; one made by this push has it already."""
+        given = {field: value for field, value in texts.items() if value and field != "visibility"}
+        if not given and not self.tag:
+            return
+        from ingot.client._catalog import artifact_fields
+
+        found = parse_artifact(self.ref)
+        artifact_ref = type(found)(found.kind, found.artifact, found.namespace)
+        artifact = shell.client.catalog.get(artifact_ref)
+        changed = [field for field, value in given.items() if getattr(artifact, field) != value]
+        tags = [*artifact.tags, *(tag for tag in self.tag if tag not in artifact.tags)]
+        changed += ["tags"] if len(tags) > len(artifact.tags) else []
+        if changed:
+            fields = artifact_fields(tags=tags, **given)  # type: ignore[arg-type]  # all are texts
+            shell.client.catalog.update(artifact_ref, fields, changed, etag=artifact.etag)
+
+    def how_to_go_on(self) -> str:
+        """Say that nothing is lost."""
+        return "What was sent is kept for a while: the same command goes on from there."
+
+
+def pairs(settings: list[str], flag: str) -> dict[str, object]:
+    """Return `key=value` texts as a dictionary; a value is JSON or else text. Raises Invalid."""
+    found: dict[str, object] = {}
+    for setting in settings:
+        key, mark, text = setting.partition("=")
+        if not mark or not key:
+            raise Invalid(
+                f"{flag}: expected KEY=VALUE, got {setting!r}.",
+                reason="USAGE",
+                next_step=f"Write for example: {flag} accuracy=97.5",
+            )
+        try:
+            found[key] = json.loads(text)
+        except ValueError:
+            found[key] = text
+    return found
+
+
+def rate(text: str) -> float:
+    """Return bytes a second; 0 without a limit. Raises Invalid."""
+    if not text:
+        return 0.0
+    match = _RATE.fullmatch(text)
+    if not match or not float(match[1]):
+        raise Invalid(
+            f"--limit-rate: expected a number with K, M or G, got {text!r}.",
+            reason="FIELD_INVALID",
+            next_step="Write for example: --limit-rate 10M",
+        )
+    return float(match[1]) * _UNITS[match[2].upper()]
+
+
+def _print(out: Output, done: "PushResult") -> None:
+    reference = named.short(done.name)
+    if out.json:
+        from ingot.client.cli import plain
+
+        out.line(
+            plain.dumps(
+                {
+                    "name": done.name,
+                    "digest": done.digest,
+                    "file_count": done.file_count,
+                    "size_bytes": done.size_bytes,
+                    "sent_bytes": done.sent_bytes,
+                    "reused_bytes": done.reused_bytes,
+                    "upload": done.upload,
+                    "version": plain.message(done.version) if done.version is not None else None,
+                },
+                indent=2,
+            )
+        )
+        return
+    files = formats.plural(done.file_count, "file")
+    if not out.quiet:
+        verb = "Sent" if reference else "Would send"
+        there = f", {formats.size(done.reused_bytes)} was there" if done.reused_bytes else ""
+        out.note(
+            f"{verb} {formats.size(done.sent_bytes)} of {formats.size(done.size_bytes)} in {files}{there};"
+            f" {formats.seconds(done.seconds)}."
+        )
+    if out.quiet:
+        out.line(reference)
+    else:
+        out.line(f"{reference}  {done.digest}".strip())
+
+
+def default_folder(name: str) -> Path:
+    """Return where a tree is pulled to when nothing is said: its own name."""
+    return Path(re.sub(r"[^\w.-]+", "-", name).strip("-") or "pulled")
