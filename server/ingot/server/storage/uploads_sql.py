@@ -62,7 +62,7 @@ class UploadsSql:
             tables.Upload.tree != 0,
             tables.Upload.expires <= now,
         )
-        return [_upload(row) for row in query.limit(size)]
+        return [_upload(row) for row in query.order_by(tables.Upload.id).limit(size)]
 
     def in_state(self, state: UploadState) -> Sequence[Upload]:
         return [_upload(row) for row in tables.Upload.select().where(tables.Upload.state == state)]

@@ -1,0 +1,279 @@
+"""Transfer messages to types of core and back."""
+
+from collections.abc import Iterator
+
+from google.protobuf import json_format, struct_pb2
+
+from ingot.content import chunking, digests
+from ingot.server.core.artifacts import JsonObject, NewVersion
+from ingot.server.core.chunks import ChunkOutcome, Presence, StreamReceipt
+from ingot.server.core.errors import invalid_field
+from ingot.server.core.manifests import FileDraft, FileFacts, Segment
+from ingot.server.core.names import artifact_name, made_id, namespace_id
+from ingot.server.core.training import CheckpointKind, NewCheckpoint
+from ingot.server.core.uploads import (
+    TransferLimits,
+    Upload,
+    UploadDraft,
+    UploadStage,
+    UploadState,
+    UploadTarget,
+)
+from ingot.server.domain.downloads import ChunkRun, ManifestPage, OpenedTree
+from ingot.server.rpc import convert_catalog
+from ingot.server.rpc import convert_common as common
+from ingot.v1 import transfer_pb2
+
+_OUTCOMES = {
+    ChunkOutcome.STORED: transfer_pb2.CHUNK_OUTCOME_STORED,
+    ChunkOutcome.ALREADY: transfer_pb2.CHUNK_OUTCOME_ALREADY,
+}
+_MESSAGE_BYTES = 1024 * 1024
+_FILE_OVERHEAD = 256  # bytes of a file's entry beside its segments, about
+
+
+# --- requests -------------------------------------------------------------------------------------------
+
+
+def draft_of(request: transfer_pb2.BeginUploadRequest) -> UploadDraft:
+    """Return what a caller asks for. Raises Invalid."""
+    return UploadDraft(
+        target=target_of(request.target),
+        namespace=namespace_id(request.namespace, "namespace") if request.namespace else "",
+        size_bytes=request.size_bytes,
+        original_name=request.original_name,
+        description=request.description,
+    )
+
+
+def target_of(message: transfer_pb2.UploadTarget) -> UploadTarget:
+    """Return what an upload shall become. Raises Invalid."""
+    match message.WhichOneof("target"):
+        case "version":
+            return _new_version(message.version)
+        case "checkpoint":
+            return _new_checkpoint(message.checkpoint)
+        case _:
+            raise invalid_field("target", "expected a version or a checkpoint, got neither")
+
+
+def files_of(request: transfer_pb2.PutManifestRequest) -> list[FileDraft]:
+    """Return the files of a manifest, in full or in part."""
+    return [
+        FileDraft(
+            path=file.path,
+            profile=file.profile,
+            size_bytes=file.size_bytes,
+            segment_count=file.segment_count,
+            segments=tuple(Segment(each.index, each.entries) for each in file.segments),
+            blake3=file.blake3,
+            sha256=file.sha256,
+            format=file.format,
+        )
+        for file in request.files
+    ]
+
+
+def stage_of(value: transfer_pb2.UploadStage.ValueType) -> UploadStage | None:
+    """Return the stage to list, None for all. Raises Invalid for one that no upload has."""
+    if value == transfer_pb2.UPLOAD_STAGE_UNSPECIFIED:
+        return None
+    name = transfer_pb2.UploadStage.Name(value).removeprefix("UPLOAD_STAGE_")
+    if name not in UploadStage.__members__:
+        raise invalid_field("stage", f"no upload is in the stage {name} here: there is no such step")
+    return UploadStage[name]
+
+
+def runs_of(request: transfer_pb2.ReadChunksRequest, limit: int) -> list[ChunkRun]:
+    """Return the runs of chunks that are asked for. Raises Invalid (FIELD_INVALID)."""
+    if len(request.ranges) > limit:
+        raise invalid_field("ranges", f"expected at most {limit} ranges, got {len(request.ranges)}")
+    return [ChunkRun(each.path, each.first, each.count) for each in request.ranges]
+
+
+# --- replies --------------------------------------------------------------------------------------------
+
+
+def upload(found: Upload) -> transfer_pb2.Upload:
+    """Return an upload as a message."""
+    return transfer_pb2.Upload(
+        name=str(found.name),
+        namespace=f"namespaces/{found.namespace}",
+        target=target(found.target),
+        state=transfer_pb2.UploadState.Value(f"UPLOAD_STATE_{found.state}"),
+        stage=transfer_pb2.UploadStage.Value(f"UPLOAD_STAGE_{found.stage}"),
+        progress_percent=found.progress_percent,
+        stored_bytes=found.stored_bytes,
+        stored_chunks=found.stored_chunks,
+        missing_chunks=found.missing_chunks if found.state is not UploadState.COMMITTED else 0,
+        received_bytes=found.received_bytes,
+        size_bytes=found.size_bytes or found.manifest_bytes,
+        chunk_count=found.chunk_count,
+        original_name=found.original_name,
+        description=found.description,
+        expire_time=common.timestamp(found.expire_time),
+        problem=common.problem(found.problem),
+        result=found.result,
+        result_digest=digests.format_digest(found.result_digest) if found.result_digest else "",
+        creator=found.creator,
+        create_time=common.timestamp(found.create_time),
+        update_time=common.timestamp(found.update_time),
+    )
+
+
+def target(found: UploadTarget) -> transfer_pb2.UploadTarget:
+    """Return what an upload becomes as a message; fields for a missing artifact are not told again."""
+    if isinstance(found, NewCheckpoint):
+        checkpoint = transfer_pb2.NewCheckpoint(
+            training_job=f"trainingJobs/{found.job}",
+            step=found.step,
+            attempt=found.attempt,
+            epoch=found.epoch,
+            kind=transfer_pb2.CheckpointKind.Value(f"CHECKPOINT_KIND_{found.kind.name}"),
+            metrics=dict(found.metrics),
+            world_size=found.world_size,
+        )
+        return transfer_pb2.UploadTarget(checkpoint=checkpoint)
+    version = transfer_pb2.NewVersion(
+        artifact=str(found.artifact),
+        version_id=found.version_id,
+        expected_latest=found.expected_latest,
+        changelog=found.changelog,
+        aliases=found.aliases,
+        format=found.format,
+        training_job=found.training_job,
+        attempt=found.attempt,
+    )
+    return transfer_pb2.UploadTarget(version=version)
+
+
+def presence(found: Presence) -> transfer_pb2.FindMissingResponse:
+    """Return what is missing as a message."""
+    return transfer_pb2.FindMissingResponse(
+        missing=found.missing, lease_expire_time=common.timestamp(found.lease_expires)
+    )
+
+
+def receipt(found: StreamReceipt) -> transfer_pb2.PutChunksResponse:
+    """Return the acknowledgement of a stream as a message."""
+    return transfer_pb2.PutChunksResponse(
+        outcomes=[_OUTCOMES[each] for each in found.outcomes],
+        stored_bytes=found.stored_bytes,
+        already_bytes=found.already_bytes,
+        lease_expire_time=common.timestamp(found.lease_expires),
+    )
+
+
+def file(found: FileFacts) -> transfer_pb2.FileEntry:
+    """Return a file as a message."""
+    return transfer_pb2.FileEntry(
+        path=found.path,
+        size_bytes=found.size_bytes,
+        root=found.root,
+        blake3=found.blake3,
+        sha256=found.sha256,
+        verified=found.verified,
+        format=found.format,
+        profile=found.profile,
+        chunk_count=found.chunk_count,
+    )
+
+
+def manifest_header(opened: OpenedTree) -> transfer_pb2.ManifestHeader:
+    """Return what a manifest begins with."""
+    tree = opened.tree
+    return transfer_pb2.ManifestHeader(
+        tree=opened.name,
+        digest=digests.format_digest(tree.digest) if tree.digest else "",
+        file_count=tree.file_count,
+        size_bytes=tree.size_bytes,
+    )
+
+
+def manifest_messages(page: ManifestPage) -> Iterator[transfer_pb2.ReadManifestResponse]:
+    """Yield the files of a page in messages of about 1 MiB; a large file goes on in the next one."""
+    message, size = transfer_pb2.ReadManifestResponse(), 0
+    for facts, segments in page.files:
+        entry = file(facts)
+        item = message.files.add(file=entry)
+        size += _FILE_OVERHEAD
+        for index, entries in enumerate(segments):
+            if size + len(entries) > _MESSAGE_BYTES:
+                yield message
+                message, size = transfer_pb2.ReadManifestResponse(), 0
+                item = message.files.add(file=entry)
+            item.segments.add(index=index, entries=entries)
+            size += len(entries)
+        if size > _MESSAGE_BYTES:
+            yield message
+            message, size = transfer_pb2.ReadManifestResponse(), 0
+    if message.files:
+        yield message
+
+
+def capabilities(
+    limits: TransferLimits, now: float, *, draining: bool
+) -> transfer_pb2.GetCapabilitiesResponse:
+    """Return all limits as a message; `now` in epoch seconds."""
+    return transfer_pb2.GetCapabilitiesResponse(
+        digest_functions=["blake3-256"],
+        profiles=chunking.PROFILES,
+        message_bytes=limits.message_bytes,
+        max_message_bytes=limits.max_message_bytes,
+        max_chunk_bytes=limits.max_chunk_bytes,
+        max_file_bytes=limits.max_file_bytes,
+        max_segment_chunks=limits.max_segment_chunks,
+        max_digests=limits.max_digests,
+        max_stream_bytes=limits.max_stream_bytes,
+        min_bytes_per_second=limits.min_bytes_per_second,
+        max_streams=limits.max_streams,
+        max_open_uploads=limits.max_open_uploads,
+        max_path_bytes=limits.max_path_bytes,
+        server_time=common.timestamp(now),
+        draining=draining,
+        max_dataset_bytes=limits.max_dataset_bytes,
+        max_model_bytes=limits.max_model_bytes,
+        max_stream_time=common.duration(limits.max_stream_seconds),
+        idle_timeout=common.duration(limits.idle_seconds),
+        upload_ttl=common.duration(limits.upload_ttl_seconds),
+    )
+
+
+# --- inside ---------------------------------------------------------------------------------------------
+
+
+def _new_version(message: transfer_pb2.NewVersion) -> NewVersion:
+    return NewVersion(
+        artifact=artifact_name(message.artifact, "target.version.artifact"),
+        version_id=message.version_id,
+        create=convert_catalog.fields_of(message.create) if message.HasField("create") else None,
+        expected_latest=message.expected_latest if message.HasField("expected_latest") else None,
+        changelog=message.changelog,
+        metadata=_json(message.metadata),
+        performance_metrics=_json(message.performance_metrics),
+        aliases=tuple(message.aliases),
+        format=message.format,
+        training_job=message.training_job,
+        attempt=message.attempt,
+    )
+
+
+def _new_checkpoint(message: transfer_pb2.NewCheckpoint) -> NewCheckpoint:
+    kind = transfer_pb2.CheckpointKind.Name(message.kind).removeprefix("CHECKPOINT_KIND_")
+    if kind not in CheckpointKind.__members__:
+        expected = ", ".join(CheckpointKind.__members__)
+        raise invalid_field("target.checkpoint.kind", f"expected one of {expected}, got {kind}")
+    return NewCheckpoint(
+        job=made_id(message.training_job, "trainingJobs", "target.checkpoint.training_job"),
+        step=message.step,
+        attempt=message.attempt,
+        epoch=message.epoch,
+        kind=CheckpointKind[kind],
+        world_size=message.world_size,
+        metrics=dict(message.metrics),
+    )
+
+
+def _json(message: struct_pb2.Struct) -> JsonObject:
+    found: JsonObject = json_format.MessageToDict(message)
+    return found

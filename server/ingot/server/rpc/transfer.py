@@ -1,0 +1,209 @@
+"""TransferService: moves bytes in and out."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import grpc
+
+from ingot.server.core.clock import Clock
+from ingot.server.core.errors import IngotError
+from ingot.server.core.identity import Caller
+from ingot.server.core.names import UploadName, made_id, namespace_id, tree_name
+from ingot.server.core.stores import PackStore
+from ingot.server.core.uploads import TransferLimits, UploadState
+from ingot.server.domain.chunk_intake import ChunkIntake
+from ingot.server.domain.commits import Commits, Committed
+from ingot.server.domain.downloads import Downloads, OpenedTree
+from ingot.server.domain.uploads import Uploads
+from ingot.server.rpc import convert_catalog, pipeline
+from ingot.server.rpc import convert_transfer as convert
+from ingot.server.rpc.hops import Hops
+from ingot.server.rpc.put_chunks import ChunkReceiver
+from ingot.server.rpc.read_bytes import ByteSender
+from ingot.v1 import transfer_pb2, transfer_pb2_grpc
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class TransferServicer(transfer_pb2_grpc.TransferServiceServicer):
+    """Serves TransferService."""
+
+    def __init__(
+        self,
+        hops: Hops,
+        uploads: Uploads,
+        intake: ChunkIntake,
+        commits: Commits,
+        downloads: Downloads,
+        packs: PackStore,
+        clock: Clock,
+        limits: TransferLimits,
+        draining: Callable[[], bool],
+    ) -> None:
+        self._hops = hops
+        self._uploads = uploads
+        self._intake = intake
+        self._commits = commits
+        self._downloads = downloads
+        self._clock = clock
+        self._limits = limits
+        self._draining = draining
+        self._receiver = ChunkReceiver(hops, intake, packs, limits)
+        self._sender = ByteSender(hops, downloads, packs)
+
+    async def GetCapabilities(
+        self, request: transfer_pb2.GetCapabilitiesRequest, context: Context
+    ) -> transfer_pb2.GetCapabilitiesResponse:
+        return convert.capabilities(self._limits, self._clock.now(), draining=self._draining())
+
+    # --- uploads ----------------------------------------------------------------------------------------
+
+    async def BeginUpload(
+        self, request: transfer_pb2.BeginUploadRequest, context: Context
+    ) -> transfer_pb2.BeginUploadResponse:
+        draft, payload = convert.draft_of(request), request.SerializeToString(deterministic=True)
+        upload = await self._hops.write(
+            self._uploads.begin, pipeline.caller(), draft, request.request_id, payload
+        )
+        pipeline.about(str(upload.name))
+        return transfer_pb2.BeginUploadResponse(upload=convert.upload(upload))
+
+    async def FindMissing(
+        self, request: transfer_pb2.FindMissingRequest, context: Context
+    ) -> transfer_pb2.FindMissingResponse:
+        name = _upload_name(request.upload, "upload")
+        found = await self._hops.write(self._intake.find_missing, pipeline.caller(), name, request.digests)
+        return convert.presence(found)
+
+    async def PutChunks(
+        self, request_iterator: AsyncIterator[transfer_pb2.PutChunksRequest], context: Context
+    ) -> transfer_pb2.PutChunksResponse:
+        return convert.receipt(await self._receiver.receive(pipeline.caller(), request_iterator))
+
+    async def PutManifest(
+        self, request: transfer_pb2.PutManifestRequest, context: Context
+    ) -> transfer_pb2.PutManifestResponse:
+        name = _upload_name(request.upload, "upload")
+        files = await self._hops.io(lambda: self._commits.prepare(convert.files_of(request)))
+        upload = await self._hops.write(
+            self._commits.put_manifest, pipeline.caller(), name, files, reset=request.reset
+        )
+        return transfer_pb2.PutManifestResponse(
+            file_count=upload.file_count, size_bytes=upload.manifest_bytes
+        )
+
+    async def CommitUpload(
+        self, request: transfer_pb2.CommitUploadRequest, context: Context
+    ) -> transfer_pb2.CommitUploadResponse:
+        # It runs to its end even if the caller goes away: a sealed upload must not stay sealed.
+        done = await asyncio.shield(asyncio.create_task(self._commit(pipeline.caller(), request)))
+        version = convert_catalog.version_message(done.version) if done.version else None
+        return transfer_pb2.CommitUploadResponse(upload=convert.upload(done.upload), version=version)
+
+    async def _commit(self, caller: Caller, request: transfer_pb2.CommitUploadRequest) -> Committed:
+        name = _upload_name(request.upload, "upload")
+        sealed = await self._hops.write(self._commits.seal, caller, name, request.expected_digest)
+        if sealed.state is UploadState.COMMITTED:
+            return await self._hops.read(self._commits.committed, caller, sealed)
+        try:
+            checked = await self._hops.read(
+                self._commits.check, sealed, request.expected_digest, request.file_count
+            )
+            return await self._hops.write(self._commits.finish, caller, sealed, checked)
+        except IngotError as error:
+            await self._hops.write(self._commits.reopen, sealed, error)
+            raise
+
+    async def GetUpload(
+        self, request: transfer_pb2.GetUploadRequest, context: Context
+    ) -> transfer_pb2.GetUploadResponse:
+        upload = await self._hops.read(
+            self._uploads.find, pipeline.caller(), _upload_name(request.name, "name")
+        )
+        return transfer_pb2.GetUploadResponse(upload=convert.upload(upload))
+
+    async def ListUploads(
+        self, request: transfer_pb2.ListUploadsRequest, context: Context
+    ) -> transfer_pb2.ListUploadsResponse:
+        parent, stage = namespace_id(request.parent, any_allowed=True), convert.stage_of(request.stage)
+        page = await self._hops.read(
+            self._uploads.page, pipeline.caller(), parent, stage, request.page_size, request.page_token
+        )
+        return transfer_pb2.ListUploadsResponse(
+            uploads=[convert.upload(each) for each in page.items], next_page_token=page.next_token
+        )
+
+    async def AbortUpload(
+        self, request: transfer_pb2.AbortUploadRequest, context: Context
+    ) -> transfer_pb2.AbortUploadResponse:
+        name = _upload_name(request.name, "name")
+        upload = await self._hops.write(self._uploads.abort, pipeline.caller(), name)
+        return transfer_pb2.AbortUploadResponse(upload=convert.upload(upload))
+
+    async def RenewUpload(
+        self, request: transfer_pb2.RenewUploadRequest, context: Context
+    ) -> transfer_pb2.RenewUploadResponse:
+        name = _upload_name(request.name, "name")
+        upload = await self._hops.write(self._uploads.renew, pipeline.caller(), name)
+        return transfer_pb2.RenewUploadResponse(upload=convert.upload(upload))
+
+    # --- reading ----------------------------------------------------------------------------------------
+
+    async def StatFile(
+        self, request: transfer_pb2.StatFileRequest, context: Context
+    ) -> transfer_pb2.StatFileResponse:
+        found, tree = await self._hops.read(
+            self._downloads.stat, pipeline.caller(), tree_name(request.tree), request.path
+        )
+        return transfer_pb2.StatFileResponse(file=convert.file(found), tree=tree)
+
+    async def ListFiles(
+        self, request: transfer_pb2.ListFilesRequest, context: Context
+    ) -> transfer_pb2.ListFilesResponse:
+        page, tree = await self._hops.read(
+            self._downloads.files,
+            pipeline.caller(),
+            tree_name(request.tree),
+            request.page_size,
+            request.page_token,
+        )
+        files = [convert.file(each) for each in page.items]
+        return transfer_pb2.ListFilesResponse(files=files, next_page_token=page.next_token, tree=tree)
+
+    async def ReadManifest(
+        self, request: transfer_pb2.ReadManifestRequest, context: Context
+    ) -> AsyncIterator[transfer_pb2.ReadManifestResponse]:
+        opened = await self._open(request.tree, request.download_id)
+        yield transfer_pb2.ReadManifestResponse(header=convert.manifest_header(opened))
+        after: str | None = ""
+        while after is not None:
+            page = await self._hops.read(self._downloads.manifest_page, opened, after)
+            for message in convert.manifest_messages(page):
+                yield message
+            after = page.next_path
+
+    async def ReadFile(
+        self, request: transfer_pb2.ReadFileRequest, context: Context
+    ) -> AsyncIterator[transfer_pb2.ReadFileResponse]:
+        opened = await self._open(request.tree, request.download_id)
+        async for message in self._sender.file_range(opened, request.path, request.offset, request.length):
+            yield message
+
+    async def ReadChunks(
+        self, request: transfer_pb2.ReadChunksRequest, context: Context
+    ) -> AsyncIterator[transfer_pb2.ReadChunksResponse]:
+        runs = convert.runs_of(request, self._limits.max_ranges)
+        opened = await self._open(request.tree, request.download_id)
+        async for message in self._sender.chunks(opened, runs):
+            yield message
+
+    async def _open(self, tree: str, download_id: str) -> OpenedTree:
+        caller = pipeline.caller()
+        opened = await self._hops.read(self._downloads.open, caller, tree_name(tree))
+        self._downloads.count(caller, opened, download_id)
+        return opened
+
+
+def _upload_name(text: str, field: str) -> UploadName:
+    return UploadName(made_id(text, "uploads", field))
