@@ -12,6 +12,7 @@ import os
 import shutil
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -69,7 +70,7 @@ class Agent:
     def __init__(self, client: Client, options: Options) -> None:
         self._client = client
         self._options = options
-        self._trees = Trees(options.folder / "trees", client.pull_tree)
+        self._trees = Trees(options.folder / "trees", self._pull)
         gpu = {"cpu": False, "cuda": True}.get(options.devices)
         self._model = WarmModel(self._trees, options.folder / "logs", gpu)
         self._runs: dict[workers_pb2.WorkKind.ValueType, tuple[Run, threading.Thread]] = {}
@@ -111,6 +112,9 @@ class Agent:
         self._stopping.set()
         self._wake_claim.set()
         return asked_before
+
+    def _pull(self, tree: str, folder: Path, progress: Callable[[int, int], None]) -> None:
+        self._client.pull(tree, folder, on_progress=lambda now: progress(now.bytes_done, now.bytes_total))
 
     def _register(self) -> None:
         findings = check.software(self._options.folder)
