@@ -35,8 +35,8 @@ def start(folder: Path, level: str) -> list[logging.Handler]:
     root.setLevel(level.upper())
     for handler in (file, terminal):
         root.addHandler(handler)
-    for talkative in ("asyncio", "grpc", "peewee"):  # their debug lines would bury ours
-        logging.getLogger(talkative).setLevel(logging.INFO)
+    for talkative in ("asyncio", "grpc", "peewee", "playhouse"):  # their lines would bury ours
+        logging.getLogger(talkative).setLevel(logging.WARNING)
     return [file, terminal]
 
 

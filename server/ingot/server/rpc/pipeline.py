@@ -81,9 +81,9 @@ class Pipeline(grpc.aio.ServerInterceptor):
         self._quiet.set()
 
     @property
-    def in_flight(self) -> int:
-        """Calls that run now, health and reflection left out."""
-        return len(self._running)
+    def draining(self) -> bool:
+        """Whether the server takes no more calls."""
+        return self._draining
 
     async def intercept_service(
         self,

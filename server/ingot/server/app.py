@@ -1,0 +1,176 @@
+"""The composition root: from settings to a running server. Only here is known who stands behind an interface.
+
+    folder = DataFolder.hold(settings.data_dir)
+    async with app.running(settings, folder) as server:
+        ...                                   # it serves on server.addresses
+                                              # leaving drains, writes what is gathered and closes
+
+Read `App.__init__` from top to bottom: each section uses only what stands above it. A new feature adds its
+stores under "shelves", its rules under "rules" and its servicer under "doors".
+"""
+
+import asyncio
+import contextlib
+import importlib.metadata
+import logging
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+from ingot.server.core.clock import Clock, SystemClock
+from ingot.server.core.pages import PageTokens
+from ingot.server.domain.health import Health
+from ingot.server.domain.identity import Identity
+from ingot.server.domain.requests import Requests
+from ingot.server.domain.usage import Usage
+from ingot.server.rpc.credentials import Credentials
+from ingot.server.rpc.hops import Hops
+from ingot.server.rpc.pipeline import Pipeline
+from ingot.server.rpc.server import GrpcServer
+from ingot.server.rpc.system import ServerFacts, SystemServicer
+from ingot.server.settings import Settings
+from ingot.server.storage.data_folder import DataFolder
+from ingot.server.storage.database import open_database
+from ingot.server.storage.identity_sql import CountersSql, RequestsSql, TokensSql, UsersSql
+from ingot.server.storage.migration_runner import migrate
+from ingot.server.storage.usage_sql import UsageSql
+from ingot.server.storage.vitals import SqliteVitals
+from ingot.server.worker_process import WorkerProcess
+from ingot.v1 import system_pb2_grpc
+
+log = logging.getLogger(__name__)
+
+_USAGE_SECONDS = 1.0
+_TOKEN_USE_SECONDS = 30.0
+_UPKEEP_SECONDS = 3600.0
+ADMIN = "admin"
+WORKER = "worker"
+
+
+class App:
+    """All parts of one server, wired. Made by `running`."""
+
+    def __init__(self, settings: Settings, folder: DataFolder, clock: Clock) -> None:
+        self.settings = settings
+        self.folder = folder
+        self.addresses: tuple[str, ...] = ()
+        self.unix_socket = folder.socket_path()
+        self._periodic: list[asyncio.Task[None]] = []
+
+        # --- shelves ---
+        self.database = open_database(settings.database)
+        migrate(self.database)
+        counters = CountersSql()
+
+        # --- rules ---
+        tokens = PageTokens(folder.secret)
+        requests = Requests(RequestsSql(), clock)
+        self.identity = Identity(
+            UsersSql(), TokensSql(), counters, requests, tokens, clock, self.database.after_commit
+        )
+        self.usage = Usage(UsageSql(), tokens, clock, activity_days=settings.activity_days)
+        self.health = Health(SqliteVitals(self.database, folder.path))
+
+        # --- doors ---
+        self.hops = Hops(self.database, read_threads=settings.read_threads, io_threads=settings.io_threads)
+        self.pipeline = Pipeline(
+            Credentials(self.hops, self.identity, clock),
+            self.usage.record,
+            clock,
+            unary_seconds=settings.call_seconds,
+        )
+        self.grpc = GrpcServer(self.pipeline, health=settings.health, reflection=settings.reflection)
+        self.facts = ServerFacts(version(), folder.server_id, folder.path, clock.now())
+        system_pb2_grpc.add_SystemServiceServicer_to_server(
+            SystemServicer(self.hops, self.facts, self.health, self.usage, clock), self.grpc.server
+        )
+
+    async def start(self) -> None:
+        """Make the administrator's token if there is none, serve, and tell this machine where."""
+        secret = await self.hops.write(self.identity.ensure_administrator, self.folder.token(ADMIN))
+        if secret is not None:
+            path = self.folder.keep_token(ADMIN, secret)
+            log.info("identity.administrator_token_made file=%s", path)
+        self.addresses = await self.grpc.start(self.settings.listen, self.unix_socket)
+        self.folder.announce(
+            {
+                "pid": os.getpid(),
+                "listen": list(self.addresses),
+                "socket": str(self.unix_socket),
+                "version": self.facts.version,
+                "server_id": self.folder.server_id,
+                "start_time": self.facts.start_time,
+            }
+        )
+        self._every(_USAGE_SECONDS, self._store_usage)
+        self._every(_TOKEN_USE_SECONDS, self._store_token_uses)
+        self._every(_UPKEEP_SECONDS, self._forget_old)
+        log.info("server.started addresses=%s data=%s", ",".join(self.addresses), self.folder.path)
+
+    async def start_worker(self) -> WorkerProcess:
+        """Start a worker beside the server with a token of its own. Raises WorkerMissingError."""
+        secret = await self.hops.write(self.identity.issue_local_worker_token)
+        token_file = self.folder.keep_token(WORKER, secret)
+        return await WorkerProcess.start(
+            f"unix:{self.unix_socket}", token_file, self.folder.logs / "worker.log"
+        )
+
+    async def stop(self) -> None:
+        """Drain, then write down what is gathered and close everything."""
+        log.info("server.draining seconds=%g", self.settings.drain_seconds)
+        await self.grpc.drain(self.settings.drain_seconds)
+        for task in self._periodic:
+            task.cancel()
+        await asyncio.gather(*self._periodic, return_exceptions=True)
+        await self._store_usage()
+        await self._store_token_uses()
+        self.hops.close()
+        self.database.close()
+        log.info("server.stopped")
+
+    async def _store_usage(self) -> None:
+        if self.usage.pending():
+            await self.hops.write(self.usage.flush)
+
+    async def _store_token_uses(self) -> None:
+        await self.hops.write(self.identity.store_uses)
+
+    async def _forget_old(self) -> None:
+        forgotten = await self.hops.write(self.usage.forget_old)
+        if forgotten:
+            log.info("usage.forgotten activities=%d", forgotten)
+
+    def _every(self, seconds: float, work: Callable[[], Awaitable[object]]) -> None:
+        """Do `work` now and every so many seconds; a failure is logged and its next turn comes anyway."""
+
+        async def turn() -> None:
+            while True:
+                try:
+                    await work()
+                except Exception:
+                    log.exception("periodic.failed work=%s", work.__name__)
+                await asyncio.sleep(seconds)
+
+        self._periodic.append(asyncio.create_task(turn()))
+
+
+@contextlib.asynccontextmanager
+async def running(settings: Settings, folder: DataFolder, clock: Clock | None = None) -> AsyncIterator[App]:
+    """Serve for the length of a with block; `folder` is released at its end.
+
+    Raises DatabaseOpenError, MigrationError, AddressError, DataFolderError.
+    """
+    with contextlib.closing(folder):
+        app = App(settings, folder, clock or SystemClock())
+        try:
+            await app.start()
+            yield app
+        finally:
+            await app.stop()
+
+
+def version() -> str:
+    """Return the version of the installed package; `0+source` when it runs from a bare checkout."""
+    try:
+        return importlib.metadata.version("ingot")
+    except importlib.metadata.PackageNotFoundError:
+        return "0+source"

@@ -1,0 +1,224 @@
+"""`ingot-server`: serve, migrate, settings.
+
+Whatever can go wrong at the start (port taken, folder not writable, second server, missing package) ends in
+one sentence and a status, never in a traceback.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ingot.content import malloc
+from ingot.server import settings as settings_table
+from ingot.server.settings import Settings, SettingsError
+
+if TYPE_CHECKING:
+    from ingot.server.app import App
+    from ingot.server.storage.data_folder import DataFolder
+
+FAILURE, USAGE = 1, 2
+_INTERRUPTED = 130
+_WORKER_END_SECONDS = 60.0  # a training job writes its checkpoint when its worker is told to end
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit status."""
+    malloc.raise_thresholds()
+    os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"  # the server never forks; before gRPC is loaded
+    options = _parser().parse_args(arguments)
+    try:
+        return _run(options)
+    except SettingsError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return USAGE
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("ingot"):
+            raise  # a fault of ours, not of the installation
+        print(f"error: {_missing(error.name or str(error))}", file=sys.stderr)
+        return FAILURE
+    except _start_errors() as error:
+        print(f"error: {error}", file=sys.stderr)
+        return FAILURE
+
+
+def _missing(package: str) -> str:
+    return (
+        f"The server needs the Python package {package}, which is not installed. "
+        "Install the server with its packages: pip install 'ingot[server]'"
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="ingot-server", description="The Ingot server.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    serve = commands.add_parser(
+        "serve",
+        help="serve until told to stop",
+        description="Serve until told to stop (Ctrl-C or SIGTERM); a second Ctrl-C leaves at once.",
+        epilog="examples:\n  ingot-server serve\n  ingot-server serve --data .run --with-worker",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _add_settings(serve)
+    serve.add_argument("--with-worker", action="store_true", help="also start a worker on this machine")
+    serve.add_argument("--json", action="store_true", help="say that it is ready as one line of JSON")
+    migrate = commands.add_parser("migrate", help="bring the database to the schema of this version")
+    _add_settings(migrate)
+    shown = commands.add_parser("settings", help="list all settings with their values")
+    _add_settings(shown)
+    shown.add_argument("--markdown", action="store_true", help="print the page docs/settings.md")
+    return parser
+
+
+def _add_settings(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", type=Path, metavar="FILE", help="TOML file with settings")
+    group = parser.add_argument_group("settings", "also INGOT_<NAME> in the environment, or in the TOML file")
+    for setting in settings_table.table():
+        flag = "--" + setting.name.replace("_", "-")
+        flags = ["--data", flag] if setting.name == "data_dir" else [flag]
+        text = f"{setting.help} Default: {setting.default}".replace("%", "%%")
+        if setting.is_list:
+            group.add_argument(*flags, dest=setting.name, action="append", metavar="VALUE", help=text)
+        elif setting.kind is bool:
+            switch = argparse.BooleanOptionalAction
+            group.add_argument(*flags, dest=setting.name, action=switch, default=None, help=text)
+        else:
+            group.add_argument(*flags, dest=setting.name, metavar="VALUE", help=text)
+
+
+def _run(options: argparse.Namespace) -> int:
+    if options.command == "settings" and options.markdown:
+        print(settings_table.markdown(), end="")
+        return 0
+    given = {
+        setting.name: tuple(value) if isinstance(value, list) else value
+        for setting in settings_table.table()
+        if (value := getattr(options, setting.name)) is not None
+    }
+    settings = settings_table.load(given, os.environ, options.config)
+    if options.command == "settings":
+        return _print_settings(settings)
+    if options.command == "migrate":
+        return _migrate(settings)
+    return _serve(settings, with_worker=options.with_worker, as_json=options.json)
+
+
+def _print_settings(settings: Settings) -> int:
+    for setting in settings_table.table():
+        value = getattr(settings, setting.name)
+        print(f"{setting.name} = {', '.join(value) if isinstance(value, tuple) else value}")
+    return 0
+
+
+def _migrate(settings: Settings) -> int:
+    from ingot.server.storage.data_folder import DataFolder
+    from ingot.server.storage.database import open_database
+    from ingot.server.storage.migration_runner import migrate
+
+    with (
+        contextlib.closing(DataFolder.hold(settings.data_dir)),
+        contextlib.closing(open_database(settings.database)) as database,
+    ):
+        applied = migrate(database)
+    print("\n".join(f"applied {name}" for name in applied) or "nothing to do: the database is current")
+    return 0
+
+
+def _serve(settings: Settings, *, with_worker: bool, as_json: bool) -> int:
+    from ingot.server import logs
+    from ingot.server.storage.data_folder import DataFolder
+
+    with contextlib.closing(DataFolder.hold(settings.data_dir)) as folder:
+        handlers = logs.start(folder.logs, settings.log_level)
+        try:
+            asyncio.run(_serve_until_told(settings, folder, with_worker=with_worker, as_json=as_json))
+        finally:
+            logs.stop(handlers)
+    return 0
+
+
+async def _serve_until_told(
+    settings: Settings, folder: "DataFolder", *, with_worker: bool, as_json: bool
+) -> None:
+    from ingot.server import app
+
+    told = _signals()
+    async with contextlib.AsyncExitStack() as stack:
+        server = await stack.enter_async_context(app.running(settings, folder))
+        if with_worker:
+            worker = await server.start_worker()
+            stack.push_async_callback(worker.stop, _WORKER_END_SECONDS)
+        print(
+            json.dumps(_facts(server)) if as_json else _welcome(server, with_worker=with_worker), flush=True
+        )
+        await told.wait()
+        if not as_json:
+            print("Stopping: running calls may finish. Ctrl-C again leaves at once.", flush=True)
+
+
+def _signals() -> asyncio.Event:
+    """Return an event that the first SIGTERM or SIGINT sets; the second ends the process."""
+    told = asyncio.Event()
+
+    def tell() -> None:
+        if told.is_set():
+            os._exit(_INTERRUPTED)  # what was acknowledged is durable; there is nothing to save
+        told.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, tell)
+    return told
+
+
+def _facts(server: "App") -> dict[str, object]:
+    return {
+        "event": "ready",
+        "listen": list(server.addresses),
+        "socket": str(server.unix_socket),
+        "data_dir": str(server.folder.path),
+        "pid": os.getpid(),
+        "version": server.facts.version,
+    }
+
+
+def _welcome(server: "App", *, with_worker: bool) -> str:
+    """Return what a person sees when the server is ready."""
+    data = server.folder.path
+    lines = [
+        f"Ingot {server.facts.version} is ready. Ctrl-C stops it.",
+        "",
+        f"  Address      {', '.join(server.addresses)}",
+        f"  Data folder  {data}",
+        f"  Log          {data / 'logs' / 'server.log'}",
+    ]
+    if with_worker:
+        lines.append(f"  Worker       started; log {data / 'logs' / 'worker.log'}")
+    first = server.addresses[0]
+    lines += [
+        "",
+        f"On this machine:   ingot ls --server {first}",
+        f'With grpcurl:      grpcurl -plaintext -H "authorization: Bearer $(cat {data / "admin.token"})" \\',
+        f"                       {first} ingot.v1.SystemService/GetHealth",
+    ]
+    return "\n".join(lines)
+
+
+def _start_errors() -> tuple[type[Exception], ...]:
+    """Return the errors that say in one sentence why the server cannot start."""
+    from ingot.server.rpc.server import AddressError
+    from ingot.server.storage.data_folder import DataFolderError
+    from ingot.server.storage.database import DatabaseOpenError
+    from ingot.server.storage.migration_runner import MigrationError
+    from ingot.server.worker_process import WorkerMissingError
+
+    return AddressError, DataFolderError, DatabaseOpenError, MigrationError, WorkerMissingError
+
+
+if __name__ == "__main__":
+    sys.exit(main())

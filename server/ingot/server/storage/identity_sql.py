@@ -1,0 +1,146 @@
+"""Rows of users, tokens, requests and counters: the stores behind core/catalog_stores.py."""
+
+from collections.abc import Mapping, Sequence
+
+from ingot.server.core.identity import ApiToken, Role, Scope, User
+from ingot.server.storage import sql, tables
+
+
+class CountersSql:
+    """Implements CounterStore."""
+
+    def next(self, word: str) -> int:
+        sql.run(
+            "INSERT INTO counter(word, value) VALUES (?, 1) ON CONFLICT(word) DO UPDATE SET value = value + 1",
+            word,
+        )
+        return tables.Counter.get_by_id(word).value
+
+
+class RequestsSql:
+    """Implements RequestStore."""
+
+    def find(self, principal: str, method: str, request_id: str) -> tuple[bytes, str] | None:
+        request = tables.Request
+        row = request.get_or_none(
+            request.principal == principal, request.method == method, request.request_id == request_id
+        )
+        return None if row is None else (bytes(row.digest), row.result)
+
+    def add(
+        self, principal: str, method: str, request_id: str, digest: bytes, result: str, now: float
+    ) -> None:
+        tables.Request.insert(
+            principal=principal,
+            method=method,
+            request_id=request_id,
+            digest=digest,
+            result=result,
+            created=now,
+        ).execute()
+
+    def forget(self, before: float) -> int:
+        return int(tables.Request.delete().where(tables.Request.created < before).execute())
+
+
+class UsersSql:
+    """Implements UserStore."""
+
+    def find(self, user: str) -> User | None:
+        row = tables.User.get_or_none(tables.User.id == user)
+        return None if row is None else _user(row)
+
+    def add(self, user: User) -> bool:
+        if self.find(user.id) is not None or self.namespace_exists(user.id):
+            return False
+        tables.Namespace.insert(id=user.id, created=user.create_time).execute()
+        tables.User.insert(
+            id=user.id,
+            uid=user.uid,
+            display_name=user.display_name,
+            role=user.role.value,
+            created=user.create_time,
+            disabled=user.disabled,
+        ).execute()
+        return True
+
+    def page(self, after: str, size: int) -> Sequence[User]:
+        rows = tables.User.select().where(tables.User.id > after).order_by(tables.User.id).limit(size)
+        return [_user(row) for row in rows]
+
+    def namespace_exists(self, namespace: str) -> bool:
+        return tables.Namespace.get_or_none(tables.Namespace.id == namespace) is not None
+
+
+class TokensSql:
+    """Implements TokenStore."""
+
+    def find(self, token: str) -> ApiToken | None:
+        row = tables.ApiToken.get_or_none(tables.ApiToken.id == _number(token))
+        return None if row is None else _token(row)
+
+    def by_digest(self, digest: bytes) -> ApiToken | None:
+        row = tables.ApiToken.get_or_none(tables.ApiToken.digest == digest)
+        return None if row is None else _token(row)
+
+    def add(self, token: ApiToken, digest: bytes) -> None:
+        tables.ApiToken.insert(
+            id=_number(token.id),
+            user=token.user,
+            digest=digest,
+            display_name=token.display_name,
+            role=token.role.value,
+            scopes=" ".join(sorted(token.scopes)),
+            created=token.create_time,
+            expires=token.expire_time,
+            used=token.last_use_time,
+            revoked=token.revoke_time,
+        ).execute()
+
+    def page(self, user: str, after: int, size: int) -> Sequence[tuple[int, ApiToken]]:
+        token = tables.ApiToken
+        rows = token.select().where(token.user == user, token.id > after).order_by(token.id).limit(size)
+        return [(row.id, _token(row)) for row in rows]
+
+    def valid_of(self, user: str, display_name: str) -> Sequence[ApiToken]:
+        token = tables.ApiToken
+        mine = (token.user == user) & (token.display_name == display_name) & token.revoked.is_null()
+        return [_token(row) for row in token.select().where(mine).order_by(token.id)]
+
+    def revoke(self, token: str, now: float) -> bool:
+        row = tables.ApiToken
+        fresh = (row.id == _number(token)) & row.revoked.is_null()
+        return bool(row.update(revoked=now).where(fresh).execute())
+
+    def used(self, times: Mapping[str, float]) -> None:
+        for token, time in times.items():
+            tables.ApiToken.update(used=time).where(tables.ApiToken.id == _number(token)).execute()
+
+
+def _number(token: str) -> int:
+    return int(token.removeprefix("tok_"))
+
+
+def _user(row: tables.User) -> User:
+    return User(
+        id=row.id,
+        uid=row.uid,
+        display_name=row.display_name,
+        role=Role(row.role),
+        create_time=row.created,
+        disabled=bool(row.disabled),
+    )
+
+
+def _token(row: tables.ApiToken) -> ApiToken:
+    return ApiToken(
+        id=f"tok_{row.id}",
+        user=row.user.id,
+        display_name=row.display_name,
+        role=Role(row.role),
+        scopes=frozenset(Scope(word) for word in row.scopes.split()),
+        create_time=row.created,
+        expire_time=row.expires,
+        last_use_time=row.used,
+        revoke_time=row.revoked,
+    )
