@@ -29,11 +29,19 @@ _KINDS = {
 class CheckpointPushes:
     """Pushes the checkpoints of one attempt from a thread of its own."""
 
-    def __init__(self, client: Client, job: str, attempt: int, warn: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        client: Client,
+        job: str,
+        attempt: int,
+        warn: Callable[[str], None],
+        hopeless: Callable[[], bool],
+    ) -> None:
         self._client = client
         self._job = job
         self._attempt = attempt
         self._warn = warn
+        self._hopeless = hopeless
         self._waiting: deque[tuple[progress.Checkpoint, ExitStack]] = deque()
         self._busy = False
         self._closing = False
@@ -104,7 +112,7 @@ class CheckpointPushes:
                     metrics=dict(event.metrics),
                     world_size=1,
                 ),
-                stop=lambda: self._abandoned,
+                stop=lambda: self._abandoned or self._hopeless(),
             )
         except IngotError as error:
             # A periodic one may fail without harm: the next is on its way. Others are waited for.

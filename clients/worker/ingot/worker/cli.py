@@ -5,6 +5,7 @@ ingot-worker check
 """
 
 import argparse
+import fcntl
 import json
 import logging
 import os
@@ -13,12 +14,17 @@ import signal
 import socket
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
+from typing import BinaryIO
 
 from ingot.content import malloc
-from ingot.worker import check, launch
+from ingot.worker import check
+
+LOCK_SECONDS = 45.0  # a worker whose server was killed saves and leaves within this
+LOCK_PAUSE = 0.25
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,7 +35,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run(options: argparse.Namespace) -> int:
     """Work for a server until told to stop."""
-    launch.tether()  # a server's own worker (--with-worker) dies with its server
     malloc.raise_thresholds()
     os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
     # gRPC is loaded here, so that `check` works on a machine that lacks it.
@@ -45,6 +50,11 @@ def run(options: argparse.Namespace) -> int:
             f"error: the work folder {folder} cannot be made: {error}. Choose another with --dir.",
             file=sys.stderr,
         )
+        return 1
+    lock = hold(folder)
+    if lock is None:
+        words = f"error: another worker works in {folder}. Stop it, or choose another folder with --dir."
+        print(words, file=sys.stderr)
         return 1
     token = Path(options.token_file).read_text(encoding="utf-8").strip() if options.token_file else None
     try:
@@ -66,6 +76,20 @@ def run(options: argparse.Namespace) -> int:
         )
         return error.exit_code
     return 0
+
+
+def hold(folder: Path) -> BinaryIO | None:
+    """Lock a work folder for this process; None when another worker does not leave it in time."""
+    file = (folder / "lock").open("ab")
+    for _ in range(int(LOCK_SECONDS / LOCK_PAUSE)):
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(LOCK_PAUSE)
+        else:
+            return file
+    file.close()
+    return None
 
 
 def report(options: argparse.Namespace) -> int:

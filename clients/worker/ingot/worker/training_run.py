@@ -26,6 +26,7 @@ from ingot.worker.trees import Trees
 
 log = logging.getLogger(__name__)
 
+LEAVING_SECONDS = 20.0  # a worker that leaves tries this long to reach a server that is away
 CANCEL_GRACE = 30.0  # seconds from a cancel to the kill
 PAUSE_GRACE = 600.0  # a pause saves first, which may be slow
 SILENCE = 60.0  # seconds without an event, at least, before a training trainer counts as stalled
@@ -64,11 +65,12 @@ class TrainingRun:
         self._reports = Reports(
             lambda events: client.workers.report(worker, self.name, self.attempt, events).order, self.obey
         )
-        self._pushes = CheckpointPushes(client, self.name, self.attempt, self.warn)
+        self._pushes = CheckpointPushes(client, self.name, self.attempt, self.warn, self._hopeless)
         self._lock = threading.RLock()
         self._trainer: launch.Trainer | None = None
         self._desired: Desired.ValueType = Desired.DESIRED_STATE_RUN
         self._released = False
+        self._give_up_at = float("inf")
         self._lost = False
         self._kill_at = float("inf")
         self._stalled = False
@@ -95,7 +97,7 @@ class TrainingRun:
         finally:
             self._pushes.close()
         if not self._lost:
-            self._reports.close()
+            self._reports.close(LEAVING_SECONDS)
         if self._lost:
             log.warning("job.lost name=%s attempt=%d", self.name, self.attempt)
             return
@@ -114,6 +116,12 @@ class TrainingRun:
         """Save and give the job back for another worker: this machine stops."""
         self._released = True
         self._stop(Desired.DESIRED_STATE_PAUSE)
+
+    def _hopeless(self) -> bool:
+        """Tell whether waiting for the server is over: the attempt is lost, or this worker leaves."""
+        if self._released and self._give_up_at == float("inf"):
+            self._give_up_at = time.monotonic() + LEAVING_SECONDS
+        return self._lost or time.monotonic() > self._give_up_at
 
     def watch(self) -> None:
         """Kill a trainer that hangs or does not leave; called about once a second."""
@@ -289,7 +297,7 @@ class TrainingRun:
                 metadata={"parameters": result.parameters, "steps": result.step},
                 changelog=f"Trained by {self.name} on {self._job.dataset_version}.",
             ),
-            stop=lambda: self._lost,
+            stop=self._hopeless,
         )
         return Ending(workers_pb2.WORK_OUTCOME_SUCCEEDED)
 
@@ -300,7 +308,7 @@ class TrainingRun:
                 lambda: self._client.workers.finish(
                     self._worker, self.name, self.attempt, ending.outcome, problem=problem, retry=ending.retry
                 ),
-                stop=lambda: self._lost,
+                stop=self._hopeless,
             )
         except IngotError as error:
             log.warning("job.finish_refused name=%s reason=%s", self.name, error.reason)
