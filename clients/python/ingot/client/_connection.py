@@ -152,9 +152,9 @@ def _addresses(folder: Path) -> list[str]:
         return []
     if not isinstance(written, dict) or not _alive(written.get("pid")):
         return []
-    listed = written.get("addresses")
+    listed = written.get("listen")
     tcp = [each for each in listed if isinstance(each, str)] if isinstance(listed, list) else []
-    socket = written.get("unix_socket")
+    socket = written.get("socket")
     found = [f"unix:{socket}"] if isinstance(socket, str) and socket and os.path.exists(socket) else []
     return found + [_dialled(each) for each in tcp]
 

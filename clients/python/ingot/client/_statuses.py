@@ -6,6 +6,7 @@ must do.
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import grpc
@@ -103,9 +104,9 @@ def error_of(failure: grpc.RpcError, request_id: str, where: str) -> IngotError:
 
 def _details_of(call: grpc.RpcError) -> _Details:
     found = _Details()
-    for pair in call.trailing_metadata() or ():
-        value = pair.value
-        if pair.key != _DETAILS or not isinstance(value, bytes):
+    pairs: Iterable[tuple[str, str | bytes]] = call.trailing_metadata() or ()  # type: ignore[assignment]
+    for key, value in pairs:
+        if key != _DETAILS or not isinstance(value, bytes):
             continue
         try:
             status = status_pb2.Status.FromString(value)
