@@ -172,8 +172,9 @@ class TransferServiceServicer(object):
     def CommitUpload(self, request, context):
         """Turns the upload into its target in one transaction. The server computes the tree digest itself and compares.
 
-        Errors: NOT_FOUND (UPLOAD_NOT_FOUND); FAILED_PRECONDITION (MISSING_CHUNKS with the first 1000, UPLOAD_CLOSED, ATTEMPT_OUTDATED,
-        DIGEST_MISMATCH); ABORTED (VERSION_CONFLICT); ALREADY_EXISTS (NAME_TAKEN).
+        Errors: NOT_FOUND (UPLOAD_NOT_FOUND); INVALID_ARGUMENT (FIELD_INVALID, BAD_PATH, BAD_LENGTH); FAILED_PRECONDITION
+        (MISSING_CHUNKS: how many and the first, FindMissing tells the rest; DIGEST_MISMATCH, UPLOAD_CLOSED, ATTEMPT_OUTDATED);
+        ABORTED (VERSION_CONFLICT); ALREADY_EXISTS (NAME_TAKEN); RESOURCE_EXHAUSTED (TOO_LARGE).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -69,8 +69,9 @@ class TransferServiceStub:
     CommitUpload: _grpc.UnaryUnaryMultiCallable[_transfer_pb2.CommitUploadRequest, _transfer_pb2.CommitUploadResponse]
     """Turns the upload into its target in one transaction. The server computes the tree digest itself and compares.
 
-    Errors: NOT_FOUND (UPLOAD_NOT_FOUND); FAILED_PRECONDITION (MISSING_CHUNKS with the first 1000, UPLOAD_CLOSED, ATTEMPT_OUTDATED,
-    DIGEST_MISMATCH); ABORTED (VERSION_CONFLICT); ALREADY_EXISTS (NAME_TAKEN).
+    Errors: NOT_FOUND (UPLOAD_NOT_FOUND); INVALID_ARGUMENT (FIELD_INVALID, BAD_PATH, BAD_LENGTH); FAILED_PRECONDITION
+    (MISSING_CHUNKS: how many and the first, FindMissing tells the rest; DIGEST_MISMATCH, UPLOAD_CLOSED, ATTEMPT_OUTDATED);
+    ABORTED (VERSION_CONFLICT); ALREADY_EXISTS (NAME_TAKEN); RESOURCE_EXHAUSTED (TOO_LARGE).
     """
     GetUpload: _grpc.UnaryUnaryMultiCallable[_transfer_pb2.GetUploadRequest, _transfer_pb2.GetUploadResponse]
     """Returns one upload with its state and progress.
@@ -159,8 +160,9 @@ class TransferServiceAsyncStub(TransferServiceStub):
     CommitUpload: _aio.UnaryUnaryMultiCallable[_transfer_pb2.CommitUploadRequest, _transfer_pb2.CommitUploadResponse]  # type: ignore[assignment]
     """Turns the upload into its target in one transaction. The server computes the tree digest itself and compares.
 
-    Errors: NOT_FOUND (UPLOAD_NOT_FOUND); FAILED_PRECONDITION (MISSING_CHUNKS with the first 1000, UPLOAD_CLOSED, ATTEMPT_OUTDATED,
-    DIGEST_MISMATCH); ABORTED (VERSION_CONFLICT); ALREADY_EXISTS (NAME_TAKEN).
+    Errors: NOT_FOUND (UPLOAD_NOT_FOUND); INVALID_ARGUMENT (FIELD_INVALID, BAD_PATH, BAD_LENGTH); FAILED_PRECONDITION
+    (MISSING_CHUNKS: how many and the first, FindMissing tells the rest; DIGEST_MISMATCH, UPLOAD_CLOSED, ATTEMPT_OUTDATED);
+    ABORTED (VERSION_CONFLICT); ALREADY_EXISTS (NAME_TAKEN); RESOURCE_EXHAUSTED (TOO_LARGE).
     """
     GetUpload: _aio.UnaryUnaryMultiCallable[_transfer_pb2.GetUploadRequest, _transfer_pb2.GetUploadResponse]  # type: ignore[assignment]
     """Returns one upload with its state and progress.
@@ -282,8 +284,9 @@ class TransferServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_transfer_pb2.CommitUploadResponse, _abc.Awaitable[_transfer_pb2.CommitUploadResponse]]:
         """Turns the upload into its target in one transaction. The server computes the tree digest itself and compares.
 
-        Errors: NOT_FOUND (UPLOAD_NOT_FOUND); FAILED_PRECONDITION (MISSING_CHUNKS with the first 1000, UPLOAD_CLOSED, ATTEMPT_OUTDATED,
-        DIGEST_MISMATCH); ABORTED (VERSION_CONFLICT); ALREADY_EXISTS (NAME_TAKEN).
+        Errors: NOT_FOUND (UPLOAD_NOT_FOUND); INVALID_ARGUMENT (FIELD_INVALID, BAD_PATH, BAD_LENGTH); FAILED_PRECONDITION
+        (MISSING_CHUNKS: how many and the first, FindMissing tells the rest; DIGEST_MISMATCH, UPLOAD_CLOSED, ATTEMPT_OUTDATED);
+        ABORTED (VERSION_CONFLICT); ALREADY_EXISTS (NAME_TAKEN); RESOURCE_EXHAUSTED (TOO_LARGE).
         """
 
     @_abc_1.abstractmethod

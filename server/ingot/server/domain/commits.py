@@ -199,7 +199,7 @@ class Commits:
             visible = {each.id for each in again if each.visible}
             gone = len(checked.unleased) // digests.DIGEST_SIZE - sum(each.visible for each in again)
             if gone:
-                raise missing_chunks(upload.name, gone, ())
+                raise missing_chunks(upload.name, gone, checked.unleased[: digests.DIGEST_SIZE])
             self._chunks.hold(upload.tree, visible)
             chunks = checked.chunks | visible
         if self._chunks.held(upload.tree) != len(chunks):

@@ -17,7 +17,6 @@ from ingot.server.core.transfer_stores import ChunkStore, Segments, TreeStore
 from ingot.server.core.uploads import Upload
 
 _BATCH_BYTES = digests.SEGMENT_MAX_ENTRIES * digests.ENTRY_SIZE
-_NAMED = 5  # missing digests that an error names; more would not fit into its metadata
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +59,7 @@ class ManifestCheck:
             self._take_file(file)
         self._check_batch()
         if self._missing:
-            raise missing_chunks(self._upload.name, len(self._missing), list(self._missing)[:_NAMED])
+            raise missing_chunks(self._upload.name, len(self._missing), next(iter(self._missing)))
         check_paths([path for path, _, _ in self._files])
         return CheckedManifest(
             digest=digests.tree_digest(self._files),
@@ -151,8 +150,11 @@ def check_paths(all_paths: Sequence[str]) -> None:
         ) from None
 
 
-def missing_chunks(name: UploadName, count: int, first: Sequence[bytes]) -> Precondition:
-    """Return the error for a manifest that names chunks which the namespace does not have."""
+def missing_chunks(name: UploadName, count: int, first: bytes) -> Precondition:
+    """Return the error for a manifest that names chunks which the namespace does not have.
+
+    Only the first is named: all details of an error have to fit into 8 KiB, and FindMissing tells the rest.
+    """
     return Precondition(
         Reason.MISSING_CHUNKS,
         f"The manifest of {name} names {count} chunks that are not stored.",
@@ -160,7 +162,7 @@ def missing_chunks(name: UploadName, count: int, first: Sequence[bytes]) -> Prec
         facts={
             "upload": str(name),
             "missing": str(count),
-            "first": ",".join(digest.hex() for digest in first),
+            "first": digests.format_digest(first),
         },
     )
 
