@@ -3,23 +3,27 @@
 with Client() as client:                       # finds the server, see `_connection.py`
     client.catalog.list("models")
     client.training.create("datasets/chat", output="models/tiny", start=True)
-        client.pull("models/tiny@prod", "tiny/")
+    client.pull("models/tiny@prod", "tiny/")
 """
 
+from functools import cached_property
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from ingot.client import _connection, _identity
-from ingot.client._auth import Auth
 from ingot.client._calls import DEFAULT_TIMEOUT, Calls
-from ingot.client._catalog import Catalog
 from ingot.client._channels import Link, link_to
 from ingot.client._connection import Endpoint
 from ingot.client._names import Names
-from ingot.client._system import Operations, System
-from ingot.client._training import Training
 from ingot.client._transfers import Transfers
-from ingot.client._uploads import Uploads
-from ingot.client._workers import Workers
+
+if TYPE_CHECKING:  # each part is imported when it is first used: a command needs one of them
+    from ingot.client._auth import Auth
+    from ingot.client._catalog import Catalog
+    from ingot.client._system import Operations, System
+    from ingot.client._training import Training
+    from ingot.client._uploads import Uploads
+    from ingot.client._workers import Workers
 
 
 class Client(Transfers):
@@ -51,13 +55,55 @@ class Client(Transfers):
         self._calls = Calls(endpoint.shown, _identity.headers(endpoint.token, self._user), timeout=timeout)
         # The server is asked only when a reference names no namespace.
         self.names = Names(lambda: self._namespace or self.auth.me().namespace.removeprefix("namespaces/"))
-        self.auth = Auth(self._link, self._calls)
-        self.catalog = Catalog(self._link, self._calls, self.names)
-        self.training = Training(self._link, self._calls, self.names)
-        self.uploads = Uploads(self._link, self._calls, self.names)
-        self.workers = Workers(self._link, self._calls)
-        self.operations = Operations(self._link, self._calls)
-        self.system = System(self._link, self._calls)
+
+    @cached_property
+    def auth(self) -> "Auth":
+        """Users and API tokens."""
+        from ingot.client._auth import Auth
+
+        return Auth(self._link, self._calls)
+
+    @cached_property
+    def catalog(self) -> "Catalog":
+        """Models and datasets, their versions and aliases."""
+        from ingot.client._catalog import Catalog
+
+        return Catalog(self._link, self._calls, self.names)
+
+    @cached_property
+    def training(self) -> "Training":
+        """Training jobs, and text from what they made."""
+        from ingot.client._training import Training
+
+        return Training(self._link, self._calls, self.names)
+
+    @cached_property
+    def uploads(self) -> "Uploads":
+        """Uploads, and the files of any tree."""
+        from ingot.client._uploads import Uploads
+
+        return Uploads(self._link, self._calls, self.names)
+
+    @cached_property
+    def workers(self) -> "Workers":
+        """Machines that train."""
+        from ingot.client._workers import Workers
+
+        return Workers(self._link, self._calls)
+
+    @cached_property
+    def operations(self) -> "Operations":
+        """Background work of the server."""
+        from ingot.client._system import Operations
+
+        return Operations(self._link, self._calls)
+
+    @cached_property
+    def system(self) -> "System":
+        """The server itself."""
+        from ingot.client._system import System
+
+        return System(self._link, self._calls)
 
     def with_timeout(self, seconds: float) -> "Client":
         """Return a client over the same connection with another deadline for unary calls."""

@@ -6,20 +6,23 @@ The second half are the functions that a system before Ingot offered, under thei
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ingot.client import _names, _pull, _push, _reading, _structs
+from ingot.client import _names
 from ingot.client._calls import Calls
 from ingot.client._channels import Link
 from ingot.client._errors import Invalid
 from ingot.client._names import AnyName, Names
-from ingot.client._progress import OnProgress
-from ingot.client._pull import PullOptions, PullResult
-from ingot.client._push import PushOptions, PushResult
-from ingot.client._reading import VerifyResult
 from ingot.client._references import DATASETS, Reference
-from ingot.client._uploads import Uploads
-from ingot.v1 import catalog_pb2
-from ingot.v1 import transfer_pb2 as pb
+
+if TYPE_CHECKING:  # what moves bytes is imported when bytes move: most commands move none
+    from ingot.client._progress import OnProgress
+    from ingot.client._pull import PullResult
+    from ingot.client._push import PushResult
+    from ingot.client._reading import VerifyResult
+    from ingot.client._uploads import Uploads
+    from ingot.v1 import catalog_pb2
+    from ingot.v1 import transfer_pb2 as pb
 
 Source = str | os.PathLike[str]
 
@@ -30,7 +33,11 @@ class Transfers:
     _link: Link
     _calls: Calls
     names: Names
-    uploads: Uploads
+
+    @property
+    def uploads(self) -> "Uploads":
+        """Uploads, and the files of any tree."""
+        raise NotImplementedError
 
     def push(
         self,
@@ -41,7 +48,7 @@ class Transfers:
         aliases: Sequence[str] = (),
         metadata: Mapping[str, object] | None = None,
         metrics: Mapping[str, object] | None = None,
-        fields: catalog_pb2.Artifact | None = None,
+        fields: "catalog_pb2.Artifact | None" = None,
         format: str = "",
         expected_latest: str | None = None,
         include: Sequence[str] = (),
@@ -50,14 +57,18 @@ class Transfers:
         limit_rate: float = 0.0,
         streams: int | None = None,
         dry_run: bool = False,
-        on_progress: OnProgress | None = None,
-    ) -> PushResult:
+        on_progress: "OnProgress | None" = None,
+    ) -> "PushResult":
         """Push files and folders as a new version of a model or dataset, which is created when missing.
 
         `ref` may name the new version (`models/tiny@3`) or an alias to set (`models/tiny@prod`). `fields`
         describe an artifact that is created now (`artifact_fields`). With `expected_latest` the push fails
         unless that version is the latest when it commits. Running the same push again sends what is missing.
         """
+        from ingot.client import _push, _structs
+        from ingot.v1 import catalog_pb2
+        from ingot.v1 import transfer_pb2 as pb
+
         named = self.names.reference(ref)
         new = pb.NewVersion(
             artifact=named.artifact_name,
@@ -70,7 +81,7 @@ class Transfers:
             aliases=[*([named.alias] if named.alias else []), *aliases],
             format=format,
         )
-        options = PushOptions(
+        options = _push.PushOptions(
             include, exclude, hidden, limit_rate, streams, dry_run=dry_run, on_progress=on_progress
         )
         return _push.push(self._link, self._calls, pb.UploadTarget(version=new), sources, options)
@@ -83,22 +94,25 @@ class Transfers:
         folder: Source,
         *,
         epoch: float = 0.0,
-        kind: pb.CheckpointKind.ValueType = pb.CHECKPOINT_KIND_PERIODIC,
+        kind: "pb.CheckpointKind.ValueType | None" = None,
         metrics: Mapping[str, float] | None = None,
         world_size: int = 1,
-        on_progress: OnProgress | None = None,
-    ) -> PushResult:
+        on_progress: "OnProgress | None" = None,
+    ) -> "PushResult":
         """Push a folder as a checkpoint of claimed work; hidden files go too."""
+        from ingot.client import _push
+        from ingot.v1 import transfer_pb2 as pb
+
         new = pb.NewCheckpoint(
             training_job=_names.job_name(training_job),
             step=step,
             attempt=attempt,
             epoch=epoch,
-            kind=kind,
+            kind=pb.CHECKPOINT_KIND_PERIODIC if kind is None else kind,
             metrics=metrics or {},
             world_size=world_size,
         )
-        options = PushOptions(hidden=True, on_progress=on_progress)
+        options = _push.PushOptions(hidden=True, on_progress=on_progress)
         return _push.push(self._link, self._calls, pb.UploadTarget(checkpoint=new), [folder], options)
 
     def push_result(
@@ -111,9 +125,13 @@ class Transfers:
         changelog: str = "",
         metadata: Mapping[str, object] | None = None,
         performance_metrics: Mapping[str, object] | None = None,
-        on_progress: OnProgress | None = None,
-    ) -> PushResult:
+        on_progress: "OnProgress | None" = None,
+    ) -> "PushResult":
         """Push a folder as the model version that claimed work made; the server writes its lineage."""
+        from ingot.client import _push, _structs
+        from ingot.v1 import catalog_pb2
+        from ingot.v1 import transfer_pb2 as pb
+
         new = pb.NewVersion(
             artifact=self.names.artifact(artifact),
             create=catalog_pb2.Artifact(source="training"),
@@ -123,7 +141,7 @@ class Transfers:
             training_job=_names.job_name(training_job),
             attempt=attempt,
         )
-        options = PushOptions(hidden=True, on_progress=on_progress)
+        options = _push.PushOptions(hidden=True, on_progress=on_progress)
         return _push.push(self._link, self._calls, pb.UploadTarget(version=new), [folder], options)
 
     def pull(
@@ -136,30 +154,38 @@ class Transfers:
         limit_rate: float = 0.0,
         streams: int | None = None,
         dry_run: bool = False,
-        on_progress: OnProgress | None = None,
-    ) -> PullResult:
+        on_progress: "OnProgress | None" = None,
+    ) -> "PullResult":
         """Bring a version, checkpoint or a part of one into a folder; what is there already stays.
 
         A reference with a path (`models/tiny@3:tokenizer`) brings that file or folder alone. Running the same
         pull again brings what is missing.
         """
+        from ingot.client import _pull
+
         tree, path = self.names.file_or_tree(ref)
-        options = PullOptions(include, exclude, path, limit_rate, streams, dry_run, on_progress)
+        options = _pull.PullOptions(include, exclude, path, limit_rate, streams, dry_run, on_progress)
         return _pull.pull(self._link, self._calls, tree, Path(folder), options)
 
     def read(self, ref: AnyName, *, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
         """Yield the bytes of one file in pieces of about 1 MiB, or of a range of it."""
+        from ingot.client import _reading
+
         tree, path = self.names.file(ref)
         return _reading.read_range(self._link, self._calls, tree, path, offset, length)
 
-    def verify(self, ref: AnyName, *, on_progress: OnProgress | None = None) -> VerifyResult:
+    def verify(self, ref: AnyName, *, on_progress: "OnProgress | None" = None) -> "VerifyResult":
         """Read every chunk of a tree from the server and check it, keeping nothing."""
+        from ingot.client import _reading
+
         return _reading.verify_tree(self._link, self._calls, self.names.tree(ref), on_progress=on_progress)
 
     def verify_folder(
-        self, folder: Source, ref: AnyName | None = None, *, on_progress: OnProgress | None = None
-    ) -> VerifyResult:
+        self, folder: Source, ref: AnyName | None = None, *, on_progress: "OnProgress | None" = None
+    ) -> "VerifyResult":
         """Read every file of a folder and compare it with a tree: `ref`, else what was last pulled there."""
+        from ingot.client import _pull, _reading
+
         tree = self.names.tree(ref) if ref else _pull.pulled_tree(Path(folder)).read()
         if not tree:
             raise Invalid(
@@ -177,23 +203,27 @@ class Transfers:
         *,
         name: str = "",
         description: str = "",
-        on_progress: OnProgress | None = None,
+        on_progress: "OnProgress | None" = None,
     ) -> str:
         """Push one file as a new version of a dataset and return the id of its upload, `file_12`.
 
         The dataset is called `name`, else after the file.
         """
+        from ingot.v1 import catalog_pb2
+
         dataset = Reference(DATASETS, name or Path(path).stem)
         fields = catalog_pb2.Artifact(description=description or f"Uploaded {Path(path).name}")
         done = self.push(dataset, path, fields=fields, on_progress=on_progress)
         return done.upload.removeprefix("uploads/")
 
-    def get_upload_progress(self, file_id: str) -> pb.Upload:
+    def get_upload_progress(self, file_id: str) -> "pb.Upload":
         """Return state, percent, sizes and problem of an upload."""
         return self.uploads.get(file_id)
 
-    def get_staged_files(self, status: str = "") -> Sequence[pb.Upload]:
+    def get_staged_files(self, status: str = "") -> "Sequence[pb.Upload]":
         """Return the newest 200 of one's uploads: all, or those in a stage such as fresh or failed."""
+        from ingot.v1 import transfer_pb2 as pb
+
         stages = {name.removeprefix("UPLOAD_STAGE_").lower(): value for name, value in pb.UploadStage.items()}
         if status and status not in stages:
             known = ", ".join(name for name in stages if name != "unspecified")
@@ -205,11 +235,11 @@ class Transfers:
         stage = stages[status] if status else pb.UPLOAD_STAGE_UNSPECIFIED
         return list(self.uploads.list(stage=stage, limit=200))
 
-    def get_file_info(self, ref: AnyName) -> pb.FileEntry:
+    def get_file_info(self, ref: AnyName) -> "pb.FileEntry":
         """Return size, digests and format of one file."""
         return self.uploads.file(ref)
 
-    def download_file(self, ref: AnyName, target: Source, *, on_progress: OnProgress | None = None) -> Path:
+    def download_file(self, ref: AnyName, target: Source, *, on_progress: "OnProgress | None" = None) -> Path:
         """Bring one file of a tree into the folder `target` and return where it is now."""
         _, path = self.names.file(ref)
         done = self.pull(ref, target, on_progress=on_progress)

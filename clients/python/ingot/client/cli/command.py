@@ -69,7 +69,10 @@ class Parser(argparse.ArgumentParser):
 def parse(kind: type[Command], name: str, words: Sequence[str]) -> Command:
     """Return the command with its arguments. Raises Invalid; prints and leaves for --help."""
     parser = parser_of(kind, name)
-    return parser.parse_intermixed_args(kind.arranged(list(words)), kind())
+    arranged = kind.arranged(list(words))
+    if "--" in arranged:  # argparse forgets what it means when flags may stand between words
+        return parser.parse_args(arranged, kind())
+    return parser.parse_intermixed_args(arranged, kind())
 
 
 def parser_of(kind: type[Command], name: str) -> Parser:

@@ -6,8 +6,10 @@ Sizes count in 1024, as the systems before Ingot did: 768 KB is 0.75 MB.
 import unicodedata
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
-from google.protobuf import duration_pb2, timestamp_pb2
+if TYPE_CHECKING:
+    from google.protobuf import duration_pb2, timestamp_pb2
 
 _KB, _MB, _GB, _TB = 1024, 1024**2, 1024**3, 1024**4
 
@@ -48,19 +50,19 @@ def seconds(span: float) -> str:
     return f"{whole // 86400}d {whole % 86400 // 3600:02}h"
 
 
-def duration(span: duration_pb2.Duration) -> str:
+def duration(span: "duration_pb2.Duration") -> str:
     """Return a time span of a message."""
     return seconds(span.seconds + span.nanos / 1e9)
 
 
-def moment(time: timestamp_pb2.Timestamp) -> str:
+def moment(time: "timestamp_pb2.Timestamp") -> str:
     """Return a time in the zone of this machine, to the second; `-` when it is not set."""
     if not time.seconds:
         return "-"
     return datetime.fromtimestamp(time.seconds, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
-def clock(time: timestamp_pb2.Timestamp) -> str:
+def clock(time: "timestamp_pb2.Timestamp") -> str:
     """Return the time of day in the zone of this machine."""
     return datetime.fromtimestamp(time.seconds, UTC).astimezone().strftime("%H:%M:%S")
 

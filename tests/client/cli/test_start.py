@@ -1,0 +1,75 @@
+"""The program starts light: no library that the command does not need, and little time."""
+
+import os
+import pathlib
+import resource
+import subprocess
+import sys
+
+import pytest
+
+from helpers.canned_server import CannedServer
+from ingot.v1 import catalog_pb2
+
+ROOT = pathlib.Path(__file__).parents[3]
+ROOTS = ("clients/python", "generated/python")
+NEVER = {
+    "torch",
+    "deepspeed",
+    "transformers",
+    "huggingface_hub",
+    "rich",
+    "numpy",
+    "hypothesis",
+    "requests",
+    "yaml",
+}
+NOT_WITHOUT_A_CALL = NEVER | {"grpc", "google.protobuf.message", "asyncio", "blake3", "pyfastcdc"}
+SECONDS = 0.2
+
+
+def _start(*words: str) -> tuple[set[str], str]:
+    """Run the program in a process of its own; return the modules it loaded and what it printed."""
+    code = (
+        "import sys; from ingot.client.cli.main import main; code = main(sys.argv[1:]);"
+        "print('LOADED', *sys.modules); sys.exit(code)"
+    )
+    path = os.pathsep.join(str(ROOT / root) for root in ROOTS)
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    printed, _, loaded = done.stdout.rpartition("LOADED ")
+    return set(loaded.split()), printed
+
+
+@pytest.mark.parametrize("words", [("--help",), ("push", "--help"), ("train", "--help"), ("version",)])
+def test_help_loads_no_protocol(words: tuple[str, ...]) -> None:
+    loaded, printed = _start(*words)
+    assert printed
+    assert loaded & NOT_WITHOUT_A_CALL == set()
+
+
+def test_a_call_loads_nothing_heavy(canned: CannedServer) -> None:
+    canned.answer("CatalogService/ListArtifacts", catalog_pb2.ListArtifactsResponse())
+    loaded, _ = _start("ls", "--server", canned.address)
+    assert "grpc" in loaded
+    assert loaded & NEVER == set()
+
+
+@pytest.mark.slow
+def test_help_and_a_unary_call_start_fast(canned: CannedServer) -> None:
+    canned.answer("CatalogService/ListArtifacts", catalog_pb2.ListArtifactsResponse())
+    for words in (["--help"], ["ls", "--server", canned.address]):
+        # Processor time, and the best of some: other work on the machine is not ours.
+        assert min(_processor_seconds(*words) for _ in range(5)) < SECONDS * 1.5
+
+
+def _processor_seconds(*words: str) -> float:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    _start(*words)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
