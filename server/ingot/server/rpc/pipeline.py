@@ -175,6 +175,7 @@ class Pipeline(grpc.aio.ServerInterceptor):
         context.set_trailing_metadata(((calls.REQUEST_ID, call.id),))
         try:
             await self._admit(call)
+            log.debug("rpc.begun method=%s request=%s", method.short, call.id)
             yield call
         except grpc.aio.AbortError:
             call.code = getattr(context.code(), "name", grpc.StatusCode.UNKNOWN.name)
