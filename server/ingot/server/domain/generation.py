@@ -82,13 +82,16 @@ class Generations:
             self._table[name] = _Generation(name, model, digest, request)
         self._announcer.wake(WORK_TOPIC)
 
-    def view(self, name: str) -> GenerationView:
-        """Return what there is by now. Raises the failure of the generation when it has one."""
+    def view(self, name: str, after: int) -> GenerationView:
+        """Return what there is by now, of the pieces those after the first `after`.
+
+        Raises the failure of the generation when it has one.
+        """
         with self._lock:
             found = self._table[name]
             if found.failure is not None:
                 raise found.failure
-            return GenerationView(found.worker, found.attempt, tuple(found.pieces), found.done)
+            return GenerationView(found.worker, found.attempt, tuple(found.pieces[after:]), found.done)
 
     def close(self, name: str) -> None:
         """End a generation whose call is over; a worker that still has it is told to stop."""

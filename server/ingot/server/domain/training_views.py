@@ -34,9 +34,13 @@ DEFAULT_POINTS, LARGEST_POINTS = 500, 10_000
 
 @dataclass(frozen=True, slots=True)
 class LogPage:
-    """Some events of a job in order; `latest` is the last number given, `ended` that no more will come."""
+    """Some events of a job in order, and the number after which to go on.
+
+    `latest` is the last number given; `ended` says that nothing is left and no more will come.
+    """
 
     events: Sequence[Event]
+    position: int
     latest: int
     ended: bool
 
@@ -111,7 +115,7 @@ class TrainingViews:
         """
         found = self._readable(caller, job)
         events = self._log.read(found.name, after, limit)
-        return self._log_page(found, events, after)
+        return self._log_page(found, events, events[-1].seq if events else after)
 
     def log_lines(
         self, caller: Caller, job: str, after: int, limit: int, min_level: LogLevel | None, rank: int | None
@@ -119,10 +123,8 @@ class TrainingViews:
         """Return up to `limit` log lines after a number. Raises as `events`."""
         found = self._readable(caller, job)
         events = self._log.read(found.name, after, limit, kind=EventKind.LOG, min_level=min_level, rank=rank)
-        page = self._log_page(found, events, after)
-        if len(events) < limit:  # nothing that fits is left: go on after everything there is
-            return LogPage(events, page.latest, found.state in FINAL_STATES)
-        return page
+        everything = self._log.bounds(found.name).latest  # nothing that fits is left before this one
+        return self._log_page(found, events, events[-1].seq if len(events) == limit else everything)
 
     def log_start(
         self, caller: Caller, job: str, tail: int, min_level: LogLevel | None, rank: int | None
@@ -186,10 +188,9 @@ class TrainingViews:
             reason = why_waiting(job, online, busy, now)
         return JobView(job, reason, job.training_time(now))
 
-    def _log_page(self, job: TrainingJob, events: Sequence[Event], after: int) -> LogPage:
+    def _log_page(self, job: TrainingJob, events: Sequence[Event], position: int) -> LogPage:
         latest = self._log.bounds(job.name).latest
-        last = events[-1].seq if events else after
-        return LogPage(events, latest, job.state in FINAL_STATES and last >= latest)
+        return LogPage(events, position, latest, job.state in FINAL_STATES and position >= latest)
 
 
 def why_waiting(job: TrainingJob, online: Sequence[Worker], busy: Collection[str], now: float) -> str:

@@ -151,7 +151,8 @@ class WorkReports:
             elif isinstance(event.body, Metrics):
                 self._metrics.record(job.name, event.body, measured[event.producer_seq])
                 before = latest.values if latest else {}
-                latest = Metrics(event.body.step, event.body.epoch, {**before, **event.body.values})
+                epoch = event.body.epoch or (latest.epoch if latest else 0.0)  # evaluations tell none
+                latest = Metrics(event.body.step, epoch, {**before, **event.body.values})
                 changes["latest_metrics"] = latest
         return changes
 
