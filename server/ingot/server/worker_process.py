@@ -49,13 +49,13 @@ class WorkerProcess:
         self._stopping = False
 
     @classmethod
-    async def start(cls, address: str, token_file: Path, log_file: Path) -> "WorkerProcess":
-        """Start a worker that serves `address`; what it prints goes to `log_file`."""
+    async def start(cls, address: str, token_file: Path, folder: Path, log_file: Path) -> "WorkerProcess":
+        """Start a worker for the server at `address` that works in `folder` and prints to `log_file`."""
         program = command()
         with log_file.open("ab") as output:
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-c", _END_WITH_PARENT, str(os.getpid())),
-                *(program, "run", "--server", address, "--token-file", str(token_file)),
+                *(program, "run", "--server", address, "--token-file", str(token_file), "--dir", str(folder)),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
