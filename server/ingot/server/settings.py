@@ -17,6 +17,15 @@ from pathlib import Path
 PREFIX = "INGOT_"
 STANDARD_ADDRESS = "127.0.0.1:7070"
 LOG_LEVELS = ("debug", "info", "warning", "error")
+_POSITIVE = (
+    "call_seconds",
+    "read_threads",
+    "io_threads",
+    "activity_days",
+    "worker_lease_seconds",
+    "worker_heartbeat_seconds",
+    "events_kept",
+)
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
 Value = Path | str | bool | int | float | tuple[str, ...]
@@ -86,6 +95,27 @@ class Settings:
     )
     activity_days: int = dataclasses.field(
         default=90, metadata=_about("How long the record of calls is kept, in days.")
+    )
+    worker_lease_seconds: float = dataclasses.field(
+        default=20.0,
+        metadata=_about("How long a worker may be silent before its work goes to another one."),
+    )
+    worker_heartbeat_seconds: float = dataclasses.field(
+        default=5.0, metadata=_about("How often workers are asked to say that they are still there.")
+    )
+    training_retries: int = dataclasses.field(
+        default=3,
+        metadata=_about("Attempts of a training job that may be lost in a row without a new checkpoint."),
+    )
+    training_retry_seconds: float = dataclasses.field(
+        default=2.0, metadata=_about("Pause before the first such retry; it doubles with each.")
+    )
+    generation_wait_seconds: float = dataclasses.field(
+        default=60.0, metadata=_about("How long a text generation waits for a worker to take it.")
+    )
+    events_kept: int = dataclasses.field(
+        default=1_000_000,
+        metadata=_about("Events kept of each training job: its log, its progress and its numbers."),
     )
     log_level: str = dataclasses.field(
         default="info", metadata=_about(f"Least serious events that are logged: {', '.join(LOG_LEVELS)}.")
@@ -252,11 +282,17 @@ def _read(path: Path) -> dict[str, object]:
 
 
 def _check(settings: Settings) -> None:
-    for name in ("call_seconds", "read_threads", "io_threads", "activity_days"):
+    for name in _POSITIVE:
         if getattr(settings, name) <= 0:
             raise SettingsError(f"{name}: expected more than 0, got {getattr(settings, name)}.")
-    if settings.drain_seconds < 0:
-        raise SettingsError(f"drain_seconds: expected 0 or more, got {settings.drain_seconds:g}.")
+    for name in ("drain_seconds", "training_retries", "training_retry_seconds", "generation_wait_seconds"):
+        if getattr(settings, name) < 0:
+            raise SettingsError(f"{name}: expected 0 or more, got {getattr(settings, name):g}.")
+    if settings.worker_heartbeat_seconds > settings.worker_lease_seconds / 2:
+        raise SettingsError(
+            "worker_heartbeat_seconds: expected at most half of worker_lease_seconds "
+            f"({settings.worker_lease_seconds:g}), got {settings.worker_heartbeat_seconds:g}."
+        )
     if settings.log_level not in LOG_LEVELS:
         raise SettingsError(
             f"log_level: expected one of {', '.join(LOG_LEVELS)}, got {settings.log_level!r}."
