@@ -111,7 +111,10 @@ class App:
         secret = await self.hops.write(self.identity.issue_local_worker_token)
         token_file = self.folder.keep_token(WORKER, secret)
         return await WorkerProcess.start(
-            f"unix:{self.unix_socket}", token_file, self.folder.logs / "worker.log"
+            f"unix:{self.unix_socket}",
+            token_file,
+            folder=self.folder.path / "worker",
+            log_file=self.folder.logs / "worker.log",
         )
 
     async def stop(self) -> None:
