@@ -34,7 +34,3 @@ class UsageStore(Protocol):
     def of(self, artifact_uid: str) -> ArtifactUsage:
         """Return the counters of an artifact; zeros when it was never used."""
         ...
-
-    def forget(self, artifact_uid: str) -> None:
-        """Drop the counters of an artifact that is gone."""
-        ...

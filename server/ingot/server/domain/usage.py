@@ -16,7 +16,7 @@ from ingot.server.core.usage import Activity, ActivityFilter, ArtifactUsage, Use
 from ingot.server.core.usage_stores import UsageStore
 
 _DAY = 24 * 3600.0
-_MOST_WAITING = 50_000  # a flood of calls, or a database that hangs, must not eat the memory
+MOST_WAITING = 50_000  # a flood of calls, or a database that hangs, must not eat the memory
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ class Usage:
     def record(self, activity: Activity) -> None:
         """Remember a finished call."""
         with self._lock:
-            if len(self._activities) < _MOST_WAITING:
+            if len(self._activities) < MOST_WAITING:
                 self._activities.append(activity)
             else:
                 self._dropped += 1
@@ -73,7 +73,7 @@ class Usage:
             uses, self._uses = self._uses, []
             dropped, self._dropped = self._dropped, 0
         if dropped:
-            log.error("usage.activities_dropped count=%d limit=%d", dropped, _MOST_WAITING)
+            log.error("usage.activities_dropped count=%d limit=%d", dropped, MOST_WAITING)
         self._store.add_activities(activities)
         self._store.count(uses)
 

@@ -54,10 +54,6 @@ class UsageSql:
             first_download_time=row.first_download_time,
         )
 
-    def forget(self, artifact_uid: str) -> None:
-        UsageCounter.delete().where(UsageCounter.artifact_uid == artifact_uid).execute()
-        UsageSeen.delete().where(UsageSeen.artifact_uid == artifact_uid).execute()
-
 
 def _count(use: Use) -> None:
     if use.download_id and not _first_time(use.artifact_uid, "download", use.download_id):

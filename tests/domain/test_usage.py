@@ -1,0 +1,96 @@
+"""Rules of usage: what is gathered, what is written, and what a flood may not do."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from ingot.server.core.clock import SystemClock
+from ingot.server.core.identity import system_caller
+from ingot.server.core.pages import Page, PageTokens
+from ingot.server.core.usage import Activity
+from ingot.server.domain import usage as usage_rules
+from ingot.server.domain.usage import Usage
+from ingot.server.storage.database import Database, open_database
+from ingot.server.storage.migration_runner import migrate
+from ingot.server.storage.usage_sql import UsageSql
+
+
+@pytest.fixture
+def database() -> Iterator[Database]:
+    opened = open_database("sqlite:///:memory:")
+    migrate(opened)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def usage() -> Usage:
+    return Usage(UsageSql(), PageTokens(b"secret"), SystemClock(), activity_days=30)
+
+
+def _activity(number: int = 0, time: float = 1e9) -> Activity:
+    return Activity(time, "get", "M/Get", "t", "users/a", "", "local", "OK", 0.1, f"call-{number}")
+
+
+def _page(
+    database: Database, usage: Usage, *, target: str = "", size: int = 1000, token: str = ""
+) -> Page[Activity]:
+    caller = system_caller()
+    return database.read(usage.activities, caller, target=target, action="", page_size=size, page_token=token)
+
+
+def _listed(database: Database, usage: Usage) -> list[str]:
+    return [activity.call_id for activity in _page(database, usage).items]
+
+
+def test_nothing_is_written_before_a_flush_and_nothing_twice(database: Database, usage: Usage) -> None:
+    usage.record(_activity(1))
+    usage.record(_activity(2))
+    assert _listed(database, usage) == []
+    assert usage.pending()
+    database.write(usage.flush).result()
+    assert not usage.pending()
+    database.write(usage.flush).result()
+    assert _listed(database, usage) == ["call-2", "call-1"]
+
+
+def test_more_rows_than_one_statement_takes_are_written(database: Database, usage: Usage) -> None:
+    for number in range(1234):
+        usage.record(_activity(number))
+    database.write(usage.flush).result()
+    assert len(_listed(database, usage)) == 1000
+    assert database.read(
+        usage.activities, system_caller(), target="t", action="get", page_size=0, page_token=""
+    ).next_token
+
+
+def test_a_flood_is_cut_and_told(database: Database, usage: Usage, caplog: pytest.LogCaptureFixture) -> None:
+    limit = usage_rules.MOST_WAITING
+    for number in range(limit + 3):
+        usage.record(_activity(number))
+    database.write(usage.flush).result()
+    assert "usage.activities_dropped count=3" in caplog.text
+    usage.record(_activity(-1))
+    database.write(usage.flush).result()
+    assert _listed(database, usage)[0] == "call--1"
+
+
+def test_old_activities_are_forgotten(database: Database, usage: Usage) -> None:
+    now = SystemClock().now()
+    usage.record(_activity(1, now - 31 * 24 * 3600))
+    usage.record(_activity(2, now - 29 * 24 * 3600))
+    database.write(usage.flush).result()
+    assert database.write(usage.forget_old).result() == 1
+    assert _listed(database, usage) == ["call-2"]
+
+
+def test_a_page_token_belongs_to_its_query(database: Database, usage: Usage) -> None:
+    for number in range(3):
+        usage.record(_activity(number))
+    database.write(usage.flush).result()
+    caller = system_caller()
+    token = database.read(
+        usage.activities, caller, target="", action="", page_size=2, page_token=""
+    ).next_token
+    with pytest.raises(Exception, match="another query"):
+        database.read(usage.activities, caller, target="t", action="", page_size=2, page_token=token)
