@@ -15,6 +15,7 @@ from collections.abc import Callable
 
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # before torch: what `launch` sets for every trainer
 
+import numpy as np
 import torch
 import transformers
 from torch import nn
@@ -100,9 +101,9 @@ def make_model(options: argparse.Namespace) -> model.TokenLoss:
 def make_batch(options: argparse.Namespace, number: int, device: torch.device) -> Batch:
     """Make one batch of whole documents in which every token is learned."""
     draw = torch.Generator().manual_seed(number)
-    ids = torch.randint(options.vocab, (options.batch, options.length), generator=draw).to(device)
-    positions = torch.arange(options.length, device=device).expand_as(ids).contiguous()
-    return ids, positions, ids.clone()
+    ids = torch.randint(options.vocab, (options.batch, options.length), generator=draw).numpy()
+    positions = np.broadcast_to(np.arange(options.length), ids.shape).copy()
+    return train.to_device((ids, positions, ids), device)
 
 
 def plain_step(config: TrainingConfig, module: nn.Module, device: torch.device) -> Step:
@@ -114,9 +115,9 @@ def plain_step(config: TrainingConfig, module: nn.Module, device: torch.device) 
 
     def step(batches: list[Batch], learned: int) -> float:
         total = torch.zeros((), device=device)
-        for ids, positions, labels in batches:
+        for batch in batches:
             with torch.autocast(device.type, torch.bfloat16, enabled=config.mixed_precision):
-                loss = module(ids, positions, labels, learned)
+                loss = module(*batch, learned)
             loss.backward()
             total += loss.detach()
         nn.utils.clip_grad_norm_(weights, config.max_grad_norm)

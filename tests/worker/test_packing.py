@@ -52,7 +52,8 @@ def test_documents_are_apart_in_a_block_and_only_without_a_mask(dataset: Path, t
                 worst_packed = max(worst_packed, float((packed[:, begin:end] - alone).abs().max()))
                 worst_masked = max(worst_masked, float((masked[:, begin:end] - alone).abs().max()))
             full = inner(input_ids=ids, position_ids=positions, labels=labels, num_items_in_batch=1).loss
-            assert float(made(ids, positions, labels, 1)) == pytest.approx(float(full), rel=1e-5)
+            places, targets = (torch.from_numpy(part) for part in packing.learned_places(labels.numpy()))
+            assert float(made(ids, positions, places, targets, 1)) == pytest.approx(float(full), rel=1e-5)
         assert worst_packed < 1e-5
         assert worst_masked > 1e-3
 

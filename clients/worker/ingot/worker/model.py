@@ -34,18 +34,18 @@ class TokenLoss(nn.Module):
         self.model = model
         self._plain_head = model.config.model_type in PLAIN_HEADS
 
-    def forward(self, ids: Tensor, positions: Tensor, labels: Tensor, total: int) -> Tensor:
-        """Take three (batch, length) integer tensors and a count; return a scalar in fp32."""
-        targets = functional.pad(labels[:, 1:], (0, 1), value=-100)  # each place predicts the next token
+    def forward(self, ids: Tensor, positions: Tensor, places: Tensor, targets: Tensor, total: int) -> Tensor:
+        """Return the loss in fp32: a scalar.
+
+        `ids` and `positions` are (batch, length); `places` are flat indices into them, and `targets` the
+        tokens that should follow there, -100 where none is asked (see `packing.learned_places`).
+        """
         if self._plain_head:
-            hidden = self.model.base_model(
-                input_ids=ids, position_ids=positions, use_cache=False
-            ).last_hidden_state
-            learned = targets != -100
-            logits, targets = self.model.get_output_embeddings()(hidden[learned]), targets[learned]
+            inner = self.model.base_model(input_ids=ids, position_ids=positions, use_cache=False)
+            logits = self.model.get_output_embeddings()(inner.last_hidden_state.flatten(0, 1)[places])
         else:
-            logits = self.model(input_ids=ids, position_ids=positions, use_cache=False).logits.flatten(0, 1)
-            targets = targets.flatten()
+            whole = self.model(input_ids=ids, position_ids=positions, use_cache=False)
+            logits = whole.logits.flatten(0, 1)[places]
         return functional.cross_entropy(logits.float(), targets, ignore_index=-100, reduction="sum") / total
 
 

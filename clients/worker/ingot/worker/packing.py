@@ -33,6 +33,7 @@ from ingot.worker.problem import failed
 FORMAT = 1
 LEARNED, START = 1, 2
 OPEN_BLOCKS = 64
+ROUND = 256  # places with loss per batch, see learned_places
 BATCH = 4096  # records encoded at once
 TOKENIZER_BYTES = 32 * 1024 * 1024  # of training text; more changes a vocabulary little and costs time
 KEPT_IN_MEMORY = 256 * 1024 * 1024  # datasets up to here are read once, larger ones twice
@@ -327,6 +328,21 @@ class Blocks:
     def learned_bytes(self, which: Ints) -> int:
         """Return the UTF-8 bytes of the text those tokens spell."""
         return int(self._index[which, 2].sum())
+
+
+def learned_places(labels: Ints) -> tuple[Ints, Ints]:
+    """Return where in a batch (flat) a next token is asked for, and which; labels are (batch, length).
+
+    The count is rounded up with places whose target is -100: a few shapes instead of one per step, because
+    the kernels of a new shape are prepared, and kept in memory, each time.
+    """
+    shifted = np.full_like(labels, -100)
+    shifted[:, :-1] = labels[:, 1:]
+    flat = shifted.ravel()
+    learned = np.flatnonzero(flat != -100)
+    filling = np.flatnonzero(flat == -100)[: -len(learned) % ROUND]
+    places = np.concatenate([learned, filling])
+    return places, flat[places]
 
 
 class Order:

@@ -35,10 +35,10 @@ SMOOTHING = 0.9
 SKIPS_UNTIL_DIVERGED = 5
 PROGRESS_SECONDS = 0.25  # between progress events that no logging step asks for
 EVAL_TOKENS = 1 << 16  # of the validation split at each eval_steps
-FINAL_EVAL_TOKENS = 1 << 19  # of the validation and the test split at the end
+FINAL_EVAL_TOKENS = 1 << 17  # of the validation and the test split at the end
 WINDOW = 50  # steps behind the median step time
 
-Batch = tuple[Tensor, Tensor, Tensor]  # ids, positions, labels; each (batch, length)
+Batch = tuple[Tensor, Tensor, Tensor, Tensor]  # ids and positions (batch, length), places and targets (n)
 
 
 class Stopped(Exception):
@@ -204,8 +204,8 @@ def one_step(
     for group in engine.optimizer.param_groups:
         group["lr"] = rate
     total = torch.zeros((), device=engine.device)
-    for ids, positions, labels in batches:
-        loss = engine(ids, positions, labels, learned)
+    for batch in batches:
+        loss = engine(*batch, learned)
         engine.backward(loss, scale_wrt_gas=False)  # it is divided by the whole step's tokens already
         engine.step()
         total += loss.detach()
@@ -298,14 +298,13 @@ def evaluate(
     """Return loss, perplexity and bits per byte over the first blocks of a split, at most `limit` tokens."""
     engine.eval()
     nats = 0.0
-    learned = size = done = 0
+    learned = size = 0
     with torch.no_grad():
         for which in eval_batches(blocks, config.batch_size, limit):
-            ids, positions, labels = to_device(blocks.batch(which), engine.device)
-            nats += float(engine(ids, positions, labels, 1).item())
+            batch = to_device(blocks.batch(which), engine.device)
+            nats += float(engine(*batch, 1).item())
             learned += blocks.learned(which)
             size += blocks.learned_bytes(which)
-            done += ids.numel()
             if control.cancel:
                 raise Stopped
     engine.train()
@@ -337,14 +336,12 @@ def unigram_loss(train_blocks: Blocks, val_blocks: Blocks, vocabulary: int) -> f
 
 
 def to_device(arrays: tuple[packing.Ints, packing.Ints, packing.Ints], device: torch.device) -> Batch:
-    """Move one batch of arrays to where the model is."""
-    ids, positions, labels = (torch.from_numpy(array) for array in arrays)
-    if device.type == "cpu":
-        return ids, positions, labels
-    ids, positions, labels = (
-        tensor.pin_memory().to(device, non_blocking=True) for tensor in (ids, positions, labels)
-    )
-    return ids, positions, labels
+    """Make the tensors of one batch from its ids, positions and labels, where the model is."""
+    ids, positions, labels = arrays
+    tensors = [torch.from_numpy(array) for array in (ids, positions, *packing.learned_places(labels))]
+    if device.type == "cuda":
+        tensors = [tensor.pin_memory().to(device, non_blocking=True) for tensor in tensors]
+    return tensors[0], tensors[1], tensors[2], tensors[3]
 
 
 class Prefetch:
