@@ -1,0 +1,81 @@
+"""Hops: rules run on their threads, writes are durable, and a cancelled call drops what has not begun."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from helpers import loops, notes
+from ingot.server.rpc.hops import Hops
+from ingot.server.storage.database import Database, open_database
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    opened = notes.prepare(open_database(f"sqlite:///{tmp_path / 'notes.db'}"))
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def hops(database: Database) -> Iterator[Hops]:
+    made = Hops(database)
+    yield made
+    made.close()
+
+
+def _thread() -> str:
+    return threading.current_thread().name
+
+
+def test_each_kind_of_work_has_its_threads(hops: Hops) -> None:
+    assert loops.run(hops.read(_thread)).startswith("ingot-read")
+    assert loops.run(hops.io(_thread)).startswith("ingot-io")
+    assert loops.run(hops.write(_thread)) == "ingot-writer"
+
+
+def test_what_was_written_is_read_by_the_next_hop(hops: Hops) -> None:
+    async def both() -> list[str]:
+        await hops.write(notes.add, "first", number=3)
+        return await hops.read(notes.names)
+
+    assert loops.run(both()) == ["first"]
+
+
+def test_an_error_of_a_rule_comes_back_and_undoes_its_writes(hops: Hops) -> None:
+    def rule() -> None:
+        notes.add("half")
+        raise LookupError("no")
+
+    with pytest.raises(LookupError):
+        loops.run(hops.write(rule))
+    assert loops.run(hops.read(notes.names)) == []
+
+
+def test_a_read_may_not_write(hops: Hops) -> None:
+    with pytest.raises(Exception, match="readonly"):
+        loops.run(hops.read(notes.add, "sneaked"))
+
+
+def test_a_cancelled_call_drops_its_write_unless_it_began(hops: Hops, database: Database) -> None:
+    busy, go = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        busy.set()
+        go.wait(10)
+
+    async def scenario() -> None:
+        holder = asyncio.create_task(hops.write(hold))
+        await hops.io(busy.wait, 10)
+        waiting = asyncio.create_task(hops.write(notes.add, "dropped"))
+        kept = asyncio.create_task(hops.write(notes.add, "kept"))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        go.set()
+        await asyncio.gather(holder, kept)
+
+    loops.run(scenario())
+    assert database.read(notes.names) == ["kept"]
