@@ -6,7 +6,7 @@ from ingot.worker import progress, reporting
 
 def of(event: progress.Event) -> list[reporting.Event]:
     """Translate one event said at second 1.5."""
-    return reporting.events_of(progress.Report(7, 1.5, event))
+    return reporting.events_of(progress.Report(7, 1.5, event), "trainingJobs/job_1", "blake3:00")
 
 
 def test_a_step_becomes_progress_and_numbers() -> None:
@@ -55,3 +55,11 @@ def test_checkpoints_results_and_outcomes_go_other_ways() -> None:
     assert of(progress.Outcome("paused", 3)) == []
     assert of(progress.Result("/model", 3, 10)) == []
     assert of(progress.Checkpoint(3, "/ckpt", "periodic", 0.5, 100)) == []
+
+
+def test_a_resume_is_certified() -> None:
+    (event,) = of(progress.Resumed(1500, exact=False, reason="threads was 2 and is 4"))
+    certificate = event.resume_certificate
+    assert (certificate.step, certificate.exact) == (1500, False)
+    assert certificate.checkpoint == "trainingJobs/job_1/checkpoints/1500"
+    assert certificate.reason == "threads was 2 and is 4"

@@ -101,6 +101,16 @@ class Checkpoint:
 
 
 @dataclass(frozen=True, slots=True)
+class Resumed:
+    """Training goes on from a checkpoint; exact when every loss from here is the one that would have been."""
+
+    kind: ClassVar[str] = "resumed"
+    step: int
+    exact: bool
+    reason: str = ""  # why it is not exact
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
     """The finished model in Hugging Face layout lies in `folder`; upload it as the model version."""
 
@@ -124,9 +134,10 @@ class Outcome:
     problem: Problem | None = None
 
 
-Event = State | Preparation | Progress | Metrics | Log | Checkpoint | Result | Outcome
+Event = State | Preparation | Progress | Metrics | Log | Checkpoint | Resumed | Result | Outcome
 _KINDS: dict[str, type[Event]] = {
-    kind.kind: kind for kind in (State, Preparation, Progress, Metrics, Log, Checkpoint, Result, Outcome)
+    kind.kind: kind
+    for kind in (State, Preparation, Progress, Metrics, Log, Checkpoint, Resumed, Result, Outcome)
 }
 
 

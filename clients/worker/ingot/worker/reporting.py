@@ -43,15 +43,32 @@ def fetching(what: str, done: int, total: int) -> Event:
     )
 
 
-def events_of(report: progress.Report, resume_checkpoint: str = "") -> list[Event]:
-    """Translate one report. Checkpoints, results and outcomes reach the server by other ways."""
-    events = _translate(report.event, resume_checkpoint)
+def events_of(report: progress.Report, job: str = "", resume_digest: str = "") -> list[Event]:
+    """Translate one report of a job that was given the checkpoint of `resume_digest` to go on from.
+
+    Checkpoints, results and outcomes reach the server by other ways.
+    """
+    if isinstance(report.event, progress.Resumed):
+        events = [_certificate(report.event, job, resume_digest)]
+    else:
+        events = _translate(report.event)
     for event in events:
         event.time.FromMicroseconds(int(report.time * 1e6))
     return events
 
 
-def _translate(event: progress.Event, resume_checkpoint: str) -> list[Event]:
+def _certificate(event: progress.Resumed, job: str, digest: str) -> Event:
+    wire = training_pb2.ResumeCertificate(
+        step=event.step,
+        checkpoint=f"{job}/checkpoints/{event.step}",
+        digest=digest,
+        exact=event.exact,
+        reason=event.reason,
+    )
+    return Event(resume_certificate=wire)
+
+
+def _translate(event: progress.Event) -> list[Event]:
     if isinstance(event, progress.State):
         return _phase(event)
     if isinstance(event, progress.Preparation):

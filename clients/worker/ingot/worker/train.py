@@ -90,6 +90,7 @@ def train(spec: TrainerSpec, events: EventWriter, control: Control) -> Outcome:
         position, reasons = checkpoint.load(engine, found, facts)
         claim = "bitwise" if not reasons else "same order, rounding may differ: " + "; ".join(reasons)
         events.log(f"Resumed from {found.name} ({claim}).")
+        events.send(progress.Resumed(position.step, not reasons, "; ".join(reasons)))
     else:
         checkpoints.mkdir(parents=True, exist_ok=True)
         folders.require_space(checkpoints, checkpoint.needed_bytes(parameters))

@@ -226,7 +226,7 @@ class TrainingRun:
             self._phase = event.phase
         elif isinstance(event, progress.Progress):
             self._step_seconds = event.step_seconds
-        for wire in reporting.events_of(report, self._training.resume_checkpoint):
+        for wire in reporting.events_of(report, self.name, self._training.resume_digest):
             self._reports.add(wire)
 
     def _asked_to_end(self) -> Ending | None:
