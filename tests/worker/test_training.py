@@ -262,3 +262,25 @@ def test_a_full_disk_pauses_and_leaves_the_last_checkpoint(dataset: Path, tmp_pa
     assert any(
         isinstance(event, Log) and "Resumed from step-00000010 (bitwise)" in event.text for event in events
     )
+
+
+def test_fewer_rows_than_one_batch_still_train(tmp_path: Path) -> None:
+    """The batch is filled from the order that would follow, so each step is as large as was asked."""
+    rows = [{"text": f"row number {number}"} for number in range(3)]
+    folder = training.write_jsonl(tmp_path / "d", rows)
+    config = training.tiny(batch_size=8, epochs=2, train_split=1.0, val_split=0.0, test_split=0.0)
+    outcome, events = training.run(training.make_spec(folder, tmp_path / "w", config))
+    assert outcome.outcome == "succeeded", outcome.problem
+    steps = training.of(Progress, events)
+    assert [step.tokens for step in steps] == [8 * 32 * (number + 1) for number in range(len(steps))]
+    assert steps[-1].epoch >= 2
+
+
+@pytest.mark.contract("S0-51")
+def test_what_happens_is_logged_for_people(dataset: Path, tmp_path: Path) -> None:
+    config = training.tiny(max_steps=2, warmup_steps=50, test_split=0.0, val_split=0.0, train_split=1.0)
+    _, events = training.run(training.make_spec(dataset, tmp_path, config))
+    logs = training.of(Log, events)
+    assert any(log.level == "info" and "parameters, fp32, ZeRO-1 on cpu" in log.text for log in logs)
+    assert any(log.level == "warning" and "warmup_steps 50" in log.text for log in logs)
+    assert {log.rank for log in logs} == {0}

@@ -86,7 +86,7 @@ def devices(python: str = sys.executable) -> list[Device]:
     """
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     answer = subprocess.run(
-        [python, "-m", "ingot.worker.check"],
+        [python, "-m", "ingot.worker.devices"],
         env=environment,
         capture_output=True,
         timeout=DEVICE_SECONDS,
@@ -152,17 +152,3 @@ def _package(name: str, smallest: tuple[int, ...]) -> Finding:
 
 def _existing(folder: Path) -> Path:
     return next(path for path in (folder, *folder.resolve().parents) if path.exists())
-
-
-def _torch_devices() -> list[dict[str, object]]:
-    import torch
-
-    rows: list[dict[str, object]] = []
-    for number in range(torch.cuda.device_count()):
-        facts = torch.cuda.get_device_properties(number)
-        rows.append({"kind": "cuda", "name": facts.name, "memory_bytes": facts.total_memory})
-    return rows
-
-
-if __name__ == "__main__":
-    sys.stdout.write(json.dumps(_torch_devices()) + "\n")

@@ -29,7 +29,7 @@ def learning_rate(config: TrainingConfig, step: int, total: int, warmup: int) ->
     Linear warm-up, then the schedule's shape, 0 after the last.
     """
     if step <= warmup:
-        return config.learning_rate * step / warmup
+        return config.learning_rate * (step / warmup)
     peak = max(1, warmup)  # the step that has the full rate
     left = max(0.0, (total + 1 - step) / (total + 1 - peak)) if total >= peak else 1.0
     match config.scheduler:
