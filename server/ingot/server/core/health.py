@@ -30,7 +30,7 @@ class WriterReport:
     waiting: int
     holder: str  # name of what is being written; empty when idle
     holder_seconds: float
-    longest_wait_seconds: float  # since the start
+    longest_wait_seconds: float  # in the last minute or two
 
 
 @dataclass(frozen=True, slots=True)

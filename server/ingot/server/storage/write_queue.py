@@ -36,7 +36,7 @@ class QueueFigures:
     holder: str  # name of the closure that runs now, "commit", or "" when idle
     holder_seconds: float  # since when it runs
     oldest_wait_seconds: float  # of the closure that waits longest now
-    longest_wait_seconds: float  # from submission to start, since the database was opened
+    longest_wait_seconds: float  # from submission to start, in the last minute or two
     writes: int  # closures committed
     transactions: int  # fsyncs that it took
 
@@ -87,6 +87,32 @@ class TransactionLostError(Exception):
     """SQLite has rolled back the whole transaction by itself; nothing of the batch remains."""
 
 
+class _Longest:
+    """The largest of recent values: of the running minute and of the one before."""
+
+    def __init__(self) -> None:
+        self._minute = 0
+        self._now = 0.0
+        self._before = 0.0
+
+    def add(self, now: float, value: float) -> None:
+        """Take a value at a time of the monotonic clock."""
+        self._turn(now)
+        self._now = max(self._now, value)
+
+    def seen(self, now: float) -> float:
+        """Return the largest value."""
+        self._turn(now)
+        return max(self._now, self._before)
+
+    def _turn(self, now: float) -> None:
+        passed = int(now // 60) - self._minute
+        if passed:
+            self._before = self._now if passed == 1 else 0.0
+            self._now = 0.0
+            self._minute += passed
+
+
 class WriteQueue:
     """Runs write closures on one thread with group commit; `owner` is the Database they belong to."""
 
@@ -97,7 +123,7 @@ class WriteQueue:
         self._changed = threading.Condition()
         self._closing = False
         self._holder = ("", 0.0)
-        self._longest_wait = 0.0
+        self._longest_wait = _Longest()
         self._writes = 0
         self._transactions = 0
         self._thread = threading.Thread(target=self._work, name="ingot-writer", daemon=True)
@@ -123,7 +149,7 @@ class WriteQueue:
                 holder=holder,
                 holder_seconds=now - since if holder else 0.0,
                 oldest_wait_seconds=now - self._tasks[0].submitted if self._tasks else 0.0,
-                longest_wait_seconds=self._longest_wait,
+                longest_wait_seconds=self._longest_wait.seen(now),
                 writes=self._writes,
                 transactions=self._transactions,
             )
@@ -148,7 +174,8 @@ class WriteQueue:
                 self._changed.wait()
             taken = [self._tasks.popleft() for _ in range(min(len(self._tasks), MAX_BATCH))]
             now = time.monotonic()
-            self._longest_wait = max([self._longest_wait, *(now - task.submitted for task in taken)])
+            if taken:  # the first waited longest
+                self._longest_wait.add(now, now - taken[0].submitted)
             return taken
 
     def _hold(self, label: str) -> None:
