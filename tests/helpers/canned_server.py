@@ -5,8 +5,8 @@
         ...                                  # a client at server.address
         server.requests("CatalogService/GetArtifact")
 
-An answer is a message, a list of messages (for a server stream), an exception made by `failure`, or a function of
-the request that returns one of these. Which method takes and gives what is read from the protos.
+An answer is a message, a list of messages (for a server stream), what `failure` makes, or a function of the
+request that returns one of these. Which method takes and gives what is read from the protos.
 """
 
 import threading
@@ -64,7 +64,7 @@ class CannedServer(grpc.GenericRpcHandler):
         with self._lock:
             return next(found for name, _, found in reversed(self._seen) if name == method)
 
-    def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
+    def service(self, details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[Message, Message] | None":
         """Find the method in the protos; called by gRPC."""
         service, _, name = details.method.lstrip("/").partition("/")
         short = f"{service.rpartition('.')[2]}/{name}"
@@ -79,7 +79,11 @@ class CannedServer(grpc.GenericRpcHandler):
         def many(request: Message, context: grpc.ServicerContext) -> Iterator[Message]:
             yield from self._run(short, request, context)
 
-        make = grpc.unary_stream_rpc_method_handler if method.server_streaming else grpc.unary_unary_rpc_method_handler
+        make = (
+            grpc.unary_stream_rpc_method_handler
+            if method.server_streaming
+            else grpc.unary_unary_rpc_method_handler
+        )
         serialise = message_factory.GetMessageClass(method.output_type).SerializeToString
         return make(many if method.server_streaming else one, asked.FromString, serialise)
 

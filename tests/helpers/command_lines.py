@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ingot.client.cli.main import main
 
-UPDATE = "INGOT_UPDATE_GOLDEN"  # set to 1: golden files are written instead of compared
+UPDATE = "UPDATE_GOLDEN"  # set to 1: golden files are written instead of compared
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,9 @@ def golden(path: Path, printed: str) -> None:
     """Assert that a text is what the golden file holds."""
     if os.environ.get(UPDATE) == "1":
         path.write_text(printed, encoding="utf-8")
-    assert printed == path.read_text(encoding="utf-8"), f"differs from {path.name}; see {UPDATE} in {__name__}"
+    assert printed == path.read_text(encoding="utf-8"), (
+        f"differs from {path.name}; see {UPDATE} in {__name__}"
+    )
 
 
 @contextmanager

@@ -134,7 +134,9 @@ def test_without_a_terminal_nothing_is_removed_unasked(
     assert run.code == 2
     assert "Say --yes if that is wanted." in run.err
     removals = canned.requests("CatalogService/DeleteArtifact")
-    assert all(isinstance(each, catalog_pb2.DeleteArtifactRequest) and each.validate_only for each in removals)
+    assert all(
+        isinstance(each, catalog_pb2.DeleteArtifactRequest) and each.validate_only for each in removals
+    )
 
 
 def test_output_that_nobody_reads_any_more_ends_quietly(canned: CannedServer) -> None:

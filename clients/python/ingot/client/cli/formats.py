@@ -3,6 +3,7 @@
 Sizes count in 1024, as the systems before Ingot did: 768 KB is 0.75 MB.
 """
 
+import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from google.protobuf import duration_pb2, timestamp_pb2
 
+_FIGURE = re.compile(r"[0-9][0-9,.]*( [KMGT]?B| s)?")
 _KB, _MB, _GB, _TB = 1024, 1024**2, 1024**3, 1024**4
 
 
@@ -113,4 +115,4 @@ def _padded(cell: str, to: int, right: bool) -> str:
 
 
 def _is_figure(cell: str) -> bool:
-    return cell[:1].isdigit() and cell.replace(",", "").replace(".", "").split(" ")[0].isdigit()
+    return _FIGURE.fullmatch(cell) is not None

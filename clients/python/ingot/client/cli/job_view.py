@@ -21,7 +21,6 @@ class JobView:
 
     def __init__(self) -> None:
         self.state = ""
-        self.message = ""
         self._progress: "common_pb2.Progress | None" = None  # noqa: UP037  # protobuf is imported for types alone
         self._numbers: dict[str, float] = {}
 
@@ -41,10 +40,10 @@ class JobView:
                 yield f"{formats.clock(message.event.time)}  {line}"
 
     def now(self) -> str:
-        """Return the line of the moment."""
+        """Return the line of the moment; nothing while the job has no machine."""
         progress, numbers = self._progress, self._numbers
         if progress is None or self.state not in ("preparing", "running", "pausing", "cancelling"):
-            return f"{self.state}  {self.message}".rstrip()
+            return ""
         parts = [progress.phase or self.state]
         if progress.total:
             unit = progress.unit.removesuffix("s") or "step"
@@ -67,8 +66,8 @@ class JobView:
     def _event(self, event: "common_pb2.Event") -> Iterator[str]:
         kind = event.WhichOneof("body")
         if kind == "state":
-            self.state, self.message = _word(event.state.to), event.state.message
-            yield f"{self.state}  {self.message}".rstrip()
+            self.state = _word(event.state.to)
+            yield f"{self.state}  {event.state.message}".rstrip()
         elif kind == "progress":
             self._progress = event.progress
         elif kind == "metrics":

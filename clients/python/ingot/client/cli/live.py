@@ -29,7 +29,7 @@ class LiveLine:
         """Show a text, unless another was shown a moment ago; `now` shows it anyway."""
         pause = _REDRAW if self._out.live else _PLAIN
         moment = self._clock()
-        if self._silent or (moment - self._shown_at < pause and not now) or text == self._drawn:
+        if self._silent or not text or (moment - self._shown_at < pause and not now) or text == self._drawn:
             return
         self._shown_at = moment
         self._drawn = text

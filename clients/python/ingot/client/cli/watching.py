@@ -129,7 +129,8 @@ def _outcome(shell: Shell, job: "training_pb2.TrainingJob") -> int:
         shell.out.line(f"The model is {model}")
         shell.out.note(f'Try it: ingot generate {model} "Hello"    Fetch it: ingot pull {model}')
     if state == "failed":
-        shell.out.note(f"{shell.out.paint('error:', '1;31')} {uploads.problem_text(job.problem)}")
+        why = uploads.problem_text(job.problem).replace("\n", "\n  ")
+        shell.out.note(f"{shell.out.paint('error:', '1;31')} {why}")
         shell.out.note(f"  Its log: ingot jobs logs {jobs.bare(job.name)} --tail 50")
     return _OUTCOMES.get(state, 1)
 

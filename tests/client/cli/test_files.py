@@ -1,0 +1,157 @@
+"""push, pull, ls, cat and verify against a whole server."""
+
+import json
+import pathlib
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from helpers.command_lines import CommandLine
+from helpers.patterns import pattern
+from helpers.servers import Server, running_server
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with running_server(tmp_path_factory.mktemp("served")) as running:
+        yield running
+
+
+@pytest.fixture
+def cli(server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> CommandLine:
+    monkeypatch.setenv("INGOT_TOKEN", server.token("sara"))
+    monkeypatch.setenv("INGOT_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    return CommandLine(server.address)
+
+
+@pytest.fixture
+def folder(tmp_path: pathlib.Path) -> pathlib.Path:
+    """Make a folder of two files, one of them with a Persian name."""
+    made = tmp_path / "source"
+    (made / "more").mkdir(parents=True)
+    (made / "more" / "bytes.bin").write_bytes(pattern("bytes", 300_000))
+    (made / "گفتگو.txt").write_text("سلام\n", encoding="utf-8")
+    return made
+
+
+def test_push_ends_with_reference_and_digest_and_pull_with_the_path(
+    cli: CommandLine, folder: pathlib.Path
+) -> None:
+    pushed = cli.run(
+        "push", "datasets/first", str(folder), "-m", "two files", "--alias", "prod", "--tag", "chat"
+    )
+    assert pushed.code == 0, pushed.err
+    assert re.fullmatch(r"datasets/sara/first@1  blake3:[0-9a-f]{64}\n", pushed.out)
+    assert "in 2 files" in pushed.err
+    pulled = cli.run("pull", "datasets/first@prod", "copy")
+    assert (pulled.code, pulled.out) == (0, "copy\n"), pulled.err
+    copy = folder.parent / "copy"
+    assert (copy / "more" / "bytes.bin").read_bytes() == (folder / "more" / "bytes.bin").read_bytes()
+    assert (copy / "گفتگو.txt").read_text(encoding="utf-8") == "سلام\n"
+    shown = cli.run("show", "datasets/first").out
+    assert "tags:            chat\n" in shown
+    assert "two files" in shown
+
+
+def test_pushing_again_sends_nothing_and_describes_what_is_there(
+    cli: CommandLine, folder: pathlib.Path
+) -> None:
+    cli.run("push", "datasets/again", str(folder), "--tag", "one")
+    again = cli.run("push", "datasets/again", str(folder), "--tag", "two", "--license", "MIT", "--json")
+    told = json.loads(again.out)
+    assert (told["name"], told["sent_bytes"], told["file_count"]) == (
+        "namespaces/sara/datasets/again/versions/2",
+        0,
+        2,
+    )
+    assert told["reused_bytes"] == told["size_bytes"]
+    (found,) = json.loads(cli.run("ls", "datasets", "--filter", "again", "--json").out)
+    assert (found["tags"], found["license"]) == (["one", "two"], "MIT")
+
+
+def test_a_dry_run_tells_and_changes_nothing(cli: CommandLine, folder: pathlib.Path) -> None:
+    run = cli.run("push", "datasets/dry", str(folder), "--dry-run")
+    assert run.code == 0
+    assert run.err.startswith("Would send ")
+    assert cli.run("show", "datasets/dry").code == 3
+
+
+def test_ls_and_cat_and_a_range(cli: CommandLine, folder: pathlib.Path) -> None:
+    cli.run("push", "datasets/reading", str(folder))
+    assert cli.run("ls", "datasets/reading", "-q").out == "more/bytes.bin\nگفتگو.txt\n"
+    assert cli.run("cat", "datasets/reading:گفتگو.txt").out == "سلام\n"
+    assert cli.run("cat", "datasets/reading:گفتگو.txt", "--range", "0-1").out == "س"
+    assert cli.run("cat", "datasets/reading:absent.txt").code == 3
+
+
+@pytest.mark.contract("S2-26", "S2-32")
+@pytest.mark.parametrize("flag", ["-name", "-n"])
+def test_download_with_a_name(cli: CommandLine, folder: pathlib.Path, flag: str) -> None:
+    cli.run("push", "models/google_flan-t5-small", str(folder))
+    run = cli.run("download", flag, "google/flan-t5-small")
+    assert (run.code, run.out) == (0, "google_flan-t5-small\n"), run.err
+    assert (folder.parent / "google_flan-t5-small" / "more" / "bytes.bin").is_file()
+
+
+def test_pull_of_one_file_and_by_patterns(cli: CommandLine, folder: pathlib.Path) -> None:
+    cli.run("push", "datasets/parts", str(folder))
+    assert cli.run("pull", "datasets/parts:more/bytes.bin").out == "more/bytes.bin\n"
+    assert (folder.parent / "more" / "bytes.bin").is_file()
+    cli.run("pull", "datasets/parts", "texts", "--include", "*.txt")
+    assert [path.name for path in (folder.parent / "texts").iterdir()] == ["گفتگو.txt"]
+
+
+def test_verify_finds_what_was_damaged(cli: CommandLine, folder: pathlib.Path) -> None:
+    cli.run("push", "datasets/checked", str(folder))
+    good = cli.run("verify", "datasets/checked")
+    assert (good.code, "2 files" in good.out, "all good" in good.out) == (0, True, True)
+    cli.run("pull", "datasets/checked", "checked")
+    assert cli.run("verify", "./checked").code == 0
+    (folder.parent / "checked" / "گفتگو.txt").write_text("بدرود\n", encoding="utf-8")
+    bad = cli.run("verify", "./checked")
+    assert bad.code == 6
+    assert "1 file of ./checked differ" in bad.err
+    assert "گفتگو.txt" in bad.err
+
+
+def test_uploads_tell_what_became_of_a_push(cli: CommandLine, folder: pathlib.Path) -> None:
+    upload = json.loads(cli.run("push", "datasets/told", str(folder), "--json").out)["upload"]
+    assert upload in cli.run("uploads", "ls", "-q").out.splitlines()
+    shown = cli.run("uploads", "show", upload).out
+    assert "state:        committed\n" in shown
+    assert "became:       datasets/sara/told@1  blake3:" in shown
+
+
+@pytest.mark.contract("S2-42", "S2-43")
+def test_usage_names_who_did_what_from_where(cli: CommandLine, server: Server, folder: pathlib.Path) -> None:
+    from helpers.eventually import eventually
+
+    cli.run("push", "models/watched", str(folder))
+    cli.run("ls", "models")
+    cli.run("show", "models/watched")
+    cli.run("pull", "models/watched", "watched")
+    cli.run("rm", "models/watched", "--yes")
+
+    def actions() -> dict[str, dict[str, object]]:
+        found = json.loads(cli.run("usage", "--json", "--limit", "0").out)
+        return {each["action"]: each for each in found}
+
+    seen = eventually(
+        lambda: actions() if {"list", "get", "download", "delete"} <= actions().keys() else None
+    )
+    assert seen
+    for action in ("list", "get", "download", "delete"):
+        assert seen[action]["principal"] == "users/sara"
+        assert seen[action]["declared_user"] == "ada"
+        assert seen[action]["time"]
+
+
+def test_json_of_pull(cli: CommandLine, folder: pathlib.Path) -> None:
+    cli.run("push", "datasets/counted", str(folder))
+    first = json.loads(cli.run("pull", "datasets/counted", "counted", "--json").out)
+    again = json.loads(cli.run("pull", "datasets/counted", "counted", "--json").out)
+    assert (first["received_bytes"], first["unchanged_files"]) == (first["size_bytes"], 0)
+    assert (again["received_bytes"], again["unchanged_files"]) == (0, 2)
+    assert again["path"] == "counted"

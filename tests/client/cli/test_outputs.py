@@ -1,0 +1,123 @@
+"""What commands print, against golden files: text for people, JSON with the proto's names, names alone."""
+
+import json
+import pathlib
+
+import pytest
+
+from helpers import canned_answers, command_lines
+from helpers.canned_server import CannedServer
+from helpers.command_lines import CommandLine
+from ingot.client.cli import commands
+from ingot.v1 import catalog_pb2, training_pb2
+
+CALLS = {
+    "ls": ["ls", "datasets"],
+    "ls-files": ["ls", "datasets/ada/chat"],
+    "show": ["show", "datasets/ada/chat"],
+    "show-version": ["show", "datasets/ada/chat@2"],
+    "show-file": ["show", "datasets/ada/chat@2:chat.jsonl"],
+    "show-checkpoint": ["show", "trainingJobs/job_1/checkpoints/20"],
+    "alias-ls": ["alias", "ls", "datasets/ada/chat"],
+    "jobs-ls": ["jobs", "ls"],
+    "jobs-show": ["jobs", "show", "1"],
+    "jobs-metrics": ["jobs", "metrics", "1"],
+    "jobs-checkpoints": ["jobs", "checkpoints", "1"],
+    "jobs-logs": ["jobs", "logs", "1"],
+    "stats": ["stats"],
+    "health": ["health"],
+    "storage": ["storage"],
+    "usage": ["usage"],
+    "uploads-ls": ["uploads", "ls"],
+    "uploads-show": ["uploads", "show", "3"],
+    "workers-ls": ["workers", "ls"],
+    "operations-ls": ["operations", "ls"],
+    "operations-show": ["operations", "show", "1"],
+    "users-ls": ["users", "ls"],
+    "tokens-ls": ["tokens", "ls"],
+    "plan": ["train", "datasets/ada/chat", "--plan"],
+}
+NO_GOLDEN_JSON = {"jobs-logs"}  # one object a line, see test_jobs.py
+
+
+@pytest.fixture(autouse=True)
+def _answers(canned: CannedServer) -> None:
+    canned_answers.install(canned)
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_text(cli: CommandLine, golden_folder: pathlib.Path, name: str) -> None:
+    run = cli.run(*CALLS[name])
+    assert run.code == 0
+    command_lines.golden(golden_folder / f"{name}.txt", run.out)
+
+
+@pytest.mark.parametrize("name", CALLS.keys() - NO_GOLDEN_JSON)
+def test_json_is_one_document(cli: CommandLine, golden_folder: pathlib.Path, name: str) -> None:
+    run = cli.run(*CALLS[name], "--json")
+    assert run.code == 0
+    assert run.err == ""
+    json.loads(run.out)
+    command_lines.golden(golden_folder / f"{name}.json", run.out)
+
+
+def test_json_has_the_names_of_the_proto_and_numbers(cli: CommandLine) -> None:
+    (found,) = json.loads(cli.run("--json", "ls", "datasets").out)
+    assert found.keys() <= {field.name for field in catalog_pb2.Artifact.DESCRIPTOR.fields}
+    assert found["size_bytes"] == 786432
+    assert found["usage"]["download_count"] == 3
+    assert found["visibility"] == "VISIBILITY_PRIVATE"
+    assert found["update_time"] == "2026-03-04T05:06:05Z"
+
+
+@pytest.mark.parametrize(
+    ("words", "names"),
+    [
+        (["ls", "datasets"], "datasets/ada/chat"),
+        (["ls", "datasets/ada/chat"], "chat.jsonl"),
+        (["show", "datasets/ada/chat"], "datasets/ada/chat"),
+        (["jobs", "ls"], "trainingJobs/job_1"),
+        (["uploads", "ls"], "uploads/file_3"),
+        (["workers", "ls"], "workers/worker_1"),
+        (["users", "ls"], "sara"),
+        (["tokens", "create"], "ingot_shown_once"),
+        (["train", "datasets/ada/chat"], "trainingJobs/job_1"),
+        (["health"], "healthy"),
+    ],
+)
+def test_quiet_prints_names_alone(cli: CommandLine, words: list[str], names: str) -> None:
+    run = cli.run(*words, "-q")
+    assert (run.code, run.out, run.err) == (0, names + "\n", "")
+
+
+def test_more_than_the_limit_is_said(canned: CannedServer, cli: CommandLine) -> None:
+    found = [catalog_pb2.Artifact(name=f"namespaces/ada/models/m{number}") for number in range(3)]
+    canned.answer("CatalogService/ListArtifacts", catalog_pb2.ListArtifactsResponse(artifacts=found))
+    run = cli.run("ls", "models", "-q", "--limit", "2")
+    assert run.out.splitlines() == ["models/ada/m0", "models/ada/m1"]
+    assert run.err == "These are the first 2; --limit 0 shows all.\n"
+
+
+def test_nothing_there_is_said_beside_the_data(canned: CannedServer, cli: CommandLine) -> None:
+    canned.answer("CatalogService/ListArtifacts", catalog_pb2.ListArtifactsResponse())
+    run = cli.run("ls", "models")
+    assert (run.code, run.out, run.err) == (0, "", "Nothing there.\n")
+
+
+@pytest.mark.contract("S0-109")
+def test_a_failed_job_says_why_and_points_to_its_log(
+    canned: CannedServer, cli: CommandLine, golden_folder: pathlib.Path
+) -> None:
+    reply = training_pb2.GetTrainingJobResponse(training_job=canned_answers.failed())
+    canned.answer("TrainingService/GetTrainingJob", reply)
+    run = cli.run("jobs", "show", "1")
+    assert run.err == "Its log: ingot jobs logs job_1 --tail 50\n"
+    assert "log_seq: 77" in run.out
+    command_lines.golden(golden_folder / "jobs-show-failed.txt", run.out)
+
+
+def test_every_command_is_called_by_some_test() -> None:
+    files = [file for file in pathlib.Path(__file__).parent.glob("test_*.py") if file.name != "test_help.py"]
+    tests = "".join(file.read_text(encoding="utf-8") for file in files)
+    words = {name: ", ".join(f'"{word}"' for word in name.split()) for name in commands.ENTRIES}
+    assert [name for name, typed in words.items() if typed not in tests] == []
