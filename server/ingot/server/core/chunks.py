@@ -61,7 +61,9 @@ class ChunkAssembler:
     _pieces: list[memoryview] = field(default_factory=list)
     _have: int = 0
 
-    def feed(self, packed: bytes, lengths: Sequence[int], data: bytes, *, more: bool) -> list[ReceivedChunk]:
+    def feed(
+        self, packed: bytes, lengths: Sequence[int], data: bytes | memoryview, *, more: bool
+    ) -> list[ReceivedChunk]:
         """Return the chunks that this message completes. Raises Invalid (BAD_LENGTH)."""
         if len(packed) != digests.DIGEST_SIZE * len(lengths):
             raise _bad_length(f"expected 32 bytes of digest per length, got {len(packed)} and {len(lengths)}")

@@ -246,8 +246,8 @@ def _noted(call: Call, request: Any) -> Any:
     return request if isinstance(request, Message) else _noting(call, request)
 
 
-async def _noting(call: Call, requests: AsyncIterator[Message]) -> AsyncIterator[Message]:
+async def _noting(call: Call, requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
     async for request in requests:
-        if not call.target:
-            call.target = methods.target_of(request) or "-"
+        if not call.target:  # bulk data is no Message
+            call.target = (isinstance(request, Message) and methods.target_of(request)) or "-"
         yield request

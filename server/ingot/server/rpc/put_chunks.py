@@ -19,12 +19,13 @@ from ingot.server.core.stores import PackStore
 from ingot.server.core.uploads import Pace, TransferLimits, unfinished
 from ingot.server.domain.chunk_intake import ChunkIntake, StreamTicket
 from ingot.server.domain.chunk_stream import ChunkStream
+from ingot.server.rpc.bulk_messages import BulkPieces, PutChunksMessage
 from ingot.server.rpc.hops import Hops
 from ingot.v1 import transfer_pb2
 
 log = logging.getLogger(__name__)
 
-Messages = AsyncIterator[transfer_pb2.PutChunksRequest]
+Messages = AsyncIterator[PutChunksMessage]
 
 _BATCH_BYTES = 4 * 1024 * 1024
 
@@ -61,7 +62,7 @@ class ChunkReceiver:
         first = await anext(messages, None)
         if first is None:
             raise unfinished()
-        if first.WhichOneof("message") != "header":
+        if isinstance(first, BulkPieces) or first.WhichOneof("message") != "header":
             raise _out_of_order("the first message is not a header")
         name = UploadName(made_id(first.header.upload, "uploads", "header.upload"))
         ticket = await self._hops.read(
@@ -114,6 +115,9 @@ class _Reception:
 
     async def _take_all(self, messages: Messages) -> None:
         async for message in messages:
+            if isinstance(message, BulkPieces):
+                await self._take(message)
+                continue
             match message.WhichOneof("message"):
                 case "pieces":
                     await self._take(message.pieces)
@@ -126,7 +130,7 @@ class _Reception:
                     raise _out_of_order("expected pieces or a finish")
         raise unfinished()
 
-    async def _take(self, pieces: transfer_pb2.Pieces) -> None:
+    async def _take(self, pieces: transfer_pb2.Pieces | BulkPieces) -> None:
         data = pieces.data
         self._received += len(data)
         self._pace.received(len(data), self._time())

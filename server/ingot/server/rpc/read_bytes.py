@@ -1,7 +1,8 @@
 """Sends stored bytes: messages are read, checked and built on threads while the ones before travel.
 
-At most three messages are ready or under way, so a slow reader costs a few megabytes, whatever it reads. A
-chunk that turns out damaged ends the stream with DATA_LOSS before any of its bytes went out, and is noted.
+Work is handed to a thread in runs of four messages of about 1 MiB; one run is sent while the next is read, so
+a stream holds at most 12 MiB however slow its reader is. A chunk that turns out damaged ends the stream
+with DATA_LOSS before any of its bytes went out, and is noted.
 """
 
 import asyncio
@@ -10,20 +11,22 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import TypeVar
 
 from ingot.server.core.errors import DataLoss
+from ingot.server.core.packs import ChunkPlace
 from ingot.server.core.stores import PackStore
 from ingot.server.domain.downloads import ChunkRun, Downloads, OpenedTree, Slice
+from ingot.server.rpc import bulk_messages
 from ingot.server.rpc.hops import Hops
-from ingot.v1 import transfer_pb2
 
 MESSAGE_BYTES = 1024 * 1024
-_AHEAD = 2
+_RUN_BYTES = 4 * MESSAGE_BYTES
+_AHEAD = 1  # runs that are read while another one is sent
 
 M = TypeVar("M")
-Group = Sequence[Slice]
+Slices = Sequence[Slice]
 
 
 class ByteSender:
-    """Turns ranges and runs of chunks into messages; one object serves all streams."""
+    """Turns ranges and runs of chunks into serialised messages; one object serves all streams."""
 
     def __init__(self, hops: Hops, downloads: Downloads, packs: PackStore) -> None:
         self._hops = hops
@@ -32,64 +35,61 @@ class ByteSender:
 
     async def file_range(
         self, opened: OpenedTree, path: str, offset: int, length: int
-    ) -> AsyncIterator[transfer_pb2.ReadFileResponse]:
-        """Yield a range of one file; the first message carries the size, also of an empty range.
+    ) -> AsyncIterator[bytes]:
+        """Yield a range of one file as ReadFileResponses; the first one carries the file's size.
 
         Raises as Downloads.range_segments, and DataLoss.
         """
         file, segments = await self._hops.read(self._downloads.range_segments, opened, path, offset, length)
         if not segments:
-            yield transfer_pb2.ReadFileResponse(offset=offset, total_size_bytes=file.size_bytes)
+            yield bulk_messages.read_file_response(offset, (), file.size_bytes)
             return
         position, total = offset, file.size_bytes
-        groups = self._range_groups(opened, path, segments)
-        async for data in self._ahead(groups, self._joined):
-            yield transfer_pb2.ReadFileResponse(offset=position, data=data, total_size_bytes=total)
-            position, total = position + len(data), 0
+        async for run in self._ahead(self._range_runs(opened, path, segments), self._parts):
+            for data in run:
+                yield bulk_messages.read_file_response(position, data, total)
+                position, total = position + sum(map(len, data)), 0
 
-    async def chunks(
-        self, opened: OpenedTree, runs: Sequence[ChunkRun]
-    ) -> AsyncIterator[transfer_pb2.ReadChunksResponse]:
-        """Yield whole chunks in the order asked; a chunk above a message's size goes on over several.
+    async def chunks(self, opened: OpenedTree, runs: Sequence[ChunkRun]) -> AsyncIterator[bytes]:
+        """Yield whole chunks in the order asked as ReadChunksResponses.
 
-        Raises as Downloads.run_segments, and DataLoss.
+        A chunk above a message's size goes on over several. Raises as Downloads.run_segments, and DataLoss.
         """
-        async for messages in self._ahead(self._run_groups(opened, runs), self._pieces):
+        async for messages in self._ahead(self._chunk_runs(opened, runs), self._messages):
             for message in messages:
                 yield message
 
     # --- what to read -----------------------------------------------------------------------------------
 
-    async def _range_groups(
+    async def _range_runs(
         self, opened: OpenedTree, path: str, segments: Sequence[tuple[int, int, int]]
-    ) -> AsyncIterator[Group]:
+    ) -> AsyncIterator[Slices]:
         for segment, start, length in segments:
             slices = await self._hops.read(self._downloads.range_slices, opened, path, segment, start, length)
-            for group in grouped(list(_split(slices))):
-                yield group
+            for run in grouped(slices, _RUN_BYTES):
+                yield run
 
-    async def _run_groups(self, opened: OpenedTree, runs: Sequence[ChunkRun]) -> AsyncIterator[Group]:
-        waiting: list[Slice] = []  # small runs share messages
-        for run in runs:
-            for segment, first, count in await self._hops.read(self._downloads.run_segments, opened, run):
+    async def _chunk_runs(self, opened: OpenedTree, runs: Sequence[ChunkRun]) -> AsyncIterator[Slices]:
+        waiting: list[Slice] = []  # small files share messages
+        for each in runs:
+            for segment, first, count in await self._hops.read(self._downloads.run_segments, opened, each):
                 waiting += await self._hops.read(
-                    self._downloads.run_slices, opened, run.path, segment, first, count
+                    self._downloads.run_slices, opened, each.path, segment, first, count
                 )
-                *full, rest = grouped(waiting)
-                for group in full:
-                    yield group
-                waiting = list(rest)
+                *full, waiting = grouped(waiting, _RUN_BYTES) or [[]]
+                for run in full:
+                    yield run
         if waiting:
             yield waiting
 
     # --- reading ----------------------------------------------------------------------------------------
 
-    async def _ahead(self, groups: AsyncIterator[Group], build: Callable[[Group], M]) -> AsyncIterator[M]:
-        """Build the messages of the groups in order, some of them ahead."""
+    async def _ahead(self, runs: AsyncIterator[Slices], build: Callable[[Slices], M]) -> AsyncIterator[M]:
+        """Build what is sent of each run, in order, one run ahead."""
         running: deque[asyncio.Task[M]] = deque()
         try:
-            async for group in groups:
-                running.append(asyncio.create_task(self._hops.io(build, group)))
+            async for run in runs:
+                running.append(asyncio.create_task(self._hops.io(build, run)))
                 if len(running) > _AHEAD:
                     yield await self._result(running.popleft())
             while running:
@@ -103,67 +103,72 @@ class ByteSender:
         try:
             return await task
         except _ChunkLostError as lost:
-            await self._hops.write(self._downloads.lost, lost.slice.place)
+            await self._hops.write(self._downloads.lost, lost.place)
             raise lost.error from None
 
     def _read(self, each: Slice) -> memoryview:
         try:
             data = self._packs.read(each.place)
         except DataLoss as error:
-            raise _ChunkLostError(each, error) from error
+            raise _ChunkLostError(each.place, error) from error
         return memoryview(data)[each.start : each.start + each.length]
 
-    def _joined(self, group: Group) -> bytes:
-        return b"".join([self._read(each) for each in group])
+    def _parts(self, run: Slices) -> list[list[memoryview]]:
+        """Return the data of each message of a range."""
+        messages: list[list[memoryview]] = [[]]
+        room = MESSAGE_BYTES
+        for each in run:
+            data = self._read(each)
+            while data:
+                if not room:
+                    messages.append([])
+                    room = MESSAGE_BYTES
+                messages[-1].append(data[:room])
+                room -= len(messages[-1][-1])
+                data = data[len(messages[-1][-1]) :]
+        return messages
 
-    def _pieces(self, group: Group) -> list[transfer_pb2.ReadChunksResponse]:
-        return list(pieces_of(group, [self._read(each) for each in group]))
+    def _messages(self, run: Slices) -> list[bytes]:
+        """Return the messages with the chunks of a run."""
+        messages: list[bytes] = []
+        for group in grouped(run, MESSAGE_BYTES):
+            data = [self._read(each) for each in group]
+            messages += chunk_messages([each.place for each in group], data)
+        return messages
 
 
 class _ChunkLostError(Exception):
     """Carries a damaged chunk from the thread that met it to the stream that reports it."""
 
-    def __init__(self, lost: Slice, error: DataLoss) -> None:
+    def __init__(self, place: ChunkPlace, error: DataLoss) -> None:
         super().__init__(str(error))
-        self.slice = lost
+        self.place = place
         self.error = error
 
 
-def grouped(slices: Sequence[Slice]) -> list[Group]:
-    """Cut slices into runs of about a message's size; at least one run, of which the last may be small."""
-    groups: list[list[Slice]] = [[]]
-    size = 0
+def grouped(slices: Slices, size: int) -> list[list[Slice]]:
+    """Cut slices into groups of at most `size` bytes, or of one slice that is larger."""
+    groups: list[list[Slice]] = []
+    room = 0
     for each in slices:
-        if size and size + each.length > MESSAGE_BYTES:
+        if not groups or each.length > room:
             groups.append([])
-            size = 0
+            room = size
         groups[-1].append(each)
-        size += each.length
-    return [group for group in groups if group] or [[]]
+        room -= each.length
+    return groups
 
 
-def pieces_of(group: Group, data: Sequence[memoryview]) -> Iterator[transfer_pb2.ReadChunksResponse]:
-    """Yield one message for a group of chunks, or several for a single chunk above a message's size."""
-    if not group:
+def chunk_messages(places: Sequence[ChunkPlace], data: Sequence[memoryview]) -> Iterator[bytes]:
+    """Yield one message for a group of chunks, or several for one chunk above a message's size."""
+    packed = b"".join(place.digest for place in places)
+    lengths = [place.length for place in places]
+    if sum(lengths) <= MESSAGE_BYTES:
+        yield bulk_messages.read_chunks_response(packed, lengths, data, more=False)
         return
-    body = b"".join(data)
-    pieces = transfer_pb2.Pieces(
-        digests=b"".join(each.place.digest for each in group),
-        lengths=[each.length for each in group],
-        data=body[:MESSAGE_BYTES] if len(group) == 1 else body,
-        more=len(group) == 1 and len(body) > MESSAGE_BYTES,
-    )
-    yield transfer_pb2.ReadChunksResponse(pieces=pieces)
-    if len(group) == 1:
-        for start in range(MESSAGE_BYTES, len(body), MESSAGE_BYTES):
-            more = start + MESSAGE_BYTES < len(body)
-            rest = transfer_pb2.Pieces(data=body[start : start + MESSAGE_BYTES], more=more)
-            yield transfer_pb2.ReadChunksResponse(pieces=rest)
-
-
-def _split(slices: Sequence[Slice]) -> Iterator[Slice]:
-    """Cut slices longer than a message into parts that fit."""
-    for each in slices:
-        for start in range(0, each.length, MESSAGE_BYTES):
-            length = min(MESSAGE_BYTES, each.length - start)
-            yield Slice(each.place, each.start + start, length)
+    (whole,) = data
+    for start in range(0, len(whole), MESSAGE_BYTES):
+        part, more = whole[start : start + MESSAGE_BYTES], start + MESSAGE_BYTES < len(whole)
+        if start:
+            packed, lengths = b"", []
+        yield bulk_messages.read_chunks_response(packed, lengths, [part], more=more)

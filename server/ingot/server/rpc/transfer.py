@@ -1,4 +1,4 @@
-"""TransferService: moves bytes in and out."""
+"""TransferService: moves bytes in and out. Add it to a server with `bulk_messages.add_servicer`."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -18,6 +18,7 @@ from ingot.server.domain.downloads import Downloads, OpenedTree
 from ingot.server.domain.uploads import Uploads
 from ingot.server.rpc import convert_catalog, pipeline
 from ingot.server.rpc import convert_transfer as convert
+from ingot.server.rpc.bulk_messages import PutChunksMessage
 from ingot.server.rpc.hops import Hops
 from ingot.server.rpc.put_chunks import ChunkReceiver
 from ingot.server.rpc.read_bytes import ByteSender
@@ -77,7 +78,7 @@ class TransferServicer(transfer_pb2_grpc.TransferServiceServicer):
         return convert.presence(found)
 
     async def PutChunks(
-        self, request_iterator: AsyncIterator[transfer_pb2.PutChunksRequest], context: Context
+        self, request_iterator: AsyncIterator[PutChunksMessage], context: Context
     ) -> transfer_pb2.PutChunksResponse:
         return convert.receipt(await self._receiver.receive(pipeline.caller(), request_iterator))
 
@@ -183,16 +184,14 @@ class TransferServicer(transfer_pb2_grpc.TransferServiceServicer):
                 yield message
             after = page.next_path
 
-    async def ReadFile(
-        self, request: transfer_pb2.ReadFileRequest, context: Context
-    ) -> AsyncIterator[transfer_pb2.ReadFileResponse]:
+    async def ReadFile(self, request: transfer_pb2.ReadFileRequest, context: Context) -> AsyncIterator[bytes]:
         opened = await self._open(request.tree, request.download_id)
         async for message in self._sender.file_range(opened, request.path, request.offset, request.length):
             yield message
 
     async def ReadChunks(
         self, request: transfer_pb2.ReadChunksRequest, context: Context
-    ) -> AsyncIterator[transfer_pb2.ReadChunksResponse]:
+    ) -> AsyncIterator[bytes]:
         runs = convert.runs_of(request, self._limits.max_ranges)
         opened = await self._open(request.tree, request.download_id)
         async for message in self._sender.chunks(opened, runs):

@@ -1,0 +1,175 @@
+"""The three messages that carry bytes, written and read by hand: one copy where protobuf makes three.
+
+Serialising a message of 1 MiB through protobuf costs 0.5 ms, several times what hashing it does. The bytes on
+the wire are the same as protobuf's; `tests/rpc/test_bulk_messages.py` compares both on arbitrary messages.
+`decode_put_chunks` knows the one shape that clients send in bulk; everything else goes through protobuf.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+
+from ingot.v1 import transfer_pb2, transfer_pb2_grpc
+
+Data = bytes | memoryview
+
+_SERVICE = "ingot.v1.TransferService"
+_PUT_CHUNKS, _READ_FILE, _READ_CHUNKS = "PutChunks", "ReadFile", "ReadChunks"
+
+# Tags: field number times 8, plus 0 for a number or 2 for bytes.
+_FIELD_1_BYTES, _FIELD_2_BYTES, _FIELD_3_BYTES = 0x0A, 0x12, 0x1A
+_FIELD_1_NUMBER, _FIELD_3_NUMBER, _FIELD_4_NUMBER = 0x08, 0x18, 0x20
+_LARGEST_LENGTH = 2**32 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class BulkPieces:
+    """A `Pieces` message whose data is a view into the message it came in."""
+
+    digests: bytes
+    lengths: Sequence[int]
+    data: memoryview
+    more: bool
+
+
+PutChunksMessage = transfer_pb2.PutChunksRequest | BulkPieces
+
+
+# --- writing --------------------------------------------------------------------------------------------
+
+
+def read_chunks_response(packed: bytes, lengths: Sequence[int], data: Sequence[Data], *, more: bool) -> bytes:
+    """Return a serialised ReadChunksResponse; `data` are the parts of its bytes, in order."""
+    size = sum(len(part) for part in data)
+    head = b""
+    if packed:
+        head += bytes([_FIELD_1_BYTES]) + varint(len(packed)) + packed
+    if lengths:
+        numbers = b"".join(map(varint, lengths))
+        head += bytes([_FIELD_2_BYTES]) + varint(len(numbers)) + numbers
+    if size:
+        head += bytes([_FIELD_3_BYTES]) + varint(size)
+    tail = bytes([_FIELD_4_NUMBER, 1]) if more else b""
+    outer = bytes([_FIELD_1_BYTES]) + varint(len(head) + size + len(tail))
+    return b"".join([outer, head, *data, tail])
+
+
+def read_file_response(offset: int, data: Sequence[Data], total: int) -> bytes:
+    """Return a serialised ReadFileResponse; fields that are 0 are left out."""
+    size = sum(len(part) for part in data)
+    head = bytes([_FIELD_1_NUMBER]) + varint(offset) if offset else b""
+    if size:
+        head += bytes([_FIELD_2_BYTES]) + varint(size)
+    tail = bytes([_FIELD_3_NUMBER]) + varint(total) if total else b""
+    return b"".join([head, *data, tail])
+
+
+def varint(value: int) -> bytes:
+    """Return a number of 0 or more in the form in which protobuf writes it."""
+    if value < 0x80:
+        return bytes([value])
+    parts = bytearray()
+    while value >= 0x80:
+        parts.append(value & 0x7F | 0x80)
+        value >>= 7
+    parts.append(value)
+    return bytes(parts)
+
+
+# --- reading --------------------------------------------------------------------------------------------
+
+
+class _UnusualError(Exception):
+    """The message is not of the one shape that is read by hand."""
+
+
+def decode_put_chunks(message: bytes) -> PutChunksMessage:
+    """Return a message of a PutChunks stream. Raises DecodeError as protobuf does."""
+    if message[:1] == bytes([_FIELD_2_BYTES]):
+        try:
+            return _pieces(message)
+        except (_UnusualError, IndexError):
+            pass
+    return transfer_pb2.PutChunksRequest.FromString(message)
+
+
+def _pieces(message: bytes) -> BulkPieces:
+    size, at = _varint_at(message, 1)
+    end = len(message)
+    if at + size != end:
+        raise _UnusualError
+    digests = b""
+    lengths: list[int] | None = None
+    data: memoryview | None = None
+    more: int | None = None
+    view = memoryview(message)
+    while at < end:
+        tag = message[at]
+        value, at = _varint_at(message, at + 1)
+        if tag == _FIELD_4_NUMBER and more is None:
+            more = value
+            continue
+        if at + value > end:
+            raise _UnusualError
+        if tag == _FIELD_1_BYTES and not digests:
+            digests = message[at : at + value]
+        elif tag == _FIELD_2_BYTES and lengths is None:
+            lengths = _numbers(message[at : at + value])
+        elif tag == _FIELD_3_BYTES and data is None:
+            data = view[at : at + value]
+        else:
+            raise _UnusualError
+        at += value
+    return BulkPieces(digests, lengths or (), view[:0] if data is None else data, bool(more))
+
+
+def _numbers(packed: bytes) -> list[int]:
+    numbers: list[int] = []
+    at = 0
+    while at < len(packed):
+        value, at = _varint_at(packed, at)
+        if value > _LARGEST_LENGTH:
+            raise _UnusualError
+        numbers.append(value)
+    return numbers
+
+
+def _varint_at(message: bytes, at: int) -> tuple[int, int]:
+    """Return a number of up to five bytes and where it ends; IndexError when the message ends before."""
+    value = 0
+    for shift in range(0, 35, 7):
+        byte = message[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, at
+    raise _UnusualError
+
+
+# --- serving --------------------------------------------------------------------------------------------
+
+
+def add_servicer(servicer: transfer_pb2_grpc.TransferServiceServicer, server: grpc.aio.Server) -> None:
+    """Add a TransferService whose bulk messages are read by this module and written by those who yield them.
+
+    ReadFile and ReadChunks yield serialised messages; PutChunks takes PutChunksMessage.
+    """
+    transfer_pb2_grpc.add_TransferServiceServicer_to_server(servicer, server)
+    bulk: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
+        _PUT_CHUNKS: grpc.stream_unary_rpc_method_handler(
+            servicer.PutChunks, decode_put_chunks, transfer_pb2.PutChunksResponse.SerializeToString
+        ),
+        _READ_FILE: grpc.unary_stream_rpc_method_handler(
+            servicer.ReadFile, transfer_pb2.ReadFileRequest.FromString, _as_it_is
+        ),
+        _READ_CHUNKS: grpc.unary_stream_rpc_method_handler(
+            servicer.ReadChunks, transfer_pb2.ReadChunksRequest.FromString, _as_it_is
+        ),
+    }
+    server.add_registered_method_handlers(_SERVICE, bulk)  # they go before those of the generated code
+
+
+def _as_it_is(message: bytes) -> bytes:
+    return message
