@@ -22,6 +22,7 @@ from ingot.server.domain.health import Health
 from ingot.server.domain.identity import Identity
 from ingot.server.domain.requests import Requests
 from ingot.server.domain.usage import Usage
+from ingot.server.rpc.auth import AuthServicer
 from ingot.server.rpc.credentials import Credentials
 from ingot.server.rpc.hops import Hops
 from ingot.server.rpc.pipeline import Pipeline
@@ -35,7 +36,7 @@ from ingot.server.storage.migration_runner import migrate
 from ingot.server.storage.usage_sql import UsageSql
 from ingot.server.storage.vitals import SqliteVitals
 from ingot.server.worker_process import WorkerProcess
-from ingot.v1 import system_pb2_grpc
+from ingot.v1 import auth_pb2_grpc, system_pb2_grpc
 
 log = logging.getLogger(__name__)
 
@@ -80,6 +81,9 @@ class App:
         )
         self.grpc = GrpcServer(self.pipeline, health=settings.health, reflection=settings.reflection)
         self.facts = ServerFacts(version(), folder.server_id, folder.path, clock.now())
+        auth_pb2_grpc.add_AuthServiceServicer_to_server(
+            AuthServicer(self.hops, self.identity), self.grpc.server
+        )
         system_pb2_grpc.add_SystemServiceServicer_to_server(
             SystemServicer(self.hops, self.facts, self.health, self.usage, clock), self.grpc.server
         )

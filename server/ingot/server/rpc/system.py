@@ -12,6 +12,7 @@ from ingot.server.core.usage import Activity
 from ingot.server.domain.health import Health
 from ingot.server.domain.usage import Usage
 from ingot.server.rpc import calls, methods, pipeline
+from ingot.server.rpc import convert_common as common
 from ingot.server.rpc.hops import Hops
 from ingot.v1 import system_pb2, system_pb2_grpc
 
@@ -47,16 +48,15 @@ class SystemServicer(system_pb2_grpc.SystemServiceServicer):
     async def GetServerInfo(
         self, request: system_pb2.GetServerInfoRequest, context: Context
     ) -> system_pb2.GetServerInfoResponse:
-        reply = system_pb2.GetServerInfoResponse(
+        return system_pb2.GetServerInfoResponse(
             version=self._facts.version,
             api_revisions=["v1"],
             features=sorted(service.name.removesuffix("Service").lower() for service in methods.services()),
             auth_modes=["token"],
             server_id=self._facts.server_id,
             min_client_version=".".join(map(str, calls.OLDEST_CLIENT)),
+            server_time=common.timestamp(self._clock.now()),
         )
-        reply.server_time.FromNanoseconds(_nanoseconds(self._clock.now()))
-        return reply
 
     async def GetHealth(
         self, request: system_pb2.GetHealthRequest, context: Context
@@ -65,11 +65,7 @@ class SystemServicer(system_pb2_grpc.SystemServiceServicer):
         report = await self._hops.io(self._health.report)
         if caller is None:
             return system_pb2.GetHealthResponse(status=_STATUSES[report.status])
-        reply = _health(report)
-        reply.start_time.FromNanoseconds(_nanoseconds(self._facts.start_time))
-        if caller.is_admin:
-            reply.mount_point = str(self._facts.data_dir)
-        return reply
+        return _health(report, self._facts, with_folder=caller.is_admin)
 
     async def GetStorage(
         self, request: system_pb2.GetStorageRequest, context: Context
@@ -93,22 +89,26 @@ class SystemServicer(system_pb2_grpc.SystemServiceServicer):
         return system_pb2.ListActivityResponse(activities=activities, next_page_token=page.next_token)
 
 
-def _health(report: HealthReport) -> system_pb2.GetHealthResponse:
+def _health(report: HealthReport, facts: ServerFacts, *, with_folder: bool) -> system_pb2.GetHealthResponse:
     writer = report.writer
-    reply = system_pb2.GetHealthResponse(
+    return system_pb2.GetHealthResponse(
         status=_STATUSES[report.status],
         parts=[
             system_pb2.HealthPart(name=part.name, status=_STATUSES[part.status], message=part.message)
             for part in report.parts
         ],
         database_version=report.database_version,
-        write_queue=system_pb2.WriteQueue(length=writer.waiting, holder=writer.holder),
+        write_queue=system_pb2.WriteQueue(
+            length=writer.waiting,
+            holder=writer.holder,
+            longest_wait=common.duration(writer.longest_wait_seconds),
+        ),
         active_uploads=report.tallies.active_uploads,
         failed_uploads=report.tallies.failed_uploads,
         total_files=report.tallies.total_files,
+        start_time=common.timestamp(facts.start_time),
+        mount_point=str(facts.data_dir) if with_folder else "",
     )
-    reply.write_queue.longest_wait.FromNanoseconds(_nanoseconds(writer.longest_wait_seconds))
-    return reply
 
 
 def _storage(report: StorageReport) -> system_pb2.GetStorageResponse:
@@ -131,7 +131,9 @@ def _storage(report: StorageReport) -> system_pb2.GetStorageResponse:
 
 
 def _activity(activity: Activity) -> system_pb2.Activity:
-    message = system_pb2.Activity(
+    return system_pb2.Activity(
+        time=common.timestamp(activity.time),
+        duration=common.duration(activity.seconds),
         action=activity.action,
         method=activity.method,
         target=activity.target,
@@ -141,10 +143,3 @@ def _activity(activity: Activity) -> system_pb2.Activity:
         code=activity.code,
         request_id=activity.call_id,
     )
-    message.time.FromNanoseconds(_nanoseconds(activity.time))
-    message.duration.FromNanoseconds(_nanoseconds(activity.seconds))
-    return message
-
-
-def _nanoseconds(seconds: float) -> int:
-    return int(seconds * 1e9)
