@@ -4,7 +4,7 @@ They are made in two steps, because others stand in between: who may read what d
 workers hold (`TrainingShelves.assignments`), and jobs pin versions of the catalog and hold trees of the
 transfer.
 
-    shelves = TrainingShelves(database.after_commit, counters, clock, policy, events_kept)
+    shelves = TrainingShelves(settings, database.after_commit, counters, clock)
     access = Access(users, shelves.assignments)            # and the catalog, with shelves.jobs as dependants
     rules = TrainingRules(shelves, access, versions, trees, requests, tokens)
     rules.serve(hops, grpc_server)                         # uploads get rules.checkpoints
@@ -38,6 +38,7 @@ from ingot.server.rpc.tails import Tails
 from ingot.server.rpc.training import TrainingServicer
 from ingot.server.rpc.watching import JobWatcher
 from ingot.server.rpc.workers import WorkersServicer
+from ingot.server.settings import Settings
 from ingot.server.storage.events_sql import EventsSql, MetricsSql
 from ingot.server.storage.operations_sql import OperationsSql
 from ingot.server.storage.training_sql import CheckpointsSql, TrainingSql
@@ -49,15 +50,10 @@ class TrainingShelves:
     """Rows, event log and running generations: what needs nobody else."""
 
     def __init__(
-        self,
-        after_commit: AfterCommit,
-        counters: CounterStore,
-        clock: Clock,
-        policy: WorkPolicy,
-        events_kept: int,
+        self, settings: Settings, after_commit: AfterCommit, counters: CounterStore, clock: Clock
     ) -> None:
         self.clock = clock
-        self.policy = policy
+        self.policy = policy_of(settings)
         self.counters = counters
         self.jobs = TrainingSql()
         self.checkpoints = CheckpointsSql()
@@ -65,8 +61,8 @@ class TrainingShelves:
         self.metrics = MetricsSql()
         self.operations = OperationsSql()
         self.tails = Tails()
-        self.log = EventLog(EventsSql(), after_commit, self.tails, clock, events_kept)
-        self.generations = Generations(self.tails, policy, clock)
+        self.log = EventLog(EventsSql(), after_commit, self.tails, clock, settings.events_kept)
+        self.generations = Generations(self.tails, self.policy, clock)
         self.assignments = Assignments(self.jobs, self.workers, self.generations)
 
 
@@ -151,3 +147,14 @@ class TrainingRules:
         operations_pb2_grpc.add_OperationsServiceServicer_to_server(
             OperationsServicer(hops, self.operations), server
         )
+
+
+def policy_of(settings: Settings) -> WorkPolicy:
+    """Return how long claims live and how often lost work is tried again, as it is set."""
+    return WorkPolicy(
+        lease_seconds=settings.worker_lease_seconds,
+        heartbeat_seconds=settings.worker_heartbeat_seconds,
+        max_retries=settings.training_retries,
+        retry_seconds=settings.training_retry_seconds,
+        generation_wait_seconds=settings.generation_wait_seconds,
+    )

@@ -73,7 +73,8 @@ class Jobs:
         after = self._entered(replace(job, **changes), transition(job.state, move))
         after = self._stored(job, after)
         self._tell(job.state, after, message)
-        if after.state is JobState.PAUSED and after.desired is Desired.RUN:
+        asked_to_go_on = job.state is JobState.PAUSING and job.desired is Desired.RUN
+        if asked_to_go_on and after.state is JobState.PAUSED:
             return self.move(after, Move.RESUME, "resumed while it was pausing")
         return after
 
