@@ -187,6 +187,7 @@ class _Push:
     # --- chunks -----------------------------------------------------------------------------------------
 
     def _send_missing(self, files: Sequence[SourceFile], asking: Missing, sender: Sender) -> None:
+        self._report.stage(Stage.HASHING)
         again, self._again = self._again, []
         for start in range(0, len(again), asking.most):
             sender.add(asking.among(again[start : start + asking.most]))

@@ -132,7 +132,10 @@ class Sender:
                 if pause is None:
                     raise
             self.lanes.wait(pause)
+            before = sum(each.length for each in batch)
             batch = self._missing.among(batch)
+            # What is there now did travel; only its acknowledgement was lost.
+            self._report.add(moved=before - sum(each.length for each in batch))
             half = len(batch) // 2
             if attempt > 2 and half:  # the path may be too slow for so much at once
                 self.batch_bytes = max(_SMALLEST_BATCH, self.batch_bytes // 2)

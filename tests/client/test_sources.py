@@ -1,0 +1,163 @@
+"""Which files a push finds, and what the journal remembers about them."""
+
+import os
+import pathlib
+import socket
+
+import pytest
+
+from ingot.client import Invalid
+from ingot.client._globs import matches, wanted
+from ingot.client._journal import Cut, FileState, Journal, Note
+from ingot.client._walk import find_files
+
+OLD = 10**18  # nanoseconds: long before now
+
+
+def files_in(folder: pathlib.Path, *names: str) -> pathlib.Path:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(name)
+    return folder
+
+
+def paths(*sources: pathlib.Path, include: tuple[str, ...] = (), exclude: tuple[str, ...] = ()) -> list[str]:
+    return [each.path for each in find_files(sources, include=include, exclude=exclude)]
+
+
+def test_a_folder_gives_its_content_and_several_paths_their_names(tmp_path: pathlib.Path) -> None:
+    folder = files_in(tmp_path / "in", "b.txt", "a/c.txt", "a.txt", ".git/config", "a/.hidden")
+    other = files_in(tmp_path, "other.bin") / "other.bin"
+    assert paths(folder) == ["a.txt", "a/c.txt", "b.txt"]
+    assert paths(other) == ["other.bin"]
+    assert paths(folder, other) == ["in/a.txt", "in/a/c.txt", "in/b.txt", "other.bin"]
+    hidden = [each.path for each in find_files([folder], hidden=True)]
+    assert hidden == [".git/config", "a.txt", "a/.hidden", "a/c.txt", "b.txt"]
+
+
+def test_include_and_exclude(tmp_path: pathlib.Path) -> None:
+    folder = files_in(tmp_path, "a.txt", "a.bin", "logs/x.txt", "deep/er/x.bin")
+    assert paths(folder, include=("*.txt",)) == ["a.txt", "logs/x.txt"]
+    assert paths(folder, exclude=("logs", "*.bin")) == ["a.txt"]
+    assert paths(folder, include=("deep",)) == ["deep/er/x.bin"]
+
+
+@pytest.mark.parametrize(
+    ("path", "pattern", "expected"),
+    [
+        ("a/b/c.txt", "*.txt", True),
+        ("a/b/c.txt", "b", True),
+        ("a/b/c.txt", "a/*.txt", False),
+        ("a/b/c.txt", "a/**/*.txt", True),
+        ("a/c.txt", "a/**/c.txt", True),
+        ("a/b/c.txt", "a/**", True),
+        ("a/b/c.txt", "/a", True),
+        ("b/a/c.txt", "/a/c.txt", False),
+        ("c.txt", "[a-c].t?t", True),
+        ("c.txt", "[!a-c].txt", False),
+        ("a+b.txt", "a+b.txt", True),
+        ("aab.txt", "a+b.txt", False),
+    ],
+)
+def test_globs(path: str, pattern: str, *, expected: bool) -> None:
+    assert matches(path, pattern) is expected
+    assert wanted(path, (pattern,), ()) is expected
+    assert wanted(path, (), (pattern,)) is not expected
+
+
+def test_links_inside_are_followed_and_others_refused(tmp_path: pathlib.Path) -> None:
+    folder = files_in(tmp_path / "in", "a.txt")
+    (folder / "link").symlink_to("a.txt")
+    assert paths(folder) == ["a.txt", "link"]
+    outside = files_in(tmp_path, "secret") / "secret"
+    for target in (outside, tmp_path, folder / "absent"):
+        (folder / "bad").symlink_to(target)
+        with pytest.raises(Invalid, match="bad"):
+            paths(folder)
+        assert paths(folder, exclude=("bad",)) == ["a.txt", "link"]
+        (folder / "bad").unlink()
+
+
+def test_what_is_no_file_or_has_a_bad_name_is_refused(tmp_path: pathlib.Path) -> None:
+    folder = files_in(tmp_path / "in", "a.txt")
+    os.mkfifo(folder / "pipe")
+    with pytest.raises(Invalid, match="pipe, socket or device"):
+        paths(folder)
+    (folder / "pipe").unlink()
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "s"))
+        with pytest.raises(Invalid, match="neither a file nor a folder"):
+            paths(tmp_path / "s")
+    files_in(folder, "A.txt")
+    with pytest.raises(Invalid, match="same name where case is ignored"):
+        paths(folder)
+
+
+def cut(size: int, fill: int) -> Cut:
+    return Cut(size, (bytes([fill]) * 32 + size.to_bytes(4, "little")) if size else b"")
+
+
+def state(size: int, inode: int = 1) -> FileState:
+    return FileState(size, OLD, OLD, inode)
+
+
+def test_the_journal_remembers_until_the_file_changes(tmp_path: pathlib.Path) -> None:
+    journal = Journal(tmp_path)
+    journal.put("/a", state(5), cut(5, 1))
+    journal.put("/سلام", state(7), cut(7, 2))
+    journal.put("/a", state(6), cut(6, 3))
+    journal.close()
+    journal = Journal(tmp_path)
+    assert journal.get("/a", state(6)) == cut(6, 3)
+    assert journal.get("/سلام", state(7)) == cut(7, 2)
+    for other in (state(5), state(6, inode=2), FileState(6, OLD + 1, OLD, 1), FileState(6, OLD, OLD + 1, 1)):
+        assert journal.get("/a", other) is None
+    journal.close()
+
+
+def test_what_was_just_written_is_not_remembered(tmp_path: pathlib.Path) -> None:
+    file = files_in(tmp_path, "a") / "a"
+    fresh = FileState.of(file.stat())
+    journal = Journal(tmp_path)
+    journal.put(str(file), fresh, cut(fresh.size, 1))
+    assert journal.get(str(file), fresh) is None
+    journal.close()
+
+
+@pytest.mark.parametrize("damage", ["cut off", "flipped", "another file"])
+def test_a_damaged_journal_loses_only_what_is_behind_the_damage(tmp_path: pathlib.Path, damage: str) -> None:
+    journal = Journal(tmp_path)
+    journal.put("/a", state(5), cut(5, 1))
+    journal.put("/b", state(5), cut(5, 2))
+    journal.close()
+    (path,) = (tmp_path / "xdg" / "cache" / "ingot" / "cuts").iterdir()
+    data = bytearray(path.read_bytes())
+    if damage == "cut off":
+        del data[-3:]
+    elif damage == "flipped":
+        data[-20] ^= 1
+    else:
+        data = bytearray(b"something else")
+    path.write_bytes(data)
+    journal = Journal(tmp_path)
+    assert journal.get("/b", state(5)) is None
+    assert journal.get("/a", state(5)) == (None if damage == "another file" else cut(5, 1))
+    journal.put("/c", state(5), cut(5, 3))
+    journal.close()
+    journal = Journal(tmp_path)
+    assert journal.get("/c", state(5)) == cut(5, 3)
+    journal.close()
+
+
+def test_notes_survive_and_differ_by_what_they_are_about() -> None:
+    assert Note("upload", "a").read_or("one") == "one"
+    assert Note("upload", "a").read_or("two") == "one"
+    assert Note("upload", "b").read_or("two") == "two"
+    Note("upload", "a").remove()
+    assert Note("upload", "a").read() == ""
+
+
+def test_a_cut_knows_its_chunks_and_its_root() -> None:
+    two = Cut(12, cut(5, 1).entries + cut(7, 2).entries)
+    assert list(two.chunks()) == [(0, 5, b"\1" * 32), (5, 7, b"\2" * 32)]
+    assert (two.chunk_count, len(two.segments()), len(two.root())) == (2, 1, 32)
