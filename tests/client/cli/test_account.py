@@ -70,7 +70,6 @@ def test_whoami_tells_role_and_scopes(cli: CommandLine) -> None:
     assert "scopes:       catalog.read, training.run\n" in run.out
 
 
-@pytest.mark.contract("S2-44")
 def test_env_shows_the_declared_user_and_no_secret(cli: CommandLine) -> None:
     run = cli.run("env")
     assert run.code == 0
@@ -90,3 +89,4 @@ def test_env_works_without_a_server(tmp_path: pathlib.Path, monkeypatch: pytest.
 def test_version(cli: CommandLine) -> None:
     printed = cli.run("version").out
     assert printed == f"ingot {cli.run('version', '-q').out}"
+    assert cli.run("completion", "bash").out.endswith("complete -o default -F _ingot ingot\n")

@@ -38,7 +38,6 @@ def test_exit_code_says_what_kind_of_failure(
     assert cli.run("show", "models/ada/tiny").code == expected
 
 
-@pytest.mark.contract("S0-108")
 def test_an_error_says_what_happened_what_to_do_and_the_id_of_the_call(
     canned: CannedServer, cli: CommandLine
 ) -> None:
@@ -61,7 +60,6 @@ def test_debug_shows_where_it_comes_from(canned: CannedServer, cli: CommandLine)
         cli.run("show", "models/ada/tiny", "--debug")
 
 
-@pytest.mark.contract("S2-50")
 def test_no_server_there_ends_with_nine_and_says_how_to_start_one(tmp_path: pathlib.Path) -> None:
     run = CommandLine(f"unix:{tmp_path}/nobody.sock").run("health")
     assert run.code == 9

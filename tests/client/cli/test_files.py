@@ -86,7 +86,7 @@ def test_ls_and_cat_and_a_range(cli: CommandLine, folder: pathlib.Path) -> None:
     assert cli.run("cat", "datasets/reading:absent.txt").code == 3
 
 
-@pytest.mark.contract("S2-26", "S2-32")
+@pytest.mark.contract("S2-26")
 @pytest.mark.parametrize("flag", ["-name", "-n"])
 def test_download_with_a_name(cli: CommandLine, folder: pathlib.Path, flag: str) -> None:
     cli.run("push", "models/google_flan-t5-small", str(folder))

@@ -1,5 +1,7 @@
 """What `ingot --help` and each command's help say: everything is listed, and every example can be typed."""
 
+import pathlib
+import re
 import shlex
 
 import pytest
@@ -140,3 +142,14 @@ def test_completion_names_every_word(kind: str) -> None:
     for name in [*commands.ENTRIES, *commands.ALIASES]:
         for word in name.split():
             assert word in script
+
+
+def test_the_readme_names_every_command_and_no_other() -> None:
+    page = pathlib.Path(__file__).parents[3] / "clients" / "python" / "README.md"
+    text = page.read_text(encoding="utf-8")
+    table = text.partition("| about | commands |")[2].partition("\n\n")[0]
+    assert set(re.findall(r"`([a-z ]+)`", table)) == set(commands.ENTRIES)
+    for line in re.findall(r"^ingot .*$", text, re.MULTILINE):
+        call = commands.find(shlex.split(line.partition("  #")[0])[1:])
+        assert call.entry is not None
+        command.parse(call.entry.load(), call.typed, call.words)

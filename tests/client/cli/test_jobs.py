@@ -151,7 +151,7 @@ def _story(end: str) -> list[pb.WatchTrainingJobResponse]:
                 phase="training", done=30, total=120, unit="steps", percent=25, eta=lasting(60)
             ),
         ),
-        _event(5, metrics=common_pb2.Metrics(step=30, values={"val/loss": 2.4, "val/perplexity": 11.02})),
+        _event(5, metrics=common_pb2.Metrics(step=30, values={"eval_loss": 2.4, "perplexity": 11.02})),
         _event(
             6, checkpoint=common_pb2.CheckpointNote(step=30, kind="periodic", digest=canned_answers.DIGEST)
         ),
@@ -170,7 +170,6 @@ def _ended(state: str) -> pb.GetTrainingJobResponse:
     return pb.GetTrainingJobResponse(training_job=job)
 
 
-@pytest.mark.contract("S0-50")
 @pytest.mark.parametrize(("end", "code"), [("SUCCEEDED", 0), ("FAILED", 1), ("CANCELLED", 8)])
 def test_watch_tells_the_story_and_ends_by_the_outcome(
     canned: CannedServer, cli: CommandLine, golden_folder: pathlib.Path, end: str, code: int

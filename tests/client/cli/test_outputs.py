@@ -104,7 +104,6 @@ def test_nothing_there_is_said_beside_the_data(canned: CannedServer, cli: Comman
     assert (run.code, run.out, run.err) == (0, "", "Nothing there.\n")
 
 
-@pytest.mark.contract("S0-109")
 def test_a_failed_job_says_why_and_points_to_its_log(
     canned: CannedServer, cli: CommandLine, golden_folder: pathlib.Path
 ) -> None:

@@ -55,6 +55,20 @@ def test_delete_with_an_id(canned: CannedServer, cli: CommandLine, flag: str) ->
     assert done.etag == '"5"'
 
 
+@pytest.mark.contract("S2-7")
+def test_the_commands_of_the_source_system_are_all_there(cli: CommandLine) -> None:
+    calls = [
+        "list",
+        "get -i gpt2",
+        "update -i gpt2 -status active",
+        "delete -i gpt2 --yes",
+        "stats",
+        "health",
+    ]
+    assert [cli.run(*call.split()).code for call in calls] == [0] * len(calls)
+    assert cli.run("download", "--help").out.startswith("usage: ingot download [-n ID]")
+
+
 @pytest.mark.contract("S2-29")
 def test_stats(cli: CommandLine) -> None:
     assert "datasets" in cli.run("stats").out

@@ -56,7 +56,7 @@ class Logs(Command):
 class Metrics(Command):
     """Print series of numbers: the last value of each, or with --points their course."""
 
-    examples = ("ingot jobs metrics 1", "ingot jobs metrics job_1 --series val/loss --points 20")
+    examples = ("ingot jobs metrics 1", "ingot jobs metrics job_1 --series eval_loss --points 20")
     job: str
     series: list[str]
     points: int
@@ -149,7 +149,7 @@ def _series_row(series: "training_pb2.MetricSeries") -> tuple[str, ...]:
 
 
 def _checkpoint_row(checkpoint: "training_pb2.Checkpoint") -> tuple[str, ...]:
-    loss = checkpoint.metrics.get("val/loss", checkpoint.metrics.get("eval_loss"))
+    loss = checkpoint.metrics.get("eval_loss", checkpoint.metrics.get("val/loss"))
     return (
         checkpoint.name,
         _kind(checkpoint),

@@ -12,7 +12,7 @@ from ingot.client.cli import formats, jobs
 if TYPE_CHECKING:
     from ingot.v1 import common_pb2, training_pb2
 
-_EVALUATIONS = ("val/", "test/", "eval_", "test_", "data/")
+_EVALUATIONS = ("eval_", "perplexity", "val_", "test_", "data_unigram")
 _LOUD = ("warning", "error")
 
 
