@@ -1,6 +1,6 @@
 """The interface through which the rules about usage reach their rows; called inside a unit of work."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from ingot.server.core.usage import Activity, ActivityFilter, ArtifactUsage, Use
@@ -31,6 +31,6 @@ class UsageStore(Protocol):
         """
         ...
 
-    def of(self, artifact_uid: str) -> ArtifactUsage:
-        """Return the counters of an artifact; zeros when it was never used."""
+    def of(self, artifact_uids: Sequence[str]) -> Mapping[str, ArtifactUsage]:
+        """Return the counters of artifacts by uid, in one query; those never used are left out."""
         ...

@@ -150,6 +150,11 @@ class Catalog:
         """Return the newest 20 versions of each artifact, by its uid."""
         return self._versions.newest(artifacts, NEWEST_VERSIONS)
 
+    def uid_of(self, name: ArtifactName) -> str:
+        """Return the identity behind a name that exists, "" when it does not; checks nothing else."""
+        artifact = self._artifacts.find(name)
+        return artifact.uid if artifact else ""
+
     def totals(self, caller: Caller, kind: Kind) -> CatalogTotals:
         """Return counts over all artifacts of one kind that the caller may see."""
         return self._artifacts.totals(self._access.scopes(caller, ANY_NAMESPACE, kind), STATISTICS)

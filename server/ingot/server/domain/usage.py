@@ -7,6 +7,7 @@ second.
 
 import logging
 import threading
+from collections.abc import Sequence
 
 from ingot.server.core import pages
 from ingot.server.core.clock import Clock
@@ -81,9 +82,10 @@ class Usage:
         """Drop activities older than the setting says; runs inside a write. Returns how many."""
         return self._store.forget_activities(self._clock.now() - self._activity_days * _DAY)
 
-    def of(self, artifact_uid: str) -> ArtifactUsage:
-        """Return the counters of an artifact."""
-        return self._store.of(artifact_uid)
+    def of(self, artifact_uids: Sequence[str]) -> dict[str, ArtifactUsage]:
+        """Return the counters of each of the artifacts, by uid."""
+        found = self._store.of(artifact_uids)
+        return {uid: found.get(uid, ArtifactUsage()) for uid in artifact_uids}
 
     def activities(
         self, caller: Caller, *, target: str, action: str, page_size: int, page_token: str

@@ -1,6 +1,6 @@
 """Rows of usage: the store behind core/usage_stores.py."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import peewee
 
@@ -41,18 +41,9 @@ class UsageSql:
         for use in uses:
             _count(use)
 
-    def of(self, artifact_uid: str) -> ArtifactUsage:
-        row = UsageCounter.get_or_none(UsageCounter.artifact_uid == artifact_uid)
-        if row is None:
-            return ArtifactUsage()
-        return ArtifactUsage(
-            download_count=row.download_count,
-            access_count=row.access_count,
-            unique_users=row.unique_users,
-            first_downloaded_by=row.first_downloaded_by,
-            first_downloaded_from=row.first_downloaded_from,
-            first_download_time=row.first_download_time,
-        )
+    def of(self, artifact_uids: Sequence[str]) -> Mapping[str, ArtifactUsage]:
+        rows = UsageCounter.select().where(UsageCounter.artifact_uid.in_(list(artifact_uids)))
+        return {row.artifact_uid: _usage(row) for row in rows}
 
 
 def _count(use: Use) -> None:
@@ -73,6 +64,17 @@ def _count(use: Use) -> None:
             first_downloaded_from=use.address,
             first_download_time=use.time,
         ).where(mine, UsageCounter.first_download_time.is_null()).execute()
+
+
+def _usage(row: UsageCounter) -> ArtifactUsage:
+    return ArtifactUsage(
+        download_count=row.download_count,
+        access_count=row.access_count,
+        unique_users=row.unique_users,
+        first_downloaded_by=row.first_downloaded_by,
+        first_downloaded_from=row.first_downloaded_from,
+        first_download_time=row.first_download_time,
+    )
 
 
 def _first_time(artifact_uid: str, kind: str, key: str) -> bool:

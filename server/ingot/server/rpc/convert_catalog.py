@@ -1,0 +1,205 @@
+"""Artifacts, versions and aliases between the wire and the rules."""
+
+from collections.abc import Mapping, Sequence
+
+from google.protobuf import json_format, struct_pb2
+
+from ingot.server.core.artifacts import (
+    Alias,
+    Artifact,
+    ArtifactFields,
+    CatalogTotals,
+    JsonObject,
+    Lifecycle,
+    Version,
+    Visibility,
+)
+from ingot.server.core.errors import invalid_field
+from ingot.server.core.names import Kind
+from ingot.server.core.usage import ArtifactUsage
+from ingot.server.domain.catalog import ArtifactChange
+from ingot.server.rpc import convert_common as common
+from ingot.v1 import catalog_pb2
+
+_KINDS = {
+    catalog_pb2.ARTIFACT_KIND_MODEL: Kind.MODEL,
+    catalog_pb2.ARTIFACT_KIND_DATASET: Kind.DATASET,
+}
+_KIND_VALUES = {kind: value for value, kind in _KINDS.items()}
+_TEXTS = (
+    *("display_name", "description", "card", "language", "license"),
+    *("framework", "task_type", "model_type", "source"),
+)
+_ORIGINS = ("upload", "operation", "training_job", "hub_commit", "dataset_version", "base_version")
+
+
+def kind_of(value: catalog_pb2.ArtifactKind.ValueType, field: str = "kind") -> Kind:
+    """Return the kind that a request names. Raises Invalid."""
+    if value not in _KINDS:
+        raise invalid_field(field, "expected ARTIFACT_KIND_MODEL or ARTIFACT_KIND_DATASET")
+    return _KINDS[value]
+
+
+def optional_kind_of(value: catalog_pb2.ArtifactKind.ValueType) -> Kind | None:
+    """Return the kind that a request narrows to, None for both."""
+    return kind_of(value) if value else None
+
+
+def fields_of(message: catalog_pb2.Artifact) -> ArtifactFields:
+    """Return what the owner says about an artifact; fields of the server are ignored."""
+    return ArtifactFields(
+        **{name: getattr(message, name) for name in _TEXTS},
+        tags=tuple(message.tags),
+        requirements=json_of(message.requirements),
+        metadata=json_of(message.metadata),
+        visibility=_visibility_of(message.visibility),
+        lifecycle=_lifecycle_of(message.lifecycle),
+    )
+
+
+def change_of(request: catalog_pb2.UpdateArtifactRequest, change: ArtifactChange) -> ArtifactChange:
+    """Return `change` with what an update says: new values, mask, and which fields hold a value."""
+    message = request.artifact
+    return ArtifactChange(
+        name=change.name,
+        fields=fields_of(message),
+        paths=tuple(request.update_mask.paths),
+        populated=tuple(field.name for field, _ in message.ListFields()),
+        etag=message.etag,
+    )
+
+
+def artifact_message(
+    found: Artifact, usage: ArtifactUsage, versions: Sequence[Version] = ()
+) -> catalog_pb2.Artifact:
+    """Return an artifact with its counters, and with versions where the view asks for them."""
+    fields = found.fields
+    return catalog_pb2.Artifact(
+        **{name: getattr(fields, name) for name in _TEXTS},
+        name=str(found.name),
+        uid=found.uid,
+        kind=_KIND_VALUES[found.name.kind],
+        tags=fields.tags,
+        format=found.format,
+        requirements=struct_of(fields.requirements),
+        metadata=struct_of(fields.metadata),
+        visibility=catalog_pb2.Visibility.Value(f"VISIBILITY_{fields.visibility.name}"),
+        lifecycle=catalog_pb2.ArtifactLifecycle.Value(f"ARTIFACT_LIFECYCLE_{fields.lifecycle.name}"),
+        owner=found.owner,
+        current_version=str(found.name.version(found.current_version)) if found.current_version else "",
+        version_count=found.version_count,
+        size_bytes=found.size_bytes,
+        stored_bytes=found.stored_bytes,
+        usage=_usage(usage),
+        create_time=common.timestamp(found.create_time),
+        update_time=common.timestamp(found.update_time),
+        delete_time=common.timestamp(found.delete_time),
+        etag=found.etag,
+        versions=map(version_message, versions),
+    )
+
+
+def version_message(found: Version) -> catalog_pb2.Version:
+    """Return a version."""
+    origin = catalog_pb2.VersionOrigin(**{name: getattr(found.origin, name) for name in _ORIGINS})
+    return catalog_pb2.Version(
+        name=str(found.name),
+        uid=found.uid,
+        state=catalog_pb2.VersionState.Value(f"VERSION_STATE_{found.state.name}"),
+        changelog=found.changelog,
+        metadata=struct_of(found.metadata),
+        performance_metrics=struct_of(found.performance_metrics),
+        format=found.format,
+        digest=f"blake3:{found.digest.hex()}",
+        file_count=found.file_count,
+        size_bytes=found.size_bytes,
+        new_bytes=found.new_bytes,
+        storage_uri=found.storage_uri,
+        origin=origin,
+        creator=found.creator,
+        create_time=common.timestamp(found.create_time),
+        ready_time=common.timestamp(found.ready_time),
+        etag=found.etag,
+        aliases=found.aliases,
+    )
+
+
+def alias_message(found: Alias) -> catalog_pb2.Alias:
+    """Return an alias."""
+    return catalog_pb2.Alias(
+        name=str(found.name),
+        version=str(found.version),
+        update_time=common.timestamp(found.update_time),
+        updated_by=found.updated_by,
+        etag=found.etag,
+    )
+
+
+def totals_message(found: CatalogTotals) -> catalog_pb2.GetCatalogStatsResponse:
+    """Return totals with the values of each facet, the most frequent first."""
+
+    def counts(field: str) -> list[catalog_pb2.ValueCount]:
+        rows = [(term.value, count) for term, count in found.terms.items() if term.field == field]
+        rows.sort(key=lambda row: (-row[1], row[0]))
+        return [catalog_pb2.ValueCount(value=value, count=count) for value, count in rows]
+
+    return catalog_pb2.GetCatalogStatsResponse(
+        total_count=found.artifact_count,
+        total_size_bytes=found.size_bytes,
+        version_count=found.version_count,
+        languages=counts("language"),
+        formats=counts("format"),
+        types=counts("model_type"),
+        frameworks=counts("framework"),
+        tags=counts("tag"),
+    )
+
+
+def json_of(message: struct_pb2.Struct) -> JsonObject:
+    """Return a Struct as plain values."""
+    found: JsonObject = json_format.MessageToDict(message)
+    return found
+
+
+def struct_of(values: JsonObject) -> struct_pb2.Struct | None:
+    """Return plain values as a Struct, None when there are none."""
+    if not values:
+        return None
+    message = struct_pb2.Struct()
+    json_format.ParseDict(_plain(values), message)
+    return message
+
+
+def _plain(values: JsonObject) -> dict[str, object]:
+    return {name: dict(value) if isinstance(value, Mapping) else value for name, value in values.items()}
+
+
+def _usage(found: ArtifactUsage) -> catalog_pb2.Usage:
+    return catalog_pb2.Usage(
+        download_count=found.download_count,
+        access_count=found.access_count,
+        total_requests=found.total_requests,
+        unique_users=found.unique_users,
+        first_downloaded_by=found.first_downloaded_by,
+        first_downloaded_from=found.first_downloaded_from,
+        first_download_time=common.timestamp(found.first_download_time),
+    )
+
+
+def _visibility_of(value: catalog_pb2.Visibility.ValueType) -> Visibility:
+    name = _enum_name(catalog_pb2.Visibility, value, "VISIBILITY_", "artifact.visibility")
+    return Visibility[name] if name else Visibility.PRIVATE
+
+
+def _lifecycle_of(value: catalog_pb2.ArtifactLifecycle.ValueType) -> Lifecycle:
+    name = _enum_name(catalog_pb2.ArtifactLifecycle, value, "ARTIFACT_LIFECYCLE_", "artifact.lifecycle")
+    return Lifecycle[name] if name else Lifecycle.ACTIVE
+
+
+def _enum_name(kind: object, value: int, prefix: str, field: str) -> str:
+    """Return the name of an enum value without its prefix, "" for unspecified. Raises Invalid."""
+    names = {number: name for name, number in kind.items()}  # type: ignore[attr-defined]  # enum wrappers
+    if value not in names:
+        expected = ", ".join(name for number, name in sorted(names.items()) if number)
+        raise invalid_field(field, f"expected one of {expected}, got {value}")
+    return str(names[value]).removeprefix(prefix) if value else ""
