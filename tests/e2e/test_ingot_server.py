@@ -199,7 +199,10 @@ def _log(folder: Path) -> str:
     return (folder / "data" / "logs" / "server.log").read_text()
 
 
-def test_settings_are_listed_with_their_values(tmp_path: Path) -> None:
-    done = run_server("settings", "--io-threads", "3", environment={"INGOT_LOG_LEVEL": "error"})
-    assert "io_threads = 3\n" in done.output
-    assert "log_level = error\n" in done.output
+def test_the_settings_in_effect_are_printed_as_a_file_that_gives_them_again(tmp_path: Path) -> None:
+    arguments = ("--io-threads", "3", "--data", str(tmp_path / "data"))
+    first = run_server("settings", *arguments, environment={"INGOT_LOG_LEVEL": "error"})
+    assert "io_threads = 3\n" in first.output
+    assert 'log_level = "error"\n' in first.output
+    (tmp_path / "ingot.toml").write_text(first.output)
+    assert run_server("settings", "--config", str(tmp_path / "ingot.toml")).output == first.output

@@ -70,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--json", action="store_true", help="say that it is ready as one line of JSON")
     migrate = commands.add_parser("migrate", help="bring the database to the schema of this version")
     _add_settings(migrate)
-    shown = commands.add_parser("settings", help="list all settings with their values")
+    shown = commands.add_parser("settings", help="print the settings in effect, as a TOML file")
     _add_settings(shown)
     shown.add_argument("--markdown", action="store_true", help="print the page docs/settings.md")
     return parser
@@ -110,9 +110,10 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _print_settings(settings: Settings) -> int:
+    """Print the settings in effect as a TOML file."""
     for setting in settings_table.table():
-        value = getattr(settings, setting.name)
-        print(f"{setting.name} = {', '.join(value) if isinstance(value, tuple) else value}")
+        value = settings.database if setting.name == "database_url" else getattr(settings, setting.name)
+        print(f"{setting.name} = {json.dumps(str(value) if isinstance(value, Path) else value)}")
     return 0
 
 

@@ -262,7 +262,8 @@ def _convert(setting: Setting, value: object, source: str) -> Value:
             parts = text.split(",") if isinstance(text, str) else text
             if isinstance(parts, list | tuple) and parts and all(isinstance(part, str) for part in parts):
                 return tuple(part.strip() for part in parts)
-    raise SettingsError(f"{source}: expected a {setting.kind_word}, got {value!r}.")
+    expected = setting.kind_word if setting.kind is bool else f"a {setting.kind_word}"
+    raise SettingsError(f"{source}: expected {expected}, got {value!r}.")
 
 
 def _read(path: Path) -> dict[str, object]:
