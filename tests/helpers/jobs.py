@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from typing import ParamSpec, TypeVar
 
 from ingot.server.core.artifacts import Version, VersionState
+from ingot.server.core.clock import Clock
 from ingot.server.core.errors import NotFound, Reason
 from ingot.server.core.events import Event
 from ingot.server.core.identity import SCOPES_OF_ROLE, Caller, Role, User
@@ -137,8 +138,14 @@ def digest_of(name: object) -> bytes:
 class Bench:
     """The rules of training with everything below them."""
 
-    def __init__(self, settings: Settings | None = None, url: str = "sqlite:///:memory:") -> None:
-        self.clock = FakeClock()
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        url: str = "sqlite:///:memory:",
+        clock: Clock | None = None,
+    ) -> None:
+        self.clock = FakeClock()  # what tests move; unused when they bring another clock
+        self._clock = clock or self.clock
         self.settings = settings or Settings()
         self.database: Database = open_database(url)
         migrate(self.database)
@@ -153,14 +160,14 @@ class Bench:
     def wire(self) -> None:
         """Make all parts anew over the same rows, as a restarted server does."""
         counters = CountersSql()
-        self.shelves = TrainingShelves(self.settings, self.database.after_commit, counters, self.clock)
+        self.shelves = TrainingShelves(self.settings, self.database.after_commit, counters, self._clock)
         self.access = Access(self.users, self.shelves.assignments)
         self.rules = TrainingRules(
             self.shelves,
             self.access,
             self.versions,
             self.trees,
-            Requests(RequestsSql(), self.clock),
+            Requests(RequestsSql(), self._clock),
             PageTokens(b"secret"),
         )
 

@@ -30,7 +30,8 @@ class EventsSql:
 
     def append(self, subject: str, attempt: int, events: Sequence[NewEvent], now: float) -> Sequence[Event]:
         log = _log_to_write(subject)
-        new = [each for each in events if each.producer_seq not in _had(log, attempt, events)]
+        had = _had(log, attempt, events)
+        new = [each for each in events if each.producer_seq not in had]
         stored = [
             Event(log.latest + position, now, attempt, each.producer_seq, each.body)
             for position, each in enumerate(new, start=1)
