@@ -26,6 +26,7 @@ from ingot.client._retries import DEFAULT_RETRY, Retry
 
 Q = TypeVar("Q", bound=Message)
 R = TypeVar("R", bound=Message)
+T = TypeVar("T")  # replies and requests of bulk methods are no messages (`_bulk.py`)
 
 DEFAULT_TIMEOUT = 30.0  # seconds
 DEFAULT_IDLE = 60.0  # a live stream says something at least every 15 s
@@ -80,8 +81,8 @@ class Calls:
                 return reply
 
     def stream(
-        self, call: grpc.UnaryStreamMultiCallable[Q, R], request: Q, *, idle: float = DEFAULT_IDLE
-    ) -> Iterator[R]:
+        self, call: grpc.UnaryStreamMultiCallable[Q, T], request: Q, *, idle: float = DEFAULT_IDLE
+    ) -> Iterator[T]:
         """Yield the messages of a server stream once; closing the iterator cancels it. Raises IngotError.
 
         `idle` seconds without a message raise TimedOut.
@@ -102,8 +103,8 @@ class Calls:
 
     def send(
         self,
-        call: grpc.StreamUnaryMultiCallable[Q, R],
-        requests: Iterator[Q],
+        call: grpc.StreamUnaryMultiCallable[T, R],
+        requests: Iterator[T],
         *,
         timeout: float | None = None,
     ) -> R:
@@ -149,14 +150,14 @@ def new_id() -> str:
     return str(uuid.uuid4())
 
 
-class _Source(Iterator[Q]):
+class _Source(Iterator[T]):
     """Requests of a client stream; remembers what they raised, which gRPC would only report as UNKNOWN."""
 
-    def __init__(self, requests: Iterator[Q]) -> None:
+    def __init__(self, requests: Iterator[T]) -> None:
         self._requests = requests
         self.failure: Exception | None = None
 
-    def __next__(self) -> Q:
+    def __next__(self) -> T:
         try:
             return next(self._requests)
         except StopIteration:

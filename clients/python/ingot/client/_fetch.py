@@ -7,6 +7,8 @@ stream breaks, the next call asks only for what did not arrive.
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from ingot.client import _bulk
+from ingot.client._bulk import PiecesView
 from ingot.client._calls import Calls
 from ingot.client._channels import Link
 from ingot.client._errors import Cancelled, DataLoss, IngotError, Integrity, TimedOut, Unreachable
@@ -16,7 +18,6 @@ from ingot.client._progress import Reporter
 from ingot.client._rates import Rate
 from ingot.content import digests
 from ingot.v1 import transfer_pb2 as pb
-from ingot.v1 import transfer_pb2_grpc
 
 UNIT_BYTES = 16 * 1024 * 1024
 _MOST_RANGES = 4096
@@ -125,7 +126,7 @@ class Fetcher:
             self.lanes.wait(pause)
 
     def _stream(self, lane: int, arriving: "_Arriving") -> None:
-        stub = transfer_pb2_grpc.TransferServiceStub(self._link.lane(lane))
+        call = _bulk.read_chunks(self._link.lane(lane))
         request = pb.ReadChunksRequest(
             tree=self._tree,
             ranges=[
@@ -134,12 +135,12 @@ class Fetcher:
             ],
             download_id=self._download_id,
         )
-        for message in self._calls.stream(stub.ReadChunks, request):
+        for pieces in self._calls.stream(call, request):
             self.lanes.check()
-            size = len(message.pieces.data)
+            size = len(pieces.data)
             if pause := self._rate.reserve(size):
                 self.lanes.wait(pause)
-            arriving.take(message.pieces)
+            arriving.take(pieces)
             self.lanes.moved(size)
             self._report.add(moved=size)
 
@@ -153,9 +154,9 @@ class _Arriving:
         self._store = store
         self._open: bytearray | None = None  # the beginning of a chunk that goes on
 
-    def take(self, pieces: pb.Pieces) -> None:
+    def take(self, pieces: PiecesView) -> None:
         """Verify and store one message. Raises DataLoss for wrong bytes, Integrity for disorder."""
-        data = memoryview(pieces.data)
+        data = pieces.data
         if len(pieces.digests) != digests.DIGEST_SIZE * len(pieces.lengths):
             raise _disorder("a message whose lengths and digests do not fit together")
         data = self._go_on(data)

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from ingot.client import _retries
+from ingot.client import _bulk, _retries
 from ingot.client._calls import Calls
 from ingot.client._channels import Link
 from ingot.client._errors import (
@@ -143,16 +143,15 @@ class Sender:
                 batch = batch[half:]
 
     def _stream(self, lane: int, batch: Batch) -> None:
-        stub = transfer_pb2_grpc.TransferServiceStub(self._link.lane(lane))
+        call = _bulk.put_chunks(self._link.lane(lane))
         size = sum(each.length for each in batch)
         sent = _Sent(self._report, self.lanes.moved)
         begun = time.monotonic()
         seconds = self._limits.max_stream_time.ToTimedelta().total_seconds() or 120.0
         try:
             with _Reader() as reader:
-                reply = self._calls.send(
-                    stub.PutChunks, self._messages(batch, size, reader, sent), timeout=seconds + 30.0
-                )
+                messages = self._messages(batch, size, reader, sent)
+                reply = self._calls.send(call, messages, timeout=seconds + 30.0)
         except BaseException:
             sent.take_back()
             raise
@@ -168,18 +167,17 @@ class Sender:
             wanted = int(size / max(seconds, 0.001) * _BATCH_SECONDS)
             self.batch_bytes = max(_SMALLEST_BATCH, min(self._largest, wanted, self.batch_bytes * 2))
 
-    def _messages(
-        self, batch: Batch, size: int, reader: "_Reader", sent: "_Sent"
-    ) -> Iterator[pb.PutChunksRequest]:
+    def _messages(self, batch: Batch, size: int, reader: "_Reader", sent: "_Sent") -> Iterator[bytes]:
         header = pb.PutChunksHeader(upload=self._upload, declared_bytes=size, declared_chunks=len(batch))
-        yield pb.PutChunksRequest(header=header)
-        for pieces in _pieces(batch, reader, self._limits.message_bytes or MIB):
+        yield pb.PutChunksRequest(header=header).SerializeToString()
+        for count, message in _pieces(batch, reader, self._limits.message_bytes or MIB):
             self.lanes.check()
-            if pause := self._rate.reserve(len(pieces.data)):
+            if pause := self._rate.reserve(count):
                 self.lanes.wait(pause)
-            yield pb.PutChunksRequest(pieces=pieces)
-            sent.add(len(pieces.data))
-        yield pb.PutChunksRequest(finish=pb.PutChunksFinish(chunks=len(batch), bytes=size))
+            yield message
+            sent.add(count)
+        finish = pb.PutChunksFinish(chunks=len(batch), bytes=size)
+        yield pb.PutChunksRequest(finish=finish).SerializeToString()
 
 
 class _Sent:
@@ -239,13 +237,16 @@ class _Reader:
         self._close()
 
 
-def _pieces(batch: Batch, reader: _Reader, aim: int) -> Iterator[pb.Pieces]:
-    """Yield messages of about `aim` bytes: many small chunks in one, a large chunk over several."""
+def _pieces(batch: Batch, reader: _Reader, aim: int) -> Iterator[tuple[int, bytes]]:
+    """Yield messages of about `aim` bytes, each with the bytes of chunks in it.
+
+    Many small chunks go into one message, a large chunk over several.
+    """
     group: Batch = []
     size = 0
     for chunk in batch:
         if group and size + chunk.length > aim:
-            yield _together(group, reader)
+            yield size, _together(group, reader)
             group, size = [], 0
         if chunk.length > aim:
             yield from _spread(chunk, reader, aim)
@@ -253,34 +254,26 @@ def _pieces(batch: Batch, reader: _Reader, aim: int) -> Iterator[pb.Pieces]:
             group.append(chunk)
             size += chunk.length
     if group:
-        yield _together(group, reader)
+        yield size, _together(group, reader)
 
 
-def _together(group: Batch, reader: _Reader) -> pb.Pieces:
+def _together(group: Batch, reader: _Reader) -> bytes:
     runs: list[tuple[str, int, int]] = []
     for chunk in group:
         if runs and runs[-1][0] == chunk.source and runs[-1][1] + runs[-1][2] == chunk.offset:
             runs[-1] = (chunk.source, runs[-1][1], runs[-1][2] + chunk.length)
         else:
             runs.append((chunk.source, chunk.offset, chunk.length))
-    data = [reader.read(*run) for run in runs]
-    return pb.Pieces(
-        digests=b"".join(each.digest for each in group),
-        lengths=[each.length for each in group],
-        data=data[0] if len(data) == 1 else b"".join(data),
-    )
+    packed = b"".join(each.digest for each in group)
+    return _bulk.encode_pieces(packed, [each.length for each in group], [reader.read(*run) for run in runs])
 
 
-def _spread(chunk: ChunkSource, reader: _Reader, aim: int) -> Iterator[pb.Pieces]:
+def _spread(chunk: ChunkSource, reader: _Reader, aim: int) -> Iterator[tuple[int, bytes]]:
     for start in range(0, chunk.length, aim):
         count = min(aim, chunk.length - start)
-        pieces = pb.Pieces(
-            data=reader.read(chunk.source, chunk.offset + start, count), more=start + count < chunk.length
-        )
-        if start == 0:
-            pieces.digests = chunk.digest
-            pieces.lengths.append(chunk.length)
-        yield pieces
+        data = reader.read(chunk.source, chunk.offset + start, count)
+        packed, lengths = (chunk.digest, [chunk.length]) if start == 0 else (b"", [])
+        yield count, _bulk.encode_pieces(packed, lengths, [data], more=start + count < chunk.length)
 
 
 def changed(source: str, how: str) -> SourceChanged:
