@@ -122,7 +122,6 @@ BAD = [
 
 
 @pytest.mark.parametrize(("name", "content", "place", "words"), BAD)
-@pytest.mark.contract("S0-109")
 def test_a_bad_row_is_named(tmp_path: Path, name: str, content: str | bytes, place: str, words: str) -> None:
     with pytest.raises(TrainingError) as caught:
         read(write(tmp_path, name, content))

@@ -41,7 +41,6 @@ def at_step(trainer: Trainer, step: int, act: str) -> list[Event]:
     return events
 
 
-@pytest.mark.contract("S0-57", "S0-58")
 def test_pause_saves_at_the_step_edge_and_resume_goes_on(dataset: Path, tmp_path: Path) -> None:
     spec = training.make_spec(dataset, tmp_path, training.tiny(dropout=0.1, **FOREVER))
     trainer = training.start(spec)

@@ -155,7 +155,6 @@ def run_code(code: str, spec: TrainerSpec) -> str:
     ).stderr
 
 
-@pytest.mark.contract("S0-109")
 def test_nothing_is_trained_on_bad_data(tmp_path: Path) -> None:
     folder = training.write_jsonl(tmp_path / "d", [*training.conversations(30), {"messages": "none"}])
     outcome, events = training.run(training.make_spec(folder, tmp_path / "w", training.tiny()))
@@ -185,7 +184,6 @@ def test_the_same_spec_gives_the_same_losses(dataset: Path, tmp_path: Path) -> N
     assert first == second
 
 
-@pytest.mark.contract("S0-49")
 def test_a_base_model_is_continued_and_keeps_its_shape(dataset: Path, tmp_path: Path) -> None:
     first = training.tiny(max_steps=60, epochs=100, learning_rate=1e-2)
     _, events = training.run(training.make_spec(dataset, tmp_path / "first", first))
