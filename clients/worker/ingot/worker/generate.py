@@ -17,7 +17,7 @@ import torch
 import transformers
 
 from ingot.worker import generation, launch, progress, tokens
-from ingot.worker.data import ROLES
+from ingot.worker.data import ROLES, Turn
 from ingot.worker.generation import Answer, Done, Piece, Ready, Refused, Request
 from ingot.worker.problem import Problem, TrainingError, failed
 
@@ -53,7 +53,8 @@ class Writer:
             int
         ] = []  # the tokens of the last piece: some tokenizers drop a space at the very beginning
         pending: list[int] = []
-        count, reason = 0, "length"
+        count, reason, cut = 0, "length", False
+        stops = generation.StopTexts(request.stop)
         for token in self._sample(ids, request):
             count += 1
             if token in self._stops:
@@ -62,12 +63,17 @@ class Writer:
             pending.append(token)
             text = self._text(sent, pending)
             if text and (not text.endswith(UNFINISHED) or len(pending) > LONGEST_PENDING):
-                send(Piece(request.id, text, len(pending)))
+                out, cut = stops.feed(text)
+                if out:
+                    send(Piece(request.id, out, len(pending)))
                 sent, pending = pending, []
+                if cut:
+                    reason = "stop"
+                    break
             if control.pause:
                 reason = "stopped"
                 break
-        if rest := self._text(sent, pending):
+        if not cut and (rest := stops.feed(self._text(sent, pending))[0] + stops.rest()):
             send(Piece(request.id, rest, len(pending)))
         send(Done(request.id, reason, len(ids), count, time.monotonic() - began))
 
@@ -79,6 +85,8 @@ class Writer:
         check(request)
         if request.messages:
             ids = tokens.prompt_ids(self.tokenizer, request.messages)
+        elif self.tokenizer.chat_template:  # it has learned to answer, not to go on
+            ids = tokens.prompt_ids(self.tokenizer, [Turn("user", request.prompt)])
         else:
             ids = self.tokenizer.backend_tokenizer.encode(request.prompt, add_special_tokens=True).ids
         if self._room and len(ids) >= self._room:

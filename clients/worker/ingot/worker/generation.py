@@ -35,6 +35,33 @@ class Request:
     temperature: float = 0.7
     top_p: float = 0.95
     seed: int | None = None
+    stop: Sequence[str] = field(default_factory=tuple)  # texts that end the answer and are not part of it
+
+
+class StopTexts:
+    """Lets text through up to the first stop text; what may be the beginning of one waits for the rest."""
+
+    def __init__(self, stops: Sequence[str]) -> None:
+        self._stops = [stop for stop in stops if stop]
+        self._held = ""
+
+    def feed(self, text: str) -> tuple[str, bool]:
+        """Return the text that may go out, and whether a stop text came."""
+        self._held += text
+        ends = [at for stop in self._stops if (at := self._held.find(stop)) >= 0]
+        if ends:
+            out, self._held = self._held[: min(ends)], ""
+            return out, True
+        keep = max((self._overlap(stop) for stop in self._stops), default=0)
+        out, self._held = self._held[: len(self._held) - keep], self._held[len(self._held) - keep :]
+        return out, False
+
+    def rest(self) -> str:
+        """Return what waited in vain."""
+        return self._held
+
+    def _overlap(self, stop: str) -> int:
+        return next((n for n in range(len(stop) - 1, 0, -1) if self._held.endswith(stop[:n])), 0)
 
 
 @dataclass(frozen=True, slots=True)
