@@ -44,7 +44,7 @@ def read_chunks(channel: grpc.Channel) -> "grpc.UnaryStreamMultiCallable[pb.Read
 def encode_pieces(
     packed: bytes, lengths: Sequence[int], data: Sequence[bytes], *, more: bool = False
 ) -> bytes:
-    """Return a serialised PutChunksRequest with pieces; `packed` are the digests, `data` parts of the bytes."""
+    """Return a serialised PutChunksRequest; `packed` are the digests, `data` the bytes in parts."""
     size = sum(len(part) for part in data)
     head = b""
     if packed:

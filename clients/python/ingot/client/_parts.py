@@ -2,12 +2,14 @@
 
 A bit of the map is set only after the bytes are on disk (fdatasync), so a map never promises what a power cut
 can take. When all chunks are there the part is synced and renamed into place in one step; nobody ever sees
-half a file under its real name. Small files have no map: they are simply fetched again.
+half a file under its real name. Small files have no map, they are simply fetched again; and they are synced
+many at a time, because one sync for each would take longer than to fetch it.
 """
 
+import ctypes
 import os
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,6 +21,7 @@ OTHER_SUFFIX = ".ingot-part"  # for trees that have files called *.part themselv
 MAP = ".map"  # behind the suffix
 _MAPPED_ABOVE = 8 * 1024 * 1024  # bytes
 _FLUSH_BYTES = 64 * 1024 * 1024
+_FEW = 16  # files for which a sync of everything is not worth it
 _MAGIC = b"ingot part 1\n"
 
 
@@ -36,12 +39,15 @@ class Part:
         self._unsynced_bytes = 0
         self._descriptor = -1
         self._finished = False
-        if self._is_mapped:
+        if self.is_large:
             self._load_map()
+        else:
+            self._part.unlink(missing_ok=True)
         self.left = sum(not self.has(index) for index in range(len(self.chunks)))
 
     @property
-    def _is_mapped(self) -> bool:
+    def is_large(self) -> bool:
+        """Whether it has a map and is synced by itself."""
         return self.file.size > _MAPPED_ABOVE
 
     def has(self, index: int) -> bool:
@@ -58,7 +64,7 @@ class Part:
                     self._have[index // 8] |= 1 << index % 8
                     self.left -= 1
             self._unsynced_bytes += len(data)
-            flush = self._is_mapped and self._unsynced_bytes >= _FLUSH_BYTES and self.left > 0
+            flush = self.is_large and self._unsynced_bytes >= _FLUSH_BYTES and self.left > 0
             done = self.left == 0
         if flush:
             self.flush()
@@ -72,7 +78,7 @@ class Part:
 
     def flush(self) -> None:
         """Bring what is here to the disk and then say so in the map."""
-        if not self._is_mapped:
+        if not self.is_large:
             return
         with self._lock:
             if self._descriptor < 0 or not self._unsynced_bytes:
@@ -88,28 +94,34 @@ class Part:
         finally:
             os.close(descriptor)
 
-    def finish(self) -> None:
-        """Sync the complete file, put it in its place and remove the map."""
+    def sync(self) -> None:
+        """Bring the complete file to the disk."""
         with self._borrowed() as descriptor:
             os.ftruncate(descriptor, self.file.size)
             os.fsync(descriptor)
+
+    def place(self) -> None:
+        """Put the synced file in its place and remove the map."""
+        if not self.file.size:
+            self.sync()  # nothing was written, so nothing is there yet
         self._part.replace(self.target)
         self._finished = True
-        self._map.unlink(missing_ok=True)
-        self._let_go()
+        if self.is_large:
+            self._map.unlink(missing_ok=True)
+            self._let_go()
 
     def close(self) -> None:
         """Keep what is here of a large file for the next pull and let go of it."""
         self.flush()
         self._let_go()
-        if not self._finished and not self._is_mapped:
+        if not self._finished and not self.is_large:
             self._part.unlink(missing_ok=True)
 
     @contextmanager
     def _borrowed(self) -> Iterator[int]:
         """Give a descriptor of the part: kept open for a large file, opened for now for a small one."""
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        if self._is_mapped:
+        if self.is_large:
             with self._lock:
                 if self._descriptor < 0:
                     self._descriptor = os.open(self._part, flags, 0o644)
@@ -173,6 +185,21 @@ class Folders:
         return target
 
 
+def sync_all(parts: Sequence[Part], folder: Path) -> None:
+    """Bring complete files to the disk: with one call for the whole file system where there is one."""
+    syncfs = getattr(ctypes.CDLL(None), "syncfs", None)
+    if syncfs is None or len(parts) < _FEW:
+        for part in parts:
+            part.sync()
+        return
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        if syncfs(descriptor):
+            raise _unwritable(folder, "the disk reported an error while it was synced")
+    finally:
+        os.close(descriptor)
+
+
 def suffix_for(paths: Iterable[str]) -> str:
     """Return what to put behind the names of unfinished files so that they meet no file of the tree."""
     return OTHER_SUFFIX if any(path.endswith((SUFFIX, SUFFIX + MAP)) for path in paths) else SUFFIX
@@ -194,12 +221,16 @@ def _write_all(descriptor: int, data: "bytes | memoryview", offset: int, target:
             written = os.pwrite(descriptor, view, offset)
             view, offset = view[written:], offset + written
     except OSError as failure:
-        raise LimitReached(
-            f"Cannot write {target}: {failure.strerror}.",
-            reason="DISK_LOW",
-            facts={"path": str(target)},
-            next_step="Make room and pull again; what is here already is kept.",
-        ) from failure
+        raise _unwritable(target, str(failure.strerror)) from failure
+
+
+def _unwritable(place: Path, why: str) -> LimitReached:
+    return LimitReached(
+        f"Cannot write {place}: {why}.",
+        reason="DISK_LOW",
+        facts={"path": str(place)},
+        next_step="Check the disk, make room and pull again; what is here already is kept.",
+    )
 
 
 def _in_the_way(place: Path) -> Invalid:

@@ -28,6 +28,8 @@ from ingot.client._progress import OnProgress, Reporter, Stage
 from ingot.client._rates import Rate
 from ingot.client._seeds import Seeds, has_content
 
+_SMALL_FILES = 2000  # that are synced together
+
 
 @dataclass(frozen=True, slots=True)
 class PullResult:
@@ -122,6 +124,7 @@ class _Pull:
         self._seeds = Seeds(journal)
         self._folders = _parts.Folders(folder)
         self._suffix = _parts.suffix_for(each.path for each in manifest.files)
+        self._complete: list[Part] = []  # small files that wait to be synced together
         self._finished: list[Path] = []
         self._lock = threading.Lock()
         self._begun = time.monotonic()
@@ -141,8 +144,11 @@ class _Pull:
         try:
             self._bring(todo, download_id)
         finally:
+            self._settle(self._complete)
             for part in self._parts.values():
                 part.close()
+        for folder in {place.parent for place in self._finished} | {self._folder}:
+            _parts.sync_folder(folder)
         self._remember()
         self._report.stage(Stage.DONE)
         counts = self._report.now
@@ -207,8 +213,6 @@ class _Pull:
             fetcher.finish()
         self._report.stage(Stage.VERIFYING)
         self._copy_later()
-        for folder in {place.parent for place in self._finished} | {self._folder}:
-            _parts.sync_folder(folder)
 
     def _begin(self, file: TreeFile, fetcher: Fetcher) -> None:
         """Copy what is here, put off what comes anyway, queue the rest."""
@@ -249,10 +253,29 @@ class _Pull:
                 self._finish(part)
 
     def _finish(self, part: Part) -> None:
-        part.finish()
+        """Put a complete file in its place: a large one now, small ones when there are many of them."""
+        if part.is_large:
+            part.sync()
+            self._place([part])
+            return
         with self._lock:
-            self._finished.append(part.target)
-        self._report.add(files=1)
+            self._complete.append(part)
+            ready = self._complete if len(self._complete) >= _SMALL_FILES else []
+            if ready:
+                self._complete = []
+        if ready:
+            self._settle(ready)
+
+    def _settle(self, parts: list[Part]) -> None:
+        _parts.sync_all(parts, self._folder)
+        self._place(parts)
+
+    def _place(self, parts: list[Part]) -> None:
+        for part in parts:
+            part.place()
+        with self._lock:
+            self._finished += [part.target for part in parts]
+        self._report.add(files=len(parts))
 
     def _remember(self) -> None:
         """Tell the journal what these files are, so that the next push or pull need not read them."""
