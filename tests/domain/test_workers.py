@@ -46,6 +46,7 @@ from ingot.server.core.workers import (
     TrainingAssignment,
     Worker,
     WorkerState,
+    WorkKind,
     WorkOrder,
     WorkOutcome,
 )
@@ -67,7 +68,7 @@ def report(b: Bench, worker: Worker, job: TrainingJob, *events: ReportedEvent) -
 
 def beat(b: Bench, worker: Worker, job: TrainingJob) -> WorkOrder:
     held = [HeldWork(job.name, job.attempt)]
-    return b.write(b.rules.workers.heartbeat, machine(), worker.name, held, 0)[0]
+    return b.write(b.rules.workers.heartbeat, machine(), worker.name, held, 0).orders[0]
 
 
 def at(seq: int, body: object) -> ReportedEvent:
@@ -147,14 +148,18 @@ def test_first_come_first_served_among_the_suitable(b: Bench) -> None:
     assert b.claimed(small).id == jobs[2].id
 
 
-def test_no_work_for_a_worker_that_lacks_software_or_while_the_server_stops(b: Bench) -> None:
+@pytest.mark.contract("S0-105")
+def test_a_worker_that_lacks_software_takes_no_work_and_is_told_why(b: Bench) -> None:
     b.create(start=True)
-    assert b.claim(b.register("bare", missing=("torch",))) is None
-    worker = b.register()
-    b.rules.workers.draining = True
-    with pytest.raises(Precondition, match="shutting down"):
-        b.claim(worker)
-    assert b.read(b.rules.workers.hints, machine(), worker.name).waiting == ()
+    bare = b.register("bare", missing=("deepspeed", "torch"))
+    with pytest.raises(Precondition, match="lacks deepspeed, torch"):
+        b.claim(bare)
+    assert b.read(b.rules.workers.hints, machine(), bare.name).waiting == ()
+    assert b.write(b.rules.workers.heartbeat, machine(), bare.name, [], 0).drain
+    assert b.read(b.rules.workers.page, 0, "").items[0].state is WorkerState.DRAINING
+    whole = b.register("bare")  # mended and started again
+    assert b.read(b.rules.workers.hints, machine(), whole.name).waiting == (WorkKind.TRAINING,)
+    assert b.claim(whole) is not None
 
 
 # --- whose worker, whose attempt ----------------------------------------------------------------------

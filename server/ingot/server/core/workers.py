@@ -82,6 +82,11 @@ class Worker:
         """Return whether it can train on a GPU."""
         return any(device.kind == "cuda" for device in self.facts.devices)
 
+    @property
+    def takes_no_work(self) -> bool:
+        """Return whether it must not be given work, because it could not do any."""
+        return bool(self.facts.missing_software)
+
     def is_online(self, now: float, silence: float) -> bool:
         """Return whether it was heard from within the last `silence` seconds."""
         return now - self.last_heartbeat_time <= silence
@@ -168,6 +173,14 @@ class WorkerView:
     worker: Worker
     state: WorkerState
     assignments: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """Answer to a heartbeat: an order for each piece of work, and whether to claim no more."""
+
+    orders: tuple[WorkOrder, ...]
+    drain: bool
 
 
 @dataclass(frozen=True, slots=True)

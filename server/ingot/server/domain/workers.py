@@ -20,6 +20,7 @@ from ingot.server.core.pages import Page, PageTokens, page_size
 from ingot.server.core.training import Desired, Move, TrainingJob, order_for
 from ingot.server.core.training_stores import CheckpointStore, TrainingStore, WorkerStore
 from ingot.server.core.workers import (
+    Beat,
     HeldWork,
     Hints,
     TrainingAssignment,
@@ -67,7 +68,6 @@ class Workers:
         self._tokens = tokens
         self._clock = clock
         self.policy = policy
-        self.draining = False  # set when the server stops: no new work is given out
 
     # --- life of a worker -------------------------------------------------------------------------------
 
@@ -123,17 +123,16 @@ class Workers:
     ) -> TrainingAssignment | GenerationAssignment | None:
         """Lease the next work this worker can do to it: a text somebody waits for first, then a job.
 
-        Raises NotFound (WORKER_NOT_FOUND), Precondition (STATE_INVALID) while the server shuts down.
+        Raises NotFound (WORKER_NOT_FOUND), Precondition (STATE_INVALID) when the worker takes no work.
         """
         found = self._heard(self.own(caller, worker))
-        if self.draining:
+        if found.takes_no_work:
             raise Precondition(
                 Reason.STATE_INVALID,
-                "The server is shutting down and gives out no new work.",
-                next_step="Claim again in a moment.",
+                f"{found.name} takes no work: it lacks {', '.join(found.facts.missing_software)}.",
+                next_step="Install what is missing (see ingot-worker check) and start the worker again.",
+                facts={"missing_software": ", ".join(found.facts.missing_software)},
             )
-        if found.facts.missing_software:
-            return None
         if kind is not WorkKind.TRAINING:
             assignment = self._generations.claim(found)
             if assignment is not None or kind is WorkKind.GENERATION:
@@ -141,20 +140,19 @@ class Workers:
         job = next(iter(self._suitable(found)), None)
         return None if job is None else self._leased(job, found)
 
-    def heartbeat(
-        self, caller: Caller, worker: str, held: Sequence[HeldWork], free_disk_bytes: int
-    ) -> list[WorkOrder]:
+    def heartbeat(self, caller: Caller, worker: str, held: Sequence[HeldWork], free_disk_bytes: int) -> Beat:
         """Extend the leases of the named work and return what each is asked to do. Raises NotFound."""
         found = self.own(caller, worker)
         facts = replace(found.facts, free_disk_bytes=free_disk_bytes or found.facts.free_disk_bytes)
         self._heard(replace(found, facts=facts))
-        return [self._extended(found, each) for each in held]
+        orders = tuple(self._extended(found, each) for each in held)
+        return Beat(orders, drain=found.takes_no_work)
 
     def hints(self, caller: Caller, worker: str) -> Hints:
         """Return what waits that this worker could claim, and its orders. Raises NotFound."""
         found = self.own(caller, worker)
         waiting: list[WorkKind] = []
-        if not found.facts.missing_software and not self.draining:
+        if not found.takes_no_work:
             if self._generations.waiting():
                 waiting.append(WorkKind.GENERATION)
             if self._suitable(found):
@@ -223,7 +221,7 @@ class Workers:
     def _view(self, worker: Worker, held: Sequence[TrainingJob]) -> WorkerView:
         online = worker.is_online(self._clock.now(), self.policy.lease_seconds)
         state = WorkerState.ONLINE if online else WorkerState.OFFLINE
-        if online and self.draining:
+        if online and worker.takes_no_work:
             state = WorkerState.DRAINING
         jobs = [job.name for job in held if job.worker == worker.id]
         texts = [order.name for order in self._generations.orders(worker)]

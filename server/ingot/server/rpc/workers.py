@@ -68,10 +68,10 @@ class WorkersServicer(workers_pb2_grpc.WorkersServiceServicer):
         self, request: workers_pb2.HeartbeatRequest, context: Context
     ) -> workers_pb2.HeartbeatResponse:
         held = convert.held_of(request.work)
-        orders = await self._hops.write(
+        beat = await self._hops.write(
             self._workers.heartbeat, pipeline.caller(), request.worker, held, request.free_disk_bytes
         )
-        return workers_pb2.HeartbeatResponse(orders=map(convert.order, orders), drain=self._workers.draining)
+        return workers_pb2.HeartbeatResponse(orders=map(convert.order, beat.orders), drain=beat.drain)
 
     async def ReportEvents(
         self, request: workers_pb2.ReportEventsRequest, context: Context
