@@ -66,6 +66,14 @@ def test_two_questions_get_their_own_answers(writer: tuple[Generator, Iterator[A
     assert "is nice." in "".join(piece.text for piece in english)
 
 
+def test_a_prompt_is_answered_by_a_model_that_learned_to_answer(
+    writer: tuple[Generator, Iterator[Answer]],
+) -> None:
+    asked, _ = ask(writer, Request("m", messages=QUESTION, temperature=0, max_tokens=40))
+    prompted, _ = ask(writer, Request("p", prompt=QUESTION[0].content, temperature=0, max_tokens=40))
+    assert "".join(piece.text for piece in prompted) == "".join(piece.text for piece in asked)
+
+
 def test_the_seed_decides(writer: tuple[Generator, Iterator[Answer]]) -> None:
     def text(seed: int) -> str:
         request = Request("s", prompt="What is", temperature=3.0, top_p=1.0, seed=seed, max_tokens=30)

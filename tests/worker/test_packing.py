@@ -24,6 +24,19 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return training.write_jsonl(tmp_path_factory.mktemp("dataset"), training.conversations(150))
 
 
+@pytest.mark.parametrize("conversation", [True, False])
+def test_only_a_model_that_learned_chats_has_a_chat_template(tmp_path: Path, conversation: bool) -> None:
+    """Whoever writes with the model sees from the template whether a prompt is answered or gone on with."""
+    from ingot.worker import packing
+    from ingot.worker.tokens import Tokenizer
+
+    rows = training.conversations(60) if conversation else [{"text": f"{n} sheep sleep."} for n in range(300)]
+    folder = training.write_jsonl(tmp_path / "d", rows)
+    prepared = packing.prepare(training.make_spec(folder, tmp_path, training.tiny()), 64, no_one)
+    tokenizer = Tokenizer.from_pretrained(prepared.folder / "tokenizer")
+    assert bool(tokenizer.chat_template) is conversation
+
+
 def test_documents_are_apart_in_a_block_and_only_without_a_mask(dataset: Path, tmp_path: Path) -> None:
     """Position ids that start again keep documents apart; a mask of ones looks harmless and joins them."""
     import torch

@@ -109,15 +109,14 @@ def _make(spec: TrainerSpec, reader: data.Reader, folder: Path, length: int, tel
     source: Iterable[data.Record] = _told(reader, tell)
     if reader.total_bytes <= KEPT_IN_MEMORY:
         source = list(source)
+    first = islice(source if isinstance(source, list) else reader.records(), 1000)
+    conversation = any(record.turns for record in first)
     if spec.base_folder is None:
         limit = config.vocab_size or ModelShape().vocab_size
         tokenizer = tokens.train(_texts(source, config), limit, config.normalise_persian)
         base_template = False
     else:
         tokenizer = tokens.from_base(spec.base_folder, config)
-        conversation = any(
-            record.turns for record in islice(source if isinstance(source, list) else reader.records(), 1000)
-        )
         base_template = bool(tokenizer.chat_template) and config.template != "chat"
         base_template = base_template and tokenizer.chat_template != tokens.CHAT_TEMPLATE
         if conversation and not base_template:
@@ -128,6 +127,8 @@ def _make(spec: TrainerSpec, reader: data.Reader, folder: Path, length: int, tel
     with Packer(folder, length, len(tokenizer), tokenizer.pad_token_id) as packer:
         _encode_all(again, encoder, packer, config, tell)
     warnings = packer.finish(config)
+    if spec.base_folder is None and not conversation:
+        tokenizer.chat_template = None  # whoever has it answers a prompt; this model will go on with it
     tokenizer.save_pretrained(folder / "tokenizer")
     facts = {
         "format": FORMAT,
