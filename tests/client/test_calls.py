@@ -31,7 +31,7 @@ from ingot.client._catalog import Catalog
 from ingot.client._identity import headers
 from ingot.client._names import Names
 from ingot.client._workers import Workers
-from ingot.v1 import catalog_pb2, workers_pb2
+from ingot.v1 import catalog_pb2, training_pb2, training_pb2_grpc, workers_pb2
 
 UNAVAILABLE = grpc.StatusCode.UNAVAILABLE
 
@@ -212,3 +212,15 @@ def test_an_unreachable_server_is_told_apart(text: str, meaning: str, hint: str)
     assert "here" in caught.value.message
     assert meaning in caught.value.message
     assert hint in caught.value.next_step
+
+
+def test_a_stream_that_falls_silent_is_given_up() -> None:
+    with FakeServer() as server:
+        bench = Bench(server)
+        stub = training_pb2_grpc.TrainingServiceStub(server.link.channel)
+        request = training_pb2.WatchTrainingJobRequest(name="trainingJobs/job_1")
+        answer = server.run(lambda: list(bench.calls.stream(stub.WatchTrainingJob, request, idle=0.1)))
+        call = server.take_stream("TrainingService", "WatchTrainingJob")
+        call.send(training_pb2.WatchTrainingJobResponse())
+        with pytest.raises(TimedOut, match=r"sent nothing for 0\.1 s"):
+            answer.result(10)

@@ -2,6 +2,7 @@
 
 import itertools
 import pathlib
+import re
 import tempfile
 
 import pytest
@@ -198,6 +199,25 @@ def test_the_rate_is_capped(tmp_path: pathlib.Path) -> None:
         assert done.seconds > 0.4
         pulled = client.pull("datasets/chat", tmp_path / "out", limit_rate=4 * MIB)
         assert pulled.seconds > 0.4
+
+
+def test_the_functions_of_before_mean_the_same(tmp_path: pathlib.Path) -> None:
+    file = write_tree(tmp_path / "in", {"chat.jsonl": b'{"a": 1}\n'}) / "chat.jsonl"
+    told: list[TransferProgress] = []
+    with transfer_client() as (client, _):
+        file_id = client.upload_large_file(file, on_progress=told.append)
+        assert re.fullmatch(r"file_[0-9]+", file_id)
+        assert told[-1].stage is Stage.DONE
+        upload = client.get_upload_progress(file_id)
+        assert (upload.progress_percent, upload.size_bytes, upload.original_name) == (100.0, 9, "chat.jsonl")
+        assert [each.name for each in client.get_staged_files()] == [f"uploads/{file_id}"]
+        assert [each.name for each in client.get_staged_files("fresh")] == [f"uploads/{file_id}"]
+        assert client.get_staged_files("failed") == []
+        with pytest.raises(Invalid, match="expected one of uploading, staged"):
+            client.get_staged_files("done")
+        assert client.get_file_info("datasets/chat:chat.jsonl").size_bytes == 9
+        where = client.download_file("datasets/chat:chat.jsonl", tmp_path / "out")
+        assert where.read_bytes() == file.read_bytes()
 
 
 NAMES = st.text("abcdé.-_ سلام", min_size=1, max_size=8).filter(

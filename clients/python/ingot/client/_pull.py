@@ -19,7 +19,7 @@ from pathlib import Path
 from ingot.client import _fetch, _globs, _parts
 from ingot.client._calls import Calls, new_id
 from ingot.client._channels import Link
-from ingot.client._errors import LimitReached, NotFound
+from ingot.client._errors import Integrity, LimitReached, NotFound
 from ingot.client._fetch import Fetcher
 from ingot.client._journal import FileState, Journal, Note
 from ingot.client._manifest import Manifest, TreeFile, read_manifest
@@ -27,6 +27,7 @@ from ingot.client._parts import Part
 from ingot.client._progress import OnProgress, Reporter, Stage
 from ingot.client._rates import Rate
 from ingot.client._seeds import Seeds, has_content
+from ingot.content import digests
 
 _SMALL_FILES = 2000  # that are synced together
 
@@ -247,7 +248,15 @@ class _Pull:
         for part, index in self._later:
             _, length, digest = part.chunks[index]
             path, at = self._first[digest]
-            done = part.write(index, 1, self._parts[path].read(at))
+            data = self._parts[path].read(at)
+            if digests.chunk_digest(data) != digest:
+                raise Integrity(
+                    f"{self._folder / path} does not hold what was just written to it.",
+                    reason="DIGEST_MISMATCH",
+                    facts={"path": path},
+                    next_step="Check the disk, and that nothing else writes there; then pull again.",
+                )
+            done = part.write(index, 1, data)
             self._report.add(reused=length)
             if done:
                 self._finish(part)
