@@ -22,6 +22,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import grpc
 import psutil
@@ -36,34 +37,38 @@ SERVICE = "/ingot.v1.TransferService"
 ARTIFACT = "namespaces/{namespace}/datasets/bench"
 
 
-class RawServicer(transfer_pb2_grpc.TransferServiceServicer):
-    """Takes streams and forgets them; sends as much as was asked for."""
+async def take(messages: AsyncIterator[transfer_pb2.PutChunksRequest], context: object) -> bytes:
+    """Receive everything and forget it."""
+    size = 0
+    async for message in messages:
+        size += len(message.pieces.data)
+    return transfer_pb2.PutChunksResponse(stored_bytes=size).SerializeToString()
 
-    def __init__(self) -> None:
-        block = transfer_pb2.Pieces(data=os.urandom(MIB), lengths=[MIB], digests=bytes(32))
-        self._message = transfer_pb2.ReadChunksResponse(pieces=block)
 
-    async def PutChunks(  # noqa: N802 (the RPC's name)
-        self, request_iterator: AsyncIterator[transfer_pb2.PutChunksRequest], context: object
-    ) -> transfer_pb2.PutChunksResponse:
-        """Receive everything."""
-        size = 0
-        async for message in request_iterator:
-            size += len(message.pieces.data)
-        return transfer_pb2.PutChunksResponse(stored_bytes=size)
-
-    async def ReadChunks(  # noqa: N802 (the RPC's name)
-        self, request: transfer_pb2.ReadChunksRequest, context: object
-    ) -> AsyncIterator[transfer_pb2.ReadChunksResponse]:
-        """Send one message of 1 MiB for each chunk that is asked for."""
-        for _ in range(request.ranges[0].count):
-            yield self._message
+async def give(
+    request: transfer_pb2.ReadChunksRequest, context: object
+) -> AsyncIterator[transfer_pb2.ReadChunksResponse]:
+    """Send one message of 1 MiB for each chunk that is asked for."""
+    message = transfer_pb2.ReadChunksResponse(
+        pieces=transfer_pb2.Pieces(data=os.urandom(MIB), lengths=[MIB], digests=bytes(32))
+    )
+    for _ in range(request.ranges[0].count):
+        yield message
 
 
 async def serve_raw(socket: str) -> None:
     """Run the raw server until it is killed."""
     server = grpc.aio.server(options=OPTIONS)
-    transfer_pb2_grpc.add_TransferServiceServicer_to_server(RawServicer(), server)
+    handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
+        "PutChunks": grpc.stream_unary_rpc_method_handler(take, transfer_pb2.PutChunksRequest.FromString),
+        "ReadChunks": grpc.unary_stream_rpc_method_handler(
+            give,
+            transfer_pb2.ReadChunksRequest.FromString,
+            transfer_pb2.ReadChunksResponse.SerializeToString,
+        ),
+    }
+    handler = grpc.method_handlers_generic_handler("ingot.v1.TransferService", handlers)
+    server.add_generic_rpc_handlers((handler,))
     server.add_insecure_port(f"unix:{socket}")
     await server.start()
     print("ready", flush=True)

@@ -287,7 +287,15 @@ VERSION = NewVersion(
     metadata={"زبان": "فارسی"},
     aliases=("prod",),
 )
-CHECKPOINT = NewCheckpoint("job_1", 20, 2, 0.5, CheckpointKind.BEST, 1, {"eval_loss": 1.5})
+CHECKPOINT = NewCheckpoint(
+    job="job_1",
+    step=20,
+    attempt=2,
+    epoch=0.5,
+    kind=CheckpointKind.BEST,
+    world_size=1,
+    metrics={"eval_loss": 1.5},
+)
 
 
 def _upload(number: int, target: UploadTarget = VERSION, **changes: object) -> Upload:

@@ -2,10 +2,8 @@
 
 from collections.abc import Iterator
 
-from google.protobuf import json_format, struct_pb2
-
 from ingot.content import chunking, digests
-from ingot.server.core.artifacts import JsonObject, NewVersion
+from ingot.server.core.artifacts import NewVersion
 from ingot.server.core.chunks import ChunkOutcome, Presence, StreamReceipt
 from ingot.server.core.errors import invalid_field
 from ingot.server.core.manifests import FileDraft, FileFacts, Segment
@@ -139,6 +137,8 @@ def target(found: UploadTarget) -> transfer_pb2.UploadTarget:
         version_id=found.version_id,
         expected_latest=found.expected_latest,
         changelog=found.changelog,
+        metadata=convert_catalog.struct_of(found.metadata),
+        performance_metrics=convert_catalog.struct_of(found.performance_metrics),
         aliases=found.aliases,
         format=found.format,
         training_job=found.training_job,
@@ -249,8 +249,8 @@ def _new_version(message: transfer_pb2.NewVersion) -> NewVersion:
         create=convert_catalog.fields_of(message.create) if message.HasField("create") else None,
         expected_latest=message.expected_latest if message.HasField("expected_latest") else None,
         changelog=message.changelog,
-        metadata=_json(message.metadata),
-        performance_metrics=_json(message.performance_metrics),
+        metadata=convert_catalog.json_of(message.metadata),
+        performance_metrics=convert_catalog.json_of(message.performance_metrics),
         aliases=tuple(message.aliases),
         format=message.format,
         training_job=message.training_job,
@@ -272,8 +272,3 @@ def _new_checkpoint(message: transfer_pb2.NewCheckpoint) -> NewCheckpoint:
         world_size=message.world_size,
         metrics=dict(message.metrics),
     )
-
-
-def _json(message: struct_pb2.Struct) -> JsonObject:
-    found: JsonObject = json_format.MessageToDict(message)
-    return found

@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 
+from ingot.server.core import failpoints
 from ingot.server.core.chunks import ChunkAssembler, ReceivedChunk, StreamReceipt
 from ingot.server.core.errors import IngotError, Invalid, invalid_field
 from ingot.server.core.identity import Caller
@@ -172,7 +173,7 @@ class _Reception:
     async def _conclude(self) -> StreamReceipt:
         packs = await self._hops.io(self._stream.seal)
         try:
-            return await self._hops.write(
+            receipt = await self._hops.write(
                 self._intake.index,
                 self._caller,
                 self._ticket,
@@ -180,6 +181,8 @@ class _Reception:
                 b"".join(self._digests),
                 self._received,
             )
+            failpoints.hit("stream.durable")
+            return receipt
         except IngotError:  # refused for sure; after any other error the packs may be indexed all the same
             await self._hops.io(self._stream.discard, packs)
             raise

@@ -6,6 +6,7 @@ from typing import Any
 
 import grpc
 
+from ingot.server.core import failpoints
 from ingot.server.core.clock import Clock
 from ingot.server.core.errors import IngotError
 from ingot.server.core.identity import Caller
@@ -108,10 +109,13 @@ class TransferServicer(transfer_pb2_grpc.TransferServiceServicer):
         if sealed.state is UploadState.COMMITTED:
             return await self._hops.read(self._commits.committed, caller, sealed)
         try:
+            failpoints.hit("commit.sealed")
             checked = await self._hops.read(
                 self._commits.check, sealed, request.expected_digest, request.file_count
             )
-            return await self._hops.write(self._commits.finish, caller, sealed, checked)
+            done = await self._hops.write(self._commits.finish, caller, sealed, checked)
+            failpoints.hit("commit.durable")
+            return done
         except IngotError as error:
             await self._hops.write(self._commits.reopen, sealed, error)
             raise
@@ -184,12 +188,14 @@ class TransferServicer(transfer_pb2_grpc.TransferServiceServicer):
                 yield message
             after = page.next_path
 
-    async def ReadFile(self, request: transfer_pb2.ReadFileRequest, context: Context) -> AsyncIterator[bytes]:
+    async def ReadFile(  # type: ignore[override]  # its messages are serialised already
+        self, request: transfer_pb2.ReadFileRequest, context: Context
+    ) -> AsyncIterator[bytes]:
         opened = await self._open(request.tree, request.download_id)
         async for message in self._sender.file_range(opened, request.path, request.offset, request.length):
             yield message
 
-    async def ReadChunks(
+    async def ReadChunks(  # type: ignore[override]  # likewise
         self, request: transfer_pb2.ReadChunksRequest, context: Context
     ) -> AsyncIterator[bytes]:
         runs = convert.runs_of(request, self._limits.max_ranges)

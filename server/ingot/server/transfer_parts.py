@@ -1,0 +1,115 @@
+"""The parts of uploads and reads, wired for app.py and for tests.
+
+They come after the catalog and training, because an upload becomes a version or a checkpoint:
+
+    trees = TreesSql()                                     # training lets its checkpoints go through it
+    parts = TransferParts(database, packs, side, usage, tokens, clock, limits)
+    report = await asyncio.to_thread(parts.recovery.run)   # before anything is served
+    parts.serve(hops, grpc_server, draining)
+    await parts.tidy(hops)                                 # now and then
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import grpc
+
+from ingot.server.core.catalog_stores import ArtifactStore, CounterStore
+from ingot.server.core.clock import Clock
+from ingot.server.core.pages import PageTokens
+from ingot.server.core.stores import PackStore
+from ingot.server.core.uploads import TransferLimits
+from ingot.server.domain.access import Access
+from ingot.server.domain.catalog import Catalog
+from ingot.server.domain.checkpoints import Checkpoints
+from ingot.server.domain.chunk_intake import ChunkIntake
+from ingot.server.domain.commits import Commits
+from ingot.server.domain.downloads import Downloads
+from ingot.server.domain.recovery import Recovery
+from ingot.server.domain.requests import Requests
+from ingot.server.domain.uploads import Uploads
+from ingot.server.domain.usage import Usage
+from ingot.server.domain.versions import Versions
+from ingot.server.rpc import bulk_messages
+from ingot.server.rpc.hops import Hops
+from ingot.server.rpc.transfer import TransferServicer
+from ingot.server.storage.chunks_sql import ChunksSql
+from ingot.server.storage.database import Database
+from ingot.server.storage.trees_sql import TreesSql
+from ingot.server.storage.uploads_sql import UploadsSql
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogSide:
+    """What transfers need of the catalog and of training."""
+
+    catalog: Catalog
+    versions: Versions
+    artifacts: ArtifactStore
+    checkpoints: Checkpoints
+    access: Access
+    requests: Requests
+    counters: CounterStore
+
+
+class TransferParts:
+    """The rules of transfers, and their servicer."""
+
+    def __init__(
+        self,
+        database: Database,
+        packs: PackStore,
+        side: CatalogSide,
+        usage: Usage,
+        tokens: PageTokens,
+        clock: Clock,
+        limits: TransferLimits,
+    ) -> None:
+        self.packs = packs
+        self.clock = clock
+        self.limits = limits
+        chunks, trees, rows = ChunksSql(), TreesSql(), UploadsSql()
+        self.uploads = Uploads(
+            rows,
+            trees,
+            side.versions,
+            side.checkpoints,
+            side.requests,
+            side.counters,
+            tokens,
+            clock,
+            limits,
+        )
+        self.intake = ChunkIntake(self.uploads, rows, chunks, side.artifacts, side.access, clock, limits)
+        self.commits = Commits(self.uploads, rows, trees, chunks, side.versions, side.checkpoints, clock)
+        self.downloads = Downloads(
+            side.versions, side.checkpoints, self.uploads, side.catalog, trees, chunks, usage, tokens
+        )
+        self.recovery = Recovery(database, packs, chunks, self.uploads, clock)
+
+    def serve(self, hops: Hops, server: grpc.aio.Server, draining: Callable[[], bool]) -> None:
+        """Add TransferService to a server; `draining` says whether that is about to stop."""
+        servicer = TransferServicer(
+            hops,
+            self.uploads,
+            self.intake,
+            self.commits,
+            self.downloads,
+            self.packs,
+            self.clock,
+            self.limits,
+            draining,
+        )
+        bulk_messages.add_servicer(servicer, server)
+
+    async def tidy(self, hops: Hops) -> int:
+        """Expire and forget uploads whose time is up, some in each write; return how many."""
+        tidied = 0
+        while some := await hops.write(self.uploads.upkeep):
+            tidied += some
+        if tidied:
+            log.info("uploads.tidied count=%d", tidied)
+        return tidied
