@@ -1,0 +1,222 @@
+"""Rows of models and datasets: the store of artifacts behind core/catalog_stores.py.
+
+A list is made of scopes that do not overlap, each of which is one range of an index; their pages are merged.
+Filters narrow a scope by `artifact_term`, words by the FTS5 table `artifact_search`, whose rowid is the
+artifact's id. Artifacts in the trash have neither name, audience, terms nor text.
+"""
+
+import heapq
+import itertools
+import json
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from ingot.server.core.artifacts import (
+    EVERYONE,
+    Artifact,
+    ArtifactFields,
+    ArtifactOrder,
+    ArtifactQuery,
+    CatalogTotals,
+    Lifecycle,
+    Scope,
+    Term,
+    Visibility,
+)
+from ingot.server.core.names import ArtifactName, Kind
+from ingot.server.core.pages import Key
+from ingot.server.storage import sql, tables
+
+_TEXTS = (
+    *("display_name", "description", "card", "language", "license"),
+    *("framework", "task_type", "model_type", "source"),
+)
+# The key of each order: its last column is unique, so that no row is shown twice.
+_KEYS = {
+    ArtifactOrder.CREATED: ("id",),
+    ArtifactOrder.UPDATED: ("updated", "id"),
+    ArtifactOrder.NAME: ("name",),
+}
+
+
+class ArtifactsSql:
+    """Implements ArtifactStore."""
+
+    def find(self, name: ArtifactName) -> Artifact | None:
+        row = tables.Artifact.get_or_none(tables.Artifact.name == str(name).lower())
+        return None if row is None else _artifact(row)
+
+    def by_uid(self, uid: str) -> Artifact | None:
+        row = tables.Artifact.get_or_none(tables.Artifact.uid == uid)
+        return None if row is None else _artifact(row)
+
+    def add(self, artifact: Artifact, search_text: str, terms: Collection[Term]) -> bool:
+        if self.find(artifact.name) is not None:
+            return False
+        row_id = int(tables.Artifact.insert(_row(artifact)).execute())
+        _index(row_id, artifact, search_text, terms)
+        return True
+
+    def save(self, artifact: Artifact, search_text: str, terms: Collection[Term]) -> bool:
+        mine = (tables.Artifact.uid == artifact.uid) & (tables.Artifact.revision == artifact.revision - 1)
+        if not tables.Artifact.update(_row(artifact)).where(mine).execute():
+            return False
+        row_id = tables.Artifact.get(tables.Artifact.uid == artifact.uid).id
+        sql.run("DELETE FROM artifact_term WHERE artifact_id = ?", row_id)
+        sql.run("DELETE FROM artifact_search WHERE rowid = ?", row_id)
+        _index(row_id, artifact, search_text, terms)
+        return True
+
+    def page(
+        self, query: ArtifactQuery, after: Sequence[Key] | None, size: int
+    ) -> Sequence[tuple[tuple[Key, ...], Artifact]]:
+        key = _KEYS[query.order]
+        found = [_scope_page(query, scope, key, after, size) for scope in query.scopes]
+        merged = list(itertools.islice(heapq.merge(*found, reverse=query.descending), size))
+        ids = [row_id for _, row_id in merged]
+        rows = {row.id: row for row in tables.Artifact.select().where(tables.Artifact.id.in_(ids))}
+        return [(place, _artifact(rows[row_id])) for place, row_id in merged]
+
+    def totals(self, scopes: Sequence[Scope], fields: Collection[str]) -> CatalogTotals:
+        artifacts = versions = size = 0
+        terms: dict[Term, int] = {}
+        for scope in scopes:
+            where, values = _scope(scope)
+            counts = sql.rows(
+                "SELECT count(*), coalesce(sum(version_count), 0), coalesce(sum(version_bytes), 0) "
+                f"FROM artifact WHERE {where}",
+                *values,
+            )[0]
+            artifacts, versions, size = artifacts + counts[0], versions + counts[1], size + counts[2]
+            found = sql.rows(
+                "SELECT term.field, term.value, count(*) FROM artifact_term AS term "
+                "JOIN artifact ON artifact.id = term.artifact_id "
+                f"WHERE term.field IN (SELECT value FROM json_each(?)) AND {where} GROUP BY 1, 2",
+                json.dumps(sorted(fields)),
+                *values,
+            )
+            for field, value, count in found:
+                term = Term(field, value)
+                terms[term] = terms.get(term, 0) + count
+        return CatalogTotals(artifacts, versions, size, terms)
+
+
+def row_id_of(artifact: Artifact) -> int:
+    """Return the id of an artifact's row, which versions and aliases refer to."""
+    return int(tables.Artifact.get(tables.Artifact.uid == artifact.uid).id)
+
+
+def _scope_page(
+    query: ArtifactQuery, scope: Scope, key: Sequence[str], after: Sequence[Key] | None, limit: int
+) -> list[tuple[tuple[Key, ...], int]]:
+    """Return keys and ids of one scope's rows, in order."""
+    where, values = _scope(scope)
+    conditions, values = [where], list(values)
+    for term in query.terms:
+        conditions.append(
+            "EXISTS (SELECT 1 FROM artifact_term AS term "
+            "WHERE term.field = ? AND term.value = ? AND term.artifact_id = artifact.id)"
+        )
+        values += [term.field, term.value]
+    if query.words:
+        conditions.append("id IN (SELECT rowid FROM artifact_search WHERE artifact_search MATCH ?)")
+        values.append(_match(query.words))
+    columns = ", ".join(key)
+    if after is not None:
+        sign = "<" if query.descending else ">"
+        conditions.append(f"({columns}) {sign} ({', '.join('?' * len(key))})")
+        values += after
+    direction = "DESC" if query.descending else "ASC"
+    order = ", ".join(f"{column} {direction}" for column in key)
+    rows = sql.rows(
+        f"SELECT {columns}, id FROM artifact WHERE {' AND '.join(conditions)} ORDER BY {order} LIMIT ?",
+        *values,
+        limit,
+    )
+    return [(tuple(row[:-1]), row[-1]) for row in rows]
+
+
+def _scope(scope: Scope) -> tuple[str, list[sql.Value]]:
+    conditions: dict[str, sql.Value] = {"kind": scope.kind.value}
+    if scope.namespace is not None:
+        conditions |= {"namespace": scope.namespace, "live": 1}
+    if scope.audience is not None:
+        conditions["audience"] = scope.audience
+    if len(conditions) == 1:
+        conditions["live"] = 1
+    return " AND ".join(f"artifact.{name} = ?" for name in conditions), list(conditions.values())
+
+
+def _match(words: Sequence[str]) -> str:
+    """Return an FTS5 query for all of the words; quotes keep them from being read as its grammar."""
+    quoted = [(word.rstrip("*"), "*" if word.endswith("*") else "") for word in words]
+    return " AND ".join('"' + word.replace('"', '""') + '"' + star for word, star in quoted)
+
+
+def _index(row_id: int, artifact: Artifact, search_text: str, terms: Collection[Term]) -> None:
+    if artifact.delete_time is not None:
+        return
+    sql.run("INSERT INTO artifact_search(rowid, text) VALUES (?, ?)", row_id, search_text)
+    sql.run_many(
+        "INSERT INTO artifact_term(field, value, artifact_id) VALUES (?, ?, ?)",
+        [(term.field, term.value, row_id) for term in terms],
+    )
+
+
+def _row(artifact: Artifact) -> dict[str, Any]:
+    fields, live = artifact.fields, artifact.delete_time is None
+    private = fields.visibility is Visibility.PRIVATE
+    audience = artifact.name.namespace if private else EVERYONE
+    return {
+        **{name: getattr(fields, name) for name in _TEXTS},
+        "uid": artifact.uid,
+        "name": str(artifact.name).lower() if live else None,
+        "live": int(live),
+        "namespace": artifact.name.namespace,
+        "kind": artifact.name.kind.value,
+        "artifact": artifact.name.artifact,
+        "audience": audience if live else None,
+        "owner": artifact.owner,
+        "tags": json.dumps(fields.tags, ensure_ascii=False),
+        "requirements": json.dumps(fields.requirements, ensure_ascii=False),
+        "metadata": json.dumps(fields.metadata, ensure_ascii=False),
+        "visibility": fields.visibility.value,
+        "lifecycle": fields.lifecycle.value,
+        "format": artifact.format,
+        "current_version": artifact.current_version,
+        "version_count": artifact.version_count,
+        "size_bytes": artifact.size_bytes,
+        "version_bytes": artifact.version_bytes,
+        "stored_bytes": artifact.stored_bytes,
+        "created": artifact.create_time,
+        "updated": artifact.update_time,
+        "deleted": artifact.delete_time,
+        "revision": artifact.revision,
+    }
+
+
+def _artifact(row: tables.Artifact) -> Artifact:
+    fields = ArtifactFields(
+        **{name: getattr(row, name) for name in _TEXTS},
+        tags=tuple(json.loads(row.tags)),
+        requirements=json.loads(row.requirements),
+        metadata=json.loads(row.metadata),
+        visibility=Visibility(row.visibility),
+        lifecycle=Lifecycle(row.lifecycle),
+    )
+    return Artifact(
+        name=ArtifactName(row.namespace, Kind(row.kind), row.artifact),
+        uid=row.uid,
+        fields=fields,
+        owner=row.owner,
+        create_time=row.created,
+        update_time=row.updated,
+        revision=row.revision,
+        format=row.format,
+        current_version=row.current_version,
+        version_count=row.version_count,
+        size_bytes=row.size_bytes,
+        version_bytes=row.version_bytes,
+        stored_bytes=row.stored_bytes,
+        delete_time=row.deleted,
+    )

@@ -1,0 +1,181 @@
+"""Rows of versions and aliases: the stores behind core/catalog_stores.py."""
+
+import json
+from collections.abc import Mapping, Sequence
+
+from ingot.server.core.artifacts import Alias, Artifact, Version, VersionOrigin, VersionState
+from ingot.server.core.names import LATEST, AliasName, ArtifactName, leading_number
+from ingot.server.storage import sql, tables
+from ingot.server.storage.catalog_sql import row_id_of
+
+_ORIGIN = ("upload", "operation", "training_job", "hub_commit", "dataset_version", "base_version")
+
+
+class VersionsSql:
+    """Implements VersionStore."""
+
+    def find(self, artifact: Artifact, version_id: str) -> Version | None:
+        row = tables.Version.get_or_none(
+            tables.Version.artifact == row_id_of(artifact), tables.Version.version == version_id
+        )
+        return None if row is None else _versions(artifact, [row])[0]
+
+    def add(self, artifact: Artifact, version: Version) -> bool:
+        if self.find(artifact, version.name.version) is not None:
+            return False
+        tables.Version.insert(
+            **{name: getattr(version.origin, name) for name in _ORIGIN},
+            uid=version.uid,
+            artifact=row_id_of(artifact),
+            version=version.name.version,
+            number=leading_number(version.name.version),
+            state=version.state.value,
+            changelog=version.changelog,
+            metadata=json.dumps(version.metadata, ensure_ascii=False),
+            performance_metrics=json.dumps(version.performance_metrics, ensure_ascii=False),
+            format=version.format,
+            digest=version.digest,
+            file_count=version.file_count,
+            size_bytes=version.size_bytes,
+            new_bytes=version.new_bytes,
+            creator=version.creator,
+            created=version.create_time,
+            ready=version.ready_time,
+        ).execute()
+        return True
+
+    def largest_number(self, artifact: Artifact) -> int:
+        found = sql.rows("SELECT max(number) FROM version WHERE artifact_id = ?", row_id_of(artifact))
+        return int(found[0][0] or 0)
+
+    def page(self, artifact: Artifact, after: int | None, size: int) -> Sequence[tuple[int, Version]]:
+        query = tables.Version.select().where(tables.Version.artifact == row_id_of(artifact))
+        if after is not None:
+            query = query.where(tables.Version.id < after)
+        rows = list(query.order_by(tables.Version.id.desc()).limit(size))
+        return list(zip((row.id for row in rows), _versions(artifact, rows), strict=True))
+
+    def newest(self, artifacts: Sequence[Artifact], size: int) -> Mapping[str, Sequence[Version]]:
+        by_uid = {artifact.uid: artifact for artifact in artifacts}
+        ranked = sql.rows(
+            "SELECT uid, id FROM (SELECT artifact.uid AS uid, version.id AS id, row_number() OVER "
+            "(PARTITION BY version.artifact_id ORDER BY version.id DESC) AS place FROM artifact "
+            "JOIN version ON version.artifact_id = artifact.id "
+            "WHERE artifact.uid IN (SELECT value FROM json_each(?))) WHERE place <= ?",
+            json.dumps(list(by_uid)),
+            size,
+        )
+        ids = [row_id for _, row_id in ranked]
+        rows = {row.id: row for row in tables.Version.select().where(tables.Version.id.in_(ids))}
+        found: dict[str, list[tables.Version]] = {}
+        for uid, row_id in sorted(ranked, key=lambda row: -row[1]):
+            found.setdefault(uid, []).append(rows[row_id])
+        aliases = _aliases_of(ids)
+        return {uid: _versions(by_uid[uid], group, aliases) for uid, group in found.items()}
+
+    def descendants(self, artifact: ArtifactName, limit: int) -> Sequence[str]:
+        prefix = f"{artifact}/versions/"
+        found: list[str] = []
+        for column in ("dataset_version", "base_version"):
+            found += [
+                f"namespaces/{namespace}/{kind}/{name}/versions/{version}"
+                for namespace, kind, name, version in sql.rows(
+                    "SELECT artifact.namespace, artifact.kind, artifact.artifact, version.version "
+                    "FROM version JOIN artifact ON artifact.id = version.artifact_id "
+                    f"WHERE version.{column} >= ? AND version.{column} < ? AND artifact.live "
+                    "ORDER BY version.id LIMIT ?",
+                    prefix,
+                    prefix + "\U0010ffff",
+                    limit,
+                )
+            ]
+        return list(dict.fromkeys(found))[:limit]
+
+
+_ALIAS = (
+    "SELECT alias.alias, version.version, alias.updated, alias.updated_by, alias.revision "
+    "FROM alias JOIN version ON version.id = alias.version_id WHERE alias.artifact_id = ? "
+)
+
+
+class AliasesSql:
+    """Implements AliasStore."""
+
+    def find(self, artifact: Artifact, alias: str) -> Alias | None:
+        rows = sql.rows(f"{_ALIAS} AND alias.alias = ?", row_id_of(artifact), alias)
+        return _alias(artifact, rows[0]) if rows else None
+
+    def put(self, artifact: Artifact, alias: Alias) -> None:
+        sql.run(
+            "INSERT OR REPLACE INTO alias(artifact_id, alias, version_id, updated, updated_by, revision) "
+            "SELECT artifact_id, ?, id, ?, ?, ? FROM version WHERE artifact_id = ? AND version = ?",
+            alias.name.alias,
+            alias.update_time,
+            alias.updated_by,
+            alias.revision,
+            row_id_of(artifact),
+            alias.version.version,
+        )
+
+    def delete(self, artifact: Artifact, alias: str) -> bool:
+        return bool(
+            sql.run("DELETE FROM alias WHERE artifact_id = ? AND alias = ?", row_id_of(artifact), alias)
+        )
+
+    def page(self, artifact: Artifact, after: str, size: int) -> Sequence[Alias]:
+        rows = sql.rows(
+            f"{_ALIAS} AND alias.alias > ? ORDER BY alias.alias LIMIT ?", row_id_of(artifact), after, size
+        )
+        return [_alias(artifact, row) for row in rows]
+
+
+def _versions(
+    artifact: Artifact, rows: Sequence[tables.Version], known: Mapping[int, list[str]] | None = None
+) -> list[Version]:
+    """Turn rows of one artifact into versions; `known` are the aliases by id of the row, if asked before."""
+    aliases = _aliases_of([row.id for row in rows]) if known is None else known
+    return [_version(artifact, row, aliases.get(row.id, [])) for row in rows]
+
+
+def _aliases_of(ids: Sequence[int]) -> dict[int, list[str]]:
+    found: dict[int, list[str]] = {}
+    for version, alias in sql.rows(
+        "SELECT version_id, alias FROM alias WHERE version_id IN (SELECT value FROM json_each(?)) "
+        "ORDER BY alias",
+        sql.id_list(ids),
+    ):
+        found.setdefault(version, []).append(alias)
+    return found
+
+
+def _version(artifact: Artifact, row: tables.Version, aliases: Sequence[str]) -> Version:
+    latest = (LATEST,) if row.version == artifact.current_version else ()
+    return Version(
+        name=artifact.name.version(row.version),
+        uid=row.uid,
+        state=VersionState(row.state),
+        digest=bytes(row.digest),
+        file_count=row.file_count,
+        size_bytes=row.size_bytes,
+        new_bytes=row.new_bytes,
+        format=row.format,
+        creator=row.creator,
+        create_time=row.created,
+        ready_time=row.ready,
+        changelog=row.changelog,
+        metadata=json.loads(row.metadata),
+        performance_metrics=json.loads(row.performance_metrics),
+        origin=VersionOrigin(**{name: getattr(row, name) for name in _ORIGIN}),
+        aliases=tuple(sorted((*latest, *aliases))),
+    )
+
+
+def _alias(artifact: Artifact, row: sql.Row) -> Alias:
+    alias, version, updated, updated_by, revision = row
+    return Alias(
+        name=AliasName(artifact.name, alias),
+        version=artifact.name.version(version),
+        update_time=updated,
+        updated_by=updated_by,
+        revision=revision,
+    )
