@@ -150,8 +150,13 @@ class ArtifactStore(Protocol):
         """
         ...
 
-    def page(self, query: ArtifactQuery, after: Sequence[Key] | None, size: int) -> Rows[Artifact]:
-        """Return up to `size` artifacts that the query selects, after the key `after`. See ArtifactQuery."""
+    def page(
+        self, query: ArtifactQuery, after: Sequence[Key] | None, size: int
+    ) -> Sequence[tuple[tuple[Key, ...], Artifact]]:
+        """Return up to `size` artifacts that the query selects (see ArtifactQuery), each with its key.
+
+        They start after the key `after`; None is before the first.
+        """
         ...
 
     def totals(self, scopes: Sequence[Scope], fields: Collection[str]) -> CatalogTotals:

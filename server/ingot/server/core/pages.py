@@ -9,16 +9,18 @@ import binascii
 import hashlib
 import hmac
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from ingot.server.core.errors import Invalid, Reason, invalid_field
 
+K = TypeVar("K")
 T = TypeVar("T")
 Key = str | int | float
 DEFAULT_PAGE = 50
 LARGEST_PAGE = 1000
+LARGEST_WEIGHT = 1_000_000  # characters of one page, far below the 4 MiB of a message
 _SCHEMA = 1
 _MAC_BYTES = 12
 
@@ -70,6 +72,25 @@ def page_size(asked: int) -> int:
     if asked < 0:
         raise invalid_field("page_size", f"expected 0 or more, got {asked}", next_step="Leave it out for 50.")
     return min(asked, LARGEST_PAGE) or DEFAULT_PAGE
+
+
+def fit(
+    rows: Sequence[tuple[K, T]], size: int, weigh: Callable[[T], int], most: int = LARGEST_WEIGHT
+) -> tuple[tuple[T, ...], K | None]:
+    """Return the items of one page out of rows with their keys, and the key to go on after, None at the end.
+
+    `rows` are at least one more than `size` unless the list ends. A page ends early when its items together
+    weigh more than `most` characters, so that long texts never make a message too large; it holds one item
+    at least.
+    """
+    total = 0
+    for count, (_, item) in enumerate(rows[:size]):
+        total += weigh(item)
+        if total > most and count:
+            size = count
+            break
+    items = tuple(item for _, item in rows[:size])
+    return items, rows[size - 1][0] if len(rows) > size else None
 
 
 def _fingerprint(query: str) -> str:

@@ -29,7 +29,7 @@ from ingot.server.core.errors import (
 )
 from ingot.server.core.identity import Caller
 from ingot.server.core.names import ANY_NAMESPACE, ArtifactName, Kind
-from ingot.server.core.pages import Page, PageTokens, page_size
+from ingot.server.core.pages import Page, PageTokens, fit, page_size
 from ingot.server.domain import catalog_fields, filters
 from ingot.server.domain.access import Access, artifact_not_found
 from ingot.server.domain.requests import RequestKey, Requests
@@ -142,9 +142,8 @@ class Catalog:
         query = ArtifactQuery(scopes, asked.terms, asked.words, order, descending)
         fingerprint = f"ListArtifacts {query}"
         after = self._tokens.decode(fingerprint, wanted.page_token)
-        rows = self._artifacts.page(query, after, size)
-        following = self._tokens.encode(fingerprint, rows.next_key) if rows.next_key else ""
-        return Page(tuple(rows.items), following)
+        items, last = fit(self._artifacts.page(query, after, size + 1), size, catalog_fields.weight_of)
+        return Page(items, self._tokens.encode(fingerprint, last) if last else "")
 
     def newest_versions(self, artifacts: Sequence[Artifact]) -> Mapping[str, Sequence[Version]]:
         """Return the newest 20 versions of each artifact, by its uid."""

@@ -1,11 +1,12 @@
 """What an owner may say about an artifact: checks, one form for each value, update masks, search terms."""
 
 import dataclasses
+import json
 import re
 from collections.abc import Collection
 
 from ingot.server.core import texts
-from ingot.server.core.artifacts import Artifact, ArtifactFields, Term
+from ingot.server.core.artifacts import Artifact, ArtifactFields, JsonObject, Term, Version
 from ingot.server.core.errors import Invalid, invalid_field
 
 DISPLAY_NAME_LIMIT = 200
@@ -127,6 +128,23 @@ def search_text_of(artifact: Artifact) -> str:
     return texts.searchable(
         " ".join((artifact.name.artifact, fields.display_name, fields.description, *fields.tags))
     )
+
+
+def weight_of(artifact: Artifact) -> int:
+    """Return about how many characters the artifact has on the wire."""
+    fields = artifact.fields
+    texts_length = len(fields.display_name) + len(fields.description) + len(fields.card)
+    return 500 + texts_length + _json_length(fields.requirements) + _json_length(fields.metadata)
+
+
+def version_weight_of(version: Version) -> int:
+    """Return about how many characters the version has on the wire."""
+    numbers = _json_length(version.metadata) + _json_length(version.performance_metrics)
+    return 500 + len(version.changelog) + numbers
+
+
+def _json_length(value: JsonObject) -> int:
+    return len(json.dumps(value, ensure_ascii=False)) if value else 0
 
 
 def _languages(field: str, value: str) -> str:

@@ -21,7 +21,7 @@ from ingot.server.core.catalog_stores import AliasStore, ArtifactStore, VersionS
 from ingot.server.core.errors import AlreadyExists, Conflict, NotFound, Precondition, Reason, invalid_field
 from ingot.server.core.identity import Caller
 from ingot.server.core.names import AliasName, ArtifactName, VersionName, VersionReference
-from ingot.server.core.pages import Page, PageTokens, page_size
+from ingot.server.core.pages import Page, PageTokens, fit, page_size
 from ingot.server.domain import catalog_fields
 from ingot.server.domain.access import Access, artifact_not_found
 from ingot.server.domain.catalog import Catalog
@@ -101,7 +101,7 @@ class Versions:
             self._aliases.put(
                 artifact, Alias(artifact.name.alias(alias), version.name, now, caller.principal)
             )
-        return dataclasses.replace(version, aliases=(*sorted(target.aliases), names.LATEST))
+        return dataclasses.replace(version, aliases=tuple(sorted((*target.aliases, names.LATEST))))
 
     # --- reading ----------------------------------------------------------------------------------------
 
@@ -141,9 +141,8 @@ class Versions:
         query = f"ListVersions {artifact.uid}"
         after = self._tokens.decode(query, token)
         rows = self._versions.page(artifact, int(after[0]) if after else None, size + 1)
-        items = tuple(version for _, version in rows[:size])
-        more = len(rows) > size
-        return Page(items, self._tokens.encode(query, (rows[size - 1][0],)) if more else "")
+        items, last = fit(rows, size, catalog_fields.version_weight_of)
+        return Page(items, self._tokens.encode(query, (last,)) if last else "")
 
     # --- checks -----------------------------------------------------------------------------------------
 

@@ -11,7 +11,8 @@ class CountersSql:
 
     def next(self, word: str) -> int:
         sql.run(
-            "INSERT INTO counter(word, value) VALUES (?, 1) ON CONFLICT(word) DO UPDATE SET value = value + 1",
+            "INSERT INTO counter(word, value) VALUES (?, 1) "
+            "ON CONFLICT(word) DO UPDATE SET value = value + 1",
             word,
         )
         return tables.Counter.get_by_id(word).value
@@ -135,7 +136,7 @@ def _user(row: tables.User) -> User:
 def _token(row: tables.ApiToken) -> ApiToken:
     return ApiToken(
         id=f"tok_{row.id}",
-        user=row.user.id,
+        user=row.__data__["user"],  # the id; `row.user` would ask for the whole row
         display_name=row.display_name,
         role=Role(row.role),
         scopes=frozenset(Scope(word) for word in row.scopes.split()),

@@ -127,6 +127,7 @@ class Artifact(Table):
     `audience` is the namespace of a private artifact, `*` for one that everybody signed in may read.
     """
 
+    id = peewee.AutoField()
     uid = peewee.TextField(unique=True)
     name = peewee.TextField(unique=True, null=True)
     live = peewee.IntegerField()
@@ -189,6 +190,7 @@ class ArtifactTerm(Table):
 class Version(Table):
     """A version of an artifact; `number` is what its id starts with."""
 
+    id = peewee.AutoField()
     uid = peewee.TextField(unique=True)
     artifact = peewee.ForeignKeyField(Artifact)
     version = peewee.TextField()
@@ -220,14 +222,14 @@ class Alias(Table):
     """A movable name for a version."""
 
     artifact = peewee.ForeignKeyField(Artifact, index=False)
-    alias = peewee.TextField()
+    alias_id = peewee.TextField(column_name="alias")  # Peewee has a method alias
     version = peewee.ForeignKeyField(Version)
     updated = peewee.FloatField()
     updated_by = peewee.TextField()
     revision = peewee.IntegerField()
 
     class Meta:
-        primary_key = peewee.CompositeKey("artifact", "alias")
+        primary_key = peewee.CompositeKey("artifact", "alias_id")
         without_rowid = True
 
 
