@@ -64,6 +64,25 @@ def test_more_lanes_open_while_each_brings_a_tenth_more() -> None:
         lanes.drain()
 
 
+def test_a_crowded_server_gets_fewer_lanes_and_all_is_done() -> None:
+    used: list[int] = []
+
+    def work(lane: int, item: int) -> None:
+        if item == 0:
+            for _ in range(5):
+                lanes.crowded()
+        used.append(lane)
+
+    with Lanes[int](work, fixed=3) as lanes:
+        lanes.submit(0)
+        lanes.drain()
+        for item in range(1, 30):
+            lanes.submit(item)
+        lanes.drain()
+    assert len(used) == 30
+    assert set(used[1:]) == {0}
+
+
 def test_a_rate_books_time_ahead() -> None:
     now = [100.0]
     rate = Rate(1000, clock=lambda: now[0])

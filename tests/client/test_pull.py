@@ -9,7 +9,7 @@ import pytest
 
 from helpers import pipelines
 from helpers.patterns import pattern
-from helpers.sdk import client_over, transfer_client, tree_of, write_tree
+from helpers.sdk import client_over, member_client, tree_of, write_tree
 from ingot.client import (
     Client,
     DataLoss,
@@ -41,7 +41,7 @@ def pushed(client: Client, folder: pathlib.Path, files: dict[str, bytes] = FILES
 
 @pytest.mark.contract("S1-18")
 def test_everything_arrives_and_a_second_pull_moves_nothing(tmp_path: pathlib.Path) -> None:
-    with transfer_client() as (client, _):
+    with member_client() as (client, _):
         size = pushed(client, tmp_path / "in")
         first = client.pull("models/tiny", tmp_path / "out")
         assert tree_of(tmp_path / "out") == FILES
@@ -53,7 +53,7 @@ def test_everything_arrives_and_a_second_pull_moves_nothing(tmp_path: pathlib.Pa
 
 
 def test_an_edited_file_fetches_only_what_differs(tmp_path: pathlib.Path) -> None:
-    with transfer_client() as (client, _):
+    with member_client() as (client, _):
         size = pushed(client, tmp_path / "in")
         client.pull("models/tiny", tmp_path / "out")
         edited = tmp_path / "out" / "weights" / "a.bin"
@@ -69,7 +69,7 @@ def test_an_edited_file_fetches_only_what_differs(tmp_path: pathlib.Path) -> Non
 
 def test_equal_chunks_travel_once(tmp_path: pathlib.Path) -> None:
     files = {"a": FILES["weights/a.bin"], "b": FILES["weights/a.bin"], "zeros": bytes(20 * MIB)}
-    with transfer_client() as (client, _):
+    with member_client() as (client, _):
         pushed(client, tmp_path / "in", files)
         done = client.pull("models/tiny", tmp_path / "out")
     assert done.received_bytes <= 6 * MIB
@@ -77,7 +77,7 @@ def test_equal_chunks_travel_once(tmp_path: pathlib.Path) -> None:
 
 
 def test_a_part_of_a_tree_may_be_chosen(tmp_path: pathlib.Path) -> None:
-    with transfer_client() as (client, _):
+    with member_client() as (client, _):
         pushed(client, tmp_path / "in")
         client.pull("models/tiny@1:weights", tmp_path / "folder")
         assert sorted(tree_of(tmp_path / "folder")) == ["weights/a.bin", "weights/b.bin"]
@@ -100,7 +100,7 @@ def test_a_stopped_pull_goes_on(tmp_path: pathlib.Path) -> None:
         if progress.bytes_moved > 20 * MIB:
             raise Stopped
 
-    with transfer_client() as (client, _):
+    with member_client() as (client, _):
         pushed(client, tmp_path / "in", files)
         with pytest.raises(Stopped):
             client.pull("models/tiny", tmp_path / "out", limit_rate=80 * MIB, streams=2, on_progress=stop)
@@ -113,7 +113,7 @@ def test_a_stopped_pull_goes_on(tmp_path: pathlib.Path) -> None:
 
 def test_parts_of_another_version_are_not_taken_over(tmp_path: pathlib.Path) -> None:
     content = pattern("one", 12 * MIB)
-    with transfer_client() as (client, _):
+    with member_client() as (client, _):
         pushed(client, tmp_path / "in", {"large": content})
         out = write_tree(tmp_path / "out", {"large.part": pattern("two", 12 * MIB)})
         (out / "large.part.map").write_bytes(b"ingot part 1\n" + bytes(32) + b"\xff" * 8)
@@ -123,7 +123,7 @@ def test_parts_of_another_version_are_not_taken_over(tmp_path: pathlib.Path) -> 
 
 def test_a_tree_may_hold_files_called_part(tmp_path: pathlib.Path) -> None:
     files = {"a": pattern("a", 9 * MIB), "a.part": b"one", "a.part.map": b"two"}
-    with transfer_client() as (client, _):
+    with member_client() as (client, _):
         pushed(client, tmp_path / "in", files)
         client.pull("models/tiny", tmp_path / "out")
     assert tree_of(tmp_path / "out") == files
@@ -131,7 +131,7 @@ def test_a_tree_may_hold_files_called_part(tmp_path: pathlib.Path) -> None:
 
 def test_nothing_is_written_through_links(tmp_path: pathlib.Path) -> None:
     outside = write_tree(tmp_path / "outside", {"kept": b"kept"})
-    with transfer_client() as (client, _):
+    with member_client() as (client, _):
         pushed(client, tmp_path / "in")
         (tmp_path / "out").mkdir()
         (tmp_path / "out" / "weights").symlink_to(outside)
@@ -147,7 +147,7 @@ def test_nothing_is_written_through_links(tmp_path: pathlib.Path) -> None:
 
 def test_ranges_are_read(tmp_path: pathlib.Path) -> None:
     content = FILES["weights/a.bin"]
-    with transfer_client() as (client, _):
+    with member_client() as (client, _):
         pushed(client, tmp_path / "in")
         for offset, length in ((0, None), (1, 3), (MIB - 1, 2 * MIB), (len(content), None), (7, 0)):
             end = None if length is None else offset + length
@@ -160,7 +160,7 @@ def test_ranges_are_read(tmp_path: pathlib.Path) -> None:
 
 
 def test_verify_finds_what_is_damaged_and_what_is_missing(tmp_path: pathlib.Path) -> None:
-    with transfer_client() as (client, _):
+    with member_client() as (client, _):
         size = pushed(client, tmp_path / "in")
         assert client.verify("models/tiny").size_bytes == size
         out = tmp_path / "out"

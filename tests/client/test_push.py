@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from helpers.patterns import pattern
-from helpers.sdk import cut_connection, transfer_client, tree_of, write_tree
+from helpers.sdk import cut_connection, member_client, tree_of, write_tree
 from ingot.client import (
     AlreadyExists,
     Conflict,
@@ -30,7 +30,7 @@ SMALL = {"data/a.jsonl": b'{"a": 1}\n', "data/b.jsonl": '{"ب": 2}\n'.encode(), 
 @pytest.mark.contract("S0-33", "S1-16")
 def test_a_folder_becomes_a_version_with_what_is_said_about_it(tmp_path: pathlib.Path) -> None:
     source = write_tree(tmp_path / "in", SMALL)
-    with transfer_client() as (client, rig):
+    with member_client() as (client, _):
         done = client.push(
             "models/tiny@prod",
             source,
@@ -46,13 +46,12 @@ def test_a_folder_becomes_a_version_with_what_is_said_about_it(tmp_path: pathlib
         assert version.performance_metrics["accuracy"] == 0.975
         assert [each.path for each in client.uploads.files("models/tiny@prod")] == sorted(SMALL)
         assert client.uploads.get(done.upload).original_name == "in"
-        assert rig.usage is not None
     assert (done.file_count, done.size_bytes) == (3, sum(map(len, SMALL.values())))
 
 
 def test_the_digest_is_that_of_the_tree(tmp_path: pathlib.Path) -> None:
     source = write_tree(tmp_path / "in", SMALL)
-    with transfer_client() as (client, _):
+    with member_client() as (client, _):
         done = client.push("datasets/chat", source)
     rows = []
     for path, content in SMALL.items():
@@ -65,7 +64,7 @@ def test_the_digest_is_that_of_the_tree(tmp_path: pathlib.Path) -> None:
 def test_nothing_travels_twice(tmp_path: pathlib.Path) -> None:
     content = pattern("push", 6 * MIB)
     source = write_tree(tmp_path / "in", {"a": content, "b": content, "c": bytes(3 * MIB)})
-    with transfer_client() as (client, _):
+    with member_client() as (client, _):
         first = client.push("datasets/chat", source)
         assert first.size_bytes == 15 * MIB
         assert 6 * MIB < first.sent_bytes <= 7 * MIB  # a once, and one chunk of zeros
@@ -83,7 +82,7 @@ def test_nothing_travels_twice(tmp_path: pathlib.Path) -> None:
 def test_progress_has_stages_and_adds_up(tmp_path: pathlib.Path) -> None:
     source = write_tree(tmp_path / "in", {"a": pattern("a", 3 * MIB), **SMALL})
     told: list[TransferProgress] = []
-    with transfer_client() as (client, _):
+    with member_client() as (client, _):
         done = client.push("datasets/chat", source, on_progress=told.append)
     stages = [stage for stage, _ in itertools.groupby(each.stage for each in told)]
     assert stages[-4:] == [Stage.SENDING, Stage.VERIFYING, Stage.COMMITTING, Stage.DONE]
@@ -95,7 +94,7 @@ def test_progress_has_stages_and_adds_up(tmp_path: pathlib.Path) -> None:
 
 def test_a_dry_run_tells_what_would_travel_and_leaves_nothing(tmp_path: pathlib.Path) -> None:
     source = write_tree(tmp_path / "in", {"a": pattern("dry", 2 * MIB)})
-    with transfer_client() as (client, _):
+    with member_client() as (client, _):
         planned = client.push("datasets/chat", source, dry_run=True)
         assert (planned.name, planned.sent_bytes) == ("", 2 * MIB)
         with pytest.raises(NotFound):
@@ -108,15 +107,15 @@ def test_a_dry_run_tells_what_would_travel_and_leaves_nothing(tmp_path: pathlib.
 def test_cut_connections_cost_only_what_was_on_its_way(tmp_path: pathlib.Path) -> None:
     source = write_tree(tmp_path / "in", {"a": pattern("cut", 24 * MIB)})
     with (
-        transfer_client() as (_, rig),
-        cut_connection(rig, after=[3 * MIB, 9 * MIB, 6 * MIB]) as client,
+        member_client() as (_, server),
+        cut_connection(server, after=[3 * MIB, 9 * MIB, 6 * MIB]) as client,
     ):
         done = client.push("datasets/chat", source, streams=2)
         assert done.sent_bytes == 24 * MIB
         out = tmp_path / "out"
-    with transfer_client() as (client, rig):
+    with member_client() as (client, server):
         client.push("datasets/chat", source)
-        with cut_connection(rig, after=[3 * MIB, 9 * MIB, 6 * MIB]) as broken:
+        with cut_connection(server, after=[3 * MIB, 9 * MIB, 6 * MIB]) as broken:
             broken.pull("datasets/chat", out)
         assert tree_of(out) == tree_of(source)
 
@@ -129,7 +128,7 @@ def test_a_file_that_changes_on_the_way_is_cut_again(tmp_path: pathlib.Path) -> 
         if progress.stage is Stage.SENDING and (content := next(changes, None)):
             (source / "a").write_bytes(content)
 
-    with transfer_client() as (client, _):
+    with member_client() as (client, _):
         done = client.push("datasets/chat", source, on_progress=change)
         assert done.size_bytes == 11 * MIB + 4
         client.pull("datasets/chat", tmp_path / "out")
@@ -143,7 +142,7 @@ def test_a_file_that_never_rests_is_named(tmp_path: pathlib.Path) -> None:
     def change(_: TransferProgress) -> None:
         (source / "log").write_bytes(pattern(f"new {next(versions)}", 9 * MIB))
 
-    with transfer_client() as (client, _):
+    with member_client() as (client, _):
         with pytest.raises(SourceChanged, match="log changed while it was pushed") as caught:
             client.push("datasets/chat", source, on_progress=change)
         assert caught.value.exit_code == 6
@@ -161,7 +160,7 @@ def test_a_push_that_was_stopped_goes_on_in_the_same_upload(tmp_path: pathlib.Pa
         if progress.bytes_moved > 20 * MIB:
             raise Stopped
 
-    with transfer_client() as (client, _):
+    with member_client() as (client, _):
         with pytest.raises(Stopped):
             client.push("datasets/chat", source, streams=1, limit_rate=60 * MIB, on_progress=stop)
         (open_upload,) = list(client.uploads.list())
@@ -173,7 +172,7 @@ def test_a_push_that_was_stopped_goes_on_in_the_same_upload(tmp_path: pathlib.Pa
 
 def test_a_named_version_and_a_lost_race_are_refused(tmp_path: pathlib.Path) -> None:
     source = write_tree(tmp_path / "in", SMALL)
-    with transfer_client() as (client, _):
+    with member_client() as (client, _):
         assert client.push("models/tiny@v1.0.0", source).name.endswith("/versions/1.0.0")
         with pytest.raises(AlreadyExists):
             client.push("models/tiny@1.0.0", source)
@@ -183,7 +182,7 @@ def test_a_named_version_and_a_lost_race_are_refused(tmp_path: pathlib.Path) -> 
 
 
 def test_what_a_person_forgot_is_said(tmp_path: pathlib.Path) -> None:
-    with transfer_client() as (client, _):
+    with member_client() as (client, _):
         with pytest.raises(Invalid, match="nothing to push"):
             client.push("models/tiny", write_tree(tmp_path / "hidden", {".secret": b"x"}))
         with pytest.raises(Invalid, match="Cannot read"):
@@ -194,7 +193,7 @@ def test_what_a_person_forgot_is_said(tmp_path: pathlib.Path) -> None:
 
 def test_the_rate_is_capped(tmp_path: pathlib.Path) -> None:
     source = write_tree(tmp_path / "in", {"a": pattern("rate", 3 * MIB)})
-    with transfer_client() as (client, _):
+    with member_client() as (client, _):
         done = client.push("datasets/chat", source, limit_rate=4 * MIB)
         assert done.seconds > 0.4
         pulled = client.pull("datasets/chat", tmp_path / "out", limit_rate=4 * MIB)
@@ -204,7 +203,7 @@ def test_the_rate_is_capped(tmp_path: pathlib.Path) -> None:
 def test_the_functions_of_before_mean_the_same(tmp_path: pathlib.Path) -> None:
     file = write_tree(tmp_path / "in", {"chat.jsonl": b'{"a": 1}\n'}) / "chat.jsonl"
     told: list[TransferProgress] = []
-    with transfer_client() as (client, _):
+    with member_client() as (client, _):
         file_id = client.upload_large_file(file, on_progress=told.append)
         assert re.fullmatch(r"file_[0-9]+", file_id)
         assert told[-1].stage is Stage.DONE
@@ -244,7 +243,7 @@ def _has_conflict(files: dict[str, bytes]) -> bool:
 @given(st.dictionaries(PATHS, CONTENT, min_size=1, max_size=6).filter(lambda files: not _has_conflict(files)))
 @settings(max_examples=15, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 def test_what_goes_in_comes_out(files: dict[str, bytes]) -> None:
-    with tempfile.TemporaryDirectory() as temporary, transfer_client() as (client, _):
+    with tempfile.TemporaryDirectory() as temporary, member_client() as (client, _):
         folder = pathlib.Path(temporary)
         source = write_tree(folder / "in", files)
         pushed = client.push("datasets/chat", source)

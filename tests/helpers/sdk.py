@@ -1,24 +1,28 @@
-"""SDK clients for tests: over a transfer rig, and through a proxy that cuts connections."""
+"""SDK clients for tests: of a member of a whole server, and through a proxy that cuts connections."""
 
 import contextlib
 import pathlib
 import socket
+import tempfile
 import threading
 from collections.abc import Iterator
 
 import grpc
 
-from helpers.transfers import TransferRig, transfer_rig
+from helpers.servers import Server, running_server
 from ingot.client import Client, Endpoint
-from ingot.client._channels import Link, link_to
-from ingot.server.core.uploads import TransferLimits
+from ingot.client._channels import Link
 
 
 @contextlib.contextmanager
-def transfer_client(limits: TransferLimits | None = None) -> Iterator[tuple[Client, TransferRig]]:
-    """Give a member's client and the server behind it for the length of a with block."""
-    with transfer_rig(limits) as rig:
-        yield client_over(rig.channel), rig
+def member_client() -> Iterator[tuple[Client, Server]]:
+    """Give the client of the member `member` and the server behind it for the length of a with block."""
+    with (
+        tempfile.TemporaryDirectory(prefix="ingot-test-") as folder,
+        running_server(pathlib.Path(folder)) as server,
+        Client(server.address, server.token("member"), user="ada") as client,
+    ):
+        yield client, server
 
 
 def client_over(channel: grpc.Channel, token: str = "member") -> Client:
@@ -28,13 +32,13 @@ def client_over(channel: grpc.Channel, token: str = "member") -> Client:
 
 
 @contextlib.contextmanager
-def cut_connection(rig: TransferRig, after: list[int]) -> Iterator[Client]:
+def cut_connection(server: Server, after: list[int]) -> Iterator[Client]:
     """Give a member's client whose connections all break each time the next number of bytes has passed."""
-    proxy = _Proxy(str(rig.folder / "s"), list(after))
+    proxy = _Proxy(server.address.removeprefix("unix:"), list(after))
     try:
-        endpoint = Endpoint(f"127.0.0.1:{proxy.port}", token="member")
-        with link_to(endpoint) as link:
-            yield Client(link=link, namespace="member", user="ada")
+        address = f"127.0.0.1:{proxy.port}"
+        with Client(address, server.token("member"), namespace="member", user="ada") as client:
+            yield client
             assert proxy.after == [], "the connection was not cut as often as the test wanted"
     finally:
         proxy.close()

@@ -58,6 +58,13 @@ class Lanes(Generic[T]):
                 self._adapt(self._window_bytes / elapsed)
                 self._window_bytes, self._window_start = 0, time.monotonic()
 
+    def crowded(self) -> None:
+        """Make do with one lane less: the server has too much at once."""
+        with self._changed:
+            self._growing = False
+            self._wanted = max(1, self._wanted - 1)
+            self._changed.notify_all()
+
     def drain(self, backlog: int = 0) -> None:
         """Wait until at most `backlog` items wait (0: until all is done). Raises what a lane failed with."""
         with self._changed:
@@ -74,6 +81,9 @@ class Lanes(Generic[T]):
         with self._changed:
             self._changed.wait_for(lambda: self._closing or self._failure is not None, seconds)
         self.check()
+
+    def _is_over(self, lane: int) -> bool:
+        return self._closing or self._failure is not None or lane >= self._wanted
 
     def _is_drained(self, backlog: int) -> bool:
         return len(self._items) <= backlog if backlog else not self._items and self._busy == 0
@@ -100,8 +110,8 @@ class Lanes(Generic[T]):
     def _run(self, lane: int) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._items or self._closing or self._failure is not None)
-                if self._closing or self._failure is not None:
+                self._changed.wait_for(lambda: self._items or self._is_over(lane))
+                if self._is_over(lane):
                     return
                 item = self._items.popleft()
                 self._busy += 1

@@ -19,6 +19,7 @@ from ingot.client._errors import (
     Cancelled,
     IngotError,
     Integrity,
+    LimitReached,
     ServerFault,
     SourceChanged,
     TimedOut,
@@ -128,6 +129,8 @@ class Sender:
                         self.refused += batch
                     return
                 attempt += 1
+                if isinstance(error, LimitReached):
+                    self.lanes.crowded()
                 pause = self._calls.pause_before(attempt, _as_outage(error))
                 if pause is None:
                     raise
