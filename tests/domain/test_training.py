@@ -350,9 +350,9 @@ def test_dependants_are_jobs_that_are_not_over(b: Bench) -> None:
     other = b.create()
     b.steer("cancel", other)
     rows = b.shelves.jobs
-    assert b.read(rows.dependants, str(DATASET)) == [one.name]
-    assert b.read(rows.dependants, str(OUTPUT).upper()) == [one.name]
-    assert b.read(rows.dependants, str(BASE)) == []
+    assert b.read(rows.dependants, DATASET) == [one.name]
+    assert b.read(rows.dependants, ArtifactName("sara", Kind.MODEL, "TINY")) == [one.name]
+    assert b.read(rows.dependants, BASE) == []
 
 
 def test_references_by_version_name_are_taken_as_they_are(b: Bench) -> None:

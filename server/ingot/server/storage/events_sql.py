@@ -5,8 +5,7 @@ Numbers are given by the one writer inside its transaction, so they become visib
 
 import math
 from collections.abc import Sequence
-
-import peewee
+from dataclasses import dataclass
 
 from ingot.server.core.events import (
     Bounds,
@@ -18,7 +17,7 @@ from ingot.server.core.events import (
     Metrics,
     NewEvent,
 )
-from ingot.server.storage import tables, training_json
+from ingot.server.storage import sql, tables, training_json
 
 _Event = tables.Event
 _Log = tables.EventLog
@@ -54,8 +53,9 @@ class EventsSql:
         log = _log(subject)
         if log is None:
             return []
-        query = _selected(log.id, kind, min_level, rank).where(_Event.seq > after)
-        return [_event(row) for row in query.order_by(_Event.seq).limit(limit)]
+        chosen = _chosen(log.id, kind, min_level, rank)
+        found = sql.rows(f"{chosen.text} AND seq > ? ORDER BY seq LIMIT ?", *chosen.values, after, limit)
+        return [_event(*row) for row in found]
 
     def before_last(
         self, subject: str, count: int, *, min_level: LogLevel | None = None, rank: int | None = None
@@ -63,9 +63,9 @@ class EventsSql:
         log = _log(subject)
         if log is None:
             return 0
-        query = _selected(log.id, EventKind.LOG, min_level, rank).order_by(_Event.seq.desc())
-        row = query.offset(count).limit(1).first()
-        return 0 if row is None else int(row.seq)
+        chosen = _chosen(log.id, EventKind.LOG, min_level, rank)
+        found = sql.rows(f"{chosen.text} ORDER BY seq DESC LIMIT 1 OFFSET ?", *chosen.values, count)
+        return found[0][0] if found else 0
 
     def bounds(self, subject: str) -> Bounds:
         log = _log(subject)
@@ -153,17 +153,27 @@ def _had(log: tables.EventLog, attempt: int, events: Sequence[NewEvent]) -> froz
     return frozenset(row.producer_seq for row in query if row.producer_seq)
 
 
-def _selected(
-    log: int, kind: EventKind | None, min_level: LogLevel | None, rank: int | None
-) -> "peewee.ModelSelect[tables.Event]":
-    query = _Event.select().where(_Event.log == log)
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """The beginning of a statement that selects events, and its parameters."""
+
+    text: str
+    values: tuple[sql.Value, ...]
+
+
+def _chosen(log: int, kind: EventKind | None, min_level: LogLevel | None, rank: int | None) -> _Chosen:
+    # Left alone, SQLite walks all events of the log to find those of one kind.
+    index = "" if kind is None else "INDEXED BY event_log_kind_seq"
+    conditions: list[tuple[str, sql.Value]] = [("log = ?", log)]
     if kind is not None:
-        query = query.where(_Event.kind == kind)
+        conditions.append(("kind = ?", kind.value))
     if min_level is not None:
-        query = query.where(_Event.level >= min_level)
+        conditions.append(("level >= ?", min_level.value))
     if rank is not None:
-        query = query.where(_Event.rank == rank)
-    return query
+        conditions.append(("rank = ?", rank))
+    where = " AND ".join(text for text, _ in conditions)
+    text = f"SELECT seq, time, attempt, producer_seq, kind, body FROM event {index} WHERE {where}"
+    return _Chosen(text, tuple(value for _, value in conditions))
 
 
 def _columns(log: int, event: Event) -> dict[str, object]:
@@ -181,11 +191,5 @@ def _columns(log: int, event: Event) -> dict[str, object]:
     }
 
 
-def _event(row: tables.Event) -> Event:
-    return Event(
-        seq=row.seq,
-        time=row.time,
-        attempt=row.attempt,
-        producer_seq=row.producer_seq or 0,
-        body=training_json.body_of(row.kind, row.body),
-    )
+def _event(seq: int, time: float, attempt: int, producer_seq: int | None, kind: str, body: str) -> Event:
+    return Event(seq, time, attempt, producer_seq or 0, training_json.body_of(kind, body))
