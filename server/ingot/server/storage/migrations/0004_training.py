@@ -6,7 +6,10 @@ from playhouse.migrate import SqliteMigrator
 
 def up(migrator: SqliteMigrator, db: peewee.SqliteDatabase) -> None:
     """Make the tables."""
+    db.create_tables([*_jobs(db), *_logs(db), *_work(db)])
 
+
+def _jobs(db: peewee.SqliteDatabase) -> list[type[peewee.Model]]:
     class TrainingJob(db.Model):
         number = peewee.IntegerField(primary_key=True)
         uid = peewee.TextField(unique=True)
@@ -49,6 +52,10 @@ def up(migrator: SqliteMigrator, db: peewee.SqliteDatabase) -> None:
             primary_key = peewee.CompositeKey("job", "step")
             without_rowid = True
 
+    return [TrainingJob, Checkpoint]
+
+
+def _logs(db: peewee.SqliteDatabase) -> list[type[peewee.Model]]:
     class EventLog(db.Model):
         id = peewee.AutoField()
         subject = peewee.TextField(unique=True)
@@ -90,6 +97,10 @@ def up(migrator: SqliteMigrator, db: peewee.SqliteDatabase) -> None:
             primary_key = peewee.CompositeKey("log", "series", "step")
             without_rowid = True
 
+    return [EventLog, Event, MetricPoint]
+
+
+def _work(db: peewee.SqliteDatabase) -> list[type[peewee.Model]]:
     class Worker(db.Model):
         number = peewee.IntegerField(primary_key=True)
         token = peewee.TextField()
@@ -120,4 +131,4 @@ def up(migrator: SqliteMigrator, db: peewee.SqliteDatabase) -> None:
                 (("requester", "number"), False),
             )
 
-    db.create_tables([TrainingJob, Checkpoint, EventLog, Event, MetricPoint, Worker, Operation])
+    return [Worker, Operation]
