@@ -126,7 +126,7 @@ class Trees:
     def __init__(self) -> None:
         self.released: list[int] = []
 
-    def release(self, tree: int) -> None:
+    def drop(self, tree: int) -> None:
         self.released.append(tree)
 
 

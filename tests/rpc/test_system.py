@@ -171,7 +171,7 @@ def test_downloads_are_counted_once_per_id_and_accesses_each_time(server: Server
         usage.downloaded(caller, "uid", download)
     usage.accessed(caller, "uid")
     usage.accessed(caller, "uid")
-    eventually(lambda: database.read(usage.of, "uid").access_count == 2)
-    found = database.read(usage.of, "uid")
+    eventually(lambda: database.read(usage.of, ["uid"])["uid"].access_count == 2)
+    found = database.read(usage.of, ["uid"])["uid"]
     assert (found.download_count, found.total_requests, found.unique_users) == (2, 4, 1)
     assert found.first_downloaded_by == "system"

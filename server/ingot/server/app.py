@@ -14,10 +14,13 @@ import contextlib
 import importlib.metadata
 import logging
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
+from ingot.server.catalog_parts import CatalogParts
 from ingot.server.core.clock import Clock, SystemClock
+from ingot.server.core.operations import Json
 from ingot.server.core.pages import PageTokens
+from ingot.server.core.uploads import TransferLimits
 from ingot.server.domain.health import Health
 from ingot.server.domain.identity import Identity
 from ingot.server.domain.requests import Requests
@@ -33,8 +36,13 @@ from ingot.server.storage.data_folder import DataFolder
 from ingot.server.storage.database import open_database
 from ingot.server.storage.identity_sql import CountersSql, RequestsSql, TokensSql, UsersSql
 from ingot.server.storage.migration_runner import migrate
+from ingot.server.storage.packs_disk import DiskPacks
+from ingot.server.storage.trees_sql import TreesSql
 from ingot.server.storage.usage_sql import UsageSql
 from ingot.server.storage.vitals import SqliteVitals
+from ingot.server.training_parts import TrainingRules, TrainingShelves
+from ingot.server.transfer_parts import CatalogSide, TransferParts
+from ingot.server.upkeep import Upkeep
 from ingot.server.worker_process import WorkerProcess
 from ingot.v1 import auth_pb2_grpc, system_pb2_grpc
 
@@ -42,6 +50,7 @@ log = logging.getLogger(__name__)
 
 _USAGE_SECONDS = 1.0
 _TOKEN_USE_SECONDS = 30.0
+_REAP_SECONDS = 1.0  # how soon a lease that ran out is noticed
 _UPKEEP_SECONDS = 3600.0
 ADMIN = "admin"
 WORKER = "worker"
@@ -60,7 +69,9 @@ class App:
         # --- shelves ---
         self.database = open_database(settings.database)
         migrate(self.database)
+        packs = DiskPacks(folder.path)
         counters = CountersSql()
+        training_shelves = TrainingShelves(settings, self.database.after_commit, counters, clock)
 
         # --- rules ---
         tokens = PageTokens(folder.secret)
@@ -69,7 +80,26 @@ class App:
             UsersSql(), TokensSql(), counters, requests, tokens, clock, self.database.after_commit
         )
         self.usage = Usage(UsageSql(), tokens, clock, activity_days=settings.activity_days)
-        self.health = Health(SqliteVitals(self.database, folder.path))
+        catalog = CatalogParts(
+            training_shelves.assignments, training_shelves.jobs, counters, requests, tokens, clock
+        )
+        self.training = TrainingRules(
+            training_shelves, catalog.access, catalog.versions, TreesSql(), requests, tokens
+        )
+        side = CatalogSide(
+            catalog.catalog,
+            catalog.versions,
+            catalog.artifacts,
+            self.training.checkpoints,
+            catalog.access,
+            requests,
+            counters,
+        )
+        limits = TransferLimits(
+            max_dataset_bytes=settings.max_dataset_bytes, max_model_bytes=settings.max_model_bytes
+        )
+        self.transfer = TransferParts(self.database, packs, side, self.usage, tokens, clock, limits)
+        health = Health(SqliteVitals(self.database, folder.path))
 
         # --- doors ---
         self.hops = Hops(self.database, read_threads=settings.read_threads, io_threads=settings.io_threads)
@@ -81,15 +111,20 @@ class App:
         )
         self.grpc = GrpcServer(self.pipeline, health=settings.health, reflection=settings.reflection)
         self.facts = ServerFacts(version(), folder.server_id, folder.path, clock.now())
-        auth_pb2_grpc.add_AuthServiceServicer_to_server(
-            AuthServicer(self.hops, self.identity), self.grpc.server
-        )
-        system_pb2_grpc.add_SystemServiceServicer_to_server(
-            SystemServicer(self.hops, self.facts, self.health, self.usage, clock), self.grpc.server
-        )
+        self.upkeep = Upkeep(self.hops, self.training.operations, clock)
+        server = self.grpc.server
+        auth_pb2_grpc.add_AuthServiceServicer_to_server(AuthServicer(self.hops, self.identity), server)
+        catalog.serve(self.hops, self.usage, server)
+        system = SystemServicer(self.hops, self.facts, health, self.usage, clock)
+        system_pb2_grpc.add_SystemServiceServicer_to_server(system, server)
+        self.training.serve(self.hops, server)
+        self.transfer.serve(self.hops, server, lambda: self.pipeline.draining)
 
     async def start(self) -> None:
-        """Make the administrator's token if there is none, serve, and tell this machine where."""
+        """Put right what an earlier run left, make the administrator's token if there is none, and serve."""
+        await asyncio.to_thread(self.transfer.recovery.run)
+        await self.hops.write(self.training.workers.recover)
+        await self.upkeep.recover()
         secret = await self.hops.write(self.identity.ensure_administrator, self.folder.token(ADMIN))
         if secret is not None:
             path = self.folder.keep_token(ADMIN, secret)
@@ -107,7 +142,8 @@ class App:
         )
         self._every(_USAGE_SECONDS, self._store_usage)
         self._every(_TOKEN_USE_SECONDS, self._store_token_uses)
-        self._every(_UPKEEP_SECONDS, self._forget_old)
+        self._every(_REAP_SECONDS, self._reap)
+        self._every(_UPKEEP_SECONDS, self._clean)
         log.info("server.started addresses=%s data=%s", ",".join(self.addresses), self.folder.path)
 
     async def start_worker(self) -> WorkerProcess:
@@ -141,10 +177,17 @@ class App:
     async def _store_token_uses(self) -> None:
         await self.hops.write(self.identity.store_uses)
 
-    async def _forget_old(self) -> None:
-        forgotten = await self.hops.write(self.usage.forget_old)
-        if forgotten:
-            log.info("usage.forgotten activities=%d", forgotten)
+    async def _reap(self) -> None:
+        await self.hops.write(self.training.workers.reap)
+
+    async def _clean(self) -> None:
+        async def work() -> Mapping[str, Json]:
+            return {
+                "uploads": await self.transfer.tidy(self.hops),
+                "activities": await self.hops.write(self.usage.forget_old),
+            }
+
+        await self.upkeep.run("clean", work)
 
     def _every(self, seconds: float, work: Callable[[], Awaitable[object]]) -> None:
         """Do `work` now and every so many seconds; a failure is logged and its next turn comes anyway."""

@@ -93,6 +93,14 @@ class Settings:
     io_threads: int = dataclasses.field(
         default=8, metadata=_about("Threads that read and write files and compute digests.")
     )
+    max_dataset_bytes: int = dataclasses.field(
+        default=0,
+        metadata=_about("Largest version of a dataset that may be uploaded, in bytes; 0 is any size."),
+    )
+    max_model_bytes: int = dataclasses.field(
+        default=0,
+        metadata=_about("Largest version of a model that may be uploaded, in bytes; 0 is any size."),
+    )
     activity_days: int = dataclasses.field(
         default=90, metadata=_about("How long the record of calls is kept, in days.")
     )
@@ -286,7 +294,14 @@ def _check(settings: Settings) -> None:
     for name in _POSITIVE:
         if getattr(settings, name) <= 0:
             raise SettingsError(f"{name}: expected more than 0, got {getattr(settings, name)}.")
-    for name in ("drain_seconds", "training_retries", "training_retry_seconds", "generation_wait_seconds"):
+    for name in (
+        "max_dataset_bytes",
+        "max_model_bytes",
+        "drain_seconds",
+        "training_retries",
+        "training_retry_seconds",
+        "generation_wait_seconds",
+    ):
         if getattr(settings, name) < 0:
             raise SettingsError(f"{name}: expected 0 or more, got {getattr(settings, name):g}.")
     if settings.worker_heartbeat_seconds > settings.worker_lease_seconds / 2:

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from ingot.server.core.catalog_stores import Rows
 from ingot.server.core.events import Bounds, Event, EventKind, LogLevel, MetricPoint, Metrics, NewEvent
+from ingot.server.core.names import ArtifactName
 from ingot.server.core.operations import Operation, OperationState
 from ingot.server.core.training import Checkpoint, JobState, TrainingJob, TrainingStats
 from ingot.server.core.workers import Worker, WorkGrant
@@ -68,7 +69,7 @@ class TrainingStore(Protocol):
         """Count jobs by state and add up their training time until `now`; None namespaces means all."""
         ...
 
-    def dependants(self, artifact: str) -> Sequence[str]:
+    def dependants(self, artifact: ArtifactName) -> Sequence[str]:
         """Return names of jobs that are not over and pin a version of the artifact or will write it."""
         ...
 
@@ -96,7 +97,7 @@ class CheckpointStore(Protocol):
 class TreeDropper(Protocol):
     """The part of the store of trees that lets checkpoints go."""
 
-    def release(self, tree: int) -> None:
+    def drop(self, tree: int) -> None:
         """Forget a tree and its manifest; its chunks go later, when nothing else needs them."""
         ...
 

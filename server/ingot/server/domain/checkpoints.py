@@ -65,7 +65,7 @@ class Checkpoints:
         job = self._owned(caller, target.job, target.attempt)
         replaced = self._store.find(target.job, target.step)
         if replaced is not None and replaced.tree != tree.id:
-            self._trees.release(replaced.tree)
+            self._trees.drop(replaced.tree)
         checkpoint = Checkpoint(
             job=target.job,
             step=target.step,
@@ -96,7 +96,7 @@ class Checkpoints:
         self._log.append(job.name, target.attempt, [NewEvent(note)])
         for old in surplus(kept, job.config.save_total_limit or 1, checkpoint):
             self._store.delete(old.job, old.step)
-            self._trees.release(old.tree)
+            self._trees.drop(old.tree)
         return checkpoint
 
     def origin(self, caller: Caller, target: NewVersion) -> VersionOrigin:

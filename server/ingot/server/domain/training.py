@@ -186,7 +186,7 @@ class Training:
         checkpoints = self._checkpoints.all(job.id)
         for each in checkpoints:
             self._checkpoints.delete(each.job, each.step)
-            self._trees.release(each.tree)
+            self._trees.drop(each.tree)
         self._log.delete(job.name)
         self._store.delete(job)
         return f"{len(checkpoints)} {sum(each.size_bytes for each in checkpoints)}"

@@ -7,6 +7,7 @@ import peewee
 
 from ingot.server.core.catalog_stores import Rows
 from ingot.server.core.errors import Conflict, Reason
+from ingot.server.core.names import ArtifactName
 from ingot.server.core.training import (
     FINAL_STATES,
     HELD_STATES,
@@ -111,9 +112,9 @@ class TrainingSql:
             sum(float(done or 0) + float(running or 0) for _, _, done, running in found),
         )
 
-    def dependants(self, artifact: str) -> Sequence[str]:
+    def dependants(self, artifact: ArtifactName) -> Sequence[str]:
         live = _Row.select().where(_Row.state.not_in(_FINAL)).order_by(_Row.number)
-        return [job.name for job in map(_job, live) if _needs(job, artifact)]
+        return [job.name for job in map(_job, live) if _needs(job, str(artifact))]
 
 
 class CheckpointsSql:

@@ -1,0 +1,52 @@
+"""The parts of the catalog and of access, wired for app.py.
+
+They stand between training, whose claims decide what workers may read, and transfers, which make versions:
+
+    parts = CatalogParts(shelves.assignments, shelves.jobs, counters, requests, tokens, clock)
+    parts.serve(hops, usage, grpc_server)
+"""
+
+import grpc
+
+from ingot.server.core.catalog_stores import AssignmentStore, CounterStore, DependantStore
+from ingot.server.core.clock import Clock
+from ingot.server.core.pages import PageTokens
+from ingot.server.domain.access import Access
+from ingot.server.domain.aliases import Aliases
+from ingot.server.domain.catalog import Catalog
+from ingot.server.domain.requests import Requests
+from ingot.server.domain.usage import Usage
+from ingot.server.domain.versions import Versions
+from ingot.server.rpc.catalog import CatalogServicer
+from ingot.server.rpc.hops import Hops
+from ingot.server.storage.catalog_sql import ArtifactsSql
+from ingot.server.storage.identity_sql import UsersSql
+from ingot.server.storage.versions_sql import AliasesSql, VersionsSql
+from ingot.v1 import catalog_pb2_grpc
+
+
+class CatalogParts:
+    """Access, the rules of the catalog, and their servicer."""
+
+    def __init__(
+        self,
+        assignments: AssignmentStore,
+        dependants: DependantStore,
+        counters: CounterStore,
+        requests: Requests,
+        tokens: PageTokens,
+        clock: Clock,
+    ) -> None:
+        versions, aliases = VersionsSql(), AliasesSql()
+        self.artifacts = ArtifactsSql()
+        self.access = Access(UsersSql(), assignments)
+        self.catalog = Catalog(
+            self.artifacts, versions, dependants, counters, requests, self.access, tokens, clock
+        )
+        self.versions = Versions(self.catalog, self.artifacts, versions, aliases, self.access, tokens)
+        self.aliases = Aliases(self.catalog, self.versions, aliases, versions, requests, tokens, clock)
+
+    def serve(self, hops: Hops, usage: Usage, server: grpc.aio.Server) -> None:
+        """Add CatalogService to a server."""
+        servicer = CatalogServicer(hops, self.catalog, self.versions, self.aliases, usage)
+        catalog_pb2_grpc.add_CatalogServiceServicer_to_server(servicer, server)
