@@ -10,7 +10,12 @@ def up(migrator: SqliteMigrator, db: peewee.SqliteDatabase) -> None:
 
 
 def _jobs(db: peewee.SqliteDatabase) -> list[type[peewee.Model]]:
-    class TrainingJob(db.Model):
+    class Table(peewee.Model):
+        class Meta:
+            database = db
+            legacy_table_names = False
+
+    class TrainingJob(Table):
         number = peewee.IntegerField(primary_key=True)
         uid = peewee.TextField(unique=True)
         namespace = peewee.TextField()
@@ -26,14 +31,13 @@ def _jobs(db: peewee.SqliteDatabase) -> list[type[peewee.Model]]:
         condition = peewee.TextField()
 
         class Meta:
-            legacy_table_names = False
             indexes = (
                 (("state", "number"), False),
                 (("namespace", "number"), False),
                 (("namespace", "state", "number"), False),
             )
 
-    class Checkpoint(db.Model):
+    class Checkpoint(Table):
         job = peewee.IntegerField()
         step = peewee.IntegerField()
         epoch = peewee.FloatField()
@@ -48,7 +52,6 @@ def _jobs(db: peewee.SqliteDatabase) -> list[type[peewee.Model]]:
         created = peewee.FloatField()
 
         class Meta:
-            legacy_table_names = False
             primary_key = peewee.CompositeKey("job", "step")
             without_rowid = True
 
@@ -56,16 +59,18 @@ def _jobs(db: peewee.SqliteDatabase) -> list[type[peewee.Model]]:
 
 
 def _logs(db: peewee.SqliteDatabase) -> list[type[peewee.Model]]:
-    class EventLog(db.Model):
+    class Table(peewee.Model):
+        class Meta:
+            database = db
+            legacy_table_names = False
+
+    class EventLog(Table):
         id = peewee.AutoField()
         subject = peewee.TextField(unique=True)
         oldest = peewee.IntegerField(default=1)
         latest = peewee.IntegerField(default=0)
 
-        class Meta:
-            legacy_table_names = False
-
-    class Event(db.Model):
+    class Event(Table):
         log = peewee.IntegerField()
         seq = peewee.IntegerField()
         time = peewee.FloatField()
@@ -77,7 +82,6 @@ def _logs(db: peewee.SqliteDatabase) -> list[type[peewee.Model]]:
         body = peewee.TextField()
 
         class Meta:
-            legacy_table_names = False
             primary_key = peewee.CompositeKey("log", "seq")
             without_rowid = True
             indexes = (
@@ -85,7 +89,7 @@ def _logs(db: peewee.SqliteDatabase) -> list[type[peewee.Model]]:
                 (("log", "kind", "seq"), False),
             )
 
-    class MetricPoint(db.Model):
+    class MetricPoint(Table):
         log = peewee.IntegerField()
         series = peewee.TextField()
         step = peewee.IntegerField()
@@ -93,7 +97,6 @@ def _logs(db: peewee.SqliteDatabase) -> list[type[peewee.Model]]:
         time = peewee.FloatField()
 
         class Meta:
-            legacy_table_names = False
             primary_key = peewee.CompositeKey("log", "series", "step")
             without_rowid = True
 
@@ -101,7 +104,12 @@ def _logs(db: peewee.SqliteDatabase) -> list[type[peewee.Model]]:
 
 
 def _work(db: peewee.SqliteDatabase) -> list[type[peewee.Model]]:
-    class Worker(db.Model):
+    class Table(peewee.Model):
+        class Meta:
+            database = db
+            legacy_table_names = False
+
+    class Worker(Table):
         number = peewee.IntegerField(primary_key=True)
         token = peewee.TextField()
         display_name = peewee.TextField()
@@ -111,10 +119,9 @@ def _work(db: peewee.SqliteDatabase) -> list[type[peewee.Model]]:
         heard = peewee.FloatField(index=True)
 
         class Meta:
-            legacy_table_names = False
             indexes = ((("token", "display_name"), True),)
 
-    class Operation(db.Model):
+    class Operation(Table):
         number = peewee.IntegerField(primary_key=True)
         kind = peewee.TextField()
         state = peewee.TextField()
@@ -124,7 +131,6 @@ def _work(db: peewee.SqliteDatabase) -> list[type[peewee.Model]]:
         document = peewee.TextField()
 
         class Meta:
-            legacy_table_names = False
             indexes = (
                 (("kind", "number"), False),
                 (("state", "number"), False),
