@@ -122,9 +122,8 @@ class App:
 
     async def start(self) -> None:
         """Put right what an earlier run left, make the administrator's token if there is none, and serve."""
-        await asyncio.to_thread(self.transfer.recovery.run)
-        await self.hops.write(self.training.workers.recover)
         await self.upkeep.recover()
+        await self.upkeep.run("recover", self._recover)
         secret = await self.hops.write(self.identity.ensure_administrator, self.folder.token(ADMIN))
         if secret is not None:
             path = self.folder.keep_token(ADMIN, secret)
@@ -176,6 +175,19 @@ class App:
 
     async def _store_token_uses(self) -> None:
         await self.hops.write(self.identity.store_uses)
+
+    async def _recover(self) -> Mapping[str, Json]:
+        report = await asyncio.to_thread(self.transfer.recovery.run)
+        return {
+            "leases": await self.hops.write(self.training.workers.recover),
+            "leftover_files": report.leftovers,
+            "found_packs": report.found_packs,
+            "damaged_packs": report.damaged_packs,
+            "missing_packs": report.missing_packs,
+            "returned_packs": report.returned_packs,
+            "reopened_uploads": report.reopened_uploads,
+            "lost_chunks": report.lost_chunks,
+        }
 
     async def _reap(self) -> None:
         await self.hops.write(self.training.workers.reap)
