@@ -1,0 +1,194 @@
+"""The catalog over a real database, with a clock that stands still and claims of workers that tests choose.
+
+    rig = CatalogRig()                                 # in memory
+    rig.user("sara")                                   # a caller with a namespace
+    rig.create(sara, "chat", Kind.DATASET, tags=("fa",))
+    rig.commit(sara, "namespaces/sara/models/tiny")    # a version of it
+    rig.read(rig.catalog.page, sara, ArtifactListing())
+
+Everything is the server's own but two seams: the clock, and what training tells (`FixedWork`).
+"""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import ParamSpec, TypeVar
+
+from ingot.server.core.artifacts import (
+    Artifact,
+    ArtifactFields,
+    NewVersion,
+    TreeFacts,
+    Version,
+    VersionOrigin,
+)
+from ingot.server.core.clock import Clock
+from ingot.server.core.identity import SCOPES_OF_ROLE, Caller, Role, User
+from ingot.server.core.names import ArtifactName, Kind, artifact_name
+from ingot.server.core.pages import PageTokens
+from ingot.server.core.workers import WorkGrant
+from ingot.server.domain.access import Access
+from ingot.server.domain.aliases import Aliases
+from ingot.server.domain.catalog import Catalog, NewArtifact
+from ingot.server.domain.identity import Identity
+from ingot.server.domain.requests import RequestKey, Requests
+from ingot.server.domain.versions import Versions
+from ingot.server.settings import Settings
+from ingot.server.storage.catalog_sql import ArtifactsSql
+from ingot.server.storage.database import Database, open_database
+from ingot.server.storage.identity_sql import CountersSql, RequestsSql, TokensSql, UsersSql
+from ingot.server.storage.migration_runner import migrate
+from ingot.server.storage.trees_sql import TreesSql
+from ingot.server.storage.versions_sql import AliasesSql, VersionsSql
+from ingot.server.training_parts import TrainingRules, TrainingShelves
+from ingot.server.transfer_parts import CatalogSide
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+START = 1_800_000_000.0
+NO_KEY = RequestKey()
+
+
+class StandingClock:
+    """A clock that stands still until a test moves it."""
+
+    def __init__(self) -> None:
+        self.time = START
+
+    def now(self) -> float:
+        return self.time
+
+    def monotonic(self) -> float:
+        return self.time
+
+
+class FixedWork:
+    """What workers hold, and who needs an artifact, as a test says."""
+
+    def __init__(self) -> None:
+        self.grants: dict[str, list[WorkGrant]] = {}
+        self.needed_by: dict[str, list[str]] = {}
+
+    def held_by(self, principal: str) -> Sequence[WorkGrant]:
+        return self.grants.get(principal, [])
+
+    def dependants(self, artifact: ArtifactName) -> Sequence[str]:
+        return self.needed_by.get(str(artifact), [])
+
+
+class CatalogRules:
+    """The rules of identity and catalog over one database, wired as the server wires them."""
+
+    def __init__(self, database: Database, clock: Clock, tokens: PageTokens) -> None:
+        self.work = FixedWork()
+        self.users, self.counters = UsersSql(), CountersSql()
+        self.artifacts, self.version_rows, self.alias_rows = ArtifactsSql(), VersionsSql(), AliasesSql()
+        self.requests = Requests(RequestsSql(), clock)
+        self.access = Access(self.users, self.work)
+        self.identity = Identity(
+            self.users, TokensSql(), self.counters, self.requests, tokens, clock, database.after_commit
+        )
+        self.catalog = Catalog(
+            self.artifacts,
+            self.version_rows,
+            self.work,
+            self.counters,
+            self.requests,
+            self.access,
+            tokens,
+            clock,
+        )
+        self.versions = Versions(
+            self.catalog, self.artifacts, self.version_rows, self.alias_rows, self.access, tokens
+        )
+        self.aliases = Aliases(
+            self.catalog, self.versions, self.alias_rows, self.version_rows, self.requests, tokens, clock
+        )
+
+
+class CatalogRig(CatalogRules):
+    """The same over a database of its own, with shorthands."""
+
+    def __init__(self, url: str = "sqlite:///:memory:") -> None:
+        self.database = open_database(url)
+        migrate(self.database)
+        self.clock = StandingClock()
+        super().__init__(self.database, self.clock, PageTokens(b"secret"))
+
+    def read(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return self.database.read(fn, *args, **kwargs)
+
+    def write(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return self.database.write(fn, *args, **kwargs).result()
+
+    def user(self, name: str = "sara", role: Role = Role.MEMBER) -> Caller:
+        """Make a user; return its caller."""
+        self.write(add_user, self.users, name, role)
+        return person(name, role)
+
+    def create(self, caller: Caller, artifact_id: str, kind: Kind = Kind.MODEL, **fields: object) -> Artifact:
+        """Make an artifact in the caller's namespace."""
+        said = dataclasses.replace(ArtifactFields(), **fields)  # type: ignore[arg-type]  # as the test says
+        wanted = NewArtifact(caller.namespace, kind, artifact_id, said)
+        return self.write(self.catalog.create, caller, wanted, NO_KEY, validate_only=False)
+
+    def commit(
+        self,
+        caller: Caller,
+        artifact: str,
+        *,
+        origin: VersionOrigin | None = None,
+        size: int = 100,
+        **target: object,
+    ) -> Version:
+        """Commit a version of an artifact, which is made when missing."""
+        new = NewVersion(artifact_name(artifact), create=ArtifactFields())
+        new = dataclasses.replace(new, **target)  # type: ignore[arg-type]  # as the test says
+        tree = TreeFacts(b"\7" * 32, 2, size, size // 2, "safetensors")
+        came_from = origin or VersionOrigin(upload="uploads/file_1")
+        return self.write(self.versions.commit, caller, new, tree, came_from, self.clock.now())
+
+
+def person(user: str, role: Role = Role.MEMBER) -> Caller:
+    """Return a caller with a namespace of its own."""
+    own = frozenset({user})
+    return Caller(
+        principal=f"users/{user}",
+        user=user,
+        role=role,
+        scopes=SCOPES_OF_ROLE[role],
+        token=f"users/{user}/tokens/tok_1",
+        namespace=user,
+        writes=frozenset() if role is Role.VIEWER else own,
+        reads=own,
+    )
+
+
+def machine(token: str = "tok_9") -> Caller:
+    """Return the caller of a worker's token."""
+    name = f"users/admin/tokens/{token}"
+    worker = person("admin", Role.WORKER)
+    return dataclasses.replace(worker, principal=name, token=name, writes=frozenset(), reads=frozenset())
+
+
+def add_user(users: UsersSql, name: str, role: Role = Role.MEMBER) -> None:
+    """Store a user and the namespace of the same id; for use inside a write."""
+    users.add(User(name, f"uid-{name}", name.title(), role, START))
+
+
+def catalog_side(database: Database, clock: Clock, tokens: PageTokens) -> CatalogSide:
+    """Return what transfers need of catalog and training, with a user for each role (see pipelines.py)."""
+    rules = CatalogRules(database, clock, tokens)
+    for role in Role:
+        database.write(add_user, rules.users, role.value.lower(), role).result()
+    shelves = TrainingShelves(Settings(), database.after_commit, rules.counters, clock)
+    training = TrainingRules(shelves, rules.access, rules.versions, TreesSql(), rules.requests, tokens)
+    return CatalogSide(
+        rules.catalog,
+        rules.versions,
+        rules.artifacts,
+        training.checkpoints,
+        rules.access,
+        rules.requests,
+        rules.counters,
+    )
