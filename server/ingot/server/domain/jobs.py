@@ -83,8 +83,14 @@ class Jobs:
         return self._stored(job, replace(job, **changes))
 
     def note(self, job: TrainingJob, **changes: Unpack[JobChanges]) -> TrainingJob:
-        """Store progress, numbers or a longer lease: what changes all the time and leaves the etag alone."""
+        """Store progress or numbers: what changes all the time and leaves the etag alone."""
         after = replace(job, **changes, update_time=self._clock.now())
+        self._store.save(job, after)
+        return after
+
+    def extend(self, job: TrainingJob, lease_expire_time: float) -> TrainingJob:
+        """Let the lease of a job run longer; nobody but its worker sees a change."""
+        after = replace(job, lease_expire_time=lease_expire_time)
         self._store.save(job, after)
         return after
 

@@ -215,8 +215,7 @@ class Workers:
         job = self._queue.find(made_id(held.name, "trainingJobs", "work.name"))
         if job is None or not owns(worker, job, held.attempt):
             return WorkOrder(held.name, held.attempt, Desired.CANCEL, lost=True)
-        lease = self._clock.now() + self.policy.lease_seconds
-        return order_of(self._jobs.note(job, lease_expire_time=lease))
+        return order_of(self._jobs.extend(job, self._clock.now() + self.policy.lease_seconds))
 
     def _view(self, worker: Worker, held: Sequence[TrainingJob]) -> WorkerView:
         online = worker.is_online(self._clock.now(), self.policy.lease_seconds)

@@ -1,6 +1,6 @@
 """GenerateText: offer the work, wait for a worker, pass its text on; stop it when the client leaves."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 from ingot.server.core.clock import Clock
 from ingot.server.core.generation import GenerationDone, GenerationRequest
@@ -37,7 +37,7 @@ class TextStreams:
 
     async def stream(
         self, caller: Caller, model: VersionReference, request: GenerationRequest
-    ) -> AsyncIterator[Reply]:
+    ) -> AsyncGenerator[Reply, None]:
         """Yield waiting, then text as it comes, then done."""
         offer = await self._hops.write(self._offers.make, caller, model, request)
         with self._tails.watch(offer.name) as tail:

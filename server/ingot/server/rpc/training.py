@@ -1,5 +1,6 @@
 """TrainingService: create, steer and watch training jobs, and generate text."""
 
+import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -128,14 +129,18 @@ class TrainingServicer(training_pb2_grpc.TrainingServiceServicer):
     async def WatchTrainingJob(
         self, request: training_pb2.WatchTrainingJobRequest, context: Context
     ) -> AsyncIterator[training_pb2.WatchTrainingJobResponse]:
-        async for message in self._watcher.watch(pipeline.caller(), _job(request.name), request.after):
-            yield message
+        found = self._watcher.watch(pipeline.caller(), _job(request.name), request.after)
+        async with contextlib.aclosing(found) as messages:
+            async for message in messages:
+                yield message
 
     async def ReadTrainingLogs(
         self, request: training_pb2.ReadTrainingLogsRequest, context: Context
     ) -> AsyncIterator[training_pb2.ReadTrainingLogsResponse]:
-        async for line in self._watcher.logs(pipeline.caller(), _job(request.name), request):
-            yield line
+        found = self._watcher.logs(pipeline.caller(), _job(request.name), request)
+        async with contextlib.aclosing(found) as lines:
+            async for line in lines:
+                yield line
 
     async def ListTrainingMetrics(
         self, request: training_pb2.ListTrainingMetricsRequest, context: Context
@@ -175,8 +180,10 @@ class TrainingServicer(training_pb2_grpc.TrainingServiceServicer):
         self, request: training_pb2.GenerateTextRequest, context: Context
     ) -> AsyncIterator[training_pb2.GenerateTextResponse]:
         model = version_reference(request.model, "model")
-        async for reply in self._texts.stream(pipeline.caller(), model, convert.generation_of(request)):
-            yield reply
+        asked = convert.generation_of(request)
+        async with contextlib.aclosing(self._texts.stream(pipeline.caller(), model, asked)) as replies:
+            async for reply in replies:
+                yield reply
 
 
 def _job(name: str, field: str = "name") -> str:

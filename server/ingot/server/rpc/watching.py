@@ -4,7 +4,7 @@ A watcher holds nothing but the number it has sent last. Sending waits for the c
 that is slow is simply served later, from the ring or from the database.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 from ingot.server.core.clock import Clock
 from ingot.server.core.events import LogLevel, LogLine
@@ -17,7 +17,7 @@ from ingot.server.rpc.tails import Tails
 from ingot.v1 import common_pb2, training_pb2
 
 HEARTBEAT_SECONDS = 10.0  # the API promises one at least every 15
-_BATCH = 500
+_BATCH = 200  # events read at a time; one may have 64 KiB
 
 Watched = training_pb2.WatchTrainingJobResponse
 
@@ -31,7 +31,7 @@ class JobWatcher:
         self._tails = tails
         self._clock = clock
 
-    async def watch(self, caller: Caller, job: str, after: int) -> AsyncIterator[Watched]:
+    async def watch(self, caller: Caller, job: str, after: int) -> AsyncGenerator[Watched, None]:
         """Yield the job, its events after `after`, `synced`, and what comes; end after its final state."""
         with self._tails.watch(f"trainingJobs/{job}") as tail:
             yield Watched(snapshot=convert.job(await self._hops.read(self._views.get, caller, job)))
@@ -58,7 +58,7 @@ class JobWatcher:
 
     async def logs(
         self, caller: Caller, job: str, request: training_pb2.ReadTrainingLogsRequest
-    ) -> AsyncIterator[training_pb2.ReadTrainingLogsResponse]:
+    ) -> AsyncGenerator[training_pb2.ReadTrainingLogsResponse, None]:
         """Yield the log lines that are asked for; with `follow` until the job ends."""
         level: LogLevel | None = common.level_of(request.min_level)
         rank = request.rank if request.HasField("rank") else None

@@ -1,6 +1,7 @@
 """WorkersService: what workers call, and what administrators see of them."""
 
-from collections.abc import AsyncIterator
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
 import grpc
@@ -100,8 +101,9 @@ class WorkersServicer(workers_pb2_grpc.WorkersServiceServicer):
     async def WatchWorker(
         self, request: workers_pb2.WatchWorkerRequest, context: Context
     ) -> AsyncIterator[workers_pb2.WatchWorkerResponse]:
-        async for message in self._watch(pipeline.caller(), request.worker):
-            yield message
+        async with contextlib.aclosing(self._watch(pipeline.caller(), request.worker)) as messages:
+            async for message in messages:
+                yield message
 
     async def ListWorkers(
         self, request: workers_pb2.ListWorkersRequest, context: Context
@@ -111,7 +113,9 @@ class WorkersServicer(workers_pb2_grpc.WorkersServiceServicer):
             workers=map(convert.worker_view, page.items), next_page_token=page.next_token
         )
 
-    async def _watch(self, caller: Caller, worker: str) -> AsyncIterator[workers_pb2.WatchWorkerResponse]:
+    async def _watch(
+        self, caller: Caller, worker: str
+    ) -> AsyncGenerator[workers_pb2.WatchWorkerResponse, None]:
         """Yield what waits and what changed; every so often that the server is still here."""
         told: dict[tuple[str, int], Desired] = {}
         with self._tails.watch(WORK_TOPIC) as work, self._tails.watch(worker) as own:
