@@ -39,7 +39,7 @@ _ACTIVATIONS, _RECOMPUTED = 34, 2
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """What a plan is made from: a filled config, sizes in bytes (base 0 from scratch), and who could do it."""
+    """What a plan is made from: a filled config, sizes in bytes (base 0 from scratch), and workers."""
 
     config: TrainingConfig
     deepspeed: DeepSpeedConfig
@@ -114,7 +114,7 @@ def _steps(config: TrainingConfig, dataset_bytes: int, tokens_per_step: int) -> 
 
 
 def _memory(config: TrainingConfig, deepspeed: DeepSpeedConfig, shape: _Shape) -> int:
-    """Return bytes on the device; with offload the master weights and moments lie in host memory instead."""
+    """Return bytes on the device; with offload master weights and moments lie in host memory."""
     per_number = (16 if config.mixed_precision else 20) - (12 if deepspeed.offload == "optimizer" else 0)
     width = 2 if config.mixed_precision else 4
     kept = _RECOMPUTED if config.gradient_checkpointing else _ACTIVATIONS

@@ -295,7 +295,7 @@ class EventLog(Table):
 
 
 class Event(Table):
-    """One event. `producer_seq` is NULL for events of the server itself; level and rank belong to log lines."""
+    """One event. `producer_seq` is NULL for the server's own; level and rank belong to log lines."""
 
     log = peewee.IntegerField()
     seq = peewee.IntegerField()
