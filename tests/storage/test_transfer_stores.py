@@ -13,7 +13,7 @@ from ingot.server.core.manifests import FileDraft, Segment
 from ingot.server.core.names import UploadName, artifact_name
 from ingot.server.core.packs import PackEntry, SealedPack
 from ingot.server.core.training import CheckpointKind, NewCheckpoint
-from ingot.server.core.transfer_stores import ChunkStore, TreeStore, UploadStore
+from ingot.server.core.transfer_stores import ChunkRun, ChunkStore, TreeStore, UploadStore
 from ingot.server.core.uploads import Upload, UploadState, UploadTarget
 from ingot.server.storage.chunks_sql import ChunksSql
 from ingot.server.storage.database import Database, open_database
@@ -215,9 +215,21 @@ def test_files_are_replaced_by_path_and_listed_in_byte_order(database: Database,
     ]
     assert [file.path for file in database.read(trees.files, tree, "a/z", 2)] == ["b", "empty"]
     assert database.read(trees.totals, tree) == (5, 70, 5)
-    assert database.read(trees.file_segments, tree, ["b", "empty"]) == {"b": [_entries(5, 6)]}
-    found = database.read(lambda: [(each.file.path, list(each.entries)) for each in trees.segments(tree)])
-    assert found[2:4] == [("b", [_entries(5, 6)]), ("empty", [])]
+    runs = [ChunkRun("b", 1, 1), ChunkRun("none", 0, 1), ChunkRun("empty", 0, 0), ChunkRun("b", 0, 9)]
+    assert database.read(trees.entries, tree, runs) == [
+        (2, _entries(6)),
+        None,
+        (0, b""),
+        (2, _entries(5, 6)),
+    ]
+    rows = database.read(lambda: list(trees.segments(tree)))
+    assert [(row.file.path, row.position, row.segment_count, row.entries) for row in rows[2:4]] == [
+        ("b", 0, 1, _entries(5, 6)),
+        ("empty", -1, 0, b""),
+    ]
+    for index, row in enumerate(rows):
+        after = (row.file.path, row.position)
+        assert database.read(lambda after=after: list(trees.segments(tree, after))) == rows[index + 1 :]
     database.write(trees.clear, tree).result()
     assert database.read(trees.totals, tree) == (0, 0, 0)
 
@@ -233,6 +245,9 @@ def test_a_file_comes_in_parts_and_a_segment_keeps_its_content(database: Databas
     assert database.read(trees.totals, tree) == (1, 23, 2)
     assert database.read(trees.segment, tree, "large", 1) == second.entries
     assert database.read(trees.segment_sizes, tree, "large") == [11, 12]
+    rows = database.read(lambda: list(trees.segments(tree)))
+    assert [(row.position, row.segment_count) for row in rows] == [(0, 2), (1, 2)]
+    assert database.read(lambda: list(trees.segments(tree, ("large", 0)))) == rows[1:]
 
     conflict = database.write(trees.put_files, tree, [dataclasses.replace(part, segments=(other,))])
     with pytest.raises(Conflict) as refused:
@@ -274,7 +289,7 @@ def test_a_hundred_thousand_small_files(database: Database, trees: TreeStore) ->
         some = [dataclasses.replace(file, path=path) for path in paths[start : start + 20_000]]
         database.write(trees.put_files, tree, some).result()
     assert database.read(trees.totals, tree) == (100_000, 1_100_000, 100_000)
-    assert database.read(lambda: sum(len(each.entries) for each in trees.segments(tree))) == 100_000
+    assert database.read(lambda: sum(1 for _ in trees.segments(tree))) == 100_000
 
 
 # --- uploads --------------------------------------------------------------------------------------------

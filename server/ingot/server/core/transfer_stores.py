@@ -34,12 +34,22 @@ class PackSummary:
 
 
 @dataclass(frozen=True, slots=True)
-class Segments:
-    """The packed segments of one file of a tree, in order; `expected` is how many it should have."""
+class SegmentRow:
+    """A segment and its file; of `segment_count` segments. `position` is -1 for a file without any."""
 
     file: FileFacts
-    expected: int
-    entries: Sequence[bytes]
+    segment_count: int
+    position: int
+    entries: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkRun:
+    """`count` chunks of one file from index `first`."""
+
+    path: str
+    first: int
+    count: int
 
 
 ChunkState = tuple[
@@ -187,8 +197,18 @@ class TreeStore(Protocol):
         """Return the number of files, their size in bytes, and the number of their chunks."""
         ...
 
-    def segments(self, tree: int) -> Iterator[Segments]:
-        """Return all files with their segments, in order of path."""
+    def segments(self, tree: int, after: tuple[str, int] | None = None) -> Iterator[SegmentRow]:
+        """Yield all segments in order of path and position, from behind `after`, one by one.
+
+        A file without segments is one row, too. Stop whenever you like; it reads no further than you ask.
+        """
+        ...
+
+    def entries(self, tree: int, runs: Sequence[ChunkRun]) -> Sequence[tuple[int, bytes] | None]:
+        """Return for each run the number of chunks of its file and the packed entries; None without the file.
+
+        A run lies inside one segment. Entries that the file does not have are left out.
+        """
         ...
 
     def adopt(
@@ -219,10 +239,6 @@ class TreeStore(Protocol):
 
     def files(self, tree: int, after: str | None, size: int) -> Sequence[FileFacts]:
         """Return up to `size` files whose paths sort after `after`."""
-        ...
-
-    def file_segments(self, tree: int, paths: Collection[str]) -> Mapping[str, Sequence[bytes]]:
-        """Return the packed segments of several files, in order; files without segments are left out."""
         ...
 
     def segment(self, tree: int, path: str, position: int) -> bytes | None:

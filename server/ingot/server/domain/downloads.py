@@ -5,9 +5,8 @@ packs on a thread for file work. A committed tree never changes, so pages of it 
 agree; one that is deleted meanwhile is noticed, never cut short silently.
 """
 
-import itertools
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ingot.content import digests
@@ -18,7 +17,7 @@ from ingot.server.core.manifests import FileFacts, Tree
 from ingot.server.core.names import CheckpointName, TreeName, UploadName
 from ingot.server.core.packs import ChunkPlace
 from ingot.server.core.pages import Page, PageTokens, page_size
-from ingot.server.core.transfer_stores import ChunkStore, TreeStore
+from ingot.server.core.transfer_stores import ChunkRun, ChunkStore, SegmentRow, TreeStore
 from ingot.server.domain.catalog import Catalog
 from ingot.server.domain.checkpoints import Checkpoints
 from ingot.server.domain.uploads import Uploads
@@ -27,8 +26,8 @@ from ingot.server.domain.versions import Versions
 
 log = logging.getLogger(__name__)
 
-_MANIFEST_PAGE_FILES = 2000
-_MANIFEST_PAGE_BYTES = 8 * 1024 * 1024
+_PAGE_ROWS = 2000
+_PAGE_BYTES = 8 * 1024 * 1024
 _PER_SEGMENT = digests.SEGMENT_MAX_ENTRIES
 
 
@@ -51,20 +50,11 @@ class Slice:
 
 
 @dataclass(frozen=True, slots=True)
-class ChunkRun:
-    """`count` chunks of one file from index `first`."""
-
-    path: str
-    first: int
-    count: int
-
-
-@dataclass(frozen=True, slots=True)
 class ManifestPage:
-    """Some files with their packed segments; `next_path` continues, None after the last file."""
+    """Some segments in order of path and position; `after` continues, None after the last one."""
 
-    files: Sequence[tuple[FileFacts, Sequence[bytes]]]
-    next_path: str | None
+    rows: Sequence[SegmentRow]
+    after: tuple[str, int] | None
 
 
 class Downloads:
@@ -144,19 +134,17 @@ class Downloads:
         found = found[:wanted]
         return Page(tuple(found), self._tokens.encode(query, (found[-1].path,)) if more else ""), opened.name
 
-    def manifest_page(self, opened: OpenedTree, after: str | None) -> ManifestPage:
-        """Return the next files of an opened tree with their segments, a bounded number at once."""
+    def manifest_page(self, opened: OpenedTree, after: tuple[str, int] | None) -> ManifestPage:
+        """Return the next segments of an opened tree, a bounded number at once. Raises NotFound."""
         self._require_still_there(opened)
-        tree = opened.tree.id
-        found = self._trees.files(tree, after, _MANIFEST_PAGE_FILES)
-        sizes = itertools.accumulate(file.chunk_count * digests.ENTRY_SIZE for file in found)
-        fitting = max(1, sum(size <= _MANIFEST_PAGE_BYTES for size in sizes))
-        taken = found[:fitting]
-        segments = self._trees.file_segments(tree, [file.path for file in taken])
-        last = len(taken) == len(found) < _MANIFEST_PAGE_FILES
-        return ManifestPage(
-            [(file, segments.get(file.path, ())) for file in taken], None if last else taken[-1].path
-        )
+        rows: list[SegmentRow] = []
+        size = 0
+        for row in self._trees.segments(opened.tree.id, after):
+            rows.append(row)
+            size += len(row.entries)
+            if len(rows) >= _PAGE_ROWS or size >= _PAGE_BYTES:
+                return ManifestPage(rows, (row.file.path, row.position))
+        return ManifestPage(rows, None)
 
     # --- bytes ------------------------------------------------------------------------------------------
 
@@ -196,41 +184,31 @@ class Downloads:
         entries = self._entries(opened, path, segment)
         slices: list[Slice] = []
         position = 0
-        for place, size in zip(self._places(entries), manifests.lengths_of(entries), strict=True):
+        for place, size in zip(self._chunks.places(entries), manifests.lengths_of(entries), strict=True):
             first, last = max(start, position), min(start + length, position + size)
             if first < last:
                 slices.append(Slice(_present(place, path), first - position, last - first))
             position += size
         return slices
 
-    def run_segments(self, opened: OpenedTree, run: ChunkRun) -> list[tuple[int, int, int]]:
-        """Return (segment, first chunk in it, chunks of it) for a run of chunks.
+    def run_slices(self, opened: OpenedTree, runs: Sequence[ChunkRun]) -> list[Slice]:
+        """Return where the chunks of runs lie, each inside one segment, in order; see `cut_runs`.
 
-        Raises NotFound (FILE_NOT_FOUND), OutOfRange (OFFSET_OUT_OF_RANGE).
+        Raises NotFound (FILE_NOT_FOUND), OutOfRange (OFFSET_OUT_OF_RANGE), DataLoss.
         """
-        file = self.file(opened, run.path)
-        if run.first < 0 or run.count < 0 or run.first + run.count > file.chunk_count:
-            raise OutOfRange(
-                Reason.OFFSET_OUT_OF_RANGE,
-                f"{run.path!r} has {file.chunk_count} chunks, asked were {run.count} from {run.first}.",
-                next_step="Ask for chunks that the manifest names.",
-                facts={"chunks": str(file.chunk_count), "first": str(run.first), "count": str(run.count)},
-            )
-        wanted: list[tuple[int, int, int]] = []
-        first, end = run.first, run.first + run.count
-        while first < end:
-            segment, inside = divmod(first, _PER_SEGMENT)
-            count = min(end - first, _PER_SEGMENT - inside)
-            wanted.append((segment, inside, count))
-            first += count
-        return wanted
-
-    def run_slices(self, opened: OpenedTree, path: str, segment: int, first: int, count: int) -> list[Slice]:
-        """Return where whole chunks of one segment lie. Raises DataLoss, NotFound."""
-        entries = self._entries(opened, path, segment)
-        wanted = entries[first * digests.ENTRY_SIZE : (first + count) * digests.ENTRY_SIZE]
-        places = [_present(place, path) for place in self._places(wanted)]
-        return [Slice(place, 0, place.length) for place in places]
+        self._require_still_there(opened)
+        wanted: list[bytes] = []
+        for run, found in zip(runs, self._trees.entries(opened.tree.id, runs), strict=True):
+            if found is None:
+                raise _file_not_found(opened.name, run.path)
+            chunk_count, entries = found
+            if run.first + run.count > chunk_count:
+                raise _chunks_out_of_range(run, chunk_count)
+            wanted.append(entries)
+        places = self._chunks.places(b"".join(wanted))
+        paths = (run.path for run in runs for _ in range(run.count))
+        present = [_present(place, path) for place, path in zip(places, paths, strict=True)]
+        return [Slice(place, 0, place.length) for place in present]
 
     def lost(self, place: ChunkPlace) -> None:
         """Note that a chunk could not be read: it counts as missing, the next push heals it. In a write."""
@@ -255,8 +233,39 @@ class Downloads:
             raise _gone(opened.name)
         return entries
 
-    def _places(self, entries: bytes) -> Sequence[ChunkPlace | None]:
-        return self._chunks.places(entries)
+
+def cut_runs(runs: Sequence[ChunkRun]) -> Iterator[list[ChunkRun]]:
+    """Cut runs at the edges of segments and yield them in groups of a bounded number of chunks.
+
+    Raises OutOfRange (OFFSET_OUT_OF_RANGE) for a run that starts or counts below zero.
+    """
+    group: list[ChunkRun] = []
+    chunks = 0
+    for run in runs:
+        if run.first < 0 or run.count < 0:
+            raise _chunks_out_of_range(run, 0)
+        first, end = run.first, run.first + run.count
+        while first < end or run.count == 0:
+            count = min(end - first, _PER_SEGMENT - first % _PER_SEGMENT)
+            if group and (chunks + count > _PER_SEGMENT or len(group) == _PAGE_ROWS):
+                yield group
+                group, chunks = [], 0
+            group.append(ChunkRun(run.path, first, count))
+            chunks += count
+            first += count
+            if run.count == 0:
+                break
+    if group:
+        yield group
+
+
+def _chunks_out_of_range(run: ChunkRun, count: int) -> OutOfRange:
+    return OutOfRange(
+        Reason.OFFSET_OUT_OF_RANGE,
+        f"{run.path!r} has {count} chunks, asked were {run.count} from {run.first}.",
+        next_step="Ask for chunks that the manifest names.",
+        facts={"chunks": str(count), "first": str(run.first), "count": str(run.count)},
+    )
 
 
 def _present(place: ChunkPlace | None, path: str) -> ChunkPlace:

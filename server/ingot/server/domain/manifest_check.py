@@ -13,7 +13,7 @@ from ingot.server.core import manifests
 from ingot.server.core.errors import FieldProblem, Invalid, Precondition, Reason, invalid_field
 from ingot.server.core.manifests import FileFacts
 from ingot.server.core.names import UploadName
-from ingot.server.core.transfer_stores import ChunkStore, Segments, TreeStore
+from ingot.server.core.transfer_stores import ChunkStore, SegmentRow, TreeStore
 from ingot.server.core.uploads import Upload
 
 _BATCH_BYTES = digests.SEGMENT_MAX_ENTRIES * digests.ENTRY_SIZE
@@ -50,13 +50,21 @@ class ManifestCheck:
         self._leased: set[int] = set()
         self._unleased: set[bytes] = set()
         self._missing: dict[bytes, None] = {}  # in order of first mention
+        self._file: FileFacts | None = None  # the one whose segments are being read
+        self._expected = self._segments = 0
+        self._digests: list[bytes] = []  # of its segments, and
+        self._covered = 0  # the bytes they cover: when its root is not known yet
         self._batch: list[bytes] = []
         self._batch_bytes = 0
 
     def run(self) -> CheckedManifest:
         """Read the whole manifest. Raises Invalid (BAD_PATH, BAD_LENGTH), Precondition (MISSING_CHUNKS)."""
-        for file in self._trees.segments(self._upload.tree):
-            self._take_file(file)
+        for row in self._trees.segments(self._upload.tree):
+            if self._file is None or self._file.path != row.file.path:
+                self._end_file()
+                self._file, self._expected = row.file, row.segment_count
+            self._take_segment(row)
+        self._end_file()
         self._check_batch()
         if self._missing:
             raise missing_chunks(self._upload.name, len(self._missing), next(iter(self._missing)))
@@ -71,28 +79,40 @@ class ManifestCheck:
             late_roots=tuple(self._late),
         )
 
-    def _take_file(self, found: Segments) -> None:
-        file = found.file
-        if len(found.entries) != found.expected:
+    def _take_segment(self, row: SegmentRow) -> None:
+        if row.position < 0:
+            return
+        if self._batch_bytes + len(row.entries) > _BATCH_BYTES:
+            self._check_batch()
+        self._batch.append(row.entries)
+        self._batch_bytes += len(row.entries)
+        self._segments += 1
+        if not row.file.root:
+            self._digests.append(digests.segment_digest(row.entries))
+            self._covered += sum(manifests.lengths_of(row.entries))
+
+    def _end_file(self) -> None:
+        """Note the file whose segments have all been seen."""
+        file = self._file
+        if file is None:
+            return
+        if self._segments != self._expected:
             raise invalid_field(
                 "files.segments",
-                f"{file.path!r} has {found.expected} segments, only {len(found.entries)} were put",
+                f"{file.path!r} has {self._expected} segments, only {self._segments} were put",
                 next_step="Put the missing segments, then commit again.",
             )
-        root = file.root or self._late_root(file, found.entries)
+        root = file.root or self._late_root(file)
         self._files.append((file.path, file.size_bytes, root))
         self._sizes[file.format] += file.size_bytes
-        for entries in found.entries:
-            if self._batch_bytes + len(entries) > _BATCH_BYTES:
-                self._check_batch()
-            self._batch.append(entries)
-            self._batch_bytes += len(entries)
+        self._file, self._segments, self._covered = None, 0, 0
+        self._digests.clear()
 
-    def _late_root(self, file: FileFacts, entries: Sequence[bytes]) -> bytes:
+    def _late_root(self, file: FileFacts) -> bytes:
         """Return the root of a file whose segments came one after the other."""
-        if sum(sum(manifests.lengths_of(each)) for each in entries) != file.size_bytes:
+        if self._covered != file.size_bytes:
             raise manifests.bad_size(file.path, file.size_bytes)
-        root = manifests.root_of(file.profile, file.size_bytes, entries)
+        root = digests.file_root(file.profile, file.size_bytes, self._digests)
         self._late.append((file.path, root))
         return root
 

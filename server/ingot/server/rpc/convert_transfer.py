@@ -9,6 +9,7 @@ from ingot.server.core.errors import invalid_field
 from ingot.server.core.manifests import FileDraft, FileFacts, Segment
 from ingot.server.core.names import artifact_name, made_id, namespace_id
 from ingot.server.core.training import CheckpointKind, NewCheckpoint
+from ingot.server.core.transfer_stores import ChunkRun
 from ingot.server.core.uploads import (
     TransferLimits,
     Upload,
@@ -17,7 +18,7 @@ from ingot.server.core.uploads import (
     UploadState,
     UploadTarget,
 )
-from ingot.server.domain.downloads import ChunkRun, ManifestPage, OpenedTree
+from ingot.server.domain.downloads import ManifestPage, OpenedTree
 from ingot.server.rpc import convert_catalog
 from ingot.server.rpc import convert_common as common
 from ingot.v1 import transfer_pb2
@@ -191,22 +192,18 @@ def manifest_header(opened: OpenedTree) -> transfer_pb2.ManifestHeader:
 
 
 def manifest_messages(page: ManifestPage) -> Iterator[transfer_pb2.ReadManifestResponse]:
-    """Yield the files of a page in messages of about 1 MiB; a large file goes on in the next one."""
-    message, size = transfer_pb2.ReadManifestResponse(), 0
-    for facts, segments in page.files:
-        entry = file(facts)
-        item = message.files.add(file=entry)
-        size += _FILE_OVERHEAD
-        for index, entries in enumerate(segments):
-            if size + len(entries) > _MESSAGE_BYTES:
-                yield message
-                message, size = transfer_pb2.ReadManifestResponse(), 0
-                item = message.files.add(file=entry)
-            item.segments.add(index=index, entries=entries)
-            size += len(entries)
-        if size > _MESSAGE_BYTES:
+    """Yield a page in messages of about 1 MiB; a file whose segments do not fit stands again in the next."""
+    message, size, last = transfer_pb2.ReadManifestResponse(), 0, ""
+    for row in page.rows:
+        if size and size + len(row.entries) > _MESSAGE_BYTES:
             yield message
             message, size = transfer_pb2.ReadManifestResponse(), 0
+        if not message.files or row.file.path != last:
+            message.files.add(file=file(row.file))
+            size, last = size + _FILE_OVERHEAD, row.file.path
+        if row.position >= 0:
+            message.files[-1].segments.add(index=row.position, entries=row.entries)
+            size += len(row.entries)
     if message.files:
         yield message
 

@@ -13,7 +13,9 @@ from typing import TypeVar
 from ingot.server.core.errors import DataLoss
 from ingot.server.core.packs import ChunkPlace
 from ingot.server.core.stores import PackStore
-from ingot.server.domain.downloads import ChunkRun, Downloads, OpenedTree, Slice
+from ingot.server.core.transfer_stores import ChunkRun
+from ingot.server.domain import downloads
+from ingot.server.domain.downloads import Downloads, OpenedTree, Slice
 from ingot.server.rpc import bulk_messages
 from ingot.server.rpc.hops import Hops
 
@@ -28,9 +30,9 @@ Slices = Sequence[Slice]
 class ByteSender:
     """Turns ranges and runs of chunks into serialised messages; one object serves all streams."""
 
-    def __init__(self, hops: Hops, downloads: Downloads, packs: PackStore) -> None:
+    def __init__(self, hops: Hops, rules: Downloads, packs: PackStore) -> None:
         self._hops = hops
-        self._downloads = downloads
+        self._downloads = rules
         self._packs = packs
 
     async def file_range(
@@ -53,7 +55,7 @@ class ByteSender:
     async def chunks(self, opened: OpenedTree, runs: Sequence[ChunkRun]) -> AsyncIterator[bytes]:
         """Yield whole chunks in the order asked as ReadChunksResponses.
 
-        A chunk above a message's size goes on over several. Raises as Downloads.run_segments, and DataLoss.
+        A chunk above a message's size goes on over several. Raises as Downloads.run_slices.
         """
         async for messages in self._ahead(self._chunk_runs(opened, runs), self._messages):
             for message in messages:
@@ -71,14 +73,11 @@ class ByteSender:
 
     async def _chunk_runs(self, opened: OpenedTree, runs: Sequence[ChunkRun]) -> AsyncIterator[Slices]:
         waiting: list[Slice] = []  # small files share messages
-        for each in runs:
-            for segment, first, count in await self._hops.read(self._downloads.run_segments, opened, each):
-                waiting += await self._hops.read(
-                    self._downloads.run_slices, opened, each.path, segment, first, count
-                )
-                *full, waiting = grouped(waiting, _RUN_BYTES) or [[]]
-                for run in full:
-                    yield run
+        for group in downloads.cut_runs(runs):
+            waiting += await self._hops.read(self._downloads.run_slices, opened, group)
+            *full, waiting = grouped(waiting, _RUN_BYTES) or [[]]
+            for run in full:
+                yield run
         if waiting:
             yield waiting
 

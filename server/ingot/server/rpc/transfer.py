@@ -181,12 +181,13 @@ class TransferServicer(transfer_pb2_grpc.TransferServiceServicer):
     ) -> AsyncIterator[transfer_pb2.ReadManifestResponse]:
         opened = await self._open(request.tree, request.download_id)
         yield transfer_pb2.ReadManifestResponse(header=convert.manifest_header(opened))
-        after: str | None = ""
-        while after is not None:
-            page = await self._hops.read(self._downloads.manifest_page, opened, after)
+        page = await self._hops.read(self._downloads.manifest_page, opened, None)
+        while True:
             for message in convert.manifest_messages(page):
                 yield message
-            after = page.next_path
+            if page.after is None:
+                return
+            page = await self._hops.read(self._downloads.manifest_page, opened, page.after)
 
     async def ReadFile(  # type: ignore[override]  # its messages are serialised already
         self, request: transfer_pb2.ReadFileRequest, context: Context

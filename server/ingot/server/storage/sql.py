@@ -5,7 +5,7 @@ instead of thousands, and no loop in Python.
 """
 
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 import peewee
@@ -26,6 +26,11 @@ def rows(statement: str, *values: Value) -> list[Row]:
     """Run a statement and return all of its rows."""
     found: list[Row] = _database().execute_sql(statement, values).fetchall()
     return found
+
+
+def each_row(statement: str, *values: Value) -> Iterator[Row]:
+    """Run a statement and yield its rows one by one, without ever holding all of them."""
+    yield from _database().execute_sql(statement, values)
 
 
 def run(statement: str, *values: Value) -> int:

@@ -6,12 +6,13 @@ files are put with a handful of statements per request.
 
 import dataclasses
 import json
-from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
+from ingot.content import digests
 from ingot.server.core.errors import Conflict, Reason
 from ingot.server.core.manifests import FileDraft, FileFacts, Segment, Tree
-from ingot.server.core.transfer_stores import Segments
+from ingot.server.core.transfer_stores import ChunkRun, SegmentRow
 from ingot.server.storage import sql
 
 _FACTS = "f.path, f.profile, f.size_bytes, f.chunk_count, f.root, f.blake3, f.sha256, f.format"
@@ -24,7 +25,17 @@ _PUT_SEGMENT = (
     "INSERT INTO segment(file, position, size_bytes, entries) "
     "VALUES ((SELECT id FROM tree_file WHERE tree = ? AND path = ?), ?, ?, ?)"
 )
-_BATCH = 2000  # files per round of segments(): bounds what is in memory
+_SEGMENTS = (
+    f"SELECT {_FACTS}, f.segment_count, s.position, s.entries "
+    "FROM tree_file f LEFT JOIN segment s ON s.file = f.id "
+    "WHERE f.tree = ? AND f.path >= ? AND (f.path, ifnull(s.position, -1)) > (?, ?) "
+    "ORDER BY f.path, s.position"
+)
+_ENTRIES = (
+    "SELECT j.key, f.chunk_count, substr(s.entries, (j.value ->> 2) * 36 + 1, (j.value ->> 3) * 36) "
+    "FROM json_each(?) j CROSS JOIN tree_file f ON f.tree = ? AND f.path = j.value ->> 0 "
+    "LEFT JOIN segment s ON s.file = f.id AND s.position = j.value ->> 1"
+)
 
 
 class TreesSql:
@@ -73,15 +84,17 @@ class TreesSql:
         )[0]
         return found[0], found[1], found[2]
 
-    def segments(self, tree: int) -> Iterator[Segments]:
-        after: str | None = None
-        while files := self.files(tree, after, _BATCH):
-            after = files[-1].path
-            paths = [file.path for file in files]
-            counts = {path: known[2] for path, known in self._known(tree, paths).items()}
-            found = self.file_segments(tree, paths)
-            for file in files:
-                yield Segments(file, counts[file.path], found.get(file.path, ()))
+    def segments(self, tree: int, after: tuple[str, int] | None = None) -> Iterator[SegmentRow]:
+        path, position = after or ("", -1)
+        for *facts, count, at, entries in sql.each_row(_SEGMENTS, tree, path, path, position):
+            yield SegmentRow(_facts(facts), count, -1 if at is None else at, entries or b"")
+
+    def entries(self, tree: int, runs: Sequence[ChunkRun]) -> Sequence[tuple[int, bytes] | None]:
+        wanted = [(run.path, *divmod(run.first, digests.SEGMENT_MAX_ENTRIES), run.count) for run in runs]
+        found: list[tuple[int, bytes] | None] = [None] * len(runs)
+        for index, count, entries in sql.rows(_ENTRIES, json.dumps(wanted), tree):
+            found[index] = (count, entries or b"")
+        return found
 
     def adopt(
         self,
@@ -131,17 +144,6 @@ class TreesSql:
             size,
         )
         return [_facts(row) for row in found]
-
-    def file_segments(self, tree: int, paths: Collection[str]) -> Mapping[str, Sequence[bytes]]:
-        found: dict[str, list[bytes]] = defaultdict(list)
-        statement = (
-            "SELECT f.path, s.entries FROM json_each(?) j "
-            "CROSS JOIN tree_file f ON f.tree = ? AND f.path = j.value "
-            "CROSS JOIN segment s ON s.file = f.id ORDER BY f.path, s.position"
-        )
-        for path, entries in sql.rows(statement, json.dumps(list(paths)), tree):
-            found[path].append(entries)
-        return found
 
     def segment(self, tree: int, path: str, position: int) -> bytes | None:
         found = sql.rows(
@@ -218,6 +220,6 @@ def _columns(file: FileDraft) -> tuple[sql.Value, ...]:
     )
 
 
-def _facts(row: sql.Row) -> FileFacts:
+def _facts(row: Sequence[Any]) -> FileFacts:
     path, profile, size, chunks, root, blake3, sha256, format_ = row
     return FileFacts(path, profile, size, chunks, root, blake3, sha256, format=format_)
