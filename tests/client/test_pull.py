@@ -145,6 +145,20 @@ def test_nothing_is_written_through_links(tmp_path: pathlib.Path) -> None:
         assert not (tmp_path / "out" / "config.json").is_symlink()
 
 
+def test_places_that_cannot_be_written_are_named(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = write_tree(tmp_path, {"a file": b""}) / "a file"
+    with member_client() as (client, _):
+        pushed(client, tmp_path / "in")
+        with pytest.raises(LimitReached, match=r"Cannot write .*a file"):
+            client.pull("models/tiny", file / "out")
+        monkeypatch.setenv("INGOT_CACHE_DIR", str(file / "cache"))
+        with pytest.raises(Invalid, match="Cannot keep notes") as caught:
+            client.pull("models/tiny", tmp_path / "out")
+        assert "INGOT_CACHE_DIR" in caught.value.next_step
+
+
 def test_ranges_are_read(tmp_path: pathlib.Path) -> None:
     content = FILES["weights/a.bin"]
     with member_client() as (client, _):

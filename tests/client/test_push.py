@@ -241,7 +241,7 @@ def _has_conflict(files: dict[str, bytes]) -> bool:
 
 
 @given(st.dictionaries(PATHS, CONTENT, min_size=1, max_size=6).filter(lambda files: not _has_conflict(files)))
-@settings(max_examples=15, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+@settings(max_examples=10, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 def test_what_goes_in_comes_out(files: dict[str, bytes]) -> None:
     with tempfile.TemporaryDirectory() as temporary, member_client() as (client, _):
         folder = pathlib.Path(temporary)

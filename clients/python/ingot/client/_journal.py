@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from ingot.client._errors import Invalid
 from ingot.content import chunking, digests
 
 _MAGIC = b"ingot cuts 1\n"
@@ -90,12 +91,25 @@ def cache_folder() -> Path:
     return Path(base) / "ingot"
 
 
+def _made(folder: Path) -> Path:
+    """Return a folder of the cache, which is made when missing. Raises Invalid."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as failure:
+        raise Invalid(
+            f"Cannot keep notes in {folder}: {failure.strerror}.",
+            reason="FIELD_INVALID",
+            facts={"path": str(folder)},
+            next_step="Make it writable, or set INGOT_CACHE_DIR to a folder that is.",
+        ) from failure
+    return folder
+
+
 class Journal:
     """The cuts of the files below one folder; keys are absolute paths. For one thread."""
 
     def __init__(self, folder: Path) -> None:
-        self._path = cache_folder() / "cuts" / f"{_key(os.path.realpath(folder))}.journal"
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = _made(cache_folder() / "cuts") / f"{_key(os.path.realpath(folder))}.journal"
         self._known: dict[str, tuple[FileState, Cut]] = {}
         read = self._load()
         self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
@@ -183,7 +197,7 @@ class Note:
     """A short text that survives a kill: the id of an upload or download that the next run goes on with."""
 
     def __init__(self, *about: str) -> None:
-        self._path = cache_folder() / "notes" / _key("\n".join(about))
+        self._path = _made(cache_folder() / "notes") / _key("\n".join(about))
 
     def read(self) -> str:
         """Return the text that is kept; empty when there is none."""
@@ -198,7 +212,6 @@ class Note:
 
     def keep(self, text: str) -> str:
         """Keep and return `text`."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
         temporary = self._path.with_suffix(f".{os.getpid()}")
         temporary.write_text(text, encoding="ascii")
         temporary.replace(self._path)

@@ -120,18 +120,24 @@ class Part:
     @contextmanager
     def _borrowed(self) -> Iterator[int]:
         """Give a descriptor of the part: kept open for a large file, opened for now for a small one."""
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         if self.is_large:
             with self._lock:
                 if self._descriptor < 0:
-                    self._descriptor = os.open(self._part, flags, 0o644)
+                    self._descriptor = self._open()
             yield self._descriptor
             return
-        descriptor = os.open(self._part, flags, 0o644)
+        descriptor = self._open()
         try:
             yield descriptor
         finally:
             os.close(descriptor)
+
+    def _open(self) -> int:
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        try:
+            return os.open(self._part, flags, 0o644)
+        except OSError as failure:
+            raise unwritable(self._part, str(failure.strerror)) from failure
 
     def _let_go(self) -> None:
         with self._lock:
@@ -178,6 +184,8 @@ class Folders:
             except FileExistsError:
                 if place.is_symlink() or not place.is_dir():
                     raise _in_the_way(place) from None
+            except OSError as failure:
+                raise unwritable(place, str(failure.strerror)) from failure
             self._known.add(place)
         target = place / name
         if target.is_dir() and not target.is_symlink():
@@ -195,7 +203,7 @@ def sync_all(parts: Sequence[Part], folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         if syncfs(descriptor):
-            raise _unwritable(folder, "the disk reported an error while it was synced")
+            raise unwritable(folder, "the disk reported an error while it was synced")
     finally:
         os.close(descriptor)
 
@@ -221,15 +229,16 @@ def _write_all(descriptor: int, data: "bytes | memoryview", offset: int, target:
             written = os.pwrite(descriptor, view, offset)
             view, offset = view[written:], offset + written
     except OSError as failure:
-        raise _unwritable(target, str(failure.strerror)) from failure
+        raise unwritable(target, str(failure.strerror)) from failure
 
 
-def _unwritable(place: Path, why: str) -> LimitReached:
+def unwritable(place: Path, why: str) -> LimitReached:
+    """Return the error for a place that cannot be written to."""
     return LimitReached(
         f"Cannot write {place}: {why}.",
         reason="DISK_LOW",
         facts={"path": str(place)},
-        next_step="Check the disk, make room and pull again; what is here already is kept.",
+        next_step="Check permissions and room on the disk, then pull again; what is here already is kept.",
     )
 
 

@@ -68,7 +68,10 @@ def pull(link: Link, calls: Calls, tree: str, folder: Path, options: PullOptions
     manifest = read_manifest(link, calls, tree, download_id)
     files = _chosen(manifest, options)
     if not options.dry_run:
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as failure:
+            raise _parts.unwritable(folder, str(failure.strerror)) from failure
     journal = Journal(folder)
     try:
         work = _Pull(link, calls, manifest, files, folder.resolve(), journal, options)
