@@ -99,7 +99,7 @@ def _shape(inputs: Inputs) -> _Shape:
         hidden, layers = config.hidden_size or 0, config.num_layers or 0
         return _Shape(hidden, layers, config.vocab_size or 0, sequence, parameters(config))
     count = inputs.base_bytes // 4
-    # Of common shapes (hidden = 64 · layers) a model with N numbers has about N = 12 · layers · hidden² of them.
+    # Common shapes have hidden = 64 · layers; then N numbers are about 12 · layers · hidden².
     layers = max(1, round((count / (12 * 64**2)) ** (1 / 3)))
     return _Shape(64 * layers, layers, config.vocab_size or 32_000, sequence, count)
 
