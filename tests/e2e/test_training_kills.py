@@ -20,11 +20,11 @@ from helpers.eventually import eventually
 from helpers.processes import ServerProcess, server_process
 from helpers.workers import TINY, WorkerProcess, losses, worker_process, write_dataset
 from ingot.client import Client
-from ingot.v1 import auth_pb2, training_pb2
+from ingot.v1 import training_pb2
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
-LEASE = {"INGOT_LEASE_SECONDS": "4", "INGOT_HEARTBEAT_SECONDS": "1", "INGOT_RETRY_DELAY_SECONDS": "0"}
+LEASE = {"INGOT_WORKER_LEASE_SECONDS": "4", "INGOT_WORKER_HEARTBEAT_SECONDS": "1", "INGOT_TRAINING_RETRY_SECONDS": "0"}
 
 
 class Stage:
@@ -34,7 +34,7 @@ class Stage:
         self.server = server
         self.scratch = scratch
         self.client = Client(server.address, server.admin_token)
-        self.worker_token = self.client.auth.create_token("a worker", role=auth_pb2.ROLE_WORKER).secret
+        self.worker_token = self.client.auth.create_token(display_name="a worker", role="worker").secret
         self.client.push("datasets/chat", write_dataset(scratch / "chat.jsonl"))
 
     def job(self, output: str = "models/out", **config: object) -> str:
@@ -116,8 +116,7 @@ def test_killed_server_is_waited_for_and_hears_every_step(
         with worker_process(address, token, tmp_path / "w") as worker:
             job = stage.job()
             stage.until_step(job, 12)
-            server.process.kill()
-            server.process.wait(30)
+            server.stop(signal.SIGKILL)
             with server_process(tmp_path / "data", "--listen", address, environment=LEASE):
                 assert losses(stage.client, job) == undisturbed
                 assert stage.state(job) == "SUCCEEDED"
