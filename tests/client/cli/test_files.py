@@ -51,7 +51,7 @@ def test_push_ends_with_reference_and_digest_and_pull_with_the_path(
     assert (copy / "more" / "bytes.bin").read_bytes() == (folder / "more" / "bytes.bin").read_bytes()
     assert (copy / "گفتگو.txt").read_text(encoding="utf-8") == "سلام\n"
     shown = cli.run("show", "datasets/first").out
-    assert "tags:            chat\n" in shown
+    assert re.search(r"^tags: +chat$", shown, re.MULTILINE)
     assert "two files" in shown
 
 
@@ -120,8 +120,8 @@ def test_uploads_tell_what_became_of_a_push(cli: CommandLine, folder: pathlib.Pa
     upload = json.loads(cli.run("push", "datasets/told", str(folder), "--json").out)["upload"]
     assert upload in cli.run("uploads", "ls", "-q").out.splitlines()
     shown = cli.run("uploads", "show", upload).out
-    assert "state:        committed\n" in shown
-    assert "became:       datasets/sara/told@1  blake3:" in shown
+    assert re.search(r"^state: +committed$", shown, re.MULTILINE)
+    assert re.search(r"^became: +datasets/sara/told@1  blake3:", shown, re.MULTILINE)
 
 
 @pytest.mark.contract("S2-42", "S2-43")

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ingot.v1 import common_pb2, training_pb2
 
 _EVALUATIONS = ("eval_", "perplexity", "val_", "test_", "data_unigram")
+_COMPUTING = ("training", "evaluating", "saving")
 _LOUD = ("warning", "error")
 
 
@@ -52,6 +53,8 @@ class JobView:
                 done = f"{formats.size(progress.done)} of {formats.size(progress.total)}"
                 unit = ""
             parts.append(f"{unit} {done}  {progress.percent:.0f} %".strip())
+        if progress.phase not in _COMPUTING:
+            return "  ".join(parts)
         for name, title in (("loss", "loss"), ("smoothed_loss", "smoothed"), ("learning_rate", "lr")):
             if (value := jobs.find_number(numbers, name)) is not None:
                 parts.append(f"{title} {formats.number(value)}")

@@ -153,7 +153,11 @@ def bare(job: str) -> str:
 def show(shell: Shell, job: "training_pb2.TrainingJob") -> None:
     """Print a job for people."""
     progress = job.progress
-    step = f"{formats.count(progress.done)} of {formats.count(progress.total)} {progress.unit}"
+    over = job.HasField("finish_time")
+    step = ""
+    if progress.total:
+        done, total = formats.count(progress.done), formats.count(progress.total)
+        step = f"{done} of {total} {progress.unit} ({progress.percent:.0f} %)"
     shell.out.facts(
         {
             "name": job.name,
@@ -162,9 +166,7 @@ def show(shell: Shell, job: "training_pb2.TrainingJob") -> None:
             "dataset": named.short(job.dataset_version),
             "base": named.short(job.base_version),
             "output": named.short(job.output_version or job.output_artifact),
-            "progress": f"{progress.phase} {step} ({progress.percent:.0f} %)"
-            if progress.total
-            else progress.phase,
+            "progress": "" if over else f"{progress.phase} {step}".rstrip(),
             "numbers": _numbers(job.latest_metrics.values),
             "newest checkpoint": job.latest_checkpoint,
             "best checkpoint": job.best_checkpoint,
@@ -251,4 +253,8 @@ def _certificate(job: "training_pb2.TrainingJob") -> str:
 
 def _settings(job: "training_pb2.TrainingJob") -> str:
     pairs = [*job.config.ListFields(), *job.deepspeed.ListFields()]
-    return "\n".join(f"{field.name} = {value}" for field, value in pairs if field.message_type is None)
+    return "\n".join(
+        f"{field.name} = {str(value).lower() if isinstance(value, bool) else value}"
+        for field, value in pairs
+        if field.message_type is None and value != ""
+    )

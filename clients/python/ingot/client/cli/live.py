@@ -21,7 +21,8 @@ class LiveLine:
     def __init__(self, out: Output, clock: Callable[[], float] = time.monotonic) -> None:
         self._out = out
         self._clock = clock
-        self._shown_at = float("-inf")
+        # Without a terminal, what takes a moment only needs no line.
+        self._shown_at = float("-inf") if out.live else clock()
         self._drawn = ""
         self._silent = out.quiet or out.json
 

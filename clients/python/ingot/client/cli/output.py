@@ -39,7 +39,7 @@ class Output:
 
     def line(self, text: str = "") -> None:
         """Print a line of data."""
-        print(text, file=self.data, flush=True)
+        self.text(f"{text}\n")
 
     def text(self, text: str) -> None:
         """Print data as it is, at once."""
@@ -48,7 +48,8 @@ class Output:
 
     def note(self, text: str) -> None:
         """Say something that is no data."""
-        print(text, file=self.notes, flush=True)
+        self.notes.write(f"{text}\n")  # in one piece: other programs write there too
+        self.notes.flush()
 
     def warn(self, text: str) -> None:
         """Say something that deserves attention."""

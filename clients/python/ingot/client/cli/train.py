@@ -32,6 +32,7 @@ class Train(Command):
     watch: bool
     request_id: str
     _job = ""
+    _seen = 0
 
     @classmethod
     def declare(cls, parser: Parser) -> None:
@@ -88,7 +89,7 @@ class Train(Command):
             return 1 if job.plan.problems else 0
         self._job = job.name
         if self.watch:
-            return watching.follow(shell, job.name)
+            return watching.follow(shell, job.name, 0, self._remember)
 
         def text() -> None:
             shell.out.line(f"{job.name} is {jobs.state_of(job)}: {named.short(job.dataset_version)}")
@@ -103,9 +104,12 @@ class Train(Command):
         shell.out.document(job, job.name, text)
         return 0
 
+    def _remember(self, number: int) -> None:
+        self._seen = number
+
     def how_to_go_on(self) -> str:
         """Say how to come back to the job, once there is one."""
-        return watching.detached(self._job) if self._job else "Nothing was started."
+        return watching.detached(self._job, self._seen) if self._job else "Nothing was started."
 
 
 def _of_kind(ref: str, kind: str) -> str:

@@ -1,6 +1,7 @@
 """jobs watch and wait: follow a training job until it has ended."""
 
 import signal
+from collections.abc import Callable
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -34,11 +35,14 @@ class Watch(Command):
         parser.add_argument("--after", type=int, default=0, metavar="N", help="only events after number N")
 
     def run(self, shell: Shell) -> int:
-        return follow(shell, self.job, self.after)
+        return follow(shell, self.job, self.after, self._seen)
+
+    def _seen(self, number: int) -> None:
+        self.after = number
 
     def how_to_go_on(self) -> str:
-        """Say how to come back."""
-        return detached(self.job)
+        """Say how to come back, to where one was."""
+        return detached(self.job, self.after)
 
 
 class Wait(Command):
@@ -93,9 +97,12 @@ class Wait(Command):
         return detached(self.job)
 
 
-def follow(shell: Shell, name: str, after: int = 0) -> int:
-    """Show a job until it has ended and return the exit code of its outcome."""
-    view, line = JobView(), LiveLine(shell.out)
+def follow(shell: Shell, name: str, after: int, seen: Callable[[int], None]) -> int:
+    """Show a job until it has ended and return the exit code of its outcome.
+
+    `after` is the number of the last event that was shown before; `seen` is told each that is shown now.
+    """
+    view, line, present = JobView(), LiveLine(shell.out), False
 
     def on_break(error: IngotError) -> None:
         line.clear()
@@ -104,12 +111,14 @@ def follow(shell: Shell, name: str, after: int = 0) -> int:
     for message in shell.client.training.watch(name, after=after, on_break=on_break):
         if shell.out.json:
             shell.out.plain(message, indent=None)
-            continue
         for text in view.lines(message):
             line.clear()
-            if not shell.out.quiet:
+            if not shell.out.quiet and not shell.out.json:
                 shell.out.line(text)
-        line.show(view.now())
+        present = present or message.HasField("synced")
+        line.show(view.now() if present else "")  # what is replayed first is the past
+        if message.HasField("event"):
+            seen(message.event.seq)
     line.clear()
     job = shell.client.training.get(name)
     if shell.out.quiet:
@@ -117,9 +126,10 @@ def follow(shell: Shell, name: str, after: int = 0) -> int:
     return _outcome(shell, job)
 
 
-def detached(job: str) -> str:
+def detached(job: str, after: int = 0) -> str:
     """Return what to say when somebody stops watching."""
-    return f"The job goes on. Come back: ingot jobs watch {jobs.bare(job)}"
+    further = f" --after {after}" if after else ""
+    return f"The job goes on. Come back: ingot jobs watch {jobs.bare(job)}{further}"
 
 
 def _outcome(shell: Shell, job: "training_pb2.TrainingJob") -> int:
