@@ -10,7 +10,7 @@ request that returns one of these. Which method takes and gives what is read fro
 """
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent import futures
 from pathlib import Path
 from types import TracebackType
@@ -20,7 +20,7 @@ from google.protobuf import descriptor_pool, message_factory
 from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
-Answer = Message | Sequence[Message] | Exception
+Answer = Message | Iterable[Message] | Exception
 Script = Answer | Callable[[Message], Answer]
 
 
@@ -74,7 +74,7 @@ class CannedServer(grpc.GenericRpcHandler):
         asked = message_factory.GetMessageClass(method.input_type)
 
         def one(request: Message, context: grpc.ServicerContext) -> Message:
-            return self._run(short, request, context)[0]
+            return next(iter(self._run(short, request, context)))
 
         def many(request: Message, context: grpc.ServicerContext) -> Iterator[Message]:
             yield from self._run(short, request, context)
@@ -87,7 +87,7 @@ class CannedServer(grpc.GenericRpcHandler):
         serialise = message_factory.GetMessageClass(method.output_type).SerializeToString
         return make(many if method.server_streaming else one, asked.FromString, serialise)
 
-    def _run(self, name: str, request: Message, context: grpc.ServicerContext) -> Sequence[Message]:
+    def _run(self, name: str, request: Message, context: grpc.ServicerContext) -> Iterable[Message]:
         with self._lock:
             self._seen.append((name, request, dict(context.invocation_metadata())))
         script = self._scripts[name]

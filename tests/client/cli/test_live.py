@@ -1,0 +1,205 @@
+"""The line that tells how far something is: on a terminal, without one, and after Ctrl-C."""
+
+import io
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from helpers import canned_answers
+from helpers.canned_answers import JOB
+from helpers.canned_server import CannedServer
+from helpers.patterns import pattern
+from ingot.client._progress import Stage, TransferProgress
+from ingot.client.cli.bars import TransferBar
+from ingot.client.cli.job_view import JobView
+from ingot.client.cli.live import LiveLine
+from ingot.client.cli.output import Output
+from ingot.v1 import training_pb2 as pb
+
+ROOT = pathlib.Path(__file__).parents[3]
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_terminal_sees_one_line_rewritten_ten_times_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "20")
+    notes, clock = Terminal(), Clock()
+    line = LiveLine(Output(io.StringIO(), notes), clock)
+    line.show("first")
+    line.show("too soon")
+    clock.now = 0.2
+    line.show("دوم: a text that is too long for it")
+    line.clear()
+    assert notes.getvalue() == "\r\x1b[Kfirst\r\x1b[Kدوم: a text that i…\r\x1b[K"
+
+
+@pytest.mark.parametrize("dumb", [True, False])
+def test_without_a_terminal_there_is_a_plain_line_every_five_seconds(
+    monkeypatch: pytest.MonkeyPatch, dumb: bool
+) -> None:
+    monkeypatch.setenv("TERM", "dumb" if dumb else "xterm")
+    notes, clock = Terminal() if dumb else io.StringIO(), Clock()
+    line = LiveLine(Output(io.StringIO(), notes), clock)
+    for clock.now in (0.0, 1.0, 5.0, 6.0, 10.0):
+        line.show(f"at {clock.now:g}")
+    line.clear()
+    assert notes.getvalue() == "at 5\nat 10\n"
+
+
+@pytest.mark.parametrize("form", ["json", "quiet"])
+def test_json_and_quiet_have_no_live_line(monkeypatch: pytest.MonkeyPatch, form: str) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    notes = Terminal()
+    LiveLine(Output(io.StringIO(), notes, json=form == "json", quiet=form == "quiet"), Clock()).show("text")
+    assert notes.getvalue() == ""
+
+
+@pytest.mark.parametrize(("variable", "value"), [("NO_COLOR", "1"), ("TERM", "dumb")])
+def test_colours_can_be_refused(monkeypatch: pytest.MonkeyPatch, variable: str, value: str) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    out = Output(io.StringIO(), Terminal())
+    assert out.paint("error:", "31") == "\x1b[31merror:\x1b[0m"
+    monkeypatch.setenv(variable, value)
+    assert out.paint("error:", "31") == "error:"
+
+
+def test_a_bar_tells_stage_share_speed_time_left_and_what_was_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "200")
+    notes = Terminal()
+    bar = TransferBar(Output(io.StringIO(), notes))
+    mib = 1 << 20
+    for second, moved in ((1.0, 0), (3.0, 20 * mib)):
+        bar.show(
+            TransferProgress(
+                Stage.SENDING,
+                files_total=4,
+                files_done=1,
+                bytes_total=100 * mib,
+                bytes_moved=moved,
+                bytes_reused=30 * mib,
+                seconds=second,
+            )
+        )
+    first = notes.getvalue()
+    assert (
+        "Sending     ██████░░░░░░░░░░░░░░   30%  30.00 MB of 100.00 MB  1/4 files  30.00 MB was there"
+        in first
+    )
+    bar.show(TransferProgress(Stage.VERIFYING, files_total=4, files_done=4, bytes_total=mib, seconds=4.0))
+    assert "Verifying" in notes.getvalue()
+
+
+def test_speed_and_time_left_are_of_this_stage(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "200")
+    notes, mib = Terminal(), 1 << 20
+    bar = TransferBar(Output(io.StringIO(), notes))
+    bar.show(TransferProgress(Stage.HASHING, files_total=1, bytes_total=100 * mib, bytes_hashed=90 * mib))
+    for stage, second, moved in ((Stage.SENDING, 1.0, 0), (Stage.COMMITTING, 3.0, 100 * mib)):
+        bar.show(
+            TransferProgress(stage, files_total=1, bytes_total=100 * mib, bytes_moved=moved, seconds=second)
+        )
+    assert "/s" not in notes.getvalue()  # no stage has lasted long enough to be measured
+
+
+def test_the_line_of_the_moment_has_every_number_that_helps() -> None:
+    view = JobView()
+    assert list(view.lines(pb.WatchTrainingJobResponse(snapshot=canned_answers.job()))) == [
+        f"{JOB} is running"
+    ]
+    assert view.now() == (
+        "training  step 30/120  25 %  loss 2.25  smoothed 2.5  lr 1.80e-03  12,345 tokens/s  1m 00s left"
+    )
+
+
+def _waiting(release: threading.Event) -> Iterator[pb.WatchTrainingJobResponse]:
+    yield pb.WatchTrainingJobResponse(snapshot=canned_answers.job())
+    release.wait(60)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_leaves_the_job_alone_and_says_how_to_come_back(
+    canned: CannedServer, number: signal.Signals
+) -> None:
+    release = threading.Event()
+    canned.answer("TrainingService/WatchTrainingJob", lambda _: _waiting(release))
+    path = os.pathsep.join(str(ROOT / each) for each in ("clients/python", "generated/python"))
+    watch = subprocess.Popen(
+        [sys.executable, "-m", "ingot.client.cli.main", "jobs", "watch", "1", "--server", canned.address],
+        env={**os.environ, "PYTHONPATH": path},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert watch.stdout is not None
+        assert watch.stdout.readline() == f"{JOB} is running\n"
+        watch.send_signal(number)
+        _, errors = watch.communicate(timeout=20)
+    finally:
+        release.set()
+        watch.kill()
+        watch.wait()
+    assert watch.returncode == 8
+    assert errors.endswith("Stopped. The job goes on. Come back: ingot jobs watch job_1\n")
+    assert "Traceback" not in errors
+    assert canned.requests("TrainingService/CancelTrainingJob") == []
+
+
+@pytest.mark.slow
+def test_ctrl_c_stops_a_push_and_the_same_command_goes_on(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from helpers.command_lines import CommandLine
+    from helpers.servers import running_server
+
+    (tmp_path / "data.bin").write_bytes(pattern("push", 8 << 20))
+    with running_server(tmp_path / "server") as server:
+        environ = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(
+                str(ROOT / each) for each in ("clients/python", "generated/python")
+            ),
+            "INGOT_TOKEN": server.token("sara"),
+            "INGOT_CACHE_DIR": str(tmp_path / "cache"),
+        }
+        words = ["push", "datasets/slow", str(tmp_path / "data.bin"), "--server", server.address]
+        push = subprocess.Popen(
+            [sys.executable, "-m", "ingot.client.cli.main", *words, "--limit-rate", "100K"],
+            env={**os.environ, "PYTHONPATH": path},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            assert push.stderr is not None
+            assert "Sending" in push.stderr.readline() + push.stderr.readline()
+            push.send_signal(signal.SIGINT)
+            _, errors = push.communicate(timeout=20)
+        finally:
+            push.kill()
+            push.wait()
+        assert push.returncode == 8
+        assert "the same command goes on from there" in errors
+        assert "Traceback" not in errors
+        again = CommandLine(server.address).run(*words[:-2])
+        assert (again.code, again.out.startswith("datasets/sara/slow@1  blake3:")) == (0, True), again.err
