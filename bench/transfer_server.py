@@ -79,7 +79,7 @@ class Server:
     """A server in its own process: its channels' target, token and CPU time."""
 
     def __init__(self, command: Sequence[str], target: str, token: str = "") -> None:
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         self.ready = json.loads(line) if line.startswith("{") else {}

@@ -63,7 +63,8 @@ def test_killed_in_a_stream(tmp_path: pathlib.Path, failpoint: str, counted: boo
     with _server(data, failpoint) as (pusher, server):
         with pytest.raises(grpc.RpcError):
             pusher.put(stream(upload, _chunks(SECOND)))
-        assert server.process.wait(30) == KILLED
+        server.process.communicate(timeout=30)
+        assert server.process.returncode == KILLED
 
     with _server(data) as (pusher, _):
         assert pusher.read(version, "first.bin") == FIRST["first.bin"]
@@ -93,7 +94,8 @@ def test_killed_in_a_commit(tmp_path: pathlib.Path, failpoint: str, counted: boo
     with _server(data, failpoint) as (pusher, server):
         with pytest.raises(grpc.RpcError):
             pusher.commit(upload, cuts)
-        assert server.process.wait(30) == KILLED
+        server.process.communicate(timeout=30)
+        assert server.process.returncode == KILLED
 
     with _server(data) as (pusher, _):
         second = f"{ARTIFACT}/versions/2"

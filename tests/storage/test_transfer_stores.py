@@ -13,7 +13,7 @@ from ingot.server.core.manifests import FileDraft, Segment
 from ingot.server.core.names import UploadName, artifact_name
 from ingot.server.core.packs import PackEntry, SealedPack
 from ingot.server.core.training import CheckpointKind, NewCheckpoint
-from ingot.server.core.transfer_stores import ChunkRun, ChunkStore, TreeStore, UploadStore
+from ingot.server.core.transfer_stores import ChunkRun, ChunkStore, SegmentRow, TreeStore, UploadStore
 from ingot.server.core.uploads import Upload, UploadState, UploadTarget
 from ingot.server.storage.chunks_sql import ChunksSql
 from ingot.server.storage.database import Database, open_database
@@ -70,6 +70,10 @@ def _file(path: str, *chunks: int, **changes: object) -> FileDraft:
     segments = (Segment(0, _entries(*chunks)),) if chunks else ()
     file = manifests.with_root(FileDraft(path, "cdc", size, len(segments), segments))
     return dataclasses.replace(file, **changes)  # type: ignore[arg-type]
+
+
+def _segments_after(trees: TreeStore, tree: int, after: tuple[str, int]) -> list[SegmentRow]:
+    return list(trees.segments(tree, after))
 
 
 # --- chunks ---------------------------------------------------------------------------------------------
@@ -229,7 +233,7 @@ def test_files_are_replaced_by_path_and_listed_in_byte_order(database: Database,
     ]
     for index, row in enumerate(rows):
         after = (row.file.path, row.position)
-        assert database.read(lambda after=after: list(trees.segments(tree, after))) == rows[index + 1 :]
+        assert database.read(_segments_after, trees, tree, after) == rows[index + 1 :]
     database.write(trees.clear, tree).result()
     assert database.read(trees.totals, tree) == (0, 0, 0)
 

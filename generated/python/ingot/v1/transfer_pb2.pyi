@@ -374,7 +374,7 @@ class Upload(_message.Message):
     stored_chunks: _builtins.int
     """Chunks of it that are stored."""
     missing_chunks: _builtins.int
-    """Chunks its manifest names that are not; known once a manifest is put."""
+    """Chunks its manifest names that are not; known once a commit was refused for them."""
     received_bytes: _builtins.int
     """Bytes that travelled for it."""
     size_bytes: _builtins.int
