@@ -40,7 +40,6 @@ def _token(rig: CatalogRig, caller: Caller, **wanted: object) -> tuple[ApiToken,
     return rig.write(rig.identity.create_token, caller, NewToken(**wanted))  # type: ignore[arg-type]  # by name
 
 
-@pytest.mark.contract("S1-14")
 def test_the_first_start_makes_one_administrator(rig: CatalogRig) -> None:
     secret = rig.write(rig.identity.ensure_administrator, "")
     assert secret is not None
@@ -106,7 +105,6 @@ def test_revoking_ends_a_token_at_once_and_changes_the_revision(rig: CatalogRig,
     assert (again.revoke_time, rig.identity.revision) == (revoked.revoke_time, before + 1)
 
 
-@pytest.mark.contract("S1-51")
 def test_a_user_owns_the_namespace_of_the_same_name(rig: CatalogRig, admin: Caller) -> None:
     sara = _user(rig, admin, "sara")
     assert (sara.principal, sara.namespace, sara.role) == ("users/sara", "sara", Role.MEMBER)
@@ -142,7 +140,6 @@ def test_a_worker_is_no_user(rig: CatalogRig, admin: Caller) -> None:
         rig.write(rig.identity.create_user, admin, NewUser("w", role=Role.WORKER), NO_KEY)
 
 
-@pytest.mark.contract("S0-101")
 def test_only_administrators_make_and_list_users(rig: CatalogRig, admin: Caller) -> None:
     sara = _user(rig, admin, "sara")
     narrow = _enter(rig, _token(rig, admin, scopes=frozenset({Scope.ACCOUNT}))[1])

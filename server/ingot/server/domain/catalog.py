@@ -336,7 +336,7 @@ def check_etag(name: str, expected: str, found: str) -> None:
 
 
 def _fresh(caller: Caller, name: ArtifactName, fields: ArtifactFields, now: float) -> Artifact:
-    owner = f"users/{caller.user}"
+    owner = f"users/{name.namespace if caller.is_worker else caller.user}"  # a worker works for somebody
     return Artifact(name, ids.new_uid(now), fields, owner, create_time=now, update_time=now)
 
 
