@@ -24,7 +24,11 @@ from ingot.v1 import training_pb2
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
-LEASE = {"INGOT_WORKER_LEASE_SECONDS": "4", "INGOT_WORKER_HEARTBEAT_SECONDS": "1", "INGOT_TRAINING_RETRY_SECONDS": "0"}
+LEASE = {
+    "INGOT_WORKER_LEASE_SECONDS": "4",
+    "INGOT_WORKER_HEARTBEAT_SECONDS": "1",
+    "INGOT_TRAINING_RETRY_SECONDS": "0",
+}
 
 
 class Stage:

@@ -70,7 +70,8 @@ def worker_process(address: str, token: str, folder: Path, name: str = "tester")
     """Run a worker for the length of a with block; its own log is FOLDER/worker.log."""
     folder.mkdir(parents=True, exist_ok=True)
     environment = {**os.environ, "INGOT_TOKEN": token}
-    command = [WORKER, "run", "--server", address, "--dir", str(folder), "--name", name, "--devices", "cpu"]
+    command = [str(WORKER), "run", "--server", address, "--dir", str(folder)]
+    command += ["--name", name, "--devices", "cpu"]
     with (folder / "worker.log").open("ab") as log:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
     try:

@@ -1,6 +1,7 @@
 """Reports reach the server once, in order, whatever happens on the way."""
 
 import threading
+from collections.abc import Sequence
 
 from helpers.eventually import eventually
 from ingot.client import Precondition, Unreachable
@@ -19,7 +20,7 @@ class Server:
         self._refuse = refuse
         self._gate = gate
 
-    def __call__(self, events: "list[Event] | tuple[Event, ...]") -> workers_pb2.WorkOrder:
+    def __call__(self, events: Sequence[Event]) -> workers_pb2.WorkOrder:
         if self._gate is not None:
             self._gate.wait()
         self.calls += 1

@@ -1,1 +1,1 @@
-"""The rules: one class per feature, one method per thing a caller may ask. Knows no protocol and no database."""
+"""The rules: a class for each feature, a method for each thing one may ask. Knows no wire and no database."""

@@ -17,7 +17,7 @@ from ingot.content import digests
 from ingot.server.core import failpoints, manifests
 from ingot.server.core.artifacts import NewVersion, TreeFacts, Version, VersionOrigin
 from ingot.server.core.clock import Clock
-from ingot.server.core.errors import IngotError, Precondition, Reason, invalid_field
+from ingot.server.core.errors import Exhausted, IngotError, Precondition, Reason, invalid_field
 from ingot.server.core.identity import Caller
 from ingot.server.core.manifests import FileDraft, Tree
 from ingot.server.core.names import UploadName, version_reference
@@ -92,7 +92,8 @@ class Commits:
     def seal(self, caller: Caller, name: UploadName, expected_digest: str) -> Upload:
         """Close an upload for changes; return it, SEALING, or COMMITTED when it was done before. In a write.
 
-        Raises Invalid (FIELD_INVALID), NotFound (UPLOAD_NOT_FOUND), Precondition (UPLOAD_CLOSED).
+        Raises Invalid (FIELD_INVALID), NotFound (UPLOAD_NOT_FOUND), Precondition (UPLOAD_CLOSED), Exhausted
+        (BUSY) while an earlier call commits it.
         """
         try:
             digest = digests.parse_digest(expected_digest)
@@ -101,6 +102,14 @@ class Commits:
         upload = self._uploads.find(caller, name)
         if upload.state is UploadState.COMMITTED and upload.result_digest == digest:
             return upload
+        if upload.state is UploadState.SEALING:
+            raise Exhausted(
+                Reason.BUSY,
+                f"{name} is being committed by an earlier call.",
+                next_step="Ask again in a moment: the answer will be that of the earlier call.",
+                facts={"upload": str(name)},
+                retry_after=1.0,
+            )
         return self._uploads.move(upload, UploadMove.SEAL)
 
     def check(self, upload: Upload, expected_digest: str, file_count: int) -> CheckedManifest:

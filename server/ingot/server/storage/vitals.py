@@ -80,7 +80,8 @@ def _tallies() -> Tallies:
         failed_uploads=_pair("SELECT COUNT(*), 0 FROM upload WHERE state IN ('FAILED', 'EXPIRED')")[0],
         total_files=_pair(
             """SELECT SUM(version.file_count), 0 FROM version
-            JOIN artifact ON artifact.id = version.artifact_id WHERE artifact.live AND version.state = 'READY'"""
+            JOIN artifact ON artifact.id = version.artifact_id
+            WHERE artifact.live AND version.state = 'READY'"""
         )[0],
     )
 

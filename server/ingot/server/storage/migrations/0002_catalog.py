@@ -6,7 +6,16 @@ from playhouse.migrate import SqliteMigrator
 
 def up(migrator: SqliteMigrator, db: peewee.SqliteDatabase) -> None:
     """Make the tables."""
+    artifact, term = _artifacts(db)
+    db.create_tables([artifact, term, *_versions(db, artifact)])
+    # The text is split and normalised by core/texts.py already: every letter, mark and digit counts as it is.
+    db.execute_sql(
+        "CREATE VIRTUAL TABLE artifact_search USING fts5("
+        "text, tokenize = \"unicode61 remove_diacritics 0 categories 'L* M* N* Co'\")"
+    )
 
+
+def _artifacts(db: peewee.SqliteDatabase) -> tuple[type[peewee.Model], type[peewee.Model]]:
     class Table(peewee.Model):
         class Meta:
             database = db
@@ -68,9 +77,18 @@ def up(migrator: SqliteMigrator, db: peewee.SqliteDatabase) -> None:
             primary_key = peewee.CompositeKey("field", "value", "artifact")
             without_rowid = True
 
+    return Artifact, ArtifactTerm
+
+
+def _versions(db: peewee.SqliteDatabase, artifact_table: type[peewee.Model]) -> list[type[peewee.Model]]:
+    class Table(peewee.Model):
+        class Meta:
+            database = db
+            legacy_table_names = False
+
     class Version(Table):
         uid = peewee.TextField(unique=True)
-        artifact = peewee.ForeignKeyField(Artifact)
+        artifact = peewee.ForeignKeyField(artifact_table)
         version = peewee.TextField()
         number = peewee.IntegerField()
         state = peewee.TextField()
@@ -96,20 +114,15 @@ def up(migrator: SqliteMigrator, db: peewee.SqliteDatabase) -> None:
             indexes = ((("artifact", "version"), True), (("artifact", "number"), False))
 
     class Alias(Table):
-        artifact = peewee.ForeignKeyField(Artifact, index=False)
-        alias = peewee.TextField()
+        artifact = peewee.ForeignKeyField(artifact_table, index=False)
+        alias_id = peewee.TextField(column_name="alias")
         version = peewee.ForeignKeyField(Version)
         updated = peewee.FloatField()
         updated_by = peewee.TextField()
         revision = peewee.IntegerField()
 
         class Meta:
-            primary_key = peewee.CompositeKey("artifact", "alias")
+            primary_key = peewee.CompositeKey("artifact", "alias_id")
             without_rowid = True
 
-    db.create_tables([Artifact, ArtifactTerm, Version, Alias])
-    # The text is split and normalised by core/texts.py already: every letter, mark and digit counts as it is.
-    db.execute_sql(
-        "CREATE VIRTUAL TABLE artifact_search USING fts5("
-        "text, tokenize = \"unicode61 remove_diacritics 0 categories 'L* M* N* Co'\")"
-    )
+    return [Version, Alias]

@@ -6,27 +6,29 @@ from playhouse.migrate import SqliteMigrator
 
 def up(migrator: SqliteMigrator, db: peewee.SqliteDatabase) -> None:
     """Make the tables."""
+    db.create_tables([*_shelf(db), *_files(db), *_uploads(db)])
 
-    class Pack(db.Model):
+
+def _shelf(db: peewee.SqliteDatabase) -> list[type[peewee.Model]]:
+    class Table(peewee.Model):
+        class Meta:
+            database = db
+            legacy_table_names = False
+
+    class Pack(Table):
         name = peewee.TextField(unique=True)
         size_bytes = peewee.IntegerField()
         created = peewee.FloatField()
         missing = peewee.IntegerField(default=0)
 
-        class Meta:
-            legacy_table_names = False
-
-    class Chunk(db.Model):
+    class Chunk(Table):
         digest = peewee.BlobField(unique=True)
         pack = peewee.IntegerField(index=True)
         position = peewee.IntegerField()
         length = peewee.IntegerField()
         lost = peewee.IntegerField(default=0)
 
-        class Meta:
-            legacy_table_names = False
-
-    class Tree(db.Model):
+    class Tree(Table):
         name = peewee.TextField(unique=True)
         namespace = peewee.TextField()
         artifact = peewee.TextField(default="")
@@ -34,19 +36,24 @@ def up(migrator: SqliteMigrator, db: peewee.SqliteDatabase) -> None:
         created = peewee.FloatField()
         expires = peewee.FloatField(null=True)
 
-        class Meta:
-            legacy_table_names = False
-
-    class Hold(db.Model):
+    class Hold(Table):
         chunk = peewee.IntegerField()
         tree = peewee.IntegerField(index=True)
 
         class Meta:
-            legacy_table_names = False
             primary_key = peewee.CompositeKey("chunk", "tree")
             without_rowid = True
 
-    class TreeFile(db.Model):
+    return [Pack, Chunk, Tree, Hold]
+
+
+def _files(db: peewee.SqliteDatabase) -> list[type[peewee.Model]]:
+    class Table(peewee.Model):
+        class Meta:
+            database = db
+            legacy_table_names = False
+
+    class TreeFile(Table):
         tree = peewee.IntegerField()
         path = peewee.TextField()
         profile = peewee.TextField()
@@ -59,20 +66,27 @@ def up(migrator: SqliteMigrator, db: peewee.SqliteDatabase) -> None:
         format = peewee.TextField(default="")
 
         class Meta:
-            legacy_table_names = False
             indexes = ((("tree", "path"), True),)
 
-    class Segment(db.Model):
+    class Segment(Table):
         file = peewee.IntegerField()
         position = peewee.IntegerField()
         size_bytes = peewee.IntegerField()
         entries = peewee.BlobField()
 
         class Meta:
-            legacy_table_names = False
             indexes = ((("file", "position"), True),)
 
-    class Upload(db.Model):
+    return [TreeFile, Segment]
+
+
+def _uploads(db: peewee.SqliteDatabase) -> list[type[peewee.Model]]:
+    class Table(peewee.Model):
+        class Meta:
+            database = db
+            legacy_table_names = False
+
+    class Upload(Table):
         id = peewee.AutoField()
         state = peewee.TextField()
         namespace = peewee.TextField()
@@ -99,11 +113,10 @@ def up(migrator: SqliteMigrator, db: peewee.SqliteDatabase) -> None:
         problem = peewee.TextField(default="")
 
         class Meta:
-            legacy_table_names = False
             indexes = (
                 (("state", "expires"), False),
                 (("creator", "state"), False),
                 (("namespace", "id"), False),
             )
 
-    db.create_tables([Pack, Chunk, Tree, Hold, TreeFile, Segment, Upload])
+    return [Upload]
