@@ -7,6 +7,7 @@ import grpc
 import pytest
 
 from helpers.patterns import pattern
+from helpers.pipelines import caller_of
 from helpers.transfers import (
     ARTIFACT,
     MIB,
@@ -21,7 +22,8 @@ from helpers.transfers import (
     tree_digest,
 )
 from ingot.content import digests
-from ingot.server.core.names import artifact_name
+from ingot.server.core.identity import Role
+from ingot.server.core.names import UploadName, artifact_name
 from ingot.server.core.uploads import TransferLimits
 from ingot.server.storage import tables
 from ingot.v1 import catalog_pb2, transfer_pb2
@@ -154,6 +156,20 @@ def test_a_repeated_commit_gives_the_same_version(pusher: Pusher) -> None:
     other = {"a": cut(b"2")}
     with refused(CONFLICT, "UPLOAD_CLOSED"):
         pusher.commit(upload, other)
+
+
+def test_a_commit_that_overlaps_another_is_told_to_ask_again(rig: TransferRig, pusher: Pusher) -> None:
+    upload, cuts = _open(pusher, {"a": b"1"})
+    caller = caller_of(Role.MEMBER)
+    name = UploadName(upload.removeprefix("uploads/"))
+    sealed = rig.database.write(rig.parts.commits.seal, caller, name, tree_digest(cuts)).result()
+    with refused(grpc.StatusCode.RESOURCE_EXHAUSTED, "BUSY"):
+        pusher.commit(upload, cuts)
+    with refused(CONFLICT, "UPLOAD_CLOSED"):
+        pusher.manifest(upload, cuts)
+    checked = rig.database.read(rig.parts.commits.check, sealed, tree_digest(cuts), 1)
+    done = rig.database.write(rig.parts.commits.finish, caller, sealed, checked).result()
+    assert pusher.commit(upload, cuts).upload.result == done.upload.result
 
 
 def test_a_repeated_begin_gives_the_same_upload(pusher: Pusher) -> None:

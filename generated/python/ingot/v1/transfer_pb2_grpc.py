@@ -174,7 +174,7 @@ class TransferServiceServicer(object):
 
         Errors: NOT_FOUND (UPLOAD_NOT_FOUND); INVALID_ARGUMENT (FIELD_INVALID, BAD_PATH, BAD_LENGTH); FAILED_PRECONDITION
         (MISSING_CHUNKS: how many and the first, FindMissing tells the rest; DIGEST_MISMATCH, UPLOAD_CLOSED, ATTEMPT_OUTDATED);
-        ABORTED (VERSION_CONFLICT); ALREADY_EXISTS (NAME_TAKEN); RESOURCE_EXHAUSTED (TOO_LARGE).
+        ABORTED (VERSION_CONFLICT); ALREADY_EXISTS (NAME_TAKEN); RESOURCE_EXHAUSTED (TOO_LARGE, BUSY while an earlier call commits it).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -71,7 +71,7 @@ class TransferServiceStub:
 
     Errors: NOT_FOUND (UPLOAD_NOT_FOUND); INVALID_ARGUMENT (FIELD_INVALID, BAD_PATH, BAD_LENGTH); FAILED_PRECONDITION
     (MISSING_CHUNKS: how many and the first, FindMissing tells the rest; DIGEST_MISMATCH, UPLOAD_CLOSED, ATTEMPT_OUTDATED);
-    ABORTED (VERSION_CONFLICT); ALREADY_EXISTS (NAME_TAKEN); RESOURCE_EXHAUSTED (TOO_LARGE).
+    ABORTED (VERSION_CONFLICT); ALREADY_EXISTS (NAME_TAKEN); RESOURCE_EXHAUSTED (TOO_LARGE, BUSY while an earlier call commits it).
     """
     GetUpload: _grpc.UnaryUnaryMultiCallable[_transfer_pb2.GetUploadRequest, _transfer_pb2.GetUploadResponse]
     """Returns one upload with its state and progress.
@@ -162,7 +162,7 @@ class TransferServiceAsyncStub(TransferServiceStub):
 
     Errors: NOT_FOUND (UPLOAD_NOT_FOUND); INVALID_ARGUMENT (FIELD_INVALID, BAD_PATH, BAD_LENGTH); FAILED_PRECONDITION
     (MISSING_CHUNKS: how many and the first, FindMissing tells the rest; DIGEST_MISMATCH, UPLOAD_CLOSED, ATTEMPT_OUTDATED);
-    ABORTED (VERSION_CONFLICT); ALREADY_EXISTS (NAME_TAKEN); RESOURCE_EXHAUSTED (TOO_LARGE).
+    ABORTED (VERSION_CONFLICT); ALREADY_EXISTS (NAME_TAKEN); RESOURCE_EXHAUSTED (TOO_LARGE, BUSY while an earlier call commits it).
     """
     GetUpload: _aio.UnaryUnaryMultiCallable[_transfer_pb2.GetUploadRequest, _transfer_pb2.GetUploadResponse]  # type: ignore[assignment]
     """Returns one upload with its state and progress.
@@ -286,7 +286,7 @@ class TransferServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Errors: NOT_FOUND (UPLOAD_NOT_FOUND); INVALID_ARGUMENT (FIELD_INVALID, BAD_PATH, BAD_LENGTH); FAILED_PRECONDITION
         (MISSING_CHUNKS: how many and the first, FindMissing tells the rest; DIGEST_MISMATCH, UPLOAD_CLOSED, ATTEMPT_OUTDATED);
-        ABORTED (VERSION_CONFLICT); ALREADY_EXISTS (NAME_TAKEN); RESOURCE_EXHAUSTED (TOO_LARGE).
+        ABORTED (VERSION_CONFLICT); ALREADY_EXISTS (NAME_TAKEN); RESOURCE_EXHAUSTED (TOO_LARGE, BUSY while an earlier call commits it).
         """
 
     @_abc_1.abstractmethod
