@@ -1,0 +1,79 @@
+"""Half a gibibyte in four streams at once, and out again: the server's memory stays small."""
+
+import pathlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import grpc
+import pytest
+
+from helpers.patterns import pattern
+from helpers.processes import server_process
+from helpers.transfers import MIB, Pusher, finish, header, pieces
+from ingot.content import digests
+from ingot.v1 import transfer_pb2, transfer_pb2_grpc
+
+pytestmark = pytest.mark.long
+
+STREAMS, CHUNKS = 4, 128  # of 1 MiB each
+PER_STREAM = 16 * MIB  # what a stream may hold, beside what its connection buffers
+CONNECTION = 16 * MIB
+ONCE = 64 * MIB  # threads, and the page caches of the database
+ARTIFACT = "namespaces/admin/datasets/large"
+
+
+def _memory(process: int) -> int:
+    """Return the most bytes that a process ever had in memory."""
+    status = pathlib.Path(f"/proc/{process}/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) * 1024
+
+
+def _chunk(stream: int, index: int) -> tuple[bytes, bytes]:
+    data = pattern(f"{stream} {index}", MIB)
+    return digests.chunk_digest(data), data
+
+
+def _messages(upload: str, stream: int) -> Iterator[transfer_pb2.PutChunksRequest]:
+    yield header(upload, CHUNKS, CHUNKS * MIB)
+    for index in range(CHUNKS):
+        yield pieces(_chunk(stream, index))
+    yield finish(CHUNKS, CHUNKS * MIB)
+
+
+@pytest.mark.contract("S3-1", "S1-4")
+def test_memory_does_not_grow_with_what_is_moved(tmp_path: pathlib.Path) -> None:
+    with server_process(tmp_path / "data") as server, ThreadPoolExecutor(STREAMS) as pool:
+        with grpc.insecure_channel(f"unix:{server.facts['socket']}") as channel:
+            stub = transfer_pb2_grpc.TransferServiceStub(channel)
+            pusher = Pusher(stub, (("authorization", f"Bearer {server.admin_token}"),))
+            upload = pusher.begin(ARTIFACT)
+            idle = _memory(server.process.pid)
+            list(pool.map(lambda stream: pusher.put(_messages(upload, stream)), range(STREAMS)))
+
+            entries = [
+                (_chunk(stream, index)[0], MIB) for stream in range(STREAMS) for index in range(CHUNKS)
+            ]
+            (segment,) = digests.split_segments(entries)
+            file = transfer_pb2.FileManifest(
+                path="large.bin",
+                profile="cdc",
+                size_bytes=len(entries) * MIB,
+                segment_count=1,
+                segments=[transfer_pb2.Segment(index=0, entries=segment)],
+            )
+            pusher.stub.PutManifest(
+                transfer_pb2.PutManifestRequest(upload=upload, files=[file]), metadata=pusher.metadata
+            )
+            sizes = pool.map(lambda stream: _read(pusher, upload, stream), range(STREAMS))
+            assert list(sizes) == [CHUNKS * MIB] * STREAMS
+        grown = _memory(server.process.pid) - idle
+        server.stop()
+    assert grown < STREAMS * (PER_STREAM + CONNECTION) + ONCE
+
+
+def _read(pusher: Pusher, upload: str, stream: int) -> int:
+    """Read a quarter of the file and return its size."""
+    request = transfer_pb2.ReadFileRequest(
+        tree=upload, path="large.bin", offset=stream * CHUNKS * MIB, length=CHUNKS * MIB
+    )
+    return sum(len(each.data) for each in pusher.stub.ReadFile(request, metadata=pusher.metadata))
