@@ -37,6 +37,7 @@ from ingot.server.domain.requests import RequestKey, Requests
 NEWEST_VERSIONS = 20  # in the view WITH_VERSIONS
 STATISTICS = ("language", "format", "model_type", "framework", "tag")
 _MOST_DEPENDANTS = 100
+_MOST_WITH_VERSIONS = 100  # artifacts in a page that shows versions too
 _ORDERS = {
     "": (ArtifactOrder.CREATED, True),
     "create_time": (ArtifactOrder.CREATED, False),
@@ -79,6 +80,7 @@ class ArtifactListing:
     order_by: str = ""
     page_size: int = 0
     page_token: str = ""
+    with_versions: bool = False  # the page leaves room for the newest versions of each
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +144,16 @@ class Catalog:
         query = ArtifactQuery(scopes, asked.terms, asked.words, order, descending)
         fingerprint = f"ListArtifacts {query}"
         after = self._tokens.decode(fingerprint, wanted.page_token)
-        items, last = fit(self._artifacts.page(query, after, size + 1), size, catalog_fields.weight_of)
+        if wanted.with_versions:
+            size = min(size, _MOST_WITH_VERSIONS)
+        rows = self._artifacts.page(query, after, size + 1)
+        versions = self.newest_versions([each for _, each in rows]) if wanted.with_versions else {}
+
+        def weigh(artifact: Artifact) -> int:
+            shown = versions.get(artifact.uid, ())
+            return catalog_fields.weight_of(artifact) + sum(map(catalog_fields.version_weight_of, shown))
+
+        items, last = fit(rows, size, weigh)
         return Page(items, self._tokens.encode(fingerprint, last) if last else "")
 
     def newest_versions(self, artifacts: Sequence[Artifact]) -> Mapping[str, Sequence[Version]]:

@@ -82,6 +82,12 @@ class AuthServicer(auth_pb2_grpc.AuthServiceServicer):
 
 def _wanted(request: auth_pb2.CreateTokenRequest) -> NewToken:
     role = _role_of(request.role)
+    if role not in (None, Role.WORKER):
+        raise invalid_field(
+            "role",
+            f"expected ROLE_WORKER or none, got {auth_pb2.Role.Name(request.role)}",
+            next_step="A token has the role of its user; leave it out.",
+        )
     return NewToken(
         user=user_id(request.parent, "parent") if request.parent else "",
         display_name=request.display_name,

@@ -67,6 +67,7 @@ class CatalogServicer(catalog_pb2_grpc.CatalogServiceServicer):
             request.order_by,
             request.page_size,
             request.page_token,
+            request.view == pb.ARTIFACT_VIEW_WITH_VERSIONS,
         )
         page = await self._hops.read(self._list, pipeline.caller(), wanted, request.view)
         return pb.ListArtifactsResponse(artifacts=page.items, next_page_token=page.next_token)
