@@ -207,6 +207,7 @@ def test_every_call_is_recorded_with_who_what_whence_and_how_it_ended() -> None:
     with rig(_catalog(_nothing)) as running:
         _get(running, *bearer("member", x_ingot_user="sara"))
         _get(running)
+        eventually(lambda: len(running.activities) == 2)
         first, second = running.activities
     assert (first.action, first.method, first.target) == ("get", "CatalogService/GetArtifact", NAME)
     assert (first.principal, first.declared_user, first.address) == ("users/member", "sara", "local")
@@ -219,7 +220,7 @@ def test_every_call_is_recorded_with_who_what_whence_and_how_it_ended() -> None:
 def test_a_call_without_a_declared_user_works() -> None:
     with rig(_catalog(_nothing)) as running:
         assert _get(running, *bearer("member")).code() is grpc.StatusCode.OK
-        assert running.activities[0].declared_user == ""
+        assert eventually(lambda: running.activities)[0].declared_user == ""
 
 
 def test_a_stream_of_requests_is_recorded_under_what_its_first_message_names() -> None:
@@ -228,7 +229,7 @@ def test_a_stream_of_requests_is_recorded_under_what_its_first_message_names() -
         stub = transfer_pb2_grpc.TransferServiceStub(running.channel)
         requests = [transfer_pb2.PutChunksRequest(header=header), transfer_pb2.PutChunksRequest()]
         stub.PutChunks(iter(requests), metadata=bearer("member"))
-        (activity,) = running.activities
+        (activity,) = eventually(lambda: running.activities)
     assert (activity.action, activity.target) == ("upload", "uploads/file_12")
 
 
@@ -263,7 +264,7 @@ def test_our_own_clients_must_be_new_enough() -> None:
 def test_metadata_that_goes_into_logs_is_cleaned() -> None:
     with rig(_catalog(_nothing)) as running:
         _get(running, *bearer("member", x_ingot_user="a%0Ab%1b[31m" + "c" * 500, x_request_id="x" * 65))
-        (activity,) = running.activities
+        (activity,) = eventually(lambda: running.activities)
     assert activity.declared_user.startswith("ab[31mccc")
     assert len(activity.declared_user) == 80
     assert len(activity.call_id) == 32

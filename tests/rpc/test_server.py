@@ -12,6 +12,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2
 
 from helpers import loops
+from helpers.eventually import eventually
 from helpers.pipelines import Rig, bearer, rig, serving
 from ingot.server.rpc import methods, server
 from ingot.v1 import catalog_pb2, catalog_pb2_grpc, training_pb2, training_pb2_grpc
@@ -181,7 +182,7 @@ def test_draining_ends_watches_at_once_and_tells_them_to_come_back() -> None:
     assert isinstance(caught.value, grpc.Call)
     assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
     assert "shutting down" in caught.value.details()
-    assert running.activities[0].code == "UNAVAILABLE"
+    assert eventually(lambda: running.activities)[0].code == "UNAVAILABLE"
 
 
 def test_draining_lets_running_calls_finish_and_takes_no_new_ones() -> None:

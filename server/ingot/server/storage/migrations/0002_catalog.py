@@ -6,8 +6,8 @@ from playhouse.migrate import SqliteMigrator
 
 def up(migrator: SqliteMigrator, db: peewee.SqliteDatabase) -> None:
     """Make the tables."""
-    artifact, term = _artifacts(db)
-    db.create_tables([artifact, term, *_versions(db, artifact)])
+    artifact = _artifacts(db)
+    db.create_tables([artifact, *_parts(db, artifact)])
     # The text is split and normalised by core/texts.py already: every letter, mark and digit counts as it is.
     db.execute_sql(
         "CREATE VIRTUAL TABLE artifact_search USING fts5("
@@ -15,7 +15,7 @@ def up(migrator: SqliteMigrator, db: peewee.SqliteDatabase) -> None:
     )
 
 
-def _artifacts(db: peewee.SqliteDatabase) -> tuple[type[peewee.Model], type[peewee.Model]]:
+def _artifacts(db: peewee.SqliteDatabase) -> type[peewee.Model]:
     class Table(peewee.Model):
         class Meta:
             database = db
@@ -68,23 +68,23 @@ def _artifacts(db: peewee.SqliteDatabase) -> tuple[type[peewee.Model], type[peew
                 (("namespace", "live", "kind", "name"), False),
             )
 
-    class ArtifactTerm(Table):
-        field = peewee.TextField()
-        value = peewee.TextField()
-        artifact = peewee.ForeignKeyField(Artifact)
-
-        class Meta:
-            primary_key = peewee.CompositeKey("field", "value", "artifact")
-            without_rowid = True
-
-    return Artifact, ArtifactTerm
+    return Artifact
 
 
-def _versions(db: peewee.SqliteDatabase, artifact_table: type[peewee.Model]) -> list[type[peewee.Model]]:
+def _parts(db: peewee.SqliteDatabase, artifact_table: type[peewee.Model]) -> list[type[peewee.Model]]:
     class Table(peewee.Model):
         class Meta:
             database = db
             legacy_table_names = False
+
+    class ArtifactTerm(Table):
+        field = peewee.TextField()
+        value = peewee.TextField()
+        artifact = peewee.ForeignKeyField(artifact_table)
+
+        class Meta:
+            primary_key = peewee.CompositeKey("field", "value", "artifact")
+            without_rowid = True
 
     class Version(Table):
         uid = peewee.TextField(unique=True)
@@ -125,4 +125,4 @@ def _versions(db: peewee.SqliteDatabase, artifact_table: type[peewee.Model]) -> 
             primary_key = peewee.CompositeKey("artifact", "alias_id")
             without_rowid = True
 
-    return [Version, Alias]
+    return [ArtifactTerm, Version, Alias]
