@@ -56,6 +56,9 @@ EXTRA = {
 }
 
 
+Process = subprocess.Popen[str] | subprocess.Popen[bytes]
+
+
 class ClaimError(Exception):
     """Something the demo promises did not hold."""
 
@@ -136,9 +139,8 @@ class Demo:
         claim(bool(ready), f"the server is ready at {', '.join(ready.get('listen', ()))}")
         self.ingot("login", "--server", ready["listen"][0], "--name", "demo")
         token = self.folder / "worker.token"
-        secret = self.ingot(
-            "tokens", "create", "--role", "worker", "--title", "demo worker", "-q", quiet=True
-        )
+        made = ["tokens", "create", "--role", "worker", "--title", "demo worker", "-q"]
+        secret = self.told(*made, shown=False)
         token.touch(mode=0o600)
         token.write_text(secret, encoding="utf-8")
         work = ["--token-file", token, "--dir", self.folder / "worker"]
@@ -176,7 +178,7 @@ class Demo:
         print(config.read_text(encoding="utf-8"))
         what = ["datasets/chat", "--output", "models/tiny", "--title", "demo", "--config", config]
         self.ingot("train", *what, "--plan")
-        job = self.ingot("train", *what, "-q").removeprefix("trainingJobs/")
+        job = self.told("train", *what, "-q").removeprefix("trainingJobs/")
         eyes = Eyes(self.process(["ingot", "jobs", "watch", job, "--json"], "eyes.log", subprocess.PIPE))
         middle = self.steps // 4
         self.watch_until(job, lambda: eyes.step >= middle or eyes.ended)
@@ -218,7 +220,7 @@ class Demo:
         self.ingot("pull", "models/tiny", model)
         claim((model / "model.safetensors").is_file(), "it is a folder that transformers loads")
         words = set(re.findall(r"\w+", (self.dataset / "corpus.jsonl").read_text(encoding="utf-8")))
-        texts = [self.ingot("generate", "models/tiny", each, "--temperature", "0") for each in QUESTIONS]
+        texts = [self.told("generate", "models/tiny", each, "--temperature", "0") for each in QUESTIONS]
         claim(texts[0] != texts[1], "two questions get two different answers")
         for text in texts:
             told = re.findall(r"\w+", text)
@@ -243,28 +245,36 @@ class Demo:
 
     # --- commands -------------------------------------------------------------------------------------------
 
-    def ingot(self, *words: object, quiet: bool = False, timeout: float = PAUSING) -> str:
-        """Run a command as a person would and return what it printed, which is also shown unless `quiet`."""
-        command = ["ingot", *words]
-        if not quiet:
-            self.show(command)
-        shows = sys.stdout.isatty() and words[:2] == ("jobs", "watch")
-        done = subprocess.Popen(
-            self.line(command), env=self.environ, stdout=None if shows else subprocess.PIPE, text=True
-        )
+    def ingot(self, *words: object, timeout: float = PAUSING) -> None:
+        """Run a command as a person would. Raises ClaimError when it fails."""
+        self.show(["ingot", *words])
+        self.finish(subprocess.Popen(self.line(["ingot", *words]), env=self.environ), words, timeout)
+
+    def told(self, *words: object, shown: bool = True) -> str:
+        """Run a command and return what it printed; `shown` shows both."""
+        if shown:
+            self.show(["ingot", *words])
+        command = self.line(["ingot", *words])
+        running = subprocess.Popen(command, env=self.environ, stdout=subprocess.PIPE, text=True)
+        assert running.stdout is not None
         printed: list[str] = []
-        with _ended(done, timeout):
-            for text in done.stdout or ():
-                printed.append(text)
-                if not quiet:
-                    print(text, end="", flush=True)
-        if done.returncode:
-            raise ClaimError(f"`ingot {' '.join(map(str, words))}` ended with {done.returncode}")
+        for text in running.stdout:
+            printed.append(text)
+            if shown:
+                print(text, end="", flush=True)
+        self.finish(running, words, PAUSING)
         return "".join(printed).strip()
+
+    def finish(self, running: Process, words: Sequence[object], seconds: float) -> None:
+        """Wait for a command. Raises ClaimError when it fails."""
+        with _ended(running, seconds):
+            pass
+        if running.returncode:
+            raise ClaimError(f"`ingot {' '.join(map(str, words))}` ended with {running.returncode}")
 
     def ingot_json(self, *words: str) -> Any:
         """Run a command without showing it and return the document it prints."""
-        return json.loads(self.ingot(*words, "--json", quiet=True))
+        return json.loads(self.told(*words, "--json", shown=False))
 
     def watch_until(self, job: str, enough: Callable[[], bool]) -> None:
         """Follow a job in sight until it is enough, then leave with Ctrl-C."""
@@ -378,7 +388,7 @@ def wait_for(probe: Callable[[], object], seconds: float, what: str) -> object:
 
 
 @contextmanager
-def _ended(process: "subprocess.Popen[str] | subprocess.Popen[bytes]", seconds: float) -> Iterator[None]:
+def _ended(process: Process, seconds: float) -> Iterator[None]:
     """Wait for a process after the block, at most so long from now, and end it when the block fails."""
     alarm = threading.Timer(seconds, process.kill)
     alarm.start()
@@ -391,7 +401,7 @@ def _ended(process: "subprocess.Popen[str] | subprocess.Popen[bytes]", seconds: 
             _end(process)
 
 
-def _end(process: "subprocess.Popen[str] | subprocess.Popen[bytes]") -> None:
+def _end(process: Process) -> None:
     """End one process: ask, wait, then insist."""
     if process.poll() is not None:
         return

@@ -175,14 +175,9 @@ def test_ctrl_c_stops_a_push_and_the_same_command_goes_on(
 
     (tmp_path / "data.bin").write_bytes(pattern("push", 8 << 20))
     with running_server(tmp_path / "server") as server:
-        environ = {
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join(
-                str(ROOT / each) for each in ("clients/python", "generated/python")
-            ),
-            "INGOT_TOKEN": server.token("sara"),
-            "INGOT_CACHE_DIR": str(tmp_path / "cache"),
-        }
+        monkeypatch.setenv("INGOT_TOKEN", server.token("sara"))
+        monkeypatch.setenv("INGOT_CACHE_DIR", str(tmp_path / "cache"))
+        path = os.pathsep.join(str(ROOT / each) for each in ("clients/python", "generated/python"))
         words = ["push", "datasets/slow", str(tmp_path / "data.bin"), "--server", server.address]
         push = subprocess.Popen(
             [sys.executable, "-m", "ingot.client.cli.main", *words, "--limit-rate", "100K"],

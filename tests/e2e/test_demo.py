@@ -1,0 +1,80 @@
+"""`make demo` keeps its promises, and leaves nothing behind."""
+
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import tempfile
+
+import pytest
+
+from helpers.eventually import eventually
+
+DEMO = pathlib.Path(__file__).parents[2] / "docs" / "demo" / "demo.py"
+
+
+def _start(*options: str, folder: pathlib.Path) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, str(DEMO), *options],
+        env={**os.environ, "TMPDIR": str(folder), "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def _left(folder: pathlib.Path) -> list[str]:
+    """Return the processes that work in a folder."""
+    listed = subprocess.run(
+        ["ps", "-axww", "-o", "pid=,command="], capture_output=True, text=True, check=True
+    )
+    return [line for line in listed.stdout.splitlines() if f"{folder}/ingot-demo" in line]
+
+
+@pytest.fixture
+def folder() -> pathlib.Path:
+    return pathlib.Path(tempfile.mkdtemp(prefix="d-"))  # short: a unix socket's path has a limit
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1200)
+@pytest.mark.contract("S0-50", "S0-112")
+def test_the_demo_keeps_its_promises_and_leaves_nothing(folder: pathlib.Path) -> None:
+    demo = _start(folder=folder)
+    printed, _ = demo.communicate(timeout=1100)
+    assert demo.returncode == 0, printed[-4000:]
+    for promise in (
+        "the server is ready at",
+        "a worker is there",
+        "the trainer's process is gone",
+        "job_1 succeeded",
+        "is well below",
+        "two questions get two different answers",
+        "bytes reached the server: 0.",
+    ):
+        assert f"✓ {promise}" in printed or promise in printed, printed[-4000:]
+    assert printed.count("\n✓ ") >= 13
+    assert _left(folder) == []
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_demo_ends_its_processes_when_it_is_stopped(folder: pathlib.Path, number: signal.Signals) -> None:
+    demo = _start("--mib", "1", folder=folder)
+    assert demo.stdout is not None
+    try:
+        for line in demo.stdout:
+            if "a worker is there" in line:
+                break
+        assert eventually(lambda: len(_left(folder)) >= 2)
+        demo.send_signal(number)
+        demo.communicate(timeout=60)
+    finally:
+        demo.kill()
+        demo.wait()
+    assert demo.returncode == 130
+    assert _left(folder) == []
+    assert list(folder.iterdir()) == []
