@@ -50,6 +50,7 @@ def test_health_says_little_to_strangers_and_all_to_users(server: Server) -> Non
     assert [(part.name, part.status) for part in member.parts] == [
         ("database", HEALTHY),
         ("writer", HEALTHY),
+        ("packs", HEALTHY),
         ("disk", HEALTHY),
     ]
     assert member.database_version.startswith("SQLite 3.")
@@ -60,6 +61,22 @@ def test_health_says_little_to_strangers_and_all_to_users(server: Server) -> Non
 
     admin = server.admin.system.GetHealth(HEALTH)
     assert admin.mount_point == str(server.folder)
+
+
+def test_lost_chunks_make_the_server_unwell_and_say_what_to_do(tmp_path: Path) -> None:
+    with running_server(tmp_path) as server:
+        with server.app.database.direct() as connection:
+            connection.execute_sql(
+                "INSERT INTO pack(name, size_bytes, created, missing) VALUES ('p', 1, 0, 1)"
+            )
+            connection.execute_sql(
+                "INSERT INTO chunk(digest, pack, position, length, lost) VALUES (x'00', 1, 0, 1, 1)"
+            )
+        health = server.admin.system.GetHealth(HEALTH)
+        assert health.status == system_pb2.HEALTH_STATUS_UNHEALTHY
+        (packs,) = [part for part in health.parts if part.status != HEALTHY]
+        assert packs.name == "packs"
+        assert "1 chunks are lost (1 packs are missing)" in packs.message
 
 
 def test_a_database_that_cannot_be_read_is_told_not_raised(tmp_path: Path) -> None:

@@ -40,6 +40,8 @@ class Tallies:
     active_uploads: int
     failed_uploads: int
     total_files: int
+    lost_chunks: int = 0  # known, and not readable
+    missing_packs: int = 0  # known, and not on the shelf
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,8 @@ from ingot.server.core.errors import NotFound, invalid_field
 from ingot.server.core.identity import Caller
 from ingot.server.core.names import AliasName, ArtifactName, VersionReference
 from ingot.server.core.pages import Page, PageTokens, page_size
-from ingot.server.domain.catalog import Catalog, check_etag
+from ingot.server.domain.catalog import Catalog
+from ingot.server.domain.catalog_refusals import check_etag
 from ingot.server.domain.requests import RequestKey, Requests
 from ingot.server.domain.versions import Versions, alias_not_found
 

@@ -20,11 +20,8 @@ from ingot.server.core.artifacts import (
 from ingot.server.core.catalog_stores import ArtifactStore, CounterStore, DependantStore, VersionStore
 from ingot.server.core.clock import Clock
 from ingot.server.core.errors import (
-    AlreadyExists,
-    Conflict,
     Invalid,
     NotFound,
-    Precondition,
     Reason,
 )
 from ingot.server.core.identity import Caller
@@ -32,6 +29,7 @@ from ingot.server.core.names import ANY_NAMESPACE, ArtifactName, Kind
 from ingot.server.core.pages import Page, PageTokens, fit, page_size
 from ingot.server.domain import catalog_fields, filters
 from ingot.server.domain.access import Access, artifact_not_found
+from ingot.server.domain.catalog_refusals import changed_meanwhile, check_etag, in_use, name_taken
 from ingot.server.domain.requests import RequestKey, Requests
 
 NEWEST_VERSIONS = 20  # in the view WITH_VERSIONS
@@ -192,7 +190,7 @@ class Catalog:
         if validate_only:
             name = ArtifactName(wanted.namespace, wanted.kind, wanted.artifact_id or f"{wanted.kind.word}_0")
             if wanted.artifact_id and self._artifacts.find(name):
-                raise _name_taken(name)
+                raise name_taken(name)
             return _fresh(caller, name, fields, now)
         uid, _ = self._requests.run(caller, "CreateArtifact", key, make)
         return self._by_uid(uid)
@@ -203,7 +201,7 @@ class Catalog:
         if not self._artifacts.add(
             artifact, catalog_fields.search_text_of(artifact), catalog_fields.terms_of(artifact)
         ):
-            raise _name_taken(name)
+            raise name_taken(name)
         return artifact
 
     def update(
@@ -268,7 +266,7 @@ class Catalog:
                 return ""
             dependants = self._dependants_of(artifact.name)
             if not force and (artifact.version_count or dependants):
-                raise _in_use(artifact, dependants)
+                raise in_use(artifact, dependants)
             now = self._clock.now()
             changed = dataclasses.replace(
                 artifact, delete_time=now, update_time=now, revision=artifact.revision + 1
@@ -325,7 +323,7 @@ class Catalog:
             artifact, catalog_fields.search_text_of(artifact), catalog_fields.terms_of(artifact)
         )
         if not saved:
-            raise _changed_meanwhile(str(artifact.name))
+            raise changed_meanwhile(str(artifact.name))
         return artifact
 
     def _by_uid(self, uid: str) -> Artifact:
@@ -338,12 +336,6 @@ class Catalog:
                 facts={"uid": uid},
             )
         return artifact
-
-
-def check_etag(name: str, expected: str, found: str) -> None:
-    """Refuse when an etag was given and is not the present one. Raises Conflict (ETAG_MISMATCH)."""
-    if expected and expected != found:
-        raise _changed_meanwhile(name)
 
 
 def _fresh(caller: Caller, name: ArtifactName, fields: ArtifactFields, now: float) -> Artifact:
@@ -362,35 +354,3 @@ def _order(text: str) -> tuple[ArtifactOrder, bool]:
             facts={"order_by": text[:80]},
         )
     return found
-
-
-def _name_taken(name: ArtifactName) -> AlreadyExists:
-    return AlreadyExists(
-        Reason.NAME_TAKEN,
-        f"There is a {name.kind.word} {name} already; names are unique without regard to case.",
-        next_step="Choose another id, or add a version to the one there is.",
-        facts={"name": str(name)},
-    )
-
-
-def _changed_meanwhile(name: str) -> Conflict:
-    return Conflict(
-        Reason.ETAG_MISMATCH,
-        f"{name} changed since it was read: the etag is not the present one.",
-        next_step="Read it again, then decide anew.",
-        facts={"name": name},
-    )
-
-
-def _in_use(artifact: Artifact, dependants: Sequence[str]) -> Precondition:
-    return Precondition(
-        Reason.IN_USE,
-        f"{artifact.name} has {artifact.version_count} versions with {artifact.version_bytes} bytes, and "
-        f"{len(dependants)} others depend on it.",
-        next_step="Set force to put it into the trash all the same.",
-        facts={
-            "versions": str(artifact.version_count),
-            "bytes": str(artifact.version_bytes),
-            "dependants": ", ".join(dependants[:20]),
-        },
-    )

@@ -1,4 +1,4 @@
-"""Whether the server is well: the database answers and takes writes, and the disk has room."""
+"""Whether the server is well: the database answers and takes writes, bytes are there, the disk has room."""
 
 from ingot.server.core.health import (
     HealthPart,
@@ -24,7 +24,7 @@ class Health:
         """Return how every part is; a part that fails is told, not raised."""
         database, tallies = self._database()
         return HealthReport(
-            parts=(database, self._writer(), self._disk()),
+            parts=(database, self._writer(), _packs(tallies), self._disk()),
             database_version=self._vitals.database_version,
             writer=self._vitals.writer(),
             tallies=tallies,
@@ -67,3 +67,13 @@ class Health:
         if free < total * _DISK_DEGRADED:
             return HealthPart("disk", HealthStatus.DEGRADED, message)
         return HealthPart("disk", HealthStatus.HEALTHY, message)
+
+
+def _packs(tallies: Tallies) -> HealthPart:
+    if not (tallies.lost_chunks or tallies.missing_packs):
+        return HealthPart("packs", HealthStatus.HEALTHY, "every known chunk has its place")
+    message = (
+        f"{tallies.lost_chunks} chunks are lost ({tallies.missing_packs} packs are missing); versions that "
+        "need them cannot be read: push their files again, which heals them, or put the packs back"
+    )
+    return HealthPart("packs", HealthStatus.UNHEALTHY, message)

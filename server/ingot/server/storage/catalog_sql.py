@@ -74,7 +74,7 @@ class ArtifactsSql:
         found = [_scope_page(query, scope, key, after, size) for scope in query.scopes]
         merged = list(itertools.islice(heapq.merge(*found, reverse=query.descending), size))
         ids = [row_id for _, row_id in merged]
-        rows = {row.id: row for row in tables.Artifact.select().where(tables.Artifact.id.in_(ids))}
+        rows = {row.id: row for row in tables.Artifact.select().where(sql.id_in(ids))}
         return [(place, _artifact(rows[row_id])) for place, row_id in merged]
 
     def totals(self, scopes: Sequence[Scope], fields: Collection[str]) -> CatalogTotals:

@@ -49,6 +49,11 @@ def id_list(ids: Collection[int]) -> str:
     return json.dumps(list(ids))
 
 
+def id_in(ids: Collection[int]) -> peewee.SQL:
+    """Return the condition that the id of the selected table is one of these, however many there are."""
+    return peewee.SQL("id IN (SELECT value FROM json_each(?))", [id_list(ids)])
+
+
 def _database() -> peewee.SqliteDatabase:
     database = unit_of_work.current.obj
     if database is None:

@@ -433,6 +433,9 @@ class Chunk(Table):
     lost = peewee.IntegerField(default=0)
 
 
+Chunk.add_index(Chunk.index(Chunk.lost, where=Chunk.lost == 1, name="chunk_lost"))  # few, and health asks
+
+
 class Tree(Table):
     """What owns a manifest and holds chunks: `name` is a version's uid, a checkpoint's or an upload's name.
 

@@ -11,6 +11,14 @@ from ingot.server.storage.catalog_sql import row_id_of
 _ORIGIN = ("upload", "operation", "training_job", "hub_commit", "dataset_version", "base_version")
 
 
+# Parameters: how many of each artifact, JSON list of uids. Reads no more versions than it returns.
+_NEWEST = (
+    "SELECT artifact.uid, version.id FROM artifact JOIN version ON version.id IN ("
+    "SELECT mine.id FROM version AS mine WHERE mine.artifact_id = artifact.id ORDER BY mine.id DESC LIMIT ?"
+    ") WHERE artifact.uid IN (SELECT value FROM json_each(?))"
+)
+
+
 class VersionsSql:
     """Implements VersionStore."""
 
@@ -57,16 +65,9 @@ class VersionsSql:
 
     def newest(self, artifacts: Sequence[Artifact], size: int) -> Mapping[str, Sequence[Version]]:
         by_uid = {artifact.uid: artifact for artifact in artifacts}
-        ranked = sql.rows(
-            "SELECT uid, id FROM (SELECT artifact.uid AS uid, version.id AS id, row_number() OVER "
-            "(PARTITION BY version.artifact_id ORDER BY version.id DESC) AS place FROM artifact "
-            "JOIN version ON version.artifact_id = artifact.id "
-            "WHERE artifact.uid IN (SELECT value FROM json_each(?))) WHERE place <= ?",
-            json.dumps(list(by_uid)),
-            size,
-        )
+        ranked = sql.rows(_NEWEST, size, json.dumps(list(by_uid)))
         ids = [row_id for _, row_id in ranked]
-        rows = {row.id: row for row in tables.Version.select().where(tables.Version.id.in_(ids))}
+        rows = {row.id: row for row in tables.Version.select().where(sql.id_in(ids))}
         found: dict[str, list[tables.Version]] = {}
         for uid, row_id in sorted(ranked, key=lambda row: -row[1]):
             found.setdefault(uid, []).append(rows[row_id])

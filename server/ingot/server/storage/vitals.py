@@ -83,6 +83,8 @@ def _tallies() -> Tallies:
             JOIN artifact ON artifact.id = version.artifact_id
             WHERE artifact.live AND version.state = 'READY'"""
         )[0],
+        lost_chunks=_pair("SELECT COUNT(*), 0 FROM chunk WHERE lost = 1")[0],
+        missing_packs=_pair("SELECT COUNT(*), 0 FROM pack WHERE missing")[0],
     )
 
 

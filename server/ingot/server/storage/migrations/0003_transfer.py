@@ -44,6 +44,7 @@ def _shelf(db: peewee.SqliteDatabase) -> list[type[peewee.Model]]:
             primary_key = peewee.CompositeKey("chunk", "tree")
             without_rowid = True
 
+    Chunk.add_index(Chunk.index(Chunk.lost, where=Chunk.lost == 1, name="chunk_lost"))
     return [Pack, Chunk, Tree, Hold]
 
 

@@ -1,0 +1,48 @@
+"""Why the catalog refuses a change: the name is taken, it changed meanwhile, or others depend on it."""
+
+from collections.abc import Sequence
+
+from ingot.server.core.artifacts import Artifact
+from ingot.server.core.errors import AlreadyExists, Conflict, Precondition, Reason
+from ingot.server.core.names import ArtifactName
+
+
+def check_etag(name: str, expected: str, found: str) -> None:
+    """Refuse when an etag was given and is not the present one. Raises Conflict (ETAG_MISMATCH)."""
+    if expected and expected != found:
+        raise changed_meanwhile(name)
+
+
+def name_taken(name: ArtifactName) -> AlreadyExists:
+    """Return the error for a name that another artifact has."""
+    return AlreadyExists(
+        Reason.NAME_TAKEN,
+        f"There is a {name.kind.word} {name} already; names are unique without regard to case.",
+        next_step="Choose another id, or add a version to the one there is.",
+        facts={"name": str(name)},
+    )
+
+
+def changed_meanwhile(name: str) -> Conflict:
+    """Return the error for something that changed since it was read."""
+    return Conflict(
+        Reason.ETAG_MISMATCH,
+        f"{name} changed since it was read: the etag is not the present one.",
+        next_step="Read it again, then decide anew.",
+        facts={"name": name},
+    )
+
+
+def in_use(artifact: Artifact, dependants: Sequence[str]) -> Precondition:
+    """Return the error for an artifact that has versions, or that others depend on."""
+    return Precondition(
+        Reason.IN_USE,
+        f"{artifact.name} has {artifact.version_count} versions with {artifact.version_bytes} bytes, and "
+        f"{len(dependants)} others depend on it.",
+        next_step="Set force to put it into the trash all the same.",
+        facts={
+            "versions": str(artifact.version_count),
+            "bytes": str(artifact.version_bytes),
+            "dependants": ", ".join(dependants[:20]),
+        },
+    )
