@@ -31,25 +31,8 @@ STARTING, PAUSING, TRAINING = 60.0, 120.0, 900.0  # seconds that a step may take
 WELL_BELOW = 0.5  # held-out loss over the entropy of single tokens
 SMALL = 0.01  # of the dataset's bytes
 
-CONFIG = """\
-# A small Llama: 1.5 million parameters, which two cores train in about a minute.
-hidden_size = 160
-num_layers = 4
-num_heads = 4
-vocab_size = 2048
-max_sequence_length = 128
-batch_size = 16
-learning_rate = 0.003
-scheduler = "cosine"
-warmup_steps = 20
-train_split = 0.98
-val_split = 0.01
-test_split = 0.01
-max_steps = {steps}
-eval_steps = 50
-save_steps = 100
-logging_steps = 10
-"""
+CONFIG = HERE / "tiny.toml"
+DEFAULT_STEPS = 250  # as the file says
 QUESTIONS = ("What is the capital of Japan?", "پایتخت ایران کجاست؟")
 EXTRA = {
     "messages": [{"role": "user", "content": "سلام!"}, {"role": "assistant", "content": "سلام، خوش آمدی!"}]
@@ -155,7 +138,7 @@ class Demo:
         self.dataset.mkdir()
         corpus = self.dataset / "corpus.jsonl"
         shown = [sys.executable, SAMPLES / "make_corpus.py", corpus, "--mib", self.mib]
-        self.show(["python", "docs/samples/make_corpus.py", corpus, "--mib", f"{self.mib:g}"])
+        self.show(["python", SAMPLES / "make_corpus.py", corpus, "--mib", f"{self.mib:g}"])
         subprocess.run([str(word) for word in shown], check=True)
         for sample in SAMPLES.glob("*.jsonl"):
             shutil.copy(sample, self.dataset)
@@ -172,11 +155,11 @@ class Demo:
     def train(self) -> str:
         """Train with a pause in the middle, and return the job's id."""
         title("DeepSpeed trains a model on it, and we follow")
-        config = self.folder / "demo.toml"
-        config.write_text(CONFIG.format(steps=self.steps), encoding="utf-8")
-        self.show(["cat", config])
-        print(config.read_text(encoding="utf-8"))
-        what = ["datasets/chat", "--output", "models/tiny", "--title", "demo", "--config", config]
+        self.show(["cat", CONFIG])
+        print(CONFIG.read_text(encoding="utf-8"))
+        what = ["datasets/chat", "--output", "models/tiny", "--title", "demo", "--config", CONFIG]
+        if self.steps != DEFAULT_STEPS:
+            what += ["--set", f"maxSteps={self.steps}"]
         self.ingot("train", *what, "--plan")
         job = self.told("train", *what, "-q").removeprefix("trainingJobs/")
         eyes = Eyes(self.process(["ingot", "jobs", "watch", job, "--json"], "eyes.log", subprocess.PIPE))
@@ -316,7 +299,7 @@ class Demo:
 
     def shown(self, word: object) -> str:
         """Return a word of a command, short and quoted where it must be."""
-        text = str(word).replace(str(self.folder), "$DEMO")
+        text = str(word).replace(str(self.folder), "$DEMO").replace(f"{HERE.parent.parent}/", "")
         return f'"{text}"' if " " in text else text
 
 
@@ -442,7 +425,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     # A chunk is at most 1 MiB and often half of that: in 48 MiB a changed one is less than a hundredth.
     parser.add_argument("--mib", type=float, default=48.0, help="size of the dataset (default 48)")
-    parser.add_argument("--steps", type=int, default=250, help="steps to train (default 250)")
+    parser.add_argument("--steps", type=int, default=DEFAULT_STEPS, help="steps to train (default 250)")
     parser.add_argument("--keep", action="store_true", help="keep the folder of the demo")
     return parser
 

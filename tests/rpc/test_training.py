@@ -316,13 +316,15 @@ def test_metrics_and_checkpoints(fresh: Rig) -> None:
     job = fresh.job()
     worker = fresh.worker()
     work = worker.claim()
+    worker.report(work, worker.event(metrics=common_pb2.Metrics(step=0, values={"entropy": 4.5})))
     for step in range(1, 21):
         metrics = common_pb2.Metrics(step=step, epoch=step / 20, values={"loss": 1 / step})
         worker.report(work, worker.event(metrics=metrics))
     reply = fresh.sara.training.ListTrainingMetrics(
         pb.ListTrainingMetricsRequest(name=job.name, max_points=5)
     )
-    (loss,) = reply.series
+    entropy, loss = reply.series
+    assert [(point.step, point.value) for point in entropy.points] == [(0, 4.5)]
     assert (loss.name, [point.step for point in loss.points]) == ("loss", [1, 6, 11, 15, 20])
     bench = fresh.bench
     bench.save(bench.read(bench.shelves.jobs.find, job.name.split("/")[1]), 20, eval_loss=0.5)  # type: ignore[arg-type]

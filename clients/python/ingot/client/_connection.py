@@ -123,7 +123,7 @@ def _with_known_token(endpoint: Endpoint, environ: Mapping[str, str]) -> Endpoin
         if parse_address(context.server, "config").target == endpoint.target:
             return replace(endpoint, token=context.token, namespace=context.namespace)
     for folder in _data_folders(environ):
-        if endpoint.is_loopback and endpoint.target in _addresses(folder):
+        if endpoint.is_loopback and _dialled(endpoint.target) in _addresses(folder):
             return replace(endpoint, token=_token(folder))
     return endpoint
 
@@ -160,8 +160,8 @@ def _addresses(folder: Path) -> list[str]:
 
 
 def _dialled(listen: str) -> str:
-    # A server that listens everywhere is reached on loopback.
-    return re.sub(r"^(0\.0\.0\.0|\[::\]):", "127.0.0.1:", listen)
+    # A server that listens everywhere is reached on loopback, which goes by more than one name.
+    return re.sub(r"^(0\.0\.0\.0|\[::\]|localhost):", "127.0.0.1:", listen)
 
 
 def _alive(pid: object) -> bool:

@@ -147,7 +147,8 @@ class TrainingViews:
         subject = self._readable(caller, job).name
         points = min(max_points or DEFAULT_POINTS, LARGEST_POINTS)
         wanted = sorted(set(names)) or self._metrics.names(subject)
-        return [Series(name, self._metrics.points(subject, name, after_step, points)) for name in wanted]
+        after = after_step or -1  # 0 is not set: there are numbers of step 0
+        return [Series(name, self._metrics.points(subject, name, after, points)) for name in wanted]
 
     def checkpoints(self, caller: Caller, job: str, size: int, token: str) -> Page[Checkpoint]:
         """Return a page of the checkpoints of a job, newest first.

@@ -135,7 +135,7 @@ class ContextLs(Command):
 class ContextUse(Command):
     """Talk to another of the servers one has signed in to."""
 
-    examples = ("ingot context use home", "ingot context use localhost")
+    examples = ("ingot context use home", "ingot context use run")
     name: str
 
     @classmethod

@@ -51,7 +51,7 @@ class Set(Command):
 class Rm(Command):
     """Remove an alias; the version it pointed at stays."""
 
-    examples = ("ingot alias rm datasets/chat prod", "ingot alias rm datasets/chat@prod")
+    examples = ("ingot alias rm datasets/chat prod", "ingot alias rm datasets/chat@reviewed")
     ref: str
     name: str | None
 

@@ -87,7 +87,8 @@ class Metrics(Command):
             shell.out.table([("SERIES", "STEP", "VALUE", "TIME"), *rows])
             return 0
         heading = ("SERIES", "POINTS", "STEP", "LAST", "LOWEST", "HIGHEST")
-        Listing(shell.out, limit=0).show(found, heading, _series_row, lambda each: each.name)
+        shown = [each for each in found if each.points or shell.out.json]
+        Listing(shell.out, limit=0).show(shown, heading, _series_row, lambda each: each.name)
         return 0
 
 

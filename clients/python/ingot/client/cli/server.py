@@ -94,7 +94,7 @@ class Usage(Command):
         listing = Listing(shell.out, self.limit)
         target = shell.client.names.version(self.ref) if self.ref else ""
         found = shell.client.system.activity(target=target, action=self.action, limit=listing.wanted)
-        heading = ("TIME", "ACTION", "TARGET", "WHO", "DECLARED", "FROM", "CODE", "TOOK")
+        heading = ("TIME", "ACTION", "METHOD", "TARGET", "WHO", "DECLARED", "FROM", "CODE", "TOOK")
         listing.show(found, heading, _activity_row, lambda activity: activity.method)
         return 0
 
@@ -185,6 +185,7 @@ def _activity_row(activity: "system_pb2.Activity") -> tuple[str, ...]:
     return (
         formats.moment(activity.time),
         activity.action,
+        activity.method.rpartition("/")[2],
         named.short(activity.target) or "-",
         named.user(activity.principal) or "-",
         activity.declared_user or "-",

@@ -76,8 +76,8 @@ class Revoke(Command):
     """Make a token useless from the next call on."""
 
     examples = (
-        "ingot tokens revoke users/admin/tokens/tok_2",
         "ingot tokens revoke users/admin/tokens/tok_3",
+        "ingot tokens revoke users/admin/tokens/tok_4",
     )
     name: str
 

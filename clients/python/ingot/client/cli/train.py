@@ -19,7 +19,7 @@ class Train(Command):
 
     examples = (
         "ingot train datasets/chat -o models/tiny --config docs/samples/sample_model_config.json --plan",
-        "ingot train datasets/chat --output models/tiny --set maxSteps=50 --set cpuOnly=true --watch",
+        "ingot train datasets/chat --output models/tiny --set epochs=60 --set learningRate=0.002 --watch",
     )
     dataset: str | None
     output: str
