@@ -1,0 +1,78 @@
+"""The examples of every `--help`, typed one after the other against what `make run` starts."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from helpers.eventually import eventually
+from helpers.processes import server_process
+from ingot.client.cli import commands
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+# In this order they tell one story: what an example needs comes before it. A number picks one of the two.
+STORY = """
+version env completion health login whoami context/ls context/use
+push ls show alias/set alias/ls cat pull verify edit tag uploads/ls uploads/show stats storage usage
+workers/ls operations/ls operations/show users/create users/ls tokens/create tokens/ls tokens/revoke
+train jobs/ls jobs/show jobs/watch jobs/wait:0 jobs/logs jobs/metrics jobs/checkpoints generate
+alias/rm rm jobs/rm:0 logout
+"""
+
+# These need a job or an upload in another state than the story leaves it in; test_jobs.py shows them.
+ELSEWHERE = {
+    "jobs start",
+    "jobs pause",
+    "jobs resume",
+    "jobs cancel",
+    "jobs wait",
+    "jobs rm",
+    "uploads abort",
+}
+
+
+def _examples() -> list[str]:
+    found: list[str] = []
+    for item in STORY.split():
+        name, _, number = item.replace("/", " ").partition(":")
+        both = commands.ENTRIES[name].load().examples
+        found += [both[int(number)]] if number else both
+    return found
+
+
+def test_the_story_has_every_example() -> None:
+    every = {example for entry in commands.ENTRIES.values() for example in entry.load().examples}
+    elsewhere = {example for name in ELSEWHERE for example in commands.ENTRIES[name].load().examples}
+    assert every - set(_examples()) <= elsewhere
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+@pytest.mark.contract("S0-112")
+def test_every_example_works(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("PATH", f"{pathlib.Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    (tmp_path / "docs").symlink_to(ROOT / "docs")
+    (tmp_path / ".config" / "fish" / "completions").mkdir(parents=True)
+    with server_process(tmp_path / ".run", "--with-worker") as server:
+
+        def typed(line: str) -> "subprocess.CompletedProcess[str]":
+            line = line.replace("localhost:7070", server.address)
+            return subprocess.run(
+                line,
+                shell=True,
+                cwd=tmp_path,
+                input="",
+                capture_output=True,
+                text=True,
+                timeout=300,
+                check=False,
+            )
+
+        assert eventually(lambda: "online" in typed("ingot workers ls").stdout, timeout=60)
+        failed = {line: done.stderr for line in _examples() if (done := typed(line)).returncode != 0}
+        assert failed == {}
