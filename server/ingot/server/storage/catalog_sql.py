@@ -9,6 +9,7 @@ import heapq
 import itertools
 import json
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from ingot.server.core.artifacts import (
@@ -39,8 +40,14 @@ _KEYS = {
 }
 
 
+_FEW = 1000
+
+
 class ArtifactsSql:
-    """Implements ArtifactStore."""
+    """Implements ArtifactStore; up to `few` rows are looked up and sorted, more are met in order."""
+
+    def __init__(self, few: int = _FEW) -> None:
+        self._few = few
 
     def find(self, name: ArtifactName) -> Artifact | None:
         row = tables.Artifact.get_or_none(tables.Artifact.name == str(name).lower())
@@ -71,7 +78,8 @@ class ArtifactsSql:
         self, query: ArtifactQuery, after: Sequence[Key] | None, size: int
     ) -> Sequence[tuple[tuple[Key, ...], Artifact]]:
         key = _KEYS[query.order]
-        found = [_scope_page(query, scope, key, after, size) for scope in query.scopes]
+        narrowing = _narrowing(query, self._few)
+        found = [_scope_page(query, narrowing, scope, key, after, size) for scope in query.scopes]
         merged = list(itertools.islice(heapq.merge(*found, reverse=query.descending), size))
         ids = [row_id for _, row_id in merged]
         rows = {row.id: row for row in tables.Artifact.select().where(sql.id_in(ids))}
@@ -106,21 +114,56 @@ def row_id_of(artifact: Artifact) -> int:
     return int(tables.Artifact.get(tables.Artifact.uid == artifact.uid).id)
 
 
+@dataclass(frozen=True, slots=True)
+class _Narrowing:
+    """What terms and words of a query ask of each row; `few` when at least one of them is rare."""
+
+    conditions: tuple[str, ...]
+    values: tuple[sql.Value, ...]
+    few: bool
+
+
+def _narrowing(query: ArtifactQuery, few: int) -> _Narrowing:
+    """Decide how to look for each term and for the words: rare ones give the rows, common ones are checked.
+
+    SQLite does not know how common a value is, and either way is slow for the other case.
+    """
+    hits: list[tuple[str, str, tuple[sql.Value, ...]]] = [
+        ("artifact_id", "artifact_term WHERE field = ? AND value = ?", (term.field, term.value))
+        for term in query.terms
+    ]
+    if query.words:
+        hits.append(("rowid", "artifact_search WHERE artifact_search MATCH ?", (_match(query.words),)))
+    conditions: list[str] = []
+    rare_ones = 0
+    for key, source, values in hits:
+        counted = sql.rows(f"SELECT count(*) FROM (SELECT 1 FROM {source} LIMIT {few + 1})", *values)
+        rare = counted[0][0] <= few
+        rare_ones += rare
+        conditions.append(
+            f"id IN (SELECT {key} FROM {source})"
+            if rare
+            else f"EXISTS (SELECT 1 FROM {source} AND {key} = artifact.id)"
+        )
+    return _Narrowing(tuple(conditions), tuple(itertools.chain(*(each[2] for each in hits))), rare_ones > 0)
+
+
 def _scope_page(
-    query: ArtifactQuery, scope: Scope, key: Sequence[str], after: Sequence[Key] | None, limit: int
+    query: ArtifactQuery,
+    narrowing: _Narrowing,
+    scope: Scope,
+    key: Sequence[str],
+    after: Sequence[Key] | None,
+    limit: int,
 ) -> list[tuple[tuple[Key, ...], int]]:
     """Return keys and ids of one scope's rows, in order."""
     where, values = _scope(scope)
-    conditions, values = [where], list(values)
-    for term in query.terms:
-        conditions.append(
-            "EXISTS (SELECT 1 FROM artifact_term AS term "
-            "WHERE term.field = ? AND term.value = ? AND term.artifact_id = artifact.id)"
-        )
-        values += [term.field, term.value]
-    if query.words:
-        conditions.append("id IN (SELECT rowid FROM artifact_search WHERE artifact_search MATCH ?)")
-        values.append(_match(query.words))
+    if (
+        narrowing.few
+    ):  # a plus keeps SQLite from walking the index of the scope when there are few rows to look at
+        where = where.replace("artifact.", "+artifact.")
+    conditions: list[str] = [where, *narrowing.conditions]
+    values = [*values, *narrowing.values]
     columns = ", ".join(key)
     if after is not None:
         sign = "<" if query.descending else ">"
