@@ -8,7 +8,6 @@ from ingot.server.core import texts
 from ingot.server.core.errors import Invalid
 
 
-@pytest.mark.contract("S0-104")
 @pytest.mark.parametrize(
     ("written", "looked_for"),
     [

@@ -70,10 +70,8 @@ def _list(server: Server, user: str = "sara", **wanted: object) -> list[str]:
 # --- artifacts ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.contract(
-    *("S1-8", "S1-12", "S1-23", "S1-24", "S1-25", "S1-26", "S1-27", "S1-28", "S1-29", "S1-30", "S1-33"),
-    *("S1-34", "S1-46", "S1-47", "S2-1", "S2-5", "S2-35", "S0-26", "S0-32"),
-)
+@pytest.mark.contract("S1-12", "S1-23", "S1-24", "S1-25", "S1-26", "S1-27", "S1-28", "S1-29", "S1-30")
+@pytest.mark.contract("S1-33", "S1-34", "S1-46", "S1-47", "S0-26", "S0-32", "S2-35")
 @pytest.mark.parametrize(
     ("framework", "task"),
     [
@@ -156,7 +154,7 @@ def test_a_bad_creation_is_refused(
     assert _list(server) == ["tiny"]
 
 
-@pytest.mark.contract("S0-16", "S0-34", "S1-20", "S2-37")
+@pytest.mark.contract("S0-16", "S0-34", "S1-8", "S1-20", "S2-5", "S2-37")
 def test_an_update_with_mask_and_etag(server: Server) -> None:
     made = _create(server, "tiny", license="MIT", tags=["old"])
     catalog = server.member().catalog
@@ -210,7 +208,7 @@ def test_a_name_from_the_trash_is_used_again_with_new_content(server: Server) ->
 # --- lists --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.contract("S0-13", "S0-31", "S0-10", "S2-33", "S4-39")
+@pytest.mark.contract("S0-13", "S0-31", "S0-10", "S0-104", "S2-33", "S4-39")
 def test_lists_are_paged_filtered_and_searched(server: Server) -> None:
     _create(server, "persian", DATASET, tags=["chat"], language="fa", display_name="گفتگوي فارسی")
     _create(server, "english", DATASET, tags=["chat", "small"], language="en", description="Small talk")
@@ -290,10 +288,8 @@ def test_statistics_of_both_kinds(server: Server) -> None:
 # --- versions and aliases -----------------------------------------------------------------------------
 
 
-@pytest.mark.contract(
-    *("S0-11", "S0-14", "S0-15", "S0-29", "S0-40", "S1-10", "S1-13", "S1-31", "S1-35", "S1-36", "S1-37"),
-    *("S1-38", "S1-39", "S1-40", "S1-41", "S1-42", "S1-43", "S1-44", "S1-48", "S1-49"),
-)
+@pytest.mark.contract("S0-29", "S0-40", "S1-10", "S1-13", "S1-31", "S1-35", "S1-36", "S1-37", "S1-38")
+@pytest.mark.contract("S1-39", "S1-40", "S1-41", "S1-42", "S1-43", "S1-44", "S1-48", "S1-49")
 @pytest.mark.parametrize("format_name", ["joblib", "pkl", "h5", "pth"])
 def test_a_version_keeps_what_is_said_about_it(server: Server, format_name: str) -> None:
     first = _push(server, TINY, b"old", version_id="v1.0.0")
@@ -321,6 +317,56 @@ def test_a_version_keeps_what_is_said_about_it(server: Server, format_name: str)
     artifact = _get(server, TINY)
     assert (artifact.current_version, artifact.version_count, artifact.size_bytes) == (name, 2, 786_432)
     assert artifact.format == format_name
+
+
+@pytest.mark.contract("S0-11", "S0-14", "S0-15", "S0-18", "S0-23")
+def test_a_dataset_is_made_with_its_first_version_and_gets_another(server: Server) -> None:
+    create = pb.Artifact(
+        display_name="گفتگوها",
+        description="Persian chats",
+        language="fa",
+        source="manual",
+        tags=["chat,persian", "Small"],
+    )
+    pusher = Pusher(server.member().transfer, ())
+    lines = '{"question": "سلام", "answer": "درود"}\n'.encode()
+    first = pusher.push({"chat.jsonl": lines}, CHAT, create=create, version_id="v1.0.0", format="jsonl")
+    second = pusher.push({"chat.jsonl": lines * 2}, CHAT, version_id="1.1.0", format="jsonl")
+    found = _get(server, CHAT, pb.ARTIFACT_VIEW_WITH_VERSIONS)
+    assert (found.kind, found.display_name, found.description) == (DATASET, "گفتگوها", "Persian chats")
+    assert (found.language, found.source, found.format) == ("fa", "manual", "jsonl")
+    assert list(found.tags) == ["chat", "persian", "small"]
+    assert [each.name for each in found.versions] == [second, first]
+    assert pusher.read(first, "chat.jsonl") == lines
+
+
+@pytest.mark.contract("S0-33", "S0-45", "S1-45")
+def test_a_model_is_made_with_its_first_version(server: Server) -> None:
+    create = pb.Artifact(
+        display_name="Forest",
+        description="Random forest",
+        model_type="llm",
+        framework="huggingface",
+        task_type="classification",
+        language="fa",
+        license="MIT",
+        source="huggingface",
+        tags=["forest"],
+    )
+    name = _push(
+        server,
+        TINY,
+        create=create,
+        version_id="v1.0.0",
+        format="joblib",
+        changelog="x",
+        metadata=_struct(a=1),
+    )
+    found = _get(server, TINY)
+    for field in [field for field, _ in create.ListFields()]:
+        assert getattr(found, field.name) == getattr(create, field.name), field.name
+    version = server.member().catalog.GetVersion(pb.GetVersionRequest(name=name)).version
+    assert (version.changelog, version.format, dict(version.metadata)) == ("x", "joblib", {"a": 1})
 
 
 def test_versions_are_paged_newest_first(server: Server) -> None:

@@ -43,7 +43,6 @@ def _questions(rig: CatalogRig, rule: Callable[..., object], *args: object) -> l
     return asked
 
 
-@pytest.mark.contract("S4-43")
 @pytest.mark.parametrize("caller", [SARA, ADMIN], ids=["member", "admin"])
 @pytest.mark.parametrize("namespace", ["-", "sara", "root"])
 @pytest.mark.parametrize("order", ORDERS)

@@ -158,9 +158,7 @@ def _scope_page(
 ) -> list[tuple[tuple[Key, ...], int]]:
     """Return keys and ids of one scope's rows, in order."""
     where, values = _scope(scope)
-    if (
-        narrowing.few
-    ):  # a plus keeps SQLite from walking the index of the scope when there are few rows to look at
+    if narrowing.few:  # a plus keeps SQLite from walking the index of the whole scope
         where = where.replace("artifact.", "+artifact.")
     conditions: list[str] = [where, *narrowing.conditions]
     values = [*values, *narrowing.values]
