@@ -128,7 +128,7 @@ class Access:
     def _reads(self, caller: Caller, artifact: Artifact) -> bool:
         if caller.is_worker:
             return any(
-                held.output_artifact == str(artifact.name)
+                held.output_artifact.lower() == str(artifact.name).lower()
                 or any(version.artifact == artifact.name for version in held.versions)
                 for held in self.assignments(caller)
             )

@@ -255,7 +255,7 @@ class Catalog:
         """
         if validate_only:
             artifact = self._deletable(caller, name, etag, allow_missing=allow_missing)
-            return Deletion(artifact, self._dependants_of(name) if artifact else ())
+            return Deletion(artifact, self._dependants_of(artifact.name) if artifact else ())
 
         dependants: tuple[str, ...] = ()
 

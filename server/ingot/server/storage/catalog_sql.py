@@ -68,10 +68,7 @@ class ArtifactsSql:
         mine = (tables.Artifact.uid == artifact.uid) & (tables.Artifact.revision == artifact.revision - 1)
         if not tables.Artifact.update(_row(artifact)).where(mine).execute():
             return False
-        row_id = tables.Artifact.get(tables.Artifact.uid == artifact.uid).id
-        sql.run("DELETE FROM artifact_term WHERE artifact_id = ?", row_id)
-        sql.run("DELETE FROM artifact_search WHERE rowid = ?", row_id)
-        _index(row_id, artifact, search_text, terms)
+        _index(row_id_of(artifact), artifact, search_text, terms)
         return True
 
     def page(
@@ -195,13 +192,24 @@ def _match(words: Sequence[str]) -> str:
 
 
 def _index(row_id: int, artifact: Artifact, search_text: str, terms: Collection[Term]) -> None:
-    if artifact.delete_time is not None:
-        return
-    sql.run("INSERT INTO artifact_search(rowid, text) VALUES (?, ?)", row_id, search_text)
+    """Make a listed artifact findable by this text and these terms; writes only what is different."""
+    listed = artifact.delete_time is None
+    wanted = {(term.field, term.value) for term in terms} if listed else set()
+    found = set(sql.rows("SELECT field, value FROM artifact_term WHERE artifact_id = ?", row_id))
+    sql.run_many(
+        "DELETE FROM artifact_term WHERE field = ? AND value = ? AND artifact_id = ?",
+        [(*term, row_id) for term in found - wanted],
+    )
     sql.run_many(
         "INSERT INTO artifact_term(field, value, artifact_id) VALUES (?, ?, ?)",
-        [(term.field, term.value, row_id) for term in terms],
+        [(*term, row_id) for term in wanted - found],
     )
+    texts = [(search_text,)] if listed else []
+    if sql.rows("SELECT text FROM artifact_search WHERE rowid = ?", row_id) != texts:
+        sql.run("DELETE FROM artifact_search WHERE rowid = ?", row_id)
+        sql.run_many(
+            "INSERT INTO artifact_search(rowid, text) VALUES (?, ?)", [(row_id, *text) for text in texts]
+        )
 
 
 def _row(artifact: Artifact) -> dict[str, Any]:
