@@ -40,7 +40,7 @@ def test_first_contact_needs_no_credential_and_survives_a_bad_one(server: Server
         assert info.server_time.seconds > 1.7e9
 
 
-@pytest.mark.contract("S0-22", "S2-40", "S3-25", "S3-40")
+@pytest.mark.contract("S0-22", "S0-44", "S0-64", "S2-40", "S3-25", "S3-40")
 def test_health_says_little_to_strangers_and_all_to_users(server: Server) -> None:
     stranger = server.stubs().system.GetHealth(HEALTH)
     assert stranger == system_pb2.GetHealthResponse(status=HEALTHY)

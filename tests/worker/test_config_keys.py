@@ -83,49 +83,51 @@ def train(dataset: Path, work: Path, **changes: object) -> Run:
     return Run(outcome, events, work)
 
 
-def change(*items: str, **changes: object) -> pytest.MarkDecorator:
+def change(**changes: object) -> pytest.MarkDecorator:
     """Run the test with a training that differs from the usual one in these keys."""
-
-    def apply(test):  # type: ignore[no-untyped-def]
-        values = [pytest.param(changes, id=str(changes))]
-        test = pytest.mark.parametrize("changed", values, indirect=True)(test)
-        return pytest.mark.contract(*items)(test) if items else test
-
-    return apply  # type: ignore[return-value]
+    values = [pytest.param(changes, id=str(changes))]
+    return pytest.mark.parametrize("changed", values, indirect=True)
 
 
-@change("S0-66", model_type="llm")
+@pytest.mark.contract("S0-66")
+@change(model_type="llm")
 def test_model_type(changed: Run) -> None:
     assert changed.model["architectures"] == ["LlamaForCausalLM"]
 
 
-@change("S0-67", architecture="gpt2")
+@pytest.mark.contract("S0-67")
+@change(architecture="gpt2")
 def test_architecture(usual: Run, changed: Run) -> None:
     assert (usual.model["model_type"], changed.model["model_type"]) == ("llama", "gpt2")
 
 
-@change("S0-68", hidden_size=128)
+@pytest.mark.contract("S0-68")
+@change(hidden_size=128)
 def test_hidden_size(usual: Run, changed: Run) -> None:
     assert (usual.model["hidden_size"], changed.model["hidden_size"]) == (64, 128)
 
 
-@change("S0-69", num_layers=3)
+@pytest.mark.contract("S0-69")
+@change(num_layers=3)
 def test_num_layers(usual: Run, changed: Run) -> None:
     assert (usual.model["num_hidden_layers"], changed.model["num_hidden_layers"]) == (2, 3)
 
 
-@change("S0-70", num_heads=2)
+@pytest.mark.contract("S0-70")
+@change(num_heads=2)
 def test_num_heads(usual: Run, changed: Run) -> None:
     assert (usual.model["num_attention_heads"], changed.model["num_attention_heads"]) == (4, 2)
 
 
-@change("S0-71", vocab_size=330)
+@pytest.mark.contract("S0-71")
+@change(vocab_size=330)
 def test_vocab_size_is_an_upper_bound(usual: Run, changed: Run) -> None:
     assert (usual.model["vocab_size"], changed.model["vocab_size"]) == (512, 320)
     assert changed.prepared["vocabulary"] == 320
 
 
-@change("S0-72", epochs=2, max_steps=0)
+@pytest.mark.contract("S0-72")
+@change(epochs=2, max_steps=0)
 def test_epochs(dataset: Path, changed: Run, tmp_path: Path) -> None:
     once = train(dataset, tmp_path / "once", epochs=1, max_steps=0)
     assert 1 <= once.steps[-1].epoch < 1.5
@@ -133,42 +135,49 @@ def test_epochs(dataset: Path, changed: Run, tmp_path: Path) -> None:
     assert once.steps[-1].total <= math.ceil(changed.steps[-1].total / 2) + 1 < changed.steps[-1].total
 
 
-@change("S0-73", batch_size=8)
+@pytest.mark.contract("S0-73")
+@change(batch_size=8)
 def test_batch_size(usual: Run, changed: Run) -> None:
     assert (usual.steps[0].tokens, changed.steps[0].tokens) == (4 * 32, 8 * 32)
 
 
-@change("S0-74", learning_rate=1e-3)
+@pytest.mark.contract("S0-74")
+@change(learning_rate=1e-3)
 def test_learning_rate(usual: Run, changed: Run) -> None:
     assert (max(usual.rates), max(changed.rates)) == (3e-3, 1e-3)
     assert usual.losses[0] == changed.losses[0]
     assert usual.losses[1] < changed.losses[1]
 
 
-@change("S0-75", weight_decay=5.0)
+@pytest.mark.contract("S0-75")
+@change(weight_decay=5.0)
 def test_weight_decay(usual: Run, changed: Run) -> None:
     assert usual.losses[0] == changed.losses[0]
     assert largest_weight(changed) < largest_weight(usual)
 
 
-@change("S0-76", warmup_steps=3, scheduler="constant")
+@pytest.mark.contract("S0-76")
+@change(warmup_steps=3, scheduler="constant")
 def test_warmup_steps(changed: Run) -> None:
     assert changed.rates == pytest.approx([1e-3, 2e-3, 3e-3, 3e-3, 3e-3, 3e-3])
 
 
-@change("S0-76", warmup_steps=1000)
+@pytest.mark.contract("S0-76")
+@change(warmup_steps=1000)
 def test_warmup_beyond_the_run_is_shortened_with_a_warning(changed: Run) -> None:
     assert changed.logs("warmup_steps 1000 is not below the run's 6 steps")
     assert max(changed.rates) == 3e-3
 
 
-@change("S0-77", gradient_accumulation_steps=3)
+@pytest.mark.contract("S0-77")
+@change(gradient_accumulation_steps=3)
 def test_gradient_accumulation_steps(usual: Run, changed: Run) -> None:
     assert (usual.steps[0].tokens, changed.steps[0].tokens) == (4 * 32, 3 * 4 * 32)
     assert changed.outcome.step == STEPS
 
 
-@change("S0-78", max_grad_norm=1e-6, optimizer="sgd", learning_rate=0.1)
+@pytest.mark.contract("S0-78")
+@change(max_grad_norm=1e-6, optimizer="sgd", learning_rate=0.1)
 def test_max_grad_norm(dataset: Path, changed: Run, tmp_path: Path) -> None:
     free = train(dataset, tmp_path / "free", max_grad_norm=0.0, optimizer="sgd", learning_rate=0.1)
     assert changed.steps[0].grad_norm > 0.1, "the norm is reported as it was before clipping"
@@ -176,7 +185,8 @@ def test_max_grad_norm(dataset: Path, changed: Run, tmp_path: Path) -> None:
     assert free.losses[-1] < changed.losses[-1] - 0.05
 
 
-@change("S0-79", "S0-80", "S0-81", train_split=1.0, val_split=0.0, test_split=0.0)
+@pytest.mark.contract("S0-79", "S0-80", "S0-81")
+@change(train_split=1.0, val_split=0.0, test_split=0.0)
 def test_splits(usual: Run, changed: Run) -> None:
     assert usual.steps_with("val/loss") == [STEPS]
     assert usual.steps_with("test/bits_per_byte") == [STEPS]
@@ -184,13 +194,15 @@ def test_splits(usual: Run, changed: Run) -> None:
     assert changed.steps[-1].epoch < usual.steps[-1].epoch, "more is left to train on"
 
 
-@change("S0-82", max_sequence_length=64)
+@pytest.mark.contract("S0-82")
+@change(max_sequence_length=64)
 def test_max_sequence_length(usual: Run, changed: Run) -> None:
     assert (usual.steps[0].tokens, changed.steps[0].tokens) == (4 * 32, 4 * 64)
     assert changed.model["max_position_embeddings"] == 64
 
 
-@change("S0-83", data_augmentation=True)
+@pytest.mark.contract("S0-83")
+@change(data_augmentation=True)
 def test_data_augmentation(usual: Run, changed: Run) -> None:
     assert not usual.logs("variants")
     (line,) = changed.logs("data_augmentation added")
@@ -223,14 +235,16 @@ def test_scheduler(dataset: Path, tmp_path: Path, scheduler: str, shape: list[fl
     assert [rate / 3e-3 for rate in run.rates] == pytest.approx(shape)
 
 
-@change("S0-86", mixed_precision=True)
+@pytest.mark.contract("S0-86")
+@change(mixed_precision=True)
 def test_mixed_precision(usual: Run, changed: Run) -> None:
     assert (usual.model["dtype"], changed.model["dtype"]) == ("float32", "bfloat16")
     assert changed.losses == pytest.approx(usual.losses, rel=0.05)
     assert changed.losses != usual.losses
 
 
-@change("S0-87", gradient_checkpointing=True)
+@pytest.mark.contract("S0-87")
+@change(gradient_checkpointing=True)
 def test_gradient_checkpointing(dataset: Path, usual: Run, changed: Run) -> None:
     from ingot.worker import model, tokens
 
@@ -260,12 +274,14 @@ def test_a_gpu_that_is_not_here(dataset: Path, tmp_path: Path, changes: dict[str
     assert not training.of(Progress, events)
 
 
-@change("S0-88", "S0-90", use_gpu=False, num_gpus=0, cpu_only=True)
+@pytest.mark.contract("S0-88", "S0-90")
+@change(use_gpu=False, num_gpus=0, cpu_only=True)
 def test_cpu_only(changed: Run) -> None:
     assert changed.logs("on cpu")
 
 
-@change("S0-91", "S0-52", save_steps=2)
+@pytest.mark.contract("S0-91", "S0-52")
+@change(save_steps=2)
 def test_save_steps(usual: Run, changed: Run) -> None:
     def saved(run: Run) -> list[tuple[int, str]]:
         return [(event.step, event.checkpoint_kind) for event in run.events if isinstance(event, Checkpoint)]
@@ -274,20 +290,23 @@ def test_save_steps(usual: Run, changed: Run) -> None:
     assert saved(changed) == [(2, "periodic"), (4, "periodic"), (6, "final")]
 
 
-@change("S0-92", eval_steps=2)
+@pytest.mark.contract("S0-92")
+@change(eval_steps=2)
 def test_eval_steps(usual: Run, changed: Run) -> None:
     assert usual.steps_with("val/perplexity") == [6]
     assert changed.steps_with("val/perplexity") == [2, 4, 6]
     assert changed.losses == usual.losses, "looking changes nothing"
 
 
-@change("S0-93", logging_steps=4)
+@pytest.mark.contract("S0-93")
+@change(logging_steps=4)
 def test_logging_steps(usual: Run, changed: Run) -> None:
     assert usual.steps_with("train/grad_norm") == [1, 2, 3, 4, 5, 6]
     assert changed.steps_with("train/grad_norm") == [4, 6]
 
 
-@change("S0-94", save_total_limit=2, save_steps=1)
+@pytest.mark.contract("S0-94")
+@change(save_total_limit=2, save_steps=1)
 def test_save_total_limit(changed: Run) -> None:
     kept = [folders.step_of(folder) for folder in folders.checkpoints(changed.work / "ckpt")]
     assert kept[-2:] == [5, 6]
@@ -329,7 +348,8 @@ def test_max_time(changed: Run) -> None:
     assert changed.folder.is_dir()
 
 
-@change("S0-104", normalise_persian=True)
+@pytest.mark.contract("S0-104")
+@change(normalise_persian=True)
 def test_normalise_persian_is_kept_in_the_tokenizer(usual: Run, changed: Run) -> None:
     from ingot.worker.tokens import Tokenizer
 
