@@ -51,7 +51,7 @@ def test_the_story_has_every_example() -> None:
 
 @pytest.mark.long
 @pytest.mark.timeout(600)
-@pytest.mark.contract("S0-112")
+@pytest.mark.contract("S0-112", "S1-71")
 def test_every_example_works(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))

@@ -37,6 +37,7 @@ def run(options: argparse.Namespace) -> int:
     """Work for a server until told to stop."""
     malloc.raise_thresholds()
     os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # a server that stops is no news
     # gRPC is loaded here, so that `check` works on a machine that lacks it.
     from ingot.client import Client, IngotError
     from ingot.worker.agent import Agent, Options
