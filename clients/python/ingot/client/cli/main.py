@@ -23,6 +23,7 @@ OK, FAILURE, USAGE, STOPPED = 0, 1, 2, 8
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command that the arguments name and return the exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # a server that stops is told in our words
     _take_any_letter()
     out = Output(sys.stdout, sys.stderr, json="--json" in words)
     try:
