@@ -613,7 +613,7 @@ class Version(_message.Message):
     last_validation: _builtins.str
     """The operation that last validated it."""
     creator: _builtins.str
-    """`users/{id}` or `workers/{id}` who committed it."""
+    """Who committed it: `users/{id}`, or the name of its token for a worker."""
     etag: _builtins.str
     """Changes with every change."""
     @_builtins.property
