@@ -126,6 +126,28 @@ class PackStoreContract:
         sealed = ingest.seal()
         assert [shelf.store.read(place) for place in places(sealed)] == [b"first", b"third"]
 
+    def test_many_chunks_are_added_at_once(self, shelf: DamagedShelf) -> None:
+        chunks = [pattern(f"many {index}", 3 * MIB + index) for index in range(30)]  # over one pack
+        ingest = shelf.store.open_ingest(sum(map(len, chunks)), len(chunks))
+        named: list[tuple[bytes, list[Data]]] = [(chunk_digest(chunk), [chunk]) for chunk in chunks]
+        assert ingest.append_all([*named[:20], named[0]]) == 20
+        assert ingest.append_all(named) == 10
+        sealed = ingest.seal()
+        assert len(sealed) == 2
+        assert all(pack.size <= PACK_TARGET for pack in sealed)
+        assert [shelf.store.read(place) for place in places(sealed)] == chunks
+        for pack in sealed:
+            assert shelf.store.entries(pack.id) == pack.entries
+            assert all(found.intact for found in shelf.store.scan(pack.id))
+
+    def test_of_many_chunks_with_a_wrong_one_none_is_added(self, shelf: DamagedShelf) -> None:
+        ingest = shelf.store.open_ingest(100, 3)
+        with pytest.raises(Invalid):
+            ingest.append_all([(chunk_digest(b"first"), [b"first"]), (chunk_digest(b"second"), [b"sec0nd"])])
+        assert ingest.append(chunk_digest(b"first"), [b"first"])
+        (sealed,) = ingest.seal()
+        assert len(sealed.entries) == 1
+
     @pytest.mark.parametrize("pieces", [[], [b""], [bytes(MAX_CHUNK_SIZE), b"x"]])
     def test_lengths_out_of_bounds_are_refused(self, shelf: DamagedShelf, pieces: list[bytes]) -> None:
         ingest = shelf.store.open_ingest(100, 1)

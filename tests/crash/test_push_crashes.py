@@ -45,7 +45,7 @@ def _chunks(files: dict[str, bytes]) -> list[tuple[bytes, bytes]]:
     ("failpoint", "counted"),
     [
         ("pack.reserved", False),
-        ("pack.appended:3", False),
+        ("pack.appended", False),
         ("pack.footer", False),
         ("pack.synced", False),
         ("pack.renamed", False),

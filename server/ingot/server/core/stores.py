@@ -4,7 +4,7 @@ Stores of rows are called inside a unit of work (Database.read or Database.write
 it is called outside of one, on the threads for file work. Users, tokens and the catalog: catalog_stores.py.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 from ingot.content.digests import Data
@@ -34,6 +34,13 @@ class Ingest(Protocol):
         The bytes are checked against `digest` before any of them is written. The pieces are not kept.
         Raises Invalid (CHUNK_HASH_MISMATCH; BAD_LENGTH unless 1 byte to 4 MiB), which leaves the stream
         usable; Exhausted (DISK_LOW); Unavailable when the disk fails.
+        """
+        ...
+
+    def append_all(self, chunks: Iterable[tuple[bytes, Sequence[Data]]]) -> int:
+        """Add many chunks as `append` does, and return how many this stream did not have yet.
+
+        All are checked before the first is written, so after Invalid none of them was added.
         """
         ...
 

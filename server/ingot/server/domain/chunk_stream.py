@@ -25,11 +25,14 @@ class ChunkStream:
 
         Raises Invalid (CHUNK_HASH_MISMATCH), Exhausted (DISK_LOW), Unavailable.
         """
+        new: list[ReceivedChunk] = []
         for chunk in chunks:
             if chunk.digest in stored:
                 _check_digest(chunk)
             else:
-                self._opened().append(chunk.digest, chunk.pieces)
+                new.append(chunk)
+        if new:
+            self._opened().append_all((chunk.digest, chunk.pieces) for chunk in new)
 
     def seal(self) -> list[SealedPack]:
         """Make everything durable and return the packs, none when nothing was new. Raises as `append`."""

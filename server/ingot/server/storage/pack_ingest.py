@@ -5,7 +5,7 @@ A shelf brings two things: files to write into (`PackSink`) and a way to publish
 
 import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from blake3 import blake3
@@ -48,6 +48,10 @@ class Shelf(Protocol):
         ...
 
 
+_Chunk = tuple[bytes, int, Sequence[Data]]  # digest, length, bytes in parts
+_AROUND = pack_format.RECORD_SIZE + pack_format.ENTRY_SIZE
+
+
 class _OpenPack:
     """A sink and what was written into it."""
 
@@ -56,21 +60,24 @@ class _OpenPack:
         self.position = 0
         self.entries: list[PackEntry] = []
 
-    def size_with(self, length: int) -> int:
-        chunks = len(self.entries) + 1
-        return (
-            self.position
-            + pack_format.RECORD_SIZE
-            + length
-            + chunks * pack_format.ENTRY_SIZE
-            + pack_format.FIXED_SIZE
-        )
+    def room(self) -> int:
+        """Return the bytes left for chunks, each of which takes `_AROUND` more than its length."""
+        footer = len(self.entries) * pack_format.ENTRY_SIZE + pack_format.FIXED_SIZE
+        return PACK_TARGET - self.position - footer
 
-    def append(self, digest: bytes, length: int, pieces: Sequence[Data]) -> None:
-        self.sink.write(self.position, [pack_format.pack_record(digest, length), *pieces])
-        offset = self.position + pack_format.RECORD_SIZE
-        self.entries.append(PackEntry(digest, offset, length))
-        self.position = offset + length
+    def append(self, chunks: Sequence["_Chunk"]) -> None:
+        """Write chunks one after the other with a single call."""
+        pieces: list[Data] = []
+        entries: list[PackEntry] = []
+        position = self.position
+        for digest, length, parts in chunks:
+            pieces.append(pack_format.pack_record(digest, length))
+            pieces += parts
+            entries.append(PackEntry(digest, position + pack_format.RECORD_SIZE, length))
+            position += pack_format.RECORD_SIZE + length
+        self.sink.write(self.position, pieces)
+        self.entries += entries
+        self.position = position
 
     def finish(self) -> SealedPack:
         name, footer = pack_format.pack_footer(self.entries, os.urandom(pack_format.NONCE_SIZE))
@@ -93,17 +100,23 @@ class PackIngest:
 
     def append(self, digest: bytes, pieces: Sequence[Data]) -> bool:
         """Check the chunk and add it; False if this stream had it already."""
+        return self.append_all([(digest, pieces)]) == 1
+
+    def append_all(self, chunks: Iterable[tuple[bytes, Sequence[Data]]]) -> int:
+        """Check all chunks, then write those that this stream did not have with as few calls as possible."""
         self._check_open()
-        length = _checked_length(digest, pieces)
-        if digest in self._digests:
-            return False
+        fresh: dict[bytes, _Chunk] = {}
+        for digest, pieces in chunks:
+            length = _checked_length(digest, pieces)
+            if digest not in self._digests:
+                fresh.setdefault(digest, (digest, length, pieces))
         try:
-            self._pack_for(length).append(digest, length, pieces)
+            self._write(list(fresh.values()))
         except OSError as error:
             self.abort()
             raise explain(error) from error
-        self._digests.add(digest)
-        return True
+        self._digests.update(fresh)
+        return len(fresh)
 
     def seal(self) -> list[SealedPack]:
         """Finish the last pack and publish all."""
@@ -127,10 +140,18 @@ class PackIngest:
             sink.discard()
         self._close()
 
-    def _pack_for(self, length: int) -> _OpenPack:
-        if self._open is not None and self._open.size_with(length) > PACK_TARGET:
-            self._finish_open()
-        return self._open or self._start()
+    def _write(self, chunks: Sequence[_Chunk]) -> None:
+        start = 0
+        while start < len(chunks):
+            if self._open is not None and self._open.room() < chunks[start][1] + _AROUND:
+                self._finish_open()
+            pack = self._open or self._start()
+            room, end = pack.room(), start
+            while end < len(chunks) and (end == start or chunks[end][1] + _AROUND <= room):
+                room -= chunks[end][1] + _AROUND
+                end += 1
+            pack.append(chunks[start:end])
+            start = end
 
     def _start(self) -> _OpenPack:
         reserve = min(self._unused, PACK_TARGET)
