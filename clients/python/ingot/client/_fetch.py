@@ -1,6 +1,6 @@
 """Fetch chunks of a tree over several lanes, each verified by its digest before anything is done with it.
 
-A unit of work is what one ReadChunks call brings: up to 16 MiB of a large file, or many small files. When a
+A unit of work is what one ReadChunks call brings: 16 to 64 MiB of a large file, or many small files. When a
 stream breaks, the next call asks only for what did not arrive.
 """
 
@@ -20,6 +20,8 @@ from ingot.content import digests
 from ingot.v1 import transfer_pb2 as pb
 
 UNIT_BYTES = 16 * 1024 * 1024
+_LARGEST_UNIT = 64 * 1024 * 1024
+_UNITS = 32  # into which a transfer is cut at least, so that all lanes end at about the same time
 _MOST_RANGES = 4096
 
 
@@ -46,12 +48,17 @@ Unit = list[Span]
 Store = Callable[[TreeFile, int, int, memoryview], None]
 
 
-def spans(file: TreeFile, wanted: Callable[[int], bool]) -> Iterator[Span]:
-    """Yield the runs of chunks of a file that are wanted, each of at most a unit's size."""
+def unit_for(size: int) -> int:
+    """Return the bytes of one unit of a transfer of `size` bytes: large ones make fewer calls."""
+    return max(UNIT_BYTES, min(_LARGEST_UNIT, size // _UNITS))
+
+
+def spans(file: TreeFile, wanted: Callable[[int], bool], unit: int = UNIT_BYTES) -> Iterator[Span]:
+    """Yield the runs of chunks of a file that are wanted, each of at most `unit` bytes."""
     chunks = list(file.cut.chunks())
     start, size = 0, 0
     for index, (_, length, _) in enumerate(chunks):
-        if not wanted(index) or (index > start and size + length > UNIT_BYTES):
+        if not wanted(index) or (index > start and size + length > unit):
             if index > start:
                 yield Span(file, start, chunks[start:index])
             start, size = index, 0

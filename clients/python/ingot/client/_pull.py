@@ -210,15 +210,16 @@ class _Pull:
             rate=Rate(self._options.limit_rate),
             streams=self._options.streams,
         )
+        unit = _fetch.unit_for(sum(each.size for each in todo))
         with fetcher.lanes:
             for file in todo:
-                self._begin(file, fetcher)
+                self._begin(file, fetcher, unit)
             self._report.stage(Stage.RECEIVING)
             fetcher.finish()
         self._report.stage(Stage.VERIFYING)
         self._copy_later()
 
-    def _begin(self, file: TreeFile, fetcher: Fetcher) -> None:
+    def _begin(self, file: TreeFile, fetcher: Fetcher, unit: int) -> None:
         """Copy what is here, put off what comes anyway, queue the rest."""
         part = Part(file, self._folders.place(file.path), self._suffix)
         self._parts[file.path] = part
@@ -238,7 +239,7 @@ class _Pull:
         if part.left == 0:
             self._finish(part)
             return
-        for span in _fetch.spans(file, lambda index: index not in put_off and not part.has(index)):
+        for span in _fetch.spans(file, lambda index: index not in put_off and not part.has(index), unit):
             fetcher.add(span)
 
     def _store(self, file: TreeFile, first: int, count: int, data: memoryview) -> None:

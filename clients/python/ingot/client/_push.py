@@ -29,7 +29,7 @@ from ingot.content import digests
 from ingot.v1 import catalog_pb2, transfer_pb2_grpc
 from ingot.v1 import transfer_pb2 as pb
 
-_ASK_BYTES = 32 * 1024 * 1024
+_ASK_BYTES = 32 * 1024 * 1024  # then twice as many: the first question is early, the others are few
 _MANIFEST_BYTES = 1024 * 1024
 _MANIFEST_FILES = 1000
 _COMMIT_SECONDS = 600.0  # the server reads every chunk's row
@@ -99,6 +99,7 @@ class _Push:
         self._seen: set[bytes] = set()
         self._asked: Batch = []  # chunks the server will be asked about
         self._asked_bytes = 0
+        self._ask_bytes = _ASK_BYTES
         self._again: Batch = []  # chunks to ask about once more
         self._recut: set[str] = set()  # paths of files that changed once already
         self._begun = time.monotonic()
@@ -216,7 +217,7 @@ class _Push:
                     self._asked_bytes += chunk.length
                     if len(self._asked) >= most:
                         yield self._take()
-                if self._asked_bytes >= _ASK_BYTES:
+                if self._asked_bytes >= self._ask_bytes:
                     yield self._take()
         if self._asked:
             yield self._take()
@@ -228,6 +229,7 @@ class _Push:
 
     def _take(self) -> Batch:
         taken, self._asked, self._asked_bytes = self._asked, [], 0
+        self._ask_bytes = 2 * _ASK_BYTES
         return taken
 
     def _changed_files(self, sender: Sender, *, last: bool) -> list[SourceFile]:

@@ -83,9 +83,10 @@ def verify_tree(
     report.total(files=len(manifest.files), size=manifest.size)
     fetcher = Fetcher(link, calls, manifest.tree, lambda *_: None, report, streams=streams)
     report.stage(Stage.VERIFYING)
+    unit = _fetch.unit_for(manifest.size)
     with fetcher.lanes:
         for file in manifest.files:
-            for span in _fetch.spans(file, lambda _: True):
+            for span in _fetch.spans(file, lambda _: True, unit):
                 fetcher.add(span)
             report.add(files=1)
         fetcher.finish()
