@@ -46,13 +46,7 @@ class JobView:
         if progress is None or self.state not in ("preparing", "running", "pausing", "cancelling"):
             return ""
         parts = [progress.phase or self.state]
-        if progress.total:
-            unit = progress.unit.removesuffix("s") or "step"
-            done = f"{formats.count(progress.done)}/{formats.count(progress.total)}"
-            if progress.unit == "bytes":
-                done = f"{formats.size(progress.done)} of {formats.size(progress.total)}"
-                unit = ""
-            parts.append(f"{unit} {done}  {progress.percent:.0f} %".strip())
+        parts += _amount(progress)
         if progress.phase not in _COMPUTING:
             return "  ".join(parts)
         for name, title in (("loss", "loss"), ("smoothed_loss", "smoothed"), ("learning_rate", "lr")):
@@ -83,6 +77,16 @@ class JobView:
             yield f"warning: {event.warning.message}"
         elif kind == "log":
             yield from _loud(event.log)
+
+
+def _amount(progress: "common_pb2.Progress") -> Iterator[str]:
+    if progress.unit.startswith("bytes") and progress.total:
+        yield f"{formats.size(progress.done)} of {formats.size(progress.total)}  {progress.percent:.0f} %"
+    elif progress.total:
+        done, total = formats.count(progress.done), formats.count(progress.total)
+        yield f"{progress.unit.removesuffix('s')} {done}/{total}  {progress.percent:.0f} %"
+    elif progress.done:
+        yield f"{formats.count(progress.done)} {progress.unit}"
 
 
 def _evaluation(metrics: "common_pb2.Metrics") -> Iterator[str]:
