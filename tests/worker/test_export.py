@@ -39,7 +39,12 @@ print(json.dumps({"ids": ids[0].tolist(), "logits": [value.hex() for value in lo
 
 @pytest.mark.parametrize(
     ("architecture", "mixed_precision", "stage"),
-    [("llama", False, 1), ("llama", True, 1), ("gpt2", False, 2), ("llama", False, 3)],
+    [
+        ("llama", True, 1),
+        ("gpt2", False, 2),
+        pytest.param("llama", False, 1, marks=pytest.mark.long),
+        pytest.param("llama", False, 3, marks=pytest.mark.long),
+    ],
 )
 @pytest.mark.contract("S0-66", "S0-67", "S0-86")
 def test_a_fresh_process_computes_the_same_logits(

@@ -45,8 +45,12 @@ def killed_at(step: int, spec: TrainerSpec) -> list[Event]:
 
 @pytest.mark.parametrize(
     ("stage", "mixed_precision"),
-    [(1, False), (1, True), (2, False), (3, False)],
-    ids=["z1", "z1-bf16", "z2", "z3"],
+    [
+        pytest.param(1, False, id="z1"),
+        pytest.param(1, True, id="z1-bf16"),
+        pytest.param(2, False, id="z2", marks=pytest.mark.long),
+        pytest.param(3, False, id="z3", marks=pytest.mark.long),
+    ],
 )
 @pytest.mark.contract("S0-52", "S0-91")
 def test_killed_run_continues_bit_by_bit(
@@ -107,6 +111,8 @@ def test_without_the_saved_generators_the_losses_differ(dataset: Path, tmp_path:
     assert all(found["altered"][step] != expected[step] for step in range(31, STEPS + 1))
 
 
+@pytest.mark.long
+@pytest.mark.timeout(300)
 def test_many_kills_while_saving_each_step(dataset: Path, tmp_path: Path) -> None:
     wanted = training.tiny(dropout=0.1, max_steps=60, epochs=50, save_steps=1, save_total_limit=2)
     whole, events = training.run(training.make_spec(dataset, tmp_path / "whole", wanted))

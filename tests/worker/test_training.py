@@ -124,6 +124,7 @@ def test_a_model_too_large_is_refused_before_it_is_made(dataset: Path, tmp_path:
     assert int(outcome.problem.facts["parameters"]) > 10**12
 
 
+@pytest.mark.long
 def test_a_batch_too_large_is_called_by_its_name(dataset: Path, tmp_path: Path) -> None:
     """The process may take half a gigabyte more than it has before its first batch."""
     spec = training.make_spec(dataset, tmp_path / "w", training.tiny(batch_size=50_000, epochs=10_000))
