@@ -52,14 +52,14 @@ def test_more_lanes_open_while_each_brings_a_tenth_more() -> None:
         def open_lanes() -> int:
             return len(lanes._threads)
 
-        assert eventually(open_lanes) == 2
+        assert eventually(open_lanes) == 3
         lanes._adapt(100.0)
-        assert open_lanes() == 3
-        lanes._adapt(150.0)
         assert open_lanes() == 4
+        lanes._adapt(150.0)
+        assert open_lanes() == 5
         lanes._adapt(155.0)
         lanes._adapt(500.0)
-        assert open_lanes() == 4
+        assert open_lanes() == 5
         gate.set()
         lanes.drain()
 

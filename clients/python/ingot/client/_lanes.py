@@ -1,7 +1,8 @@
 """Lanes: threads that move independent pieces of work side by side, each over a connection of its own.
 
-Unless a number is fixed, it begins with two and adds one each second as long as the last one added a tenth
-to the rate; more lanes than the path can use only cost memory. The first failure stops all.
+Unless a number is fixed, it begins with three, so that two move while one waits for the disk at its end, and
+adds one each second as long as the last one added a tenth to the rate; more lanes than the path can use only
+cost memory. The first failure stops all.
 """
 
 import threading
@@ -13,7 +14,7 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
-FIRST = 2
+FIRST = 3
 MOST = 16
 _WINDOW = 1.0  # seconds
 _GAIN = 1.1
