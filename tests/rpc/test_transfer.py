@@ -325,6 +325,35 @@ def test_presence_says_nothing_about_other_namespaces(rig: TransferRig) -> None:
     assert facts["missing"] == str(len(wanted))
 
 
+def test_naming_a_chunk_is_no_way_to_read_it(rig: TransferRig) -> None:
+    secret, absent = cut(pattern("secret", 5000)), cut(pattern("absent", 5000))
+    rig.pusher("admin").push({"s": pattern("secret", 5000)}, artifact="namespaces/admin/datasets/private")
+    member = rig.pusher()
+    upload = member.begin()
+    member.manifest(upload, {"secret": secret, "absent": absent})
+    told = []
+    for path in ("secret", "absent"):
+        with refused(CONFLICT, "MISSING_CHUNKS") as facts:
+            member.read(upload, path)
+        with refused(CONFLICT, "MISSING_CHUNKS"):
+            member.chunks(upload, (path, 0, 1))
+        told.append({name: text.replace(path, "") for name, text in facts.items()})
+    assert told[0] == told[1]
+    member.put(stream(upload, secret.chunks))  # who has the bytes may read them back
+    assert member.read(upload, "secret") == pattern("secret", 5000)
+
+
+def test_a_refused_commit_does_not_tell_which_missing_chunks_others_have(rig: TransferRig) -> None:
+    rig.pusher("admin").push({"s": pattern("secret", 5000)}, artifact="namespaces/admin/datasets/private")
+    member = rig.pusher()
+    cuts = {"1": cut(pattern("secret", 5000)), "2": cut(pattern("absent", 5000))}
+    upload = member.begin()
+    member.manifest(upload, cuts)
+    with refused(CONFLICT, "MISSING_CHUNKS") as facts:
+        member.commit(upload, cuts)
+    assert facts["first"] == digests.format_digest(cuts["1"].chunks[0][0])
+
+
 def test_what_another_namespace_has_is_told_as_new_and_written_once(rig: TransferRig) -> None:
     rig.pusher("admin").push({"a": LARGE}, artifact="namespaces/admin/datasets/private")
     before = sum(pack.size for pack in rig.packs.packs())

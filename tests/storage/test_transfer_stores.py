@@ -76,6 +76,13 @@ def _segments_after(trees: TreeStore, tree: int, after: tuple[str, int]) -> list
     return list(trees.segments(tree, after))
 
 
+def _holder(chunks: ChunkStore, trees: TreeStore, *held: int) -> int:
+    """Make a tree that holds these chunks; inside a write."""
+    tree = trees.add("uploads/file_1", "anna", NOW, LATER)
+    chunks.hold(tree, [each.id for each in chunks.known(_packed(*held), "anna", NOW)])
+    return tree
+
+
 # --- chunks ---------------------------------------------------------------------------------------------
 
 
@@ -112,10 +119,13 @@ def test_eight_thousand_digests_are_one_question(database: Database, chunks: Chu
     assert [each.position for each in known] == many[::2]
 
 
-def test_a_pack_entered_twice_or_later_moves_nothing(database: Database, chunks: ChunkStore) -> None:
+def test_a_pack_entered_twice_or_later_moves_nothing(
+    database: Database, chunks: ChunkStore, trees: TreeStore
+) -> None:
     for pack in (_pack("a", 1, 2), _pack("b", 2, 3), _pack("a", 1, 2)):
         database.write(chunks.add_pack, pack, NOW).result()
-    places = database.read(chunks.places, _entries(1, 2, 3, 4))
+    tree = database.write(_holder, chunks, trees, 1, 2, 3).result()
+    places = database.read(chunks.places, _entries(1, 2, 3, 4), tree)
     assert [None if place is None else (place.pack, place.offset) for place in places] == [
         ("a", 0),
         ("a", 100),
@@ -124,14 +134,26 @@ def test_a_pack_entered_twice_or_later_moves_nothing(database: Database, chunks:
     ]
 
 
-def test_lost_chunks_are_unknown_until_they_are_stored_again(database: Database, chunks: ChunkStore) -> None:
+def test_only_chunks_that_the_tree_holds_have_a_place(
+    database: Database, chunks: ChunkStore, trees: TreeStore
+) -> None:
     database.write(chunks.add_pack, _pack("a", 1, 2), NOW).result()
+    tree = database.write(_holder, chunks, trees, 2).result()
+    places = database.read(chunks.places, _entries(1, 2, 9), tree)
+    assert [place and place.digest for place in places] == [None, _digest(2), None]
+
+
+def test_lost_chunks_are_unknown_until_they_are_stored_again(
+    database: Database, chunks: ChunkStore, trees: TreeStore
+) -> None:
+    database.write(chunks.add_pack, _pack("a", 1, 2), NOW).result()
+    tree = database.write(_holder, chunks, trees, 1).result()
     assert database.write(chunks.lose, _digest(1), "other").result() is False
     assert database.write(chunks.lose, _digest(1), "a").result() is True
     assert database.read(chunks.stored, _packed(1, 2)) == {_digest(2)}
-    assert database.read(chunks.places, _entries(1)) == [None]
+    assert database.read(chunks.places, _entries(1), tree) == [None]
     database.write(chunks.add_pack, _pack("b", 1), NOW).result()
-    place = database.read(chunks.places, _entries(1))[0]
+    place = database.read(chunks.places, _entries(1), tree)[0]
     assert place is not None
     assert place.pack == "b"
     assert database.read(chunks.lost) == 0

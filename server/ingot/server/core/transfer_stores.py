@@ -111,8 +111,11 @@ class ChunkStore(Protocol):
         """Return how many chunks are lost."""
         ...
 
-    def places(self, entries: bytes) -> Sequence[ChunkPlace | None]:
-        """Return where the chunks of packed segment entries lie, in order; None for those that are lost."""
+    def places(self, entries: bytes, tree: int) -> Sequence[ChunkPlace | None]:
+        """Return where the chunks of packed segment entries lie, in order.
+
+        None for those that are lost, and for those that the tree does not hold, whoever else has them.
+        """
         ...
 
 

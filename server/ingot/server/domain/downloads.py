@@ -3,6 +3,9 @@
 Nothing here reads a pack: a read of rows gives `Slice`s, and the stream that sends them reads each from the
 packs on a thread for file work. A committed tree never changes, so pages of it read one after the other
 agree; one that is deleted meanwhile is noticed, never cut short silently.
+
+A tree gives out only chunks that it holds. The manifest of an open upload may name any digest, so what it
+names and never leased is missing there, alike whether somebody else has such a chunk or nobody has.
 """
 
 import logging
@@ -11,7 +14,15 @@ from dataclasses import dataclass
 
 from ingot.content import digests
 from ingot.server.core import manifests
-from ingot.server.core.errors import DataLoss, NotFound, OutOfRange, Reason, invalid_field
+from ingot.server.core.errors import (
+    DataLoss,
+    IngotError,
+    NotFound,
+    OutOfRange,
+    Precondition,
+    Reason,
+    invalid_field,
+)
 from ingot.server.core.identity import Caller
 from ingot.server.core.manifests import FileFacts, Tree
 from ingot.server.core.names import CheckpointName, TreeName, UploadName
@@ -38,6 +49,11 @@ class OpenedTree:
     tree: Tree
     name: str
     artifact_uid: str
+
+    @property
+    def is_open(self) -> bool:
+        """Return whether it is an upload's, whose manifest nobody has checked yet."""
+        return not self.tree.digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,21 +196,26 @@ class Downloads:
     def range_slices(
         self, opened: OpenedTree, path: str, segment: int, start: int, length: int
     ) -> list[Slice]:
-        """Return where the bytes of a range inside one segment lie. Raises DataLoss, NotFound."""
+        """Return where the bytes of a range inside one segment lie.
+
+        Raises DataLoss, NotFound, Precondition (MISSING_CHUNKS) for an open upload.
+        """
         entries = self._entries(opened, path, segment)
         slices: list[Slice] = []
         position = 0
-        for place, size in zip(self._chunks.places(entries), manifests.lengths_of(entries), strict=True):
+        places = self._chunks.places(entries, opened.tree.id)
+        for place, size in zip(places, manifests.lengths_of(entries), strict=True):
             first, last = max(start, position), min(start + length, position + size)
             if first < last:
-                slices.append(Slice(_present(place, path), first - position, last - first))
+                slices.append(Slice(_present(place, opened, path), first - position, last - first))
             position += size
         return slices
 
     def run_slices(self, opened: OpenedTree, runs: Sequence[ChunkRun]) -> list[Slice]:
         """Return where the chunks of runs lie, each inside one segment, in order; see `cut_runs`.
 
-        Raises NotFound (FILE_NOT_FOUND), OutOfRange (OFFSET_OUT_OF_RANGE), DataLoss.
+        Raises NotFound (FILE_NOT_FOUND), OutOfRange (OFFSET_OUT_OF_RANGE), DataLoss, Precondition
+        (MISSING_CHUNKS) for an open upload.
         """
         self._require_still_there(opened)
         wanted: list[bytes] = []
@@ -205,9 +226,9 @@ class Downloads:
             if run.first + run.count > chunk_count:
                 raise _chunks_out_of_range(run, chunk_count)
             wanted.append(entries)
-        places = self._chunks.places(b"".join(wanted))
+        places = self._chunks.places(b"".join(wanted), opened.tree.id)
         paths = (run.path for run in runs for _ in range(run.count))
-        present = [_present(place, path) for place, path in zip(places, paths, strict=True)]
+        present = [_present(place, opened, path) for place, path in zip(places, paths, strict=True)]
         return [Slice(place, 0, place.length) for place in present]
 
     def lost(self, place: ChunkPlace) -> None:
@@ -268,15 +289,26 @@ def _chunks_out_of_range(run: ChunkRun, count: int) -> OutOfRange:
     )
 
 
-def _present(place: ChunkPlace | None, path: str) -> ChunkPlace:
+def _present(place: ChunkPlace | None, opened: OpenedTree, path: str) -> ChunkPlace:
     if place is None:
-        raise DataLoss(
-            Reason.DATA_LOSS,
-            f"A stored chunk of {path!r} is damaged or its pack is missing.",
-            next_step="Push the file again: the server then stores a new copy of what is lost.",
-            facts={"path": path},
-        )
+        raise _not_there(opened, path)
     return place
+
+
+def _not_there(opened: OpenedTree, path: str) -> IngotError:
+    if opened.is_open:
+        return Precondition(
+            Reason.MISSING_CHUNKS,
+            f"The manifest of {opened.name} names chunks of {path!r} that were not sent to it.",
+            next_step="Ask FindMissing for all digests of the file, send what is missing, and read it again.",
+            facts={"upload": opened.name, "path": path},
+        )
+    return DataLoss(
+        Reason.DATA_LOSS,
+        f"A stored chunk of {path!r} is damaged or its pack is missing.",
+        next_step="Push the file again: the server then stores a new copy of what is lost.",
+        facts={"path": path},
+    )
 
 
 def _file_not_found(tree: str, path: str) -> NotFound:

@@ -130,9 +130,7 @@ class ManifestCheck:
         for position, ((id_, length, held), told) in enumerate(zip(states, lengths, strict=True)):
             start = position * digests.ENTRY_SIZE
             digest = entries[start : start + digests.DIGEST_SIZE]
-            if id_ is None or length is None:
-                self._missing[digest] = None
-            elif not held:
+            if id_ is None or length is None or not held:  # alike: what others have must not show
                 unleased.append((digest, told))
             elif length != told:
                 raise _wrong_length(digest, told, length)

@@ -32,7 +32,8 @@ _STATES = (
 _PLACES = (
     sql.EACH + "SELECT each.i, p.name, c.position, c.length, c.digest "
     "FROM each CROSS JOIN chunk c ON c.digest = substr(?, each.i * 36 + 1, 32) "
-    "CROSS JOIN pack p ON p.id = c.pack WHERE c.lost = 0"
+    "CROSS JOIN pack p ON p.id = c.pack WHERE c.lost = 0 "
+    "AND EXISTS(SELECT 1 FROM hold h WHERE h.chunk = c.id AND h.tree = ?)"
 )
 _OWNERS = (
     "SELECT DISTINCT h.chunk, t.artifact FROM json_each(?) j CROSS JOIN hold h ON h.chunk = j.value "
@@ -126,9 +127,10 @@ class ChunksSql:
         count: int = sql.rows("SELECT count(*) FROM chunk WHERE lost != 0")[0][0]
         return count
 
-    def places(self, entries: bytes) -> Sequence[ChunkPlace | None]:
+    def places(self, entries: bytes, tree: int) -> Sequence[ChunkPlace | None]:
         count = len(entries) // digests.ENTRY_SIZE
         places: list[ChunkPlace | None] = [None] * count
-        for position, pack, offset, length, digest in sql.rows(_PLACES, count, entries) if count else ():
+        found = sql.rows(_PLACES, count, entries, tree) if count else ()
+        for position, pack, offset, length, digest in found:
             places[position] = ChunkPlace(pack, offset, length, digest)
         return places
