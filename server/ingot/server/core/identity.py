@@ -63,6 +63,7 @@ class Caller:
     namespace: str  # id of the default namespace
     writes: frozenset[str]  # ids of the namespaces it may write to (admins: any)
     reads: frozenset[str]  # ids of the namespaces it may read privately (admins: any)
+    expire_time: float | None = None  # when the credential ends, in epoch seconds; None is never
     declared_user: str = ""  # name the client detected; recorded, grants nothing
     address: str = ""  # where the call came from
     call_id: str = ""  # id of this call, in logs and errors

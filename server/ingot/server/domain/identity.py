@@ -185,6 +185,8 @@ class Identity:
     def create_token(self, caller: Caller, wanted: NewToken) -> tuple[ApiToken, str]:
         """Make a token; return it and its secret, which is kept nowhere.
 
+        What a credential gives on is never more than it has itself, neither in scopes nor in time: without a
+        `ttl` the token ends with the caller's own.
         Raises Invalid (FIELD_INVALID), NotFound (USER_NOT_FOUND), Denied (SCOPE_MISSING) for more than the
         caller has, for somebody else's token and for a worker's unless the caller is an administrator.
         """
@@ -196,11 +198,8 @@ class Identity:
         user = self._require_user(user_id)
         role = Role.WORKER if wanted.for_worker else user.role
         display_name = texts.text("display_name", wanted.display_name, _NAME_LIMIT)
-        scopes = self._granted(caller, user, role, wanted.scopes)
-        now = self._clock.now()
-        if wanted.ttl is not None and not 0 < wanted.ttl <= _LONGEST_TTL:
-            raise invalid_field("ttl", f"expected above 0 s and at most 100 years, got {wanted.ttl:g} s")
-        expire_time = None if wanted.ttl is None else now + wanted.ttl
+        scopes = _granted(caller, role, wanted.scopes)
+        expire_time = _end(caller, wanted.ttl, self._clock.now())
         return self._add_token(user.id, display_name, role, scopes, expire_time)
 
     def list_tokens(self, caller: Caller, user: str, size: int, token: str) -> Page[ApiToken]:
@@ -233,22 +232,6 @@ class Identity:
         return self._with_last_use(self._tokens.find(token_id) or token)
 
     # --- parts ------------------------------------------------------------------------------------------
-
-    def _granted(self, caller: Caller, user: User, role: Role, asked: frozenset[Scope]) -> frozenset[Scope]:
-        """Return the scopes of a new token: never more than its role has, nor than the caller may give."""
-        possible = SCOPES_OF_ROLE[role]
-        if user.id == caller.user and role is not Role.WORKER:
-            possible &= caller.scopes
-        excess = sorted(asked - possible)
-        if excess:
-            raise Denied(
-                Reason.SCOPE_MISSING,
-                f"scopes: {', '.join(excess)} cannot be given to this token; expected some of "
-                f"{', '.join(sorted(possible))}.",
-                next_step="Leave scopes out to give all that is possible.",
-                facts={"scopes": ", ".join(excess)},
-            )
-        return asked or possible
 
     def _add_user(self, wanted: NewUser) -> User:
         now = self._clock.now()
@@ -325,7 +308,41 @@ def _caller(user: User, token: ApiToken) -> Caller:
         namespace=user.id,
         writes=frozenset() if role is Role.VIEWER else own,
         reads=own,
+        expire_time=token.expire_time,
     )
+
+
+def _granted(caller: Caller, role: Role, asked: frozenset[Scope]) -> frozenset[Scope]:
+    """Return the scopes of a new token: never more than its role has, nor than the caller has itself."""
+    # Only workers have the scope worker; making one is what an administrator's scope admin allows.
+    possible = SCOPES_OF_ROLE[role] & (caller.scopes | {Scope.WORKER})
+    excess = sorted(asked - possible)
+    if excess:
+        raise Denied(
+            Reason.SCOPE_MISSING,
+            f"scopes: {', '.join(excess)} cannot be given to this token; expected some of "
+            f"{', '.join(sorted(possible))}.",
+            next_step="Leave scopes out to give all that is possible.",
+            facts={"scopes": ", ".join(excess)},
+        )
+    return asked or possible
+
+
+def _end(caller: Caller, ttl: float | None, now: float) -> float | None:
+    """Return when a new token ends: never after the caller's own, and with it unless told otherwise."""
+    if ttl is None:
+        return caller.expire_time
+    if not 0 < ttl <= _LONGEST_TTL:
+        raise invalid_field("ttl", f"expected above 0 s and at most 100 years, got {ttl:g} s")
+    if caller.expire_time is not None and now + ttl > caller.expire_time:
+        left = int(max(0.0, caller.expire_time - now))
+        raise invalid_field(
+            "ttl",
+            f"expected at most {left} s, the rest of the time of the token you signed in with, got {ttl:g} s",
+            next_step="Leave it out to give all the time that is left, or sign in with a token that lasts "
+            "longer.",
+        )
+    return now + ttl
 
 
 def _digest(secret: str) -> bytes:
