@@ -166,12 +166,13 @@ def test_a_token_gives_on_no_more_time_than_it_has(rig: CatalogRig, admin: Calle
     short = _enter(rig, _token(rig, admin, ttl=600.0)[1])
     end = rig.clock.time + 600
     rig.clock.time += 100
-    for wanted in ({}, {"user": "sara"}, {"for_worker": True}, {"ttl": 500.0}):
+    longest: tuple[dict[str, object], ...] = ({}, {"user": "sara"}, {"for_worker": True}, {"ttl": 500.0})
+    for wanted in longest:
         assert _token(rig, short, **wanted)[0].expire_time == end
     assert _token(rig, short, ttl=60.0)[0].expire_time == rig.clock.time + 60
-    for wanted in ({"ttl": 501.0}, {"ttl": 501.0, "user": "sara"}):
+    for user in ("", "sara"):
         with pytest.raises(Invalid, match="at most 500 s"):
-            _token(rig, short, **wanted)
+            _token(rig, short, ttl=501.0, user=user)
 
 
 def test_an_administrator_with_few_scopes_gives_others_no_more(rig: CatalogRig, admin: Caller) -> None:
@@ -180,7 +181,7 @@ def test_an_administrator_with_few_scopes_gives_others_no_more(rig: CatalogRig, 
     narrow = _enter(rig, _token(rig, admin, scopes=few)[1])
     assert _token(rig, narrow, user="sara")[0].scopes == {Scope.ACCOUNT}
     assert _token(rig, narrow, for_worker=True)[0].scopes == {Scope.WORKER, Scope.ACCOUNT}
-    with pytest.raises(Denied, match="catalog.read"):
+    with pytest.raises(Denied, match=r"catalog\.read"):
         _token(rig, narrow, user="sara", scopes=frozenset({Scope.CATALOG_READ}))
 
 
