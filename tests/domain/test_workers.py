@@ -1,6 +1,7 @@
 """Work on lease: claims, heartbeats, reports, ends, silence; and a job that no failure can double or lose."""
 
 import contextlib
+import dataclasses
 import itertools
 from collections.abc import Iterator
 
@@ -586,6 +587,35 @@ def test_series_are_thinned_with_first_and_last_and_later_attempts_replace_steps
 
 
 # --- checkpoints --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("field", "changes"),
+    [
+        ("step", {"step": 0}),
+        ("epoch", {"epoch": float("nan")}),
+        ("epoch", {"epoch": float("inf")}),
+        ("epoch", {"epoch": -1.0}),
+        ("world_size", {"world_size": -3}),
+        ("metrics", {"metrics": {"": 1.0}}),
+        ("metrics", {"metrics": {"x" * 201: 1.0}}),
+        ("metrics", {"metrics": {"a\nb": 1.0}}),
+        ("metrics", {"metrics": {f"m{index}": 1.0 for index in range(257)}}),
+    ],
+)
+def test_a_checkpoint_with_impossible_facts_is_refused(
+    b: Bench, field: str, changes: dict[str, object]
+) -> None:
+    b.create(start=True)
+    job = b.claimed(b.register())
+    target = NewCheckpoint(
+        job.id, 10, job.attempt, 0.5, CheckpointKind.PERIODIC, {"eval_loss": float("nan")}, 1
+    )
+    assert b.read(b.rules.checkpoints.begin, machine(), target) == "sara"
+    wrong = dataclasses.replace(target, **changes)  # type: ignore[arg-type]
+    with pytest.raises(Invalid) as caught:
+        b.read(b.rules.checkpoints.begin, machine(), wrong)
+    assert caught.value.facts["field"] == f"target.checkpoint.{field}"
 
 
 @pytest.mark.contract("S0-52")

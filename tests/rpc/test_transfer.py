@@ -22,6 +22,7 @@ from helpers.transfers import (
     tree_digest,
 )
 from ingot.content import digests
+from ingot.server.core import failpoints
 from ingot.server.core.identity import Role
 from ingot.server.core.names import UploadName, artifact_name
 from ingot.server.core.uploads import TransferLimits
@@ -170,6 +171,17 @@ def test_a_commit_that_overlaps_another_is_told_to_ask_again(rig: TransferRig, p
     checked = rig.database.read(rig.parts.commits.check, sealed, tree_digest(cuts), 1)
     done = rig.database.write(rig.parts.commits.finish, caller, sealed, checked).result()
     assert pusher.commit(upload, cuts).upload.result == done.upload.result
+
+
+def test_a_commit_that_fails_leaves_the_upload_open(pusher: Pusher) -> None:
+    upload, cuts = _open(pusher, {"a": b"1"})
+    for place in ("commit.sealed", "commit.adopted"):  # before anything was checked, and inside the commit
+        with failpoints.armed(f"{place}=EIO"), pytest.raises(grpc.RpcError):
+            pusher.commit(upload, cuts)
+        state = pusher.upload(upload)
+        assert state.state == transfer_pb2.UPLOAD_STATE_OPEN
+        assert "Commit it again" in state.problem.next_step
+    assert pusher.commit(upload, cuts).version.name == f"{ARTIFACT}/versions/1"
 
 
 def test_a_repeated_begin_gives_the_same_upload(pusher: Pusher) -> None:

@@ -23,6 +23,8 @@ from ingot.server.domain.access import Access
 from ingot.server.domain.events import EventLog
 from ingot.server.domain.jobs import Jobs
 
+_MOST_METRICS = 256
+_METRIC_NAME_LIMIT = 200
 EVAL_LOSS = ("eval_loss", "val/loss")  # names under which trainers report the loss on held-out data
 
 
@@ -51,8 +53,7 @@ class Checkpoints:
         Raises NotFound (TRAINING_JOB_NOT_FOUND), Precondition (ATTEMPT_OUTDATED), Invalid (FIELD_INVALID).
         """
         if isinstance(target, NewCheckpoint):
-            if target.step < 1:
-                raise invalid_field("target.checkpoint.step", f"expected 1 or more, got {target.step}")
+            _check(target)
             return self._owned(caller, target.job, target.attempt).namespace
         return self._result_job(caller, target).namespace
 
@@ -161,6 +162,27 @@ class Checkpoints:
                 f"expected {job.output_artifact}, the output of {job.name}, got {target.artifact}",
             )
         return job
+
+
+def _check(target: NewCheckpoint) -> None:
+    """Check what a worker tells of a checkpoint. A measured value may be NaN: that is what was measured."""
+    where = "target.checkpoint"
+    if target.step < 1:
+        raise invalid_field(f"{where}.step", f"expected 1 or more, got {target.step}")
+    if not (math.isfinite(target.epoch) and target.epoch >= 0):
+        raise invalid_field(f"{where}.epoch", f"expected a finite number, 0 or more, got {target.epoch}")
+    if target.world_size < 0:
+        raise invalid_field(f"{where}.world_size", f"expected 0 or more, got {target.world_size}")
+    if len(target.metrics) > _MOST_METRICS:
+        raise invalid_field(
+            f"{where}.metrics", f"expected at most {_MOST_METRICS} values, got {len(target.metrics)}"
+        )
+    for name in target.metrics:
+        if not 0 < len(name) <= _METRIC_NAME_LIMIT or not name.isprintable():
+            raise invalid_field(
+                f"{where}.metrics",
+                f"expected names of 1 to {_METRIC_NAME_LIMIT} printable characters, got {name[:80]!r}",
+            )
 
 
 def best_of(checkpoints: Sequence[Checkpoint]) -> Checkpoint | None:

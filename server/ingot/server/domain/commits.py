@@ -4,7 +4,7 @@
     seal           write   OPEN → SEALING: from here nothing about the upload changes
     check          read    everything that takes time: digests, paths, and that every chunk is there
     finish         write   SEALING → COMMITTED together with the version or checkpoint: the one commit point
-    reopen         write   SEALING → OPEN, when check or finish refused
+    reopen         write   SEALING → OPEN, when check or finish refused or failed
 
 Between seal and finish no lock is held: the sealed upload itself keeps others away. The writer is busy for
 `finish` only, which touches one row a file at most.
@@ -17,7 +17,7 @@ from ingot.content import digests
 from ingot.server.core import failpoints, manifests
 from ingot.server.core.artifacts import NewVersion, TreeFacts, Version, VersionOrigin
 from ingot.server.core.clock import Clock
-from ingot.server.core.errors import Exhausted, IngotError, Precondition, Reason, invalid_field
+from ingot.server.core.errors import Exhausted, IngotError, Precondition, Problem, Reason, invalid_field
 from ingot.server.core.identity import Caller
 from ingot.server.core.manifests import FileDraft, Tree
 from ingot.server.core.names import UploadName, version_reference
@@ -154,16 +154,26 @@ class Commits:
         )
         return Committed(upload, version)
 
-    def reopen(self, sealed: Upload, error: IngotError) -> None:
-        """Let a sealed upload be changed again and remember why its commit was refused. Inside a write."""
+    def reopen(self, sealed: Upload, error: Exception) -> None:
+        """Let a sealed upload be changed again and remember why its commit came to nothing. Inside a write.
+
+        Without effect when the commit counts after all.
+        """
         upload = self._store.find(sealed.name)
-        if upload is not None and upload.state is UploadState.SEALING:
-            self._uploads.move(
-                upload,
-                UploadMove.REOPEN,
-                missing_chunks=int(error.facts.get("missing", "0")),
-                problem=error.problem(self._clock.now()),
+        if upload is None or upload.state is not UploadState.SEALING:
+            return
+        now, missing = self._clock.now(), 0
+        if isinstance(error, IngotError):
+            problem, missing = error.problem(now), int(error.facts.get("missing", "0"))
+        else:
+            problem = Problem(
+                Reason.INTERNAL,
+                f"The server failed while it committed {upload.name}.",
+                {"upload": str(upload.name)},
+                "Commit it again; if that fails too, the server's log has the cause.",
+                now,
             )
+        self._uploads.move(upload, UploadMove.REOPEN, missing_chunks=missing, problem=problem)
 
     def committed(self, caller: Caller, upload: Upload) -> Committed:
         """Return what an upload became when it was committed before. Inside a read."""

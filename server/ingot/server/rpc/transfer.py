@@ -8,7 +8,6 @@ import grpc
 
 from ingot.server.core import failpoints
 from ingot.server.core.clock import Clock
-from ingot.server.core.errors import IngotError
 from ingot.server.core.identity import Caller
 from ingot.server.core.names import UploadName, made_id, namespace_id, tree_name
 from ingot.server.core.stores import PackStore
@@ -116,7 +115,7 @@ class TransferServicer(transfer_pb2_grpc.TransferServiceServicer):
             done = await self._hops.write(self._commits.finish, caller, sealed, checked)
             failpoints.hit("commit.durable")
             return done
-        except IngotError as error:
+        except Exception as error:  # whatever it is: nobody else may touch a sealed upload
             await self._hops.write(self._commits.reopen, sealed, error)
             raise
 
