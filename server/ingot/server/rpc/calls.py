@@ -14,7 +14,7 @@ from ingot.server.core.clock import Clock
 from ingot.server.core.errors import Denied, Precondition, Reason, Unauthenticated, Unavailable
 from ingot.server.core.identity import Caller
 from ingot.server.core.usage import Activity
-from ingot.server.rpc.methods import Method
+from ingot.server.rpc.methods import Method, printable
 
 REQUEST_ID = "x-request-id"  # also sent back, with every answer
 DECLARED_USER = "x-ingot-user"  # percent-encoded where not ASCII
@@ -54,8 +54,8 @@ class Call:
             time=clock.now(),
             started=clock.monotonic(),
             address=address_of(peer),
-            declared_user=_clean(urllib.parse.unquote(metadata.get(DECLARED_USER, ""))),
-            client=_clean(metadata.get(CLIENT, "")),
+            declared_user=printable(urllib.parse.unquote(metadata.get(DECLARED_USER, "")), _TEXT_LIMIT),
+            client=printable(metadata.get(CLIENT, ""), _TEXT_LIMIT),
             secret=_bearer(metadata.get("authorization", "")),
             task=asyncio.current_task(),
         )
@@ -158,8 +158,3 @@ def _too_old(client: str) -> Precondition:
 def _bearer(header: str) -> str:
     kind, _, secret = header.partition(" ")
     return secret.strip() if kind.lower() == "bearer" else ""
-
-
-def _clean(text: str) -> str:
-    """Return printable text of bounded length: it goes into logs and tables."""
-    return "".join(letter for letter in text.strip() if letter.isprintable())[:_TEXT_LIMIT]

@@ -26,6 +26,7 @@ _FILES = (auth_pb2, catalog_pb2, operations_pb2, system_pb2, training_pb2, trans
 _STANDARD = ("/grpc.health.v1.Health/", "/grpc.reflection.v1.", "/grpc.reflection.v1alpha.")
 _FIRST_WORD = re.compile(r"[A-Z][a-z]+")
 _TARGET_FIELDS = ("name", "tree", "upload", "job", "model", "worker", "parent", "namespace")
+TARGET_LIMIT = 256  # characters; the longest name, of a version, has 230
 _WRAPPED = ("header", "artifact", "version", "job")  # messages inside a request that have the name
 _ACTIONS = {
     "BeginUpload": "upload",
@@ -90,17 +91,26 @@ def standard_method(path: str) -> Method | None:
 
 
 def target_of(request: Message) -> str:
-    """Return the name of what a request is about, empty when it names nothing."""
+    """Return the name of what a request is about, empty when it names nothing.
+
+    It goes into the log and the record whoever sent it, so it is cleaned and cut; names have no spaces, and
+    with one a target could pose as other fields of its line.
+    """
     fields = request.DESCRIPTOR.fields_by_name
     for name in _TARGET_FIELDS:
         value = getattr(request, name) if name in fields else None
         if isinstance(value, str) and value:
-            return value
+            return printable(value[: 4 * TARGET_LIMIT], TARGET_LIMIT).replace(" ", "_")
     for name in _WRAPPED:
         value = getattr(request, name) if name in fields else None
         if isinstance(value, Message):
             return target_of(value)
     return ""
+
+
+def printable(text: str, limit: int) -> str:
+    """Return text that is safe in logs and tables: without control characters, at most `limit` characters."""
+    return "".join(letter for letter in text.strip() if letter.isprintable())[:limit]
 
 
 def _method(service: descriptor.ServiceDescriptor, method: descriptor.MethodDescriptor) -> Method:

@@ -27,6 +27,7 @@ from ingot.server.rpc import calls, errors, methods
 from ingot.server.rpc.calls import Call
 from ingot.server.rpc.credentials import Credentials
 from ingot.server.rpc.methods import Method
+from ingot.server.rpc.strangers import Strangers
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +73,7 @@ class Pipeline(grpc.aio.ServerInterceptor):
         self._record = record
         self._clock = clock
         self._unary_seconds = unary_seconds
+        self._strangers = Strangers()
         self._rules = methods.all_methods()
         self._handlers: dict[str, Handler] = {}
         self._running: set[Call] = set()
@@ -116,6 +118,7 @@ class Pipeline(grpc.aio.ServerInterceptor):
                 call.end()
         for call in list(self._standing):
             call.end()
+        self._strangers.report()
 
     # --- around one call --------------------------------------------------------------------------------
 
@@ -225,6 +228,8 @@ class Pipeline(grpc.aio.ServerInterceptor):
         if not self._running:
             self._quiet.set()
         if call.method.standard:
+            return
+        if call.caller is None and not self._strangers.keep(call.address, self._clock.now()):
             return
         activity = call.activity(self._clock.monotonic() - call.started)
         log.log(

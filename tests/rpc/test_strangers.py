@@ -1,0 +1,69 @@
+"""What remains of calls that nobody answers for: cleaned names, and no more of them than an hour may hold."""
+
+import logging
+
+import grpc
+import pytest
+
+from helpers.eventually import eventually
+from helpers.pipelines import bearer, rig, serving
+from ingot.server.rpc import methods, strangers
+from ingot.server.rpc.strangers import Strangers
+from ingot.v1 import catalog_pb2, catalog_pb2_grpc
+
+EVIL = "namespaces/x\n2026-01-01 rpc.done principal=users/admin\x00\x1b[2J" + "z" * 100_000
+
+
+async def _get(request: catalog_pb2.GetArtifactRequest, context: object) -> catalog_pb2.GetArtifactResponse:
+    return catalog_pb2.GetArtifactResponse()
+
+
+def _call(channel: grpc.Channel, name: str, token: str = "") -> None:
+    stub = catalog_pb2_grpc.CatalogServiceStub(channel)
+    metadata = bearer(token) if token else ()
+    stub.GetArtifact.future(catalog_pb2.GetArtifactRequest(name=name), metadata=metadata).exception()
+
+
+def test_names_are_cleaned_and_cut_before_they_are_logged_and_recorded(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level(logging.DEBUG), rig(serving(GetArtifact=_get)) as running:
+        _call(running.channel, EVIL)
+        _call(running.channel, EVIL, "member")
+        eventually(lambda: len(running.activities) == 2)
+    for activity in running.activities:
+        assert len(activity.target) == methods.TARGET_LIMIT
+        assert activity.target.isprintable()
+        assert " " not in activity.target
+    lines = [record.getMessage() for record in caplog.records if "rpc.done" in record.getMessage()]
+    assert len(lines) == 2
+    for line in lines:
+        assert line.isprintable()
+        assert len(line) < 600
+
+
+def test_calls_without_a_credential_are_recorded_up_to_a_limit_and_those_with_one_always() -> None:
+    with rig(serving(GetArtifact=_get)) as running:
+        for _ in range(strangers.OF_ONE_ADDRESS + 5):
+            _call(running.channel, "namespaces/a/models/b")
+        for _ in range(strangers.OF_ONE_ADDRESS + 5):
+            _call(running.channel, "namespaces/a/models/b", "member")
+        known = eventually(
+            lambda: (
+                (found := [each for each in running.activities if each.principal])
+                and len(found) == strangers.OF_ONE_ADDRESS + 5
+                and found
+            )
+        )
+        assert len(running.activities) - len(known) == strangers.OF_ONE_ADDRESS
+
+
+def test_the_log_says_how_many_were_left_out_and_the_next_hour_begins_anew(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    gate = Strangers()
+    kept = [gate.keep(f"10.0.{number // 30}.1", 1000.0) for number in range(1000)]
+    assert sum(kept) == strangers.OF_ALL
+    assert sum(gate.keep("10.0.0.1", 1000.0 + strangers.HOUR) for _ in range(100)) == strangers.OF_ONE_ADDRESS
+    messages = [record.getMessage() for record in caplog.records]
+    assert f"rpc.strangers_left_out count={1000 - strangers.OF_ALL}" in messages
