@@ -117,11 +117,29 @@ def test_a_worker_reads_the_versions_it_holds_and_no_others(rig: CatalogRig, sar
     for reference in (name.version("2"), name):
         with pytest.raises(NotFound):
             rig.read(rig.versions.resolve, WORKER, reference)
+    artifact = rig.read(rig.catalog.require_read, WORKER, name)
+    listed = rig.read(rig.versions.page, WORKER, name, 0, "")
+    newest = rig.read(rig.catalog.newest_versions, WORKER, [artifact])[artifact.uid]
+    assert [each.name.version for each in (*listed.items, *newest)] == ["1", "1"]
+    assert len(rig.read(rig.versions.page, sara, name, 0, "").items) == 2
     with pytest.raises(Denied):
         rig.read(rig.catalog.require_write, WORKER, name)
     rig.work.grants.clear()  # the lease is over
     with pytest.raises(NotFound):
         rig.read(rig.versions.resolve, WORKER, name.version("1"))
+
+
+def test_a_worker_learns_nothing_of_the_aliases_of_what_it_reads(rig: CatalogRig, sara: Caller) -> None:
+    name = artifact_name("namespaces/sara/datasets/chat")
+    rig.commit(sara, str(name), aliases=("prod",))
+    _grant(rig, str(name))
+    assert rig.read(rig.aliases.page, WORKER, name, 0, "").items == ()
+    refusals = []
+    for reference in (name.alias("prod"), name.alias("absent"), name.alias("latest")):
+        with pytest.raises(NotFound) as caught:
+            rig.read(rig.versions.resolve, WORKER, reference)
+        refusals.append((caught.value.reason, caught.value.message))
+    assert len(set(refusals)) == 1
 
 
 def test_a_worker_writes_the_output_of_its_job_and_nothing_else(rig: CatalogRig, sara: Caller) -> None:

@@ -106,7 +106,7 @@ def test_a_longer_page_takes_no_more_questions(rig: CatalogRig, caller: Caller) 
 
     def artifacts(size: int) -> None:
         page = rig.catalog.page(caller, ArtifactListing(page_size=size, with_versions=True))
-        rig.catalog.newest_versions(page.items)
+        rig.catalog.newest_versions(caller, page.items)
 
     few, many = count(artifacts)
     assert few == many <= 12

@@ -56,7 +56,7 @@ class Access:
         Raises NotFound (ARTIFACT_NOT_FOUND).
         """
         if caller.is_worker:
-            if not any(version in held.versions for held in self.assignments(caller)):
+            if version not in self.held_versions(caller):
                 raise artifact_not_found(artifact.name)
             return
         self.require_artifact_read(caller, artifact)
@@ -102,6 +102,10 @@ class Access:
     def assignments(self, caller: Caller) -> tuple[WorkGrant, ...]:
         """Return what a worker's token may touch now; nothing for everybody else."""
         return tuple(self._assignments.held_by(caller.principal)) if caller.is_worker else ()
+
+    def held_versions(self, caller: Caller) -> frozenset[VersionName]:
+        """Return the versions that a worker's assignments let it read; nothing for everybody else."""
+        return frozenset(name for held in self.assignments(caller) for name in held.versions)
 
     def assignment(self, caller: Caller, job: str) -> WorkGrant | None:
         """Return the assignment of a job (`trainingJobs/{id}`) that this worker holds; None without."""

@@ -145,7 +145,7 @@ class Catalog:
         if wanted.with_versions:
             size = min(size, _MOST_WITH_VERSIONS)
         rows = self._artifacts.page(query, after, size + 1)
-        versions = self.newest_versions([each for _, each in rows]) if wanted.with_versions else {}
+        versions = self.newest_versions(caller, [each for _, each in rows]) if wanted.with_versions else {}
 
         def weigh(artifact: Artifact) -> int:
             shown = versions.get(artifact.uid, ())
@@ -154,9 +154,15 @@ class Catalog:
         items, last = fit(rows, size, weigh)
         return Page(items, self._tokens.encode(fingerprint, last) if last else "")
 
-    def newest_versions(self, artifacts: Sequence[Artifact]) -> Mapping[str, Sequence[Version]]:
-        """Return the newest 20 versions of each artifact, by its uid."""
-        return self._versions.newest(artifacts, NEWEST_VERSIONS)
+    def newest_versions(
+        self, caller: Caller, artifacts: Sequence[Artifact]
+    ) -> Mapping[str, Sequence[Version]]:
+        """Return the newest 20 versions of each artifact by its uid; to workers only those they hold."""
+        found = self._versions.newest(artifacts, NEWEST_VERSIONS)
+        if not caller.is_worker:
+            return found
+        held = self._access.held_versions(caller)
+        return {uid: [each for each in versions if each.name in held] for uid, versions in found.items()}
 
     def uid_of(self, name: ArtifactName) -> str:
         """Return the identity behind a name that exists, "" when it does not; checks nothing else."""

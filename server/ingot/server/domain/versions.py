@@ -122,9 +122,8 @@ class Versions:
         artifact = self._artifacts.find(name)
         if artifact is None:
             raise artifact_not_found(name)
-        if not caller.is_worker:  # before anything about its versions is told
-            self._access.require_artifact_read(caller, artifact)
-        version_id = self._pinned(artifact, reference)
+        self._access.require_artifact_read(caller, artifact)  # before anything about its versions is told
+        version_id = self._pinned(caller, artifact, reference)
         self._access.require_version_read(caller, artifact, artifact.name.version(version_id))
         version = self._versions.find(artifact, version_id)
         if version is None:
@@ -132,12 +131,14 @@ class Versions:
         return version
 
     def page(self, caller: Caller, name: ArtifactName, size: int, token: str) -> Page[Version]:
-        """Return a page of the versions of an artifact, newest first.
+        """Return a page of the versions of an artifact, newest first; to workers only those they hold.
 
         Raises NotFound (ARTIFACT_NOT_FOUND), Invalid (FIELD_INVALID, PAGE_TOKEN_INVALID).
         """
         size = page_size(size)
         artifact = self._catalog.require_read(caller, name)
+        if caller.is_worker:
+            return Page(self._held(caller, artifact), "")
         query = f"ListVersions {artifact.uid}"
         after = self._tokens.decode(query, token)
         rows = self._versions.page(artifact, int(after[0]) if after else None, size + 1)
@@ -173,10 +174,18 @@ class Versions:
         if artifact and target.version_id and self._versions.find(artifact, target.version_id):
             raise _version_taken(artifact.name.version(target.version_id))
 
-    def _pinned(self, artifact: Artifact, reference: VersionReference) -> str:
+    def _held(self, caller: Caller, artifact: Artifact) -> tuple[Version, ...]:
+        """Return the versions of an artifact that a worker's assignments name, newest first: a handful."""
+        held = [name for name in self._access.held_versions(caller) if name.artifact == artifact.name]
+        found = [version for name in held if (version := self._versions.find(artifact, name.version))]
+        return tuple(sorted(found, key=lambda each: (each.create_time, each.name.version), reverse=True))
+
+    def _pinned(self, caller: Caller, artifact: Artifact, reference: VersionReference) -> str:
         """Return the id of the version that the reference means now."""
         if isinstance(reference, VersionName):
             return reference.version
+        if caller.is_worker:  # it is told concrete versions; which others have names is not its business
+            raise artifact_not_found(artifact.name)
         if isinstance(reference, AliasName) and reference.alias != names.LATEST:
             alias = self._aliases.find(artifact, reference.alias)
             if alias is None:

@@ -155,13 +155,13 @@ class CatalogServicer(catalog_pb2_grpc.CatalogServiceServicer):
         self, caller: Caller, name: ArtifactName, view: pb.ArtifactView.ValueType
     ) -> tuple[Artifact, pb.Artifact]:
         artifact = self._catalog.require_read(caller, name)
-        return artifact, self._messages([artifact], view)[0]
+        return artifact, self._messages(caller, [artifact], view)[0]
 
     def _list(
         self, caller: Caller, wanted: ArtifactListing, view: pb.ArtifactView.ValueType
     ) -> Page[pb.Artifact]:
         page = self._catalog.page(caller, wanted)
-        return Page(tuple(self._messages(page.items, view)), page.next_token)
+        return Page(tuple(self._messages(caller, page.items, view)), page.next_token)
 
     def _delete(
         self, caller: Caller, name: ArtifactName, request: pb.DeleteArtifactRequest
@@ -188,16 +188,18 @@ class CatalogServicer(catalog_pb2_grpc.CatalogServiceServicer):
         version = self._versions.get(caller, reference)
         return self._catalog.uid_of(version.name.artifact), version
 
-    def _messages(self, artifacts: Sequence[Artifact], view: pb.ArtifactView.ValueType) -> list[pb.Artifact]:
+    def _messages(
+        self, caller: Caller, artifacts: Sequence[Artifact], view: pb.ArtifactView.ValueType
+    ) -> list[pb.Artifact]:
         with_versions = view == pb.ARTIFACT_VIEW_WITH_VERSIONS
-        versions = self._catalog.newest_versions(artifacts) if with_versions else {}
+        versions = self._catalog.newest_versions(caller, artifacts) if with_versions else {}
         usage = self._usage.of([each.uid for each in artifacts])
         return [
             convert.artifact_message(each, usage[each.uid], versions.get(each.uid, ())) for each in artifacts
         ]
 
     def _message(self, artifact: Artifact) -> pb.Artifact:
-        return self._messages([artifact], pb.ARTIFACT_VIEW_BASIC)[0]
+        return convert.artifact_message(artifact, self._usage.of([artifact.uid])[artifact.uid], ())
 
 
 def _key(request: Any) -> RequestKey:
