@@ -1,11 +1,15 @@
 """Training through a whole server: what people push is trained on, what workers push becomes the model."""
 
 import pathlib
+from collections.abc import Callable
 
+import grpc
 import pytest
 
 from helpers.pipelines import bearer
 from helpers.servers import Server, running_server
+from helpers.transfers import Pusher, cut
+from helpers.transfers import refused as transfer_refused
 from ingot.client import Client
 from ingot.client import NotFound as ClientNotFound
 from ingot.client import Precondition as ClientPrecondition
@@ -114,6 +118,40 @@ def test_an_attempt_that_is_over_can_commit_nothing(tmp_path: pathlib.Path) -> N
         with pytest.raises(ClientPrecondition) as refused:
             trainer.client.push_result(OUTPUT, made, training_job=old.name, attempt=old.attempt)
         assert refused.value.reason == "ATTEMPT_OUTDATED"
+        trainer.client.close()
+
+
+def test_an_upload_is_out_of_reach_once_the_claim_is_over(tmp_path: pathlib.Path) -> None:
+    with running_server(tmp_path / "server") as server:
+        job = start_job(server, tmp_path)
+        trainer = Trainer(server)
+        work = trainer.claim()
+        pusher = Pusher(server.stubs(trainer.token).transfer, ())
+        target = transfer_pb2.NewCheckpoint(
+            training_job=work.name, step=10, attempt=work.attempt, kind=transfer_pb2.CHECKPOINT_KIND_PERIODIC
+        )
+        request = transfer_pb2.BeginUploadRequest(target=transfer_pb2.UploadTarget(checkpoint=target))
+        upload = pusher.stub.BeginUpload(request).upload.name
+        cuts = {"state.pt": cut(b"weights")}
+        pusher.put_missing(upload, cuts)
+        pusher.manifest(upload, cuts)
+        assert pusher.read(upload, "state.pt") == b"weights"
+        trainer.finish(work, workers_pb2.WORK_OUTCOME_RELEASED)
+        again = trainer.claim()  # the same worker has the same job again: still, that attempt is over
+        assert (again.name, again.attempt) == (job.name, work.attempt + 1)
+        calls: tuple[Callable[[], object], ...] = (
+            lambda: pusher.upload(upload),
+            lambda: pusher.files(upload),
+            lambda: pusher.read(upload, "state.pt"),
+            lambda: pusher.chunks(upload, ("state.pt", 0, 1)),
+            lambda: pusher.missing(upload, [cuts["state.pt"].chunks[0][0]]),
+            lambda: pusher.put_missing(upload, {"more": cut(b"more")}),
+            lambda: pusher.manifest(upload, cuts),
+            lambda: pusher.commit(upload, cuts),
+        )
+        for call in calls:
+            with transfer_refused(grpc.StatusCode.FAILED_PRECONDITION, "ATTEMPT_OUTDATED"):
+                call()
         trainer.client.close()
 
 

@@ -77,7 +77,10 @@ class Uploads:
         return self.find(caller, UploadName(made_id(name, "uploads")))
 
     def find(self, caller: Caller, name: UploadName) -> Upload:
-        """Return an upload that is the caller's to see. Raises NotFound (UPLOAD_NOT_FOUND)."""
+        """Return an upload that is the caller's to see; a worker's is, while it holds the work it is for.
+
+        Raises NotFound (UPLOAD_NOT_FOUND); for workers Precondition (ATTEMPT_OUTDATED).
+        """
         upload = self._store.find(name)
         if upload is None or not (upload.creator == caller.principal or caller.may_write(upload.namespace)):
             raise NotFound(
@@ -86,10 +89,12 @@ class Uploads:
                 next_step="Begin a new one; chunks that are stored already need not be sent again.",
                 facts={"upload": str(name)},
             )
+        if caller.is_worker:
+            self._checkpoints.begin(caller, upload.target)
         return upload
 
     def require_open(self, caller: Caller, name: UploadName) -> Upload:
-        """Return an open upload. Raises NotFound (UPLOAD_NOT_FOUND), Precondition (UPLOAD_CLOSED)."""
+        """Return an open upload. Raises as `find`, and Precondition (UPLOAD_CLOSED)."""
         upload = self.find(caller, name)
         if upload.state is not UploadState.OPEN or upload.expire_time <= self._clock.now():
             expired = upload.state is UploadState.OPEN
