@@ -6,7 +6,14 @@ from collections.abc import Iterator
 import pytest
 
 from helpers.catalogs import NO_KEY, START, CatalogRig, machine
-from ingot.server.core.artifacts import Alias, ArtifactFields, NewVersion, VersionOrigin, VersionState
+from ingot.server.core.artifacts import (
+    Alias,
+    ArtifactFields,
+    NewVersion,
+    VersionOrigin,
+    VersionState,
+    Visibility,
+)
 from ingot.server.core.errors import AlreadyExists, Conflict, Invalid, NotFound, Reason
 from ingot.server.core.identity import Caller
 from ingot.server.core.names import VersionReference, artifact_name, version_reference
@@ -162,6 +169,32 @@ def test_a_worker_commits_the_result_of_its_job(rig: CatalogRig, sara: Caller) -
     assert (made.creator, made.origin.training_job) == (worker.principal, job.name)
     artifact = rig.read(rig.catalog.require_read, sara, TINY)
     assert artifact.owner == "users/sara"
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("aliases", ("prod",)),
+        ("version_id", "7"),
+        ("expected_latest", "1"),
+        ("expected_latest", ""),
+        ("create", ArtifactFields(visibility=Visibility.PUBLIC)),
+        ("create", ArtifactFields(description="mine now")),
+    ],
+)
+def test_a_worker_decides_nothing_but_the_content_of_a_result(
+    rig: CatalogRig, sara: Caller, field: str, value: object
+) -> None:
+    rig.commit(sara, str(TINY), aliases=("prod",))
+    worker = machine()
+    rig.work.grants[worker.principal] = [WorkGrant("trainingJobs/job_1", 1, "sara", frozenset(), str(TINY))]
+    plain = NewVersion(
+        TINY, create=ArtifactFields(source="training"), training_job="trainingJobs/job_1", attempt=1
+    )
+    assert rig.read(rig.versions.check_target, worker, plain) == plain
+    target = dataclasses.replace(plain, **{field: value})  # type: ignore[arg-type]  # as the case says
+    with pytest.raises(Invalid, match=field):
+        rig.read(rig.versions.check_target, worker, target)
 
 
 # --- references ---------------------------------------------------------------------------------------

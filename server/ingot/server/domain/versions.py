@@ -57,6 +57,8 @@ class Versions:
         """
         target = self._normalised(target)
         self._access.require_version_write(caller, target.artifact, target.training_job)
+        if target.training_job:
+            _check_result(target)
         artifact = self._artifacts.find(target.artifact)
         if artifact is None and target.create is None:
             raise artifact_not_found(target.artifact)
@@ -229,6 +231,26 @@ def not_ready(version: Version) -> Precondition:
         next_step="Wait for its validation, or use another version.",
         facts={"name": str(version.name), "state": version.state.value},
     )
+
+
+def _check_result(target: NewVersion) -> None:
+    """Refuse what the owner of a model decides, and not the worker that commits a job's result.
+
+    Raises Invalid (FIELD_INVALID).
+    """
+    told = {
+        "version_id": bool(target.version_id),
+        "expected_latest": target.expected_latest is not None,
+        "aliases": bool(target.aliases),
+        "create": target.create is not None and target.create != ArtifactFields(source=target.create.source),
+    }
+    for field, given in told.items():
+        if given:
+            raise invalid_field(
+                f"target.version.{field}",
+                f"expected nothing in the result of {target.training_job}: its owner decides this",
+                next_step="Leave it out; whoever owns the model sets it afterwards.",
+            )
 
 
 def _version_taken(name: VersionName) -> AlreadyExists:
