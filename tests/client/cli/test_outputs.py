@@ -9,7 +9,7 @@ from helpers import canned_answers, command_lines
 from helpers.canned_server import CannedServer
 from helpers.command_lines import CommandLine
 from ingot.client.cli import commands
-from ingot.v1 import catalog_pb2, training_pb2
+from ingot.v1 import catalog_pb2, system_pb2, training_pb2
 
 CALLS = {
     "ls": ["ls", "datasets"],
@@ -102,6 +102,19 @@ def test_nothing_there_is_said_beside_the_data(canned: CannedServer, cli: Comman
     canned.answer("CatalogService/ListArtifacts", catalog_pb2.ListArtifactsResponse())
     run = cli.run("ls", "models")
     assert (run.code, run.out, run.err) == (0, "", "Nothing there.\n")
+
+
+@pytest.mark.parametrize(
+    "target", ["namespaces/A/models/x", "namespaces/a/models/-/versions/1", "namespaces/a/b/c/d/e/f/g"]
+)
+def test_what_somebody_asked_for_is_shown_as_it_is(
+    canned: CannedServer, cli: CommandLine, target: str
+) -> None:
+    found = [system_pb2.Activity(method="CatalogService/GetArtifact", target=target, code="INVALID_ARGUMENT")]
+    canned.answer("SystemService/ListActivity", system_pb2.ListActivityResponse(activities=found))
+    run = cli.run("usage")
+    assert (run.code, run.err) == (0, "")
+    assert f"  {target}  " in run.out
 
 
 def test_a_failed_job_says_why_and_points_to_its_log(

@@ -35,8 +35,10 @@ def short(name: str) -> str:
     """Return a long name of the API as people write it; anything else as it is."""
     if not name.startswith("namespaces/") or name.count("/") < 3:
         return name.removeprefix("namespaces/")
-    found = parse_reference(name)
-    return str(found)
+    try:
+        return str(parse_reference(name))
+    except Invalid:  # a record of what somebody asked for holds whatever that was
+        return name
 
 
 def user(name: str) -> str:
