@@ -12,6 +12,7 @@ from ingot.client import (
     Endpoint,
     Invalid,
     NotFound,
+    Unauthenticated,
     Unreachable,
     find_endpoint,
     load_contexts,
@@ -39,10 +40,26 @@ def test_addresses(text: str, target: str, tls: bool) -> None:
     assert (found.target, found.tls) == (target, tls)
 
 
-@pytest.mark.parametrize("text", ["", "ftp://x:1", "host:1/path", "a b", "https://user@host:1"])
+@pytest.mark.parametrize("text", ["", "ftp://x:1", "host:1/path", "a b", "https://user@host:1", ":::", "::1", ":7070", "h:", "unix:"])
 def test_what_is_no_address_is_refused(text: str) -> None:
     with pytest.raises(Invalid, match="Not a server address"):
         parse_address(text, "here")
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "99999"])
+def test_a_port_that_is_none_is_refused(port: str) -> None:
+    with pytest.raises(Invalid, match="from 1 to 65535"):
+        parse_address(f"127.0.0.1:{port}", "here")
+    assert parse_address("127.0.0.1:65535", "here").target == "127.0.0.1:65535"
+
+
+@pytest.mark.parametrize("token", ["ingot_a\n", "ingot_a\nb", "ingot a", "ingot_é", "\x1b[31m"])
+def test_a_token_that_cannot_travel_is_refused_and_not_shown(token: str) -> None:
+    with pytest.raises(Unauthenticated) as caught:
+        find_endpoint("127.0.0.1:1", None, {"INGOT_TOKEN": token})
+    assert caught.value.reason == "TOKEN_INVALID"
+    assert "INGOT_TOKEN" in caught.value.next_step
+    assert token not in str(caught.value) + caught.value.next_step
 
 
 @pytest.mark.parametrize("host", ["ingot.example", "10.0.0.1", "localhost.example", "127.0.0.1.example"])

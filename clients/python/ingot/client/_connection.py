@@ -27,6 +27,7 @@ SERVER_FILE = "server.json"
 TOKEN_FILE = "admin.token"
 RUN_FOLDER = ".run"
 
+_HOST_PORT = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+(%\w+)?\]|[^][:/\s?#@]+)(:(?P<port>[0-9]{1,9}))?")
 _LOOPBACK = re.compile(r"localhost|127(\.[0-9]{1,3}){3}|\[::1\]")
 
 
@@ -66,7 +67,16 @@ def find_endpoint(
 
 
 def checked(endpoint: Endpoint) -> Endpoint:
-    """Return the endpoint unless its token would travel in the clear. Raises Denied (TLS_REQUIRED)."""
+    """Return the endpoint unless its token cannot travel, or would in the clear.
+
+    Raises Unauthenticated (TOKEN_INVALID) and Denied (TLS_REQUIRED).
+    """
+    if not re.fullmatch(r"[\x21-\x7e]*", endpoint.token):
+        raise Unauthenticated(
+            "The token is none: it has spaces, line breaks or letters that no token has.",
+            reason="TOKEN_INVALID",
+            next_step="Copy it again, in one piece; if it is from INGOT_TOKEN, look at what that holds.",
+        )
     if endpoint.token and not endpoint.tls and not endpoint.is_loopback:
         raise Denied(
             f"Refused to send a token to {endpoint.target} over an unprotected connection.",
@@ -78,21 +88,27 @@ def checked(endpoint: Endpoint) -> Endpoint:
 
 def parse_address(text: str, source: str) -> Endpoint:
     """Return the endpoint of an address in one of the forms above. Raises Invalid."""
-    if text.startswith("unix:"):
-        return Endpoint("unix:" + text.removeprefix("unix:").removeprefix("//"), source=source)
+    socket = text.removeprefix("unix:").removeprefix("//")
+    if text.startswith("unix:") and socket:
+        return Endpoint(f"unix:{socket}", source=source)
     scheme, mark, rest = text.rpartition("://")
-    rest = rest.rstrip("/")
-    if (mark and scheme not in ("http", "https")) or not rest or re.search(r"[/\s?#@]", rest):
-        raise Invalid(
-            f"Not a server address: expected host:port, https://host:port or unix:/path, got {text!r}"
-            f" (from {source}).",
-            reason="FIELD_INVALID",
-            next_step=f"Write for example: --server localhost:{STANDARD_PORT}",
-        )
-    if not re.search(r"(^|[^:]|\]):[0-9]{1,5}$", rest):
-        rest = f"{rest}:{443 if scheme == 'https' else STANDARD_PORT}"
-    tls = scheme == "https" or (not scheme and not _host_is_loopback(rest.rpartition(":")[0]))
-    return Endpoint(rest, tls=tls, source=source)
+    found = _HOST_PORT.fullmatch(rest.rstrip("/"))
+    if (mark and scheme not in ("http", "https")) or found is None:
+        raise _not_an_address(text, source)
+    host, port = found["host"], int(found["port"] or (443 if scheme == "https" else STANDARD_PORT))
+    if not 0 < port < 65536:
+        raise _not_an_address(text, source, f" A port is a number from 1 to 65535, not {port}.")
+    tls = scheme == "https" or (not scheme and not _host_is_loopback(host))
+    return Endpoint(f"{host}:{port}", tls=tls, source=source)
+
+
+def _not_an_address(text: str, source: str, why: str = "") -> Invalid:
+    return Invalid(
+        f"Not a server address: expected host:port, [IPv6]:port, https://host:port or unix:/path,"
+        f" got {text!r} (from {source}).{why}",
+        reason="FIELD_INVALID",
+        next_step=f"Write for example: --server localhost:{STANDARD_PORT}",
+    )
 
 
 def _address(server: str | None, environ: Mapping[str, str]) -> Endpoint:
