@@ -103,6 +103,15 @@ def test_pull_of_one_file_and_by_patterns(cli: CommandLine, folder: pathlib.Path
     assert [path.name for path in (folder.parent / "texts").iterdir()] == ["گفتگو.txt"]
 
 
+def test_a_folder_with_an_empty_name_is_refused(cli: CommandLine, folder: pathlib.Path) -> None:
+    assert cli.run("push", "datasets/nowhere", str(folder)).code == 0
+    before = sorted(pathlib.Path().rglob("*"))
+    run = cli.run("pull", "datasets/nowhere", "")
+    assert (run.code, run.out) == (2, "")
+    assert "named by an empty text" in run.err
+    assert sorted(pathlib.Path().rglob("*")) == before
+
+
 def test_verify_finds_what_was_damaged(cli: CommandLine, folder: pathlib.Path) -> None:
     cli.run("push", "datasets/checked", str(folder))
     good = cli.run("verify", "datasets/checked")

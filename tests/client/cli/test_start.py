@@ -60,6 +60,22 @@ def test_a_call_loads_nothing_heavy(canned: CannedServer) -> None:
     assert loaded & NEVER == set()
 
 
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_closed_stream_is_no_fault(canned: CannedServer, tmp_path: pathlib.Path, closed: str) -> None:
+    canned.answer("CatalogService/ListArtifacts", catalog_pb2.ListArtifactsResponse())
+    path = os.pathsep.join(str(ROOT / root) for root in ROOTS)
+    for words in (f"ls datasets --server {canned.address}", "ls --help", "ls --wrong"):
+        done = subprocess.run(
+            ["sh", "-c", f"{sys.executable} -m ingot.client.cli.main {words} {closed}"],
+            env={**os.environ, "PYTHONPATH": path},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == (2 if "wrong" in words else 0), done.stderr
+        assert "Traceback" not in done.stderr
+
+
 @pytest.mark.slow
 def test_help_and_a_unary_call_start_fast(canned: CannedServer) -> None:
     canned.answer("CatalogService/ListArtifacts", catalog_pb2.ListArtifactsResponse())

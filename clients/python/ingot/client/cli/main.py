@@ -23,6 +23,7 @@ OK, FAILURE, USAGE, STOPPED = 0, 1, 2, 8
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command that the arguments name and return the exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
+    _open_closed_streams()
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # a server that stops is told in our words
     _take_any_letter()
     out = Output(sys.stdout, sys.stderr, json="--json" in words)
@@ -97,6 +98,16 @@ def _set_signal(number: int, action: object) -> None:
         signal.signal(number, action)  # type: ignore[arg-type]  # what getsignal gave, or one of ours
     except ValueError:  # only the main thread may; tests run us in others
         return
+
+
+def _open_closed_streams() -> None:
+    """Put nothing in the place of streams that the caller closed (`>&-`), which Python leaves as None."""
+    if sys.stdin is None:
+        sys.stdin = open(os.devnull, encoding="utf-8")
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")
 
 
 def _take_any_letter() -> None:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from ingot.client._errors import Invalid
 from ingot.client._references import Reference, parse_tree
 from ingot.client.cli import formats, named, push
 from ingot.client.cli.command import Command, Parser
@@ -17,7 +18,7 @@ class Pull(Command):
 
     examples = ("ingot pull datasets/chat", "ingot pull datasets/chat@1 copy --include '*.jsonl'")
     ref: str | None
-    folder: Path | None
+    folder: str | None
     id: str | None
     include: list[str]
     exclude: list[str]
@@ -28,7 +29,7 @@ class Pull(Command):
     def declare(cls, parser: Parser) -> None:
         named.declare(parser, "datasets/NAME, models/NAME@VERSION, REF:PATH", "-n", "-name", "--name")
         parser.add_argument(
-            "folder", nargs="?", type=Path, metavar="DIR", help="where to (its name by default)"
+            "folder", nargs="?", metavar="DIR", help="where to (its name by default)"
         )
         parser.add_argument("--include", action="append", default=[], metavar="G", help="only these (repeat)")
         parser.add_argument("--exclude", action="append", default=[], metavar="G", help="not these (repeat)")
@@ -43,7 +44,7 @@ class Pull(Command):
         text = named.chosen(self.ref, self.id)
         found = parse_tree(text)
         name = found.artifact if isinstance(found, Reference) else found.name
-        folder = self.folder or (Path() if found.path else push.default_folder(name))
+        folder = self._chosen_folder() or (Path() if found.path else push.default_folder(name))
         bar = TransferBar(shell.out)
         try:
             done = shell.client.pull(
@@ -87,6 +88,16 @@ class Pull(Command):
             )
         shell.out.line(path)
         return 0
+
+    def _chosen_folder(self) -> Path | None:
+        """Return the folder that was named. Raises Invalid for an empty name, which a script let slip in."""
+        if self.folder == "":
+            raise Invalid(
+                "The folder to pull into is named by an empty text.",
+                reason="USAGE",
+                next_step="Name it, leave it out for the artifact's name, or write . for this folder.",
+            )
+        return None if self.folder is None else Path(self.folder)
 
     def how_to_go_on(self) -> str:
         """Say that nothing is lost."""
