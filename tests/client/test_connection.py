@@ -40,7 +40,10 @@ def test_addresses(text: str, target: str, tls: bool) -> None:
     assert (found.target, found.tls) == (target, tls)
 
 
-@pytest.mark.parametrize("text", ["", "ftp://x:1", "host:1/path", "a b", "https://user@host:1", ":::", "::1", ":7070", "h:", "unix:"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "ftp://x:1", "host:1/path", "a b", "https://user@host:1", ":::", "::1", ":7070", "h:", "unix:"],
+)
 def test_what_is_no_address_is_refused(text: str) -> None:
     with pytest.raises(Invalid, match="Not a server address"):
         parse_address(text, "here")

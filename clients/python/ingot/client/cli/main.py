@@ -103,11 +103,11 @@ def _set_signal(number: int, action: object) -> None:
 def _open_closed_streams() -> None:
     """Put nothing in the place of streams that the caller closed (`>&-`), which Python leaves as None."""
     if sys.stdin is None:
-        sys.stdin = open(os.devnull, encoding="utf-8")
+        sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115  # stays open
     if sys.stdout is None:
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  # stays open
     if sys.stderr is None:
-        sys.stderr = open(os.devnull, "w", encoding="utf-8")
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  # stays open
 
 
 def _take_any_letter() -> None:

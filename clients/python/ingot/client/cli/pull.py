@@ -28,9 +28,7 @@ class Pull(Command):
     @classmethod
     def declare(cls, parser: Parser) -> None:
         named.declare(parser, "datasets/NAME, models/NAME@VERSION, REF:PATH", "-n", "-name", "--name")
-        parser.add_argument(
-            "folder", nargs="?", metavar="DIR", help="where to (its name by default)"
-        )
+        parser.add_argument("folder", nargs="?", metavar="DIR", help="where to (its name by default)")
         parser.add_argument("--include", action="append", default=[], metavar="G", help="only these (repeat)")
         parser.add_argument("--exclude", action="append", default=[], metavar="G", help="not these (repeat)")
         parser.add_argument(
