@@ -59,6 +59,8 @@ def test_plan_alone_changes_nothing(b: Bench) -> None:
         (JobDraft(DATASET, output=DATASET), Reason.FIELD_INVALID, "output_artifact"),
         (JobDraft(DATASET, namespace="sara", output=ArtifactName("omid", Kind.MODEL, "x")), None, None),
         (JobDraft(DATASET, display_name="x" * 201), Reason.FIELD_INVALID, "display_name"),
+        (JobDraft(DATASET, display_name="red \x1b[31m"), Reason.FIELD_INVALID, "display_name"),
+        (JobDraft(DATASET, display_name="two\nlines"), Reason.FIELD_INVALID, "display_name"),
         (
             JobDraft(DATASET, config=TrainingConfig(num_gpus=8)),
             Reason.CONFIG_CONTRADICTION,

@@ -34,6 +34,18 @@ def text(field: str, value: str, limit: int) -> str:
     return value
 
 
+def line(field: str, value: str, limit: int) -> str:
+    """Return a name or a title: `text` that stays on one line, so that it cannot pass for other output.
+
+    Raises Invalid (FIELD_INVALID).
+    """
+    value = text(field, value, limit)
+    for letter in value:
+        if letter in "\n\r\t" or unicodedata.category(letter) in ("Zl", "Zp"):
+            raise invalid_field(field, f"expected one line of text, got the character U+{ord(letter):04X}")
+    return value
+
+
 def word(field: str, value: str) -> str:
     """Return a word such as `pytorch` in lower case, "" as it is. Raises Invalid (FIELD_INVALID)."""
     value = value.strip().lower()

@@ -161,7 +161,7 @@ class Identity:
                 "expected ADMIN, MEMBER or VIEWER, got WORKER",
                 next_step="Workers are no users: make a token with the role of a worker instead.",
             )
-        display_name = texts.text("display_name", wanted.display_name, _NAME_LIMIT)
+        display_name = texts.line("display_name", wanted.display_name, _NAME_LIMIT)
 
         def make() -> str:
             return self._add_user(NewUser(wanted.id, display_name, wanted.role)).id
@@ -197,7 +197,7 @@ class Identity:
             _require_admin(caller, "make tokens for workers and for other users")
         user = self._require_user(user_id)
         role = Role.WORKER if wanted.for_worker else user.role
-        display_name = texts.text("display_name", wanted.display_name, _NAME_LIMIT)
+        display_name = texts.line("display_name", wanted.display_name, _NAME_LIMIT)
         scopes = _granted(caller, role, wanted.scopes)
         expire_time = _end(caller, wanted.ttl, self._clock.now())
         return self._add_token(user.id, display_name, role, scopes, expire_time)

@@ -8,7 +8,7 @@ heartbeat, or sooner through its watch, and the job's event log shows when it is
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from ingot.server.core import ids
+from ingot.server.core import ids, texts
 from ingot.server.core.artifacts import Version
 from ingot.server.core.catalog_stores import CounterStore
 from ingot.server.core.clock import Clock
@@ -222,11 +222,7 @@ class Training:
     def _drafted(self, caller: Caller, draft: JobDraft, number: int) -> TrainingJob:
         """Check a draft, pin what it names and work out its plan."""
         namespace = self._namespace(caller, draft)
-        if len(draft.display_name) > LONGEST_DISPLAY_NAME:
-            raise invalid_field(
-                "display_name",
-                f"expected at most {LONGEST_DISPLAY_NAME} characters, got {len(draft.display_name)}",
-            )
+        display_name = texts.line("display_name", draft.display_name, LONGEST_DISPLAY_NAME)
         config = filled(draft.config, from_base=draft.base is not None)
         deepspeed = filled_engine(draft.deepspeed)
         check(config, deepspeed)
@@ -245,7 +241,7 @@ class Training:
             uid=ids.new_uid(now),
             namespace=namespace,
             creator=caller.principal,
-            display_name=draft.display_name,
+            display_name=display_name,
             dataset=PinnedVersion(dataset.name, dataset.digest),
             base=PinnedVersion(base.name, base.digest) if base else None,
             config=config,

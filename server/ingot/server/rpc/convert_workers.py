@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from ingot.content import digests
+from ingot.server.core import texts
 from ingot.server.core.errors import invalid_field
 from ingot.server.core.generation import GenerationAssignment
 from ingot.server.core.training import JobView
@@ -25,6 +26,8 @@ from ingot.server.rpc import convert_common as common
 from ingot.server.rpc import convert_training
 from ingot.v1 import workers_pb2
 
+_LONGEST_NAME, _LONGEST_TEXT = 200, 2000
+
 # --- requests -----------------------------------------------------------------------------------------
 
 
@@ -34,12 +37,25 @@ def facts_of(request: workers_pb2.RegisterWorkerRequest) -> WorkerFacts:
         if device.kind not in ("cpu", "cuda"):
             raise invalid_field(f"devices[{position}].kind", f"expected cpu or cuda, got {device.kind!r}")
     return WorkerFacts(
-        display_name=request.display_name,
+        display_name=texts.line("display_name", request.display_name, _LONGEST_NAME),
         devices=tuple(
-            Device(each.kind, each.name, each.memory_bytes, max(1, each.count)) for each in request.devices
+            Device(
+                each.kind,
+                texts.line(f"devices[{position}].name", each.name, _LONGEST_NAME),
+                each.memory_bytes,
+                max(1, each.count),
+            )
+            for position, each in enumerate(request.devices)
         ),
-        versions=dict(request.versions),
-        missing_software=tuple(request.missing_software),
+        versions={
+            texts.line("versions", name, _LONGEST_NAME): texts.line(
+                f"versions[{name!r}]", version, _LONGEST_NAME
+            )
+            for name, version in request.versions.items()
+        },
+        missing_software=tuple(
+            texts.text("missing_software", each, _LONGEST_TEXT) for each in request.missing_software
+        ),
         free_disk_bytes=request.free_disk_bytes,
     )
 
