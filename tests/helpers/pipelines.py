@@ -79,6 +79,7 @@ def rig(
     add: Callable[[grpc.aio.Server], None] = lambda server: None,
     *,
     unary_seconds: float = 30.0,
+    recheck_seconds: float = 10.0,
     health: bool = True,
     reflection: bool = True,
     address: str = "127.0.0.1:0",
@@ -93,7 +94,13 @@ def rig(
 
         async def start() -> tuple[GrpcServer, Pipeline, str]:
             credentials = Credentials(hops, identity, SystemClock())
-            pipeline = Pipeline(credentials, activities.append, SystemClock(), unary_seconds=unary_seconds)
+            pipeline = Pipeline(
+                credentials,
+                activities.append,
+                SystemClock(),
+                unary_seconds=unary_seconds,
+                recheck_seconds=recheck_seconds,
+            )
             server = GrpcServer(pipeline, health=health, reflection=reflection)
             add(server.server)
             addresses = await server.start([address], socket)

@@ -48,14 +48,9 @@ def test_calls_without_a_credential_are_recorded_up_to_a_limit_and_those_with_on
             _call(running.channel, "namespaces/a/models/b")
         for _ in range(strangers.OF_ONE_ADDRESS + 5):
             _call(running.channel, "namespaces/a/models/b", "member")
-        known = eventually(
-            lambda: (
-                (found := [each for each in running.activities if each.principal])
-                and len(found) == strangers.OF_ONE_ADDRESS + 5
-                and found
-            )
-        )
-        assert len(running.activities) - len(known) == strangers.OF_ONE_ADDRESS
+        wanted = strangers.OF_ONE_ADDRESS + 5
+        eventually(lambda: sum(bool(each.principal) for each in running.activities) == wanted)
+        assert len(running.activities) - wanted == strangers.OF_ONE_ADDRESS
 
 
 def test_the_log_says_how_many_were_left_out_and_the_next_hour_begins_anew(

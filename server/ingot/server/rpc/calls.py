@@ -11,7 +11,15 @@ from typing import Any
 import grpc
 
 from ingot.server.core.clock import Clock
-from ingot.server.core.errors import Denied, Precondition, Reason, Unauthenticated, Unavailable
+from ingot.server.core.errors import (
+    Denied,
+    IngotError,
+    Invalid,
+    Precondition,
+    Reason,
+    Unauthenticated,
+    Unavailable,
+)
 from ingot.server.core.identity import Caller
 from ingot.server.core.usage import Activity
 from ingot.server.rpc.methods import Method, printable
@@ -42,7 +50,7 @@ class Call:
     caller: Caller | None = None
     target: str = ""
     code: str = grpc.StatusCode.OK.name
-    drained: bool = False
+    ended: IngotError | None = None  # why the server stopped it
 
     @classmethod
     def begin(cls, method: Method, peer: str, metadata: Mapping[str, str], clock: Clock) -> "Call":
@@ -76,10 +84,10 @@ class Call:
         if version and tuple(map(int, version.groups())) < OLDEST_CLIENT:
             raise _too_old(self.client)
 
-    def end(self) -> None:
-        """Stop it now; its client is told to come back."""
-        if self.task is not None and not self.drained:
-            self.drained = True
+    def end(self, why: IngotError) -> None:
+        """Stop it now; its client is told why."""
+        if self.task is not None and self.ended is None:
+            self.ended = why
             self.task.cancel()
 
     def activity(self, seconds: float) -> Activity:
@@ -122,6 +130,17 @@ def draining() -> Unavailable:
         "The server is shutting down.",
         next_step="Try again in a moment; watches continue where they stopped.",
         retry_after=1.0,
+    )
+
+
+def unreadable(method: Method) -> Invalid:
+    """Return the refusal of a request that is not a message of its type."""
+    return Invalid(
+        Reason.FIELD_INVALID,
+        f"The request cannot be read: {method.name} got bytes that are not its message, or fields nested "
+        "more than about 30 deep.",
+        next_step="Send what the protos of this server say; reflection and `buf curl` show them.",
+        facts={"method": method.short},
     )
 
 

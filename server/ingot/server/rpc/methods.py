@@ -48,6 +48,7 @@ class Method:
     path: str
     public: bool
     scopes: frozenset[Scope]
+    streams: bool = False  # in either direction
     standard: bool = False  # health and reflection: neither recorded nor refused while draining
 
     @property
@@ -119,4 +120,5 @@ def _method(service: descriptor.ServiceDescriptor, method: descriptor.MethodDesc
     public = options.Extensions[common_pb2.public]
     if public == bool(scopes):
         raise ValueError(f"{method.full_name} needs either required_scopes or public in its proto")
-    return Method(f"/{service.full_name}/{method.name}", public, scopes)
+    streams = method.client_streaming or method.server_streaming
+    return Method(f"/{service.full_name}/{method.name}", public, scopes, streams)

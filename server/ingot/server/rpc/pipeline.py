@@ -1,10 +1,13 @@
 """The one interceptor that every call passes, of all four kinds:
 
-    admit (draining?) → authenticate → scope → run the servicer → map errors → log and record
+    admit (draining?) → authenticate → scope → readable? → run the servicer → map errors → log and record
 
 Servicers learn who calls from `caller()`. Whatever they raise ends here: an IngotError becomes its status,
 anything else an incident id, with the story in the log. When the server drains, streams that only follow
 something are ended at once and told to come back; the rest may finish within the grace period.
+
+A stream may stay open for days, so the credentials of all open streams are looked at again every few seconds;
+one whose token was revoked or expired ends as a new call with that token would.
 """
 
 import asyncio
@@ -20,7 +23,7 @@ from google.protobuf.message import Message
 from google.rpc import status_pb2
 
 from ingot.server.core.clock import Clock
-from ingot.server.core.errors import IngotError, Unauthenticated
+from ingot.server.core.errors import Denied, IngotError, Unauthenticated
 from ingot.server.core.identity import Caller
 from ingot.server.core.usage import Activity
 from ingot.server.rpc import calls, errors, methods
@@ -35,6 +38,7 @@ Context = grpc.aio.ServicerContext[Any, Any]
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 Behaviour = Callable[[Any, Context], Any]
 
+RECHECK_SECONDS = 10.0  # the API promises a heartbeat, and with it a good credential, at least every 15
 _ORDINARY = (grpc.StatusCode.OK.name, grpc.StatusCode.CANCELLED.name)  # a watch ends when its client goes
 
 _current: ContextVar[Call] = ContextVar("ingot_call")
@@ -58,6 +62,10 @@ def about(target: str) -> None:
     _current.get().target = target
 
 
+class _Unreadable:
+    """Stands for a request that is not a message of its type."""
+
+
 class Pipeline(grpc.aio.ServerInterceptor):
     """Wraps every servicer method; see the module's text."""
 
@@ -68,11 +76,14 @@ class Pipeline(grpc.aio.ServerInterceptor):
         clock: Clock,
         *,
         unary_seconds: float,
+        recheck_seconds: float = RECHECK_SECONDS,
     ) -> None:
         self._credentials = credentials
         self._record = record
         self._clock = clock
         self._unary_seconds = unary_seconds
+        self._recheck_seconds = recheck_seconds
+        self._rechecking: asyncio.Task[None] | None = None
         self._strangers = Strangers()
         self._rules = methods.all_methods()
         self._handlers: dict[str, Handler] = {}
@@ -110,14 +121,16 @@ class Pipeline(grpc.aio.ServerInterceptor):
         """Take no new calls, end what only follows, give the rest `grace` seconds, then end it too."""
         self._draining = True
         for call in [call for call in self._running if call.method.follows]:
-            call.end()
+            call.end(calls.draining())
         for seconds in (grace, 1.0):
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._quiet.wait(), seconds)
             for call in list(self._running):
-                call.end()
+                call.end(calls.draining())
         for call in list(self._standing):
-            call.end()
+            call.end(calls.draining())
+        if self._rechecking is not None:
+            self._rechecking.cancel()
         self._strangers.report()
 
     # --- around one call --------------------------------------------------------------------------------
@@ -134,7 +147,7 @@ class Pipeline(grpc.aio.ServerInterceptor):
             wrapped = self._streaming(method, behaviour)
         else:
             wrapped = self._single(method, behaviour, limited=not handler.request_streaming)
-        return make(wrapped, handler.request_deserializer, handler.response_serializer)
+        return make(wrapped, _forgiving(handler.request_deserializer), handler.response_serializer)
 
     def _single(self, method: Method, behaviour: Behaviour, *, limited: bool) -> Behaviour:
         """Wrap a coroutine method; `limited` gives it a deadline where the client sent none."""
@@ -178,6 +191,8 @@ class Pipeline(grpc.aio.ServerInterceptor):
         context.set_trailing_metadata(((calls.REQUEST_ID, call.id),))
         try:
             await self._admit(call)
+            if isinstance(request, _Unreadable):
+                raise calls.unreadable(method)
             log.debug("rpc.begun method=%s request=%s", method.short, call.id)
             yield call
         except grpc.aio.AbortError:
@@ -186,8 +201,8 @@ class Pipeline(grpc.aio.ServerInterceptor):
         except IngotError as error:
             await self._abort(call, context, errors.status_of(error))
         except (asyncio.CancelledError, GeneratorExit):
-            if call.drained:
-                await self._abort(call, context, errors.status_of(calls.draining()))
+            if call.ended is not None:
+                await self._abort(call, context, errors.status_of(call.ended))
             call.code = grpc.StatusCode.CANCELLED.name
             raise
         except Exception:
@@ -213,9 +228,23 @@ class Pipeline(grpc.aio.ServerInterceptor):
             if not call.secret:
                 raise calls.token_missing()
             call.made_by(await self._credentials.caller(call.secret))
+            if call.method.streams and (self._rechecking is None or self._rechecking.done()):
+                self._rechecking = asyncio.create_task(self._recheck())
         except Unauthenticated:
             if not call.method.public:
                 raise
+
+    async def _recheck(self) -> None:
+        """Look at the credentials of open streams again and again, until there are none."""
+        while streams := [call for call in self._running if call.method.streams and call.caller]:
+            for call in streams:
+                try:
+                    call.made_by(await self._credentials.caller(call.secret))
+                except (Unauthenticated, Denied) as error:
+                    call.end(error)
+                except Exception:  # the database, say; the next round asks again
+                    log.exception("rpc.recheck_failed request=%s", call.id)
+            await asyncio.sleep(self._recheck_seconds)
 
     async def _abort(self, call: Call, context: Context, status: status_pb2.Status) -> None:
         code = next(each for each in grpc.StatusCode if each.value[0] == status.code)
@@ -246,6 +275,20 @@ class Pipeline(grpc.aio.ServerInterceptor):
         self._record(activity)
 
 
+def _forgiving(parse: Callable[[bytes], Any] | None) -> Callable[[bytes], Any]:
+    """Return a parser that never raises: gRPC would log the story and answer UNKNOWN before any check."""
+
+    def read(message: bytes) -> Any:
+        if parse is None:
+            return message
+        try:
+            return parse(message)
+        except Exception:  # noqa: BLE001 (protobuf's own, of bad UTF-8, of the recursion limit)
+            return _Unreadable()
+
+    return read
+
+
 def _noted(call: Call, request: Any) -> Any:
     """Return the request; of a stream, one that notes on its way what the first message is about."""
     return request if isinstance(request, Message) else _noting(call, request)
@@ -253,6 +296,8 @@ def _noted(call: Call, request: Any) -> Any:
 
 async def _noting(call: Call, requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
     async for request in requests:
+        if isinstance(request, _Unreadable):
+            raise calls.unreadable(call.method)
         if not call.target:  # bulk data is no Message
             call.target = (isinstance(request, Message) and methods.target_of(request)) or "-"
         yield request

@@ -1,0 +1,96 @@
+"""Streams that stay open keep a good credential or end, in both directions."""
+
+import asyncio
+import dataclasses
+import threading
+from collections.abc import AsyncIterator, Iterator
+
+import grpc
+import pytest
+from google.rpc import error_details_pb2, status_pb2
+
+from helpers.pipelines import Rig, bearer, rig, serving
+from ingot.server.rpc import pipeline
+from ingot.v1 import training_pb2, training_pb2_grpc, transfer_pb2, transfer_pb2_grpc
+
+Watched = training_pb2.WatchTrainingJobResponse
+
+
+async def _watch(
+    request: training_pb2.WatchTrainingJobRequest, context: object
+) -> AsyncIterator[training_pb2.WatchTrainingJobResponse]:
+    yield Watched()
+    await asyncio.Event().wait()
+
+
+async def _put_chunks(
+    requests: AsyncIterator[transfer_pb2.PutChunksRequest], context: object
+) -> transfer_pb2.PutChunksResponse:
+    async for _ in requests:
+        pass
+    return transfer_pb2.PutChunksResponse()
+
+
+def _refusal(call: grpc.RpcError) -> tuple[grpc.StatusCode, str]:
+    assert isinstance(call, grpc.Call)
+    status = status_pb2.Status.FromString(dict(call.trailing_metadata() or ())["grpc-status-details-bin"])
+    info = error_details_pb2.ErrorInfo()
+    assert status.details[0].Unpack(info)
+    return call.code(), info.reason
+
+
+def _revoke(running: Rig) -> None:
+    del running.identity.callers["member"]
+    running.identity.revision += 1
+
+
+def test_an_open_stream_ends_once_its_token_is_revoked_and_others_go_on() -> None:
+    with rig(serving(WatchTrainingJob=_watch), recheck_seconds=0.02) as running:
+        stub = training_pb2_grpc.TrainingServiceStub(running.channel)
+        request = training_pb2.WatchTrainingJobRequest(name="trainingJobs/job_1")
+        revoked = stub.WatchTrainingJob(request, metadata=bearer("member"), timeout=30)
+        other = stub.WatchTrainingJob(request, metadata=bearer("admin"), timeout=30)
+        next(revoked), next(other)
+        _revoke(running)
+        with pytest.raises(grpc.RpcError) as caught:
+            next(revoked)
+        assert _refusal(caught.value) == (grpc.StatusCode.UNAUTHENTICATED, "TOKEN_INVALID")
+        assert other.is_active()
+        other.cancel()
+
+
+def test_an_open_stream_ends_once_its_token_lost_the_scope() -> None:
+    with rig(serving(WatchTrainingJob=_watch), recheck_seconds=0.02) as running:
+        stub = training_pb2_grpc.TrainingServiceStub(running.channel)
+        request = training_pb2.WatchTrainingJobRequest(name="trainingJobs/job_1")
+        replies = stub.WatchTrainingJob(request, metadata=bearer("member"), timeout=30)
+        next(replies)
+        found = running.identity.callers["member"]
+        running.identity.callers["member"] = dataclasses.replace(found, scopes=frozenset())
+        running.identity.revision += 1
+        with pytest.raises(grpc.RpcError) as caught:
+            next(replies)
+        assert _refusal(caught.value) == (grpc.StatusCode.PERMISSION_DENIED, "SCOPE_MISSING")
+
+
+def test_an_upload_that_is_under_way_ends_once_its_token_is_revoked() -> None:
+    begun, over = threading.Event(), threading.Event()
+
+    def requests() -> Iterator[transfer_pb2.PutChunksRequest]:
+        yield transfer_pb2.PutChunksRequest()
+        begun.set()
+        over.wait(30)
+
+    with rig(serving(PutChunks=_put_chunks), recheck_seconds=0.02) as running:
+        stub = transfer_pb2_grpc.TransferServiceStub(running.channel)
+        call = stub.PutChunks.future(requests(), metadata=bearer("member"), timeout=30)
+        assert begun.wait(30)
+        _revoke(running)
+        error = call.exception()
+        over.set()
+        assert isinstance(error, grpc.RpcError)
+        assert _refusal(error) == (grpc.StatusCode.UNAUTHENTICATED, "TOKEN_INVALID")
+
+
+def test_credentials_are_looked_at_at_least_with_every_heartbeat() -> None:
+    assert pipeline.RECHECK_SECONDS <= 15
