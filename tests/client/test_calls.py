@@ -119,6 +119,19 @@ def test_a_told_pause_is_respected_and_makes_a_limit_worth_a_try() -> None:
     assert bench.pauses == [7.5]
 
 
+def test_a_full_disk_is_met_once_more_and_then_told() -> None:
+    with FakeServer() as server:
+        bench = Bench(server)
+        answer = server.run(lambda: bench.catalog.get("models/tiny"))
+        for _ in range(2):
+            call = server.take("CatalogService", "GetArtifact")
+            call.fail(grpc.StatusCode.RESOURCE_EXHAUSTED, "full", [info("DISK_LOW"), retry_after(60)])
+        with pytest.raises(LimitReached, match="full") as caught:
+            answer.result(5)
+    assert caught.value.retry_after == 60
+    assert [0.25 <= pause <= 0.5 for pause in bench.pauses] == [True]
+
+
 def test_no_pause_outlives_the_deadline() -> None:
     with FakeServer() as server:
         bench = Bench(server, timeout=5.0)

@@ -14,6 +14,7 @@ from helpers.patterns import pattern
 from ingot.content.digests import chunk_digest
 from ingot.server.core import failpoints
 from ingot.server.core.errors import DataLoss, Exhausted, IngotError, Unavailable
+from ingot.server.storage import packs_disk
 from ingot.server.storage.packs_disk import DiskPacks
 
 FAILING = [
@@ -185,6 +186,14 @@ def test_many_packs_do_not_use_up_file_descriptors(tmp_path: Path) -> None:
     for pack in list(store.packs()):
         store.delete(pack.id)
     assert open_files() == 0
+
+
+@pytest.mark.parametrize(
+    ("disk", "free"),
+    [(64 << 20, 8 << 20), (512 << 20, 64 << 20), (1536 << 20, 192 << 20), (1 << 40, 192 << 20)],
+)
+def test_what_is_kept_free_leaves_a_small_disk_usable(disk: int, free: int) -> None:
+    assert packs_disk.headroom(disk) == free
 
 
 def test_an_intact_chunk_is_hashed_once_and_truncation_still_noticed(tmp_path: Path) -> None:

@@ -4,7 +4,8 @@ Only two kinds of failure are worth another try: the server could not be reached
 (UNAVAILABLE), and the server told how long to wait (RetryInfo, as BUSY and RATE_LIMITED carry). Only methods
 that the protos mark as free of side effects or idempotent are repeated; those that change something carry a
 request id, so the server recognises the repetition. Pauses double from 0.5 s to 30 s, each drawn from its
-upper half so that many clients do not come back at once; a told time is never undercut.
+upper half so that many clients do not come back at once; a told time is never undercut. A full disk is the
+exception: it takes people to empty it, so it is met once more, soon, and then told.
 
 gRPC's own retry policy is not used: it can neither read RetryInfo nor tell a first contact from a lost one.
 """
@@ -19,6 +20,8 @@ from google.protobuf.message import Message
 
 from ingot.client._errors import IngotError, LimitReached, Unreachable
 
+DISK_LOW = "DISK_LOW"
+
 
 @dataclass(frozen=True, slots=True)
 class Retry:
@@ -30,6 +33,7 @@ class Retry:
     tries: int = 8
     # Before the server ever answered, a wrong address is likelier than a short outage.
     tries_at_first_contact: int = 3
+    tries_at_full_disk: int = 2
 
     def pause_before(
         self, attempt: int, error: IngotError, *, contacted: bool, rng: random.Random
@@ -37,9 +41,13 @@ class Retry:
         """Return how long to wait before try number `attempt` (the first repetition is 2); None gives up."""
         if not may_help(error):
             return None
-        if attempt > (self.tries if contacted else self.tries_at_first_contact):
+        full = error.reason == DISK_LOW
+        tries = self.tries if contacted else self.tries_at_first_contact
+        if attempt > (self.tries_at_full_disk if full else tries):
             return None
         pause = min(self.first_pause * self.factor ** (attempt - 2), self.longest_pause)
+        if full:
+            return pause * rng.uniform(0.5, 1.0)
         return max(pause * rng.uniform(0.5, 1.0), error.retry_after or 0.0)
 
 

@@ -34,11 +34,17 @@ from ingot.server.storage import pack_files, pack_format, pack_ingest, pack_read
 
 log = logging.getLogger(__name__)
 
-HEADROOM = (
-    2 * PACK_TARGET + 64 * 1024 * 1024
-)  # always left free: two packs for repair, and the database's log
+# Always left free: two packs for repair, and the database's log. Of a small disk that would be most, so
+# there it is a share of the disk.
+HEADROOM = 2 * PACK_TARGET + 64 * 1024 * 1024
+_HEADROOM_SHARE = 8
 
 _OPEN_FILES = 256  # packs kept open for reading
+
+
+def headroom(disk_size: int) -> int:
+    """Return how many bytes of a disk of that size no stream may take."""
+    return min(HEADROOM, disk_size // _HEADROOM_SHARE)
 
 
 class DiskPacks:
@@ -184,7 +190,7 @@ class DiskPacks:
 
     def _free(self) -> int:
         disk = os.statvfs(self._packs)
-        return disk.f_bavail * disk.f_frsize - HEADROOM
+        return disk.f_bavail * disk.f_frsize - headroom(disk.f_blocks * disk.f_frsize)
 
     def _path(self, pack: PackId) -> Path:
         return self._packs / pack[:2] / f"{pack}.pack"
