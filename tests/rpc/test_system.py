@@ -95,11 +95,29 @@ def test_a_database_that_cannot_be_read_is_told_not_raised(tmp_path: Path) -> No
 
 @pytest.mark.contract("S0-1", "S0-2")
 def test_storage_tells_every_area_and_the_disk(server: Server) -> None:
-    storage = server.member().system.GetStorage(system_pb2.GetStorageRequest())
+    storage = server.admin.system.GetStorage(system_pb2.GetStorageRequest())
     assert [area.name for area in storage.areas] == ["datasets", "models", "checkpoints", "staging"]
     assert storage.logical_bytes == storage.chunk_bytes == storage.pack_bytes == 0
     assert storage.disk_total_bytes > storage.disk_free_bytes > 0
     assert storage.database_bytes > 0
+
+
+def test_figures_of_the_disk_are_for_administrators(server: Server) -> None:
+    with server.app.database.direct() as connection:
+        connection.execute_sql("INSERT INTO pack(name, size_bytes, created, missing) VALUES ('p', 9, 0, 0)")
+        connection.execute_sql(
+            "INSERT INTO chunk(digest, pack, position, length, lost) VALUES (x'00', 1, 0, 7, 0)"
+        )
+    whole = server.admin.system.GetStorage(system_pb2.GetStorageRequest())
+    assert (whole.chunk_bytes, whole.chunk_count, whole.pack_bytes, whole.pack_count) == (7, 1, 9, 1)
+    told = server.member().system.GetStorage(system_pb2.GetStorageRequest())
+    assert told == system_pb2.GetStorageResponse(areas=whole.areas, logical_bytes=whole.logical_bytes)
+    disks = [
+        next(part.message for part in stubs.system.GetHealth(HEALTH).parts if part.name == "disk")
+        for stubs in (server.admin, server.member())
+    ]
+    assert "MiB" in disks[0]
+    assert not any(letter.isdigit() for letter in disks[1])
 
 
 def _activities(server: Server, token: str, action: str = "") -> list[tuple[str, str, str, str]]:

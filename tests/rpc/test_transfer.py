@@ -383,7 +383,23 @@ def test_chunks_of_a_public_version_need_not_be_sent(rig: TransferRig) -> None:
     upload, cuts = member.begin(), {"a": cut(LARGE)}
     assert member.put_missing(upload, cuts) == 0
     member.manifest(upload, cuts)
-    assert member.commit(upload, cuts).version.new_bytes == 0
+    assert member.commit(upload, cuts).version.new_bytes == len(LARGE)  # new to its namespace
+    again = member.begin()
+    assert member.put_missing(again, cuts) == 0
+    member.manifest(again, cuts)
+    assert member.commit(again, cuts).version.new_bytes == 0
+
+
+def test_new_bytes_are_those_new_to_the_namespace(rig: TransferRig) -> None:
+    rig.pusher("admin").push({"a": LARGE}, artifact="namespaces/admin/datasets/private")
+    member, cuts = rig.pusher(), {"a": cut(LARGE), "b": cut(LARGE)}
+    told = []
+    for _ in range(2):
+        upload = member.begin()
+        member.put(stream(upload, [*cuts["a"].chunks, *cuts["b"].chunks]))
+        member.manifest(upload, cuts)
+        told.append(member.commit(upload, cuts).version.new_bytes)
+    assert told == [len(LARGE), 0]  # as if nobody else had it
 
 
 def test_what_is_not_yours_does_not_exist(rig: TransferRig) -> None:

@@ -300,7 +300,7 @@ class Artifact(_message.Message):
     size_bytes: _builtins.int
     """Logical bytes of the current version."""
     stored_bytes: _builtins.int
-    """Bytes that all its versions needed when they were committed, after deduplication."""
+    """Bytes that its versions brought into its namespace, each chunk counted once."""
     etag: _builtins.str
     """Changes with every change; send it back to guard an update."""
     @_builtins.property
@@ -607,7 +607,7 @@ class Version(_message.Message):
     size_bytes: _builtins.int
     """Logical bytes."""
     new_bytes: _builtins.int
-    """Bytes it added to the store when it was committed."""
+    """Bytes that its namespace did not hold before it was pushed."""
     storage_uri: _builtins.str
     """`ingot://…` name of its bytes in the store."""
     last_validation: _builtins.str

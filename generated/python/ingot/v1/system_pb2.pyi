@@ -324,7 +324,7 @@ class GetStorageResponse(_message.Message):
     logical_bytes: _builtins.int
     """All areas together."""
     chunk_bytes: _builtins.int
-    """Bytes of all different chunks."""
+    """Bytes of all different chunks; this and all below for administrators only."""
     chunk_count: _builtins.int
     """Different chunks."""
     pack_bytes: _builtins.int

@@ -80,7 +80,7 @@ class SystemServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def GetStorage(self, request, context):
-        """Returns bytes per area, logical and physical, and the disk.
+        """Returns bytes per area; physical totals and the disk to administrators only, zeros to others: who could compare them before and after a push would learn whether somebody else has the same bytes.
 
         Errors: PERMISSION_DENIED (SCOPE_MISSING).
         """

@@ -44,7 +44,7 @@ class SystemServiceStub:
     Errors: none of its own.
     """
     GetStorage: _grpc.UnaryUnaryMultiCallable[_system_pb2.GetStorageRequest, _system_pb2.GetStorageResponse]
-    """Returns bytes per area, logical and physical, and the disk.
+    """Returns bytes per area; physical totals and the disk to administrators only, zeros to others: who could compare them before and after a push would learn whether somebody else has the same bytes.
 
     Errors: PERMISSION_DENIED (SCOPE_MISSING).
     """
@@ -70,7 +70,7 @@ class SystemServiceAsyncStub(SystemServiceStub):
     Errors: none of its own.
     """
     GetStorage: _aio.UnaryUnaryMultiCallable[_system_pb2.GetStorageRequest, _system_pb2.GetStorageResponse]  # type: ignore[assignment]
-    """Returns bytes per area, logical and physical, and the disk.
+    """Returns bytes per area; physical totals and the disk to administrators only, zeros to others: who could compare them before and after a push would learn whether somebody else has the same bytes.
 
     Errors: PERMISSION_DENIED (SCOPE_MISSING).
     """
@@ -111,7 +111,7 @@ class SystemServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _system_pb2.GetStorageRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_system_pb2.GetStorageResponse, _abc.Awaitable[_system_pb2.GetStorageResponse]]:
-        """Returns bytes per area, logical and physical, and the disk.
+        """Returns bytes per area; physical totals and the disk to administrators only, zeros to others: who could compare them before and after a push would learn whether somebody else has the same bytes.
 
         Errors: PERMISSION_DENIED (SCOPE_MISSING).
         """

@@ -106,12 +106,12 @@ class TransferServiceStub:
     ReadManifest: _grpc.UnaryStreamMultiCallable[_transfer_pb2.ReadManifestRequest, _transfer_pb2.ReadManifestResponse]
     """Streams a manifest: header, then files with their segments. Counts a download when a new download id comes with it.
 
-    Errors: as ListFiles; DATA_LOSS (DATA_LOSS).
+    Errors: as ListFiles; RESOURCE_EXHAUSTED (BUSY); DEADLINE_EXCEEDED (TOO_SLOW).
     """
     ReadFile: _grpc.UnaryStreamMultiCallable[_transfer_pb2.ReadFileRequest, _transfer_pb2.ReadFileResponse]
     """Streams a range of one file.
 
-    Errors: as StatFile; OUT_OF_RANGE (OFFSET_OUT_OF_RANGE); DATA_LOSS (DATA_LOSS: a stored chunk fails its digest).
+    Errors: as StatFile; OUT_OF_RANGE (OFFSET_OUT_OF_RANGE); DATA_LOSS (DATA_LOSS: a stored chunk fails its digest); FAILED_PRECONDITION (MISSING_CHUNKS: an open upload was not sent what its manifest names); RESOURCE_EXHAUSTED (BUSY: too many reads of the caller at once); DEADLINE_EXCEEDED (TOO_SLOW: the reader took nothing for the idle timeout).
     """
     ReadChunks: _grpc.UnaryStreamMultiCallable[_transfer_pb2.ReadChunksRequest, _transfer_pb2.ReadChunksResponse]
     """Streams whole chunks of a tree, by file and index, for parallel pulls, deltas and repair.
@@ -197,12 +197,12 @@ class TransferServiceAsyncStub(TransferServiceStub):
     ReadManifest: _aio.UnaryStreamMultiCallable[_transfer_pb2.ReadManifestRequest, _transfer_pb2.ReadManifestResponse]  # type: ignore[assignment]
     """Streams a manifest: header, then files with their segments. Counts a download when a new download id comes with it.
 
-    Errors: as ListFiles; DATA_LOSS (DATA_LOSS).
+    Errors: as ListFiles; RESOURCE_EXHAUSTED (BUSY); DEADLINE_EXCEEDED (TOO_SLOW).
     """
     ReadFile: _aio.UnaryStreamMultiCallable[_transfer_pb2.ReadFileRequest, _transfer_pb2.ReadFileResponse]  # type: ignore[assignment]
     """Streams a range of one file.
 
-    Errors: as StatFile; OUT_OF_RANGE (OFFSET_OUT_OF_RANGE); DATA_LOSS (DATA_LOSS: a stored chunk fails its digest).
+    Errors: as StatFile; OUT_OF_RANGE (OFFSET_OUT_OF_RANGE); DATA_LOSS (DATA_LOSS: a stored chunk fails its digest); FAILED_PRECONDITION (MISSING_CHUNKS: an open upload was not sent what its manifest names); RESOURCE_EXHAUSTED (BUSY: too many reads of the caller at once); DEADLINE_EXCEEDED (TOO_SLOW: the reader took nothing for the idle timeout).
     """
     ReadChunks: _aio.UnaryStreamMultiCallable[_transfer_pb2.ReadChunksRequest, _transfer_pb2.ReadChunksResponse]  # type: ignore[assignment]
     """Streams whole chunks of a tree, by file and index, for parallel pulls, deltas and repair.
@@ -363,7 +363,7 @@ class TransferServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_transfer_pb2.ReadManifestResponse], _abc.AsyncIterator[_transfer_pb2.ReadManifestResponse]]:
         """Streams a manifest: header, then files with their segments. Counts a download when a new download id comes with it.
 
-        Errors: as ListFiles; DATA_LOSS (DATA_LOSS).
+        Errors: as ListFiles; RESOURCE_EXHAUSTED (BUSY); DEADLINE_EXCEEDED (TOO_SLOW).
         """
 
     @_abc_1.abstractmethod
@@ -374,7 +374,7 @@ class TransferServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_transfer_pb2.ReadFileResponse], _abc.AsyncIterator[_transfer_pb2.ReadFileResponse]]:
         """Streams a range of one file.
 
-        Errors: as StatFile; OUT_OF_RANGE (OFFSET_OUT_OF_RANGE); DATA_LOSS (DATA_LOSS: a stored chunk fails its digest).
+        Errors: as StatFile; OUT_OF_RANGE (OFFSET_OUT_OF_RANGE); DATA_LOSS (DATA_LOSS: a stored chunk fails its digest); FAILED_PRECONDITION (MISSING_CHUNKS: an open upload was not sent what its manifest names); RESOURCE_EXHAUSTED (BUSY: too many reads of the caller at once); DEADLINE_EXCEEDED (TOO_SLOW: the reader took nothing for the idle timeout).
         """
 
     @_abc_1.abstractmethod

@@ -107,7 +107,7 @@ class Version:
     digest: bytes  # 32 bytes: the tree digest
     file_count: int
     size_bytes: int
-    new_bytes: int  # added to the store by this version
+    new_bytes: int  # that its namespace did not hold before
     format: str
     creator: str  # principal who committed it
     create_time: float

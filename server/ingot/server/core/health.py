@@ -16,11 +16,12 @@ class HealthStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class HealthPart:
-    """How one part is: database, disk, …; `message` is one line."""
+    """How one part is: database, disk, …; `message` is one line, `figures` more for administrators."""
 
     name: str
     status: HealthStatus
     message: str
+    figures: str = ""
 
 
 @dataclass(frozen=True, slots=True)

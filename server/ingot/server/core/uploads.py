@@ -125,7 +125,7 @@ class Upload:
     stored_bytes: int = 0
     stored_chunks: int = 0
     received_bytes: int = 0
-    new_bytes: int = 0  # that no tree or lease of anybody held before
+    new_bytes: int = 0  # that no tree or lease of its namespace held before
     file_count: int = 0
     manifest_bytes: int = 0
     chunk_count: int = 0

@@ -3,8 +3,9 @@
 A stream touches rows three times: `admit` before its first byte, `stored` while it runs (to write no chunk
 that is on disk already), and `index` once its packs are durable. Only then does the sender hear of success.
 
-Presence is told per namespace. What other namespaces have is neither said nor visible in an outcome: their
-chunks are merely not written a second time, after the sender has proven by sending them that it has them.
+Presence is told per namespace. What other namespaces have is neither said nor visible in an outcome or a
+count of new bytes: their chunks are merely not written a second time, after the sender has proven by sending
+them that it has them.
 """
 
 import dataclasses
@@ -67,8 +68,12 @@ class ChunkIntake:
         upload = self._uploads.require_open(caller, name)
         known = self._chunks.known(packed, upload.namespace, self._clock.now())
         present = [each for each in known if each.visible]
-        present += self._readable(caller, [each for each in known if not each.visible])
-        upload = self._uploads.touch(upload, **self._leased(upload, present))
+        others = self._readable(caller, [each for each in known if not each.visible])
+        present += others
+        new = sum({each.id: each.length for each in others}.values())
+        upload = self._uploads.touch(
+            upload, new_bytes=upload.new_bytes + new, **self._leased(upload, present)
+        )
         missing = bytearray(b"\xff" * (count // 8)) + bytearray([(1 << count % 8) - 1] if count % 8 else [])
         for each in present:
             missing[each.position >> 3] &= ~(1 << (each.position & 7))
@@ -131,7 +136,6 @@ class ChunkIntake:
         upload = self._uploads.require_open(caller, ticket.upload)
         now = self._clock.now()
         before = self._chunks.known(packed, upload.namespace, now)
-        known_before = self._chunks.stored(b"".join(each.digest for pack in packs for each in pack.entries))
         for pack in packs:
             self._chunks.add_pack(pack, now)
         failpoints.hit("intake.indexed")
@@ -143,18 +147,17 @@ class ChunkIntake:
                 next_step="Ask FindMissing and send the stream again.",
                 retry_after=0.5,
             )
-        new = sum(each.length for pack in packs for each in pack.entries if each.digest not in known_before)
-        upload = self._uploads.touch(
-            upload,
-            received_bytes=upload.received_bytes + received,
-            new_bytes=upload.new_bytes + new,
-            **self._leased(upload, present),
-        )
         outcomes = _outcomes(before, present)
         stored = sum(
             each.length
             for each, outcome in zip(present, outcomes, strict=True)
             if outcome is ChunkOutcome.STORED
+        )
+        upload = self._uploads.touch(
+            upload,
+            received_bytes=upload.received_bytes + received,
+            new_bytes=upload.new_bytes + stored,
+            **self._leased(upload, present),
         )
         return StreamReceipt(outcomes, stored, ticket.size - stored, upload.expire_time)
 

@@ -61,12 +61,12 @@ class Health:
             total, free = self._vitals.disk()
         except OSError as error:
             return HealthPart("disk", HealthStatus.UNHEALTHY, f"it cannot be asked: {error.strerror}")
-        message = f"{free // 2**20} MiB of {total // 2**20} MiB are free"
+        figures = f"{free // 2**20} MiB of {total // 2**20} MiB are free"
         if free < _DISK_UNHEALTHY:
-            return HealthPart("disk", HealthStatus.UNHEALTHY, message)
+            return HealthPart("disk", HealthStatus.UNHEALTHY, "it is full, uploads are refused", figures)
         if free < total * _DISK_DEGRADED:
-            return HealthPart("disk", HealthStatus.DEGRADED, message)
-        return HealthPart("disk", HealthStatus.HEALTHY, message)
+            return HealthPart("disk", HealthStatus.DEGRADED, "it is nearly full", figures)
+        return HealthPart("disk", HealthStatus.HEALTHY, "it has room", figures)
 
 
 def _packs(tallies: Tallies) -> HealthPart:

@@ -65,12 +65,13 @@ class SystemServicer(system_pb2_grpc.SystemServiceServicer):
         report = await self._hops.io(self._health.report)
         if caller is None:
             return system_pb2.GetHealthResponse(status=_STATUSES[report.status])
-        return _health(report, self._facts, with_folder=caller.is_admin)
+        return _health(report, self._facts, whole=caller.is_admin)
 
     async def GetStorage(
         self, request: system_pb2.GetStorageRequest, context: Context
     ) -> system_pb2.GetStorageResponse:
-        return _storage(await self._hops.io(self._health.storage))
+        report = await self._hops.io(self._health.storage)
+        return _storage(report, physical=pipeline.caller().is_admin)
 
     async def ListActivity(
         self, request: system_pb2.ListActivityRequest, context: Context
@@ -89,12 +90,17 @@ class SystemServicer(system_pb2_grpc.SystemServiceServicer):
         return system_pb2.ListActivityResponse(activities=activities, next_page_token=page.next_token)
 
 
-def _health(report: HealthReport, facts: ServerFacts, *, with_folder: bool) -> system_pb2.GetHealthResponse:
+def _health(report: HealthReport, facts: ServerFacts, *, whole: bool) -> system_pb2.GetHealthResponse:
+    """Return the report; where the data lie and the figures of the disk only where it is the `whole` one."""
     writer = report.writer
     return system_pb2.GetHealthResponse(
         status=_STATUSES[report.status],
         parts=[
-            system_pb2.HealthPart(name=part.name, status=_STATUSES[part.status], message=part.message)
+            system_pb2.HealthPart(
+                name=part.name,
+                status=_STATUSES[part.status],
+                message=f"{part.message}: {part.figures}" if whole and part.figures else part.message,
+            )
             for part in report.parts
         ],
         database_version=report.database_version,
@@ -107,12 +113,16 @@ def _health(report: HealthReport, facts: ServerFacts, *, with_folder: bool) -> s
         failed_uploads=report.tallies.failed_uploads,
         total_files=report.tallies.total_files,
         start_time=common.timestamp(facts.start_time),
-        mount_point=str(facts.data_dir) if with_folder else "",
+        mount_point=str(facts.data_dir) if whole else "",
     )
 
 
-def _storage(report: StorageReport) -> system_pb2.GetStorageResponse:
-    return system_pb2.GetStorageResponse(
+def _storage(report: StorageReport, *, physical: bool) -> system_pb2.GetStorageResponse:
+    """Return the report; what is shared across namespaces and on the disk only where `physical`.
+
+    A sender who sees these figures before and after could tell whether somebody else has the same bytes.
+    """
+    reply = system_pb2.GetStorageResponse(
         areas=[
             system_pb2.StorageArea(
                 name=area.name, logical_bytes=area.logical_bytes, item_count=area.item_count
@@ -120,14 +130,13 @@ def _storage(report: StorageReport) -> system_pb2.GetStorageResponse:
             for area in report.areas
         ],
         logical_bytes=report.logical_bytes,
-        chunk_bytes=report.chunk_bytes,
-        chunk_count=report.chunk_count,
-        pack_bytes=report.pack_bytes,
-        pack_count=report.pack_count,
-        disk_total_bytes=report.disk_total_bytes,
-        disk_free_bytes=report.disk_free_bytes,
-        database_bytes=report.database_bytes,
     )
+    if physical:
+        reply.chunk_bytes, reply.chunk_count = report.chunk_bytes, report.chunk_count
+        reply.pack_bytes, reply.pack_count = report.pack_bytes, report.pack_count
+        reply.disk_total_bytes, reply.disk_free_bytes = report.disk_total_bytes, report.disk_free_bytes
+        reply.database_bytes = report.database_bytes
+    return reply
 
 
 def _activity(activity: Activity) -> system_pb2.Activity:

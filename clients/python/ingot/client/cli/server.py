@@ -54,7 +54,7 @@ class Health(Command):
 
 
 class Storage(Command):
-    """Show bytes per area, what is stored of them after deduplication, and the disk."""
+    """Show bytes per area; to administrators also what deduplication saves, and the disk."""
 
     examples = ("ingot storage", "ingot storage --json")
 
@@ -70,7 +70,7 @@ class Storage(Command):
             shell.out.line()
             shell.out.facts(_storage_facts(storage))
 
-        shell.out.document(storage, formats.size(storage.pack_bytes), text)
+        shell.out.document(storage, formats.size(storage.pack_bytes or storage.logical_bytes), text)
         return 0
 
 
@@ -171,8 +171,10 @@ def _storage_facts(storage: "system_pb2.GetStorageResponse") -> dict[str, str]:
     saved = ""
     if storage.chunk_bytes and storage.logical_bytes > storage.chunk_bytes:
         saved = f"{storage.logical_bytes / storage.chunk_bytes:.2f} times less than all files together"
-    return {
-        "all files": formats.size(storage.logical_bytes),
+    facts = {"all files": formats.size(storage.logical_bytes)}
+    if not storage.disk_total_bytes:  # told to administrators only
+        return facts
+    return facts | {
         "chunks": f"{formats.size(storage.chunk_bytes)} in {formats.plural(storage.chunk_count, 'chunk')}",
         "saved": saved,
         "packs": f"{formats.size(storage.pack_bytes)} in {formats.plural(storage.pack_count, 'pack')}",
