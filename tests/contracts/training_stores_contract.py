@@ -158,8 +158,9 @@ class TrainingStoreContract:
         def numbers(jobs: object) -> list[int]:
             return [job.number for job in jobs]  # type: ignore[attr-defined]
 
-        assert numbers(units.read(store.claimable, 20.0, 9)) == [2]
-        assert numbers(units.read(store.claimable, 50.0, 1)) == [1]
+        assert numbers(units.read(store.claimable, 20.0, 0, 9)) == [2]
+        assert numbers(units.read(store.claimable, 50.0, 0, 1)) == [1]
+        assert numbers(units.read(store.claimable, 50.0, 1, 1)) == [2]
         assert units.read(store.next_due, 20.0) == 50.0
         assert units.read(store.next_due, 50.0) is None
         assert numbers(units.read(store.held_by, ["worker_1", "worker_2"])) == [3, 5]

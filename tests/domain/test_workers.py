@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import itertools
+import math
 from collections.abc import Iterator
 
 import pytest
@@ -147,6 +148,13 @@ def test_first_come_first_served_among_the_suitable(b: Bench) -> None:
     assert b.claimed(small).id == jobs[1].id
     assert b.claimed(big).id == jobs[0].id
     assert b.claimed(small).id == jobs[2].id
+
+
+def test_many_waiting_gpu_jobs_do_not_starve_a_cpu_worker(b: Bench) -> None:
+    for _ in range(201):  # more than one question to the store returns
+        b.create(start=True, use_gpu=True)
+    mine = b.create(start=True)
+    assert b.claimed(b.register("small", devices=(CPU,))).id == mine.id
 
 
 @pytest.mark.contract("S0-105")
@@ -552,6 +560,23 @@ def test_a_new_attempt_may_use_the_same_producer_numbers(b: Bench) -> None:
         ([at(1, JobState.SUCCEEDED)], Reason.FIELD_INVALID, "PREPARING or RUNNING"),
         ([at(1, LogLine(LogLevel.INFO, 0, "é" * 32769))], Reason.BAD_LENGTH, "65538"),
         ([at(seq, Progress()) for seq in range(1, 1002)], Reason.FIELD_INVALID, "at most 1000"),
+        ([at(1, Progress(percent=math.nan))], Reason.FIELD_INVALID, "progress.percent"),
+        ([at(1, Progress(percent=math.inf))], Reason.FIELD_INVALID, "progress.percent"),
+        ([at(1, Progress(percent=101))], Reason.FIELD_INVALID, "progress.percent"),
+        ([at(1, Progress(done=-1))], Reason.FIELD_INVALID, "progress.done"),
+        ([at(1, Progress(rate=-1))], Reason.FIELD_INVALID, "progress.rate"),
+        ([at(1, Progress(eta=1e12))], Reason.FIELD_INVALID, "progress.eta"),
+        ([at(1, Progress(phase="a\nb"))], Reason.FIELD_INVALID, "progress.phase"),
+        ([at(1, Progress(message="\x1b[2J"))], Reason.FIELD_INVALID, "progress.message"),
+        ([at(1, Metrics(-1, 0.0, {}))], Reason.FIELD_INVALID, "metrics.step"),
+        ([at(1, Metrics(1, math.nan, {}))], Reason.FIELD_INVALID, "metrics.epoch"),
+        ([at(1, Metrics(1, 0.0, {"": 1.0}))], Reason.FIELD_INVALID, "metrics.values"),
+        ([at(1, Metrics(1, 0.0, {"a\nb": 1.0}))], Reason.FIELD_INVALID, "metrics.values"),
+        ([at(1, Metrics(1, 0.0, {"x" * 3000: 1.0}))], Reason.FIELD_INVALID, "metrics.values"),
+        ([at(1, LogLine(LogLevel.INFO, -2, "x"))], Reason.FIELD_INVALID, "log.rank"),
+        ([at(1, WarningNote(Reason.DISK_LOW, "x" * 65537))], Reason.BAD_LENGTH, "65537"),
+        ([at(1, ResumeCertificate(-1, "", "", True, ""))], Reason.FIELD_INVALID, "certificate.step"),
+        ([ReportedEvent(1, 1e18, Progress())], Reason.FIELD_INVALID, "time"),
     ],
 )
 def test_reports_that_are_not_well_formed(
@@ -563,6 +588,21 @@ def test_reports_that_are_not_well_formed(
     with pytest.raises(Invalid, match=match) as refused:
         report(b, worker, held, *events)
     assert refused.value.reason is reason
+
+
+def test_a_state_tells_its_reason_in_one_short_line(b: Bench) -> None:
+    job = b.create(start=True)
+    worker = b.register()
+    held = b.claimed(worker)
+    running(b, worker, held)
+    trace = Problem(Reason.TRAINER_FAILED, f"Died: {'x' * 300}\n  File trainer.py", {}, "", 0.0)
+    failed = b.finish(worker, held, Ending(WorkOutcome.FAILED, trace))
+    told = [each.body for each in b.events(job) if isinstance(each.body, StateChange)]
+    assert all(each.message for each in told)
+    assert told[1].message == "asked by users/sara"
+    assert told[-1].message == f"Died: {'x' * 193}…"
+    assert failed.problem is not None
+    assert failed.problem.message == trace.message
 
 
 @pytest.mark.contract("S0-62")

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from google.protobuf import json_format
+from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 from ingot.client import _names, _pages, _watches
@@ -249,12 +250,31 @@ def _filled(target: M, values: Config | M | None, what: str) -> M:
         try:
             json_format.ParseDict({key: value}, target)
         except json_format.ParseError as failure:
-            raise Invalid(
-                f"{what}.{key}: {value!r} cannot stand here: {failure}.",
-                reason="FIELD_INVALID",
-                facts={"field": f"{what}.{key}"},
-            ) from failure
+            raise _wrong_kind(target, what, key, value) from failure
     return target
+
+
+_KINDS = {
+    FieldDescriptor.CPPTYPE_BOOL: "true or false",
+    FieldDescriptor.CPPTYPE_DOUBLE: "a number",
+    FieldDescriptor.CPPTYPE_INT32: "a whole number",
+    FieldDescriptor.CPPTYPE_INT64: "a whole number",
+    FieldDescriptor.CPPTYPE_STRING: "text",
+    FieldDescriptor.CPPTYPE_MESSAGE: "a time such as 90s",
+}
+
+
+def _wrong_kind(target: Message, what: str, key: str, value: object) -> Invalid:
+    field = next(field for field in target.DESCRIPTOR.fields if key in (field.name, field.json_name))
+    return Invalid(
+        f"{what}.{key}: expected {_KINDS[field.cpp_type]}, got {value!r}.",
+        reason="FIELD_INVALID",
+        facts={"field": f"{what}.{key}"},
+        next_step=f"Write for example --set {key}=1" if field.cpp_type in _NUMBERS else "",
+    )
+
+
+_NUMBERS = (FieldDescriptor.CPPTYPE_DOUBLE, FieldDescriptor.CPPTYPE_INT32, FieldDescriptor.CPPTYPE_INT64)
 
 
 def _unknown(what: str, key: str, known: set[str]) -> Invalid:

@@ -114,7 +114,10 @@ class Agent:
         return asked_before
 
     def _pull(self, tree: str, folder: Path, progress: Callable[[int, int], None]) -> None:
-        self._client.pull(tree, folder, on_progress=lambda now: progress(now.bytes_done, now.bytes_total))
+        # The folder is the worker's own: whatever else is in the way there is damage.
+        self._client.pull(
+            tree, folder, force=True, on_progress=lambda now: progress(now.bytes_done, now.bytes_total)
+        )
 
     def _register(self) -> None:
         findings = check.software(self._options.folder)
@@ -158,7 +161,7 @@ class Agent:
         except IngotError as error:
             if not assignments.passes(error):
                 raise
-            log.warning("server.away reason=%s", error.reason or type(error).__name__)
+            assignments.tell_away(error)
             self._stopping.wait(AWAY_PAUSE)
             return False
         if assignment is None:

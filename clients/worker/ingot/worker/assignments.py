@@ -25,6 +25,11 @@ def passes(error: IngotError) -> bool:
     return isinstance(error, _PASSING)
 
 
+def tell_away(error: IngotError) -> None:
+    """Log why the server does not answer, in the words of the error."""
+    log.warning("server.away %s %s", error.message, error.next_step)
+
+
 def persist(
     call: Callable[[], T], stop: Callable[[], bool], wait: Callable[[float], object] = time.sleep
 ) -> T | None:
@@ -38,7 +43,7 @@ def persist(
         except IngotError as error:
             if not passes(error):
                 raise
-            log.warning("server.away reason=%s", error.reason or type(error).__name__)
+            tell_away(error)
             wait(PAUSE)
     return None
 

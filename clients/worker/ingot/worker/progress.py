@@ -23,8 +23,6 @@ from ingot.worker.problem import Problem
 EVENTS_FD = "INGOT_EVENTS_FD"  # environment variable that names the inherited descriptor
 LARGEST_FRAME = 4 * 1024 * 1024
 LARGEST_LOG = 60 * 1024  # bytes of text in one log event; the API takes 64 KiB
-PHASES = ("starting", "preparing", "loading", "training", "evaluating", "saving", "exporting")
-OUTCOMES = ("succeeded", "paused", "cancelled", "failed")
 
 
 @dataclass(frozen=True, slots=True)

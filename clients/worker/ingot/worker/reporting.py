@@ -30,17 +30,21 @@ def log_line(level: str, text: str, rank: int = 0) -> Event:
 
 def fetching(what: str, done: int, total: int) -> Event:
     """Say how far pulling an input is, in bytes."""
-    percent = 100.0 * done / total if total else 0.0
     return Event(
         progress=common_pb2.Progress(
             phase="fetching",
             done=done,
             total=total,
             unit="bytes",
-            percent=percent,
+            percent=_percent(done, total),
             message=f"fetching {what}",
         )
     )
+
+
+def _percent(done: int, total: int) -> float:
+    """Return how much is done, at most 100: totals are estimates while things are being counted."""
+    return min(100.0, 100.0 * done / total) if total else 0.0
 
 
 def events_of(report: progress.Report, job: str = "", resume_digest: str = "") -> list[Event]:
@@ -72,9 +76,12 @@ def _translate(event: progress.Event) -> list[Event]:
     if isinstance(event, progress.State):
         return _phase(event)
     if isinstance(event, progress.Preparation):
-        percent = 100.0 * event.done / event.total if event.total else 0.0
         wire = common_pb2.Progress(
-            phase="preparing", done=event.done, total=event.total, unit=event.unit, percent=percent
+            phase="preparing",
+            done=event.done,
+            total=event.total,
+            unit=event.unit,
+            percent=_percent(event.done, event.total),
         )
         return [Event(progress=wire)]
     if isinstance(event, progress.Progress):
@@ -102,7 +109,7 @@ def _step_progress(event: progress.Progress) -> common_pb2.Progress:
         done=event.step,
         total=event.total,
         unit="steps",
-        percent=100.0 * event.step / event.total if event.total else 0.0,
+        percent=_percent(event.step, event.total),
         rate=1.0 / event.step_seconds if event.step_seconds else 0.0,
     )
     wire.eta.FromMicroseconds(int(max(event.eta_seconds, 0.0) * 1e6))

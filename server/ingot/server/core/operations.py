@@ -15,7 +15,6 @@ from ingot.server.core.events import Progress
 from ingot.server.core.ids import etag_of
 
 Json = str | int | float | bool | None
-SYSTEM = "system"  # requester of what the server does by itself
 
 
 class OperationState(StrEnum):

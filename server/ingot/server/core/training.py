@@ -138,7 +138,7 @@ def transition(state: JobState, move: Move) -> JobState:
     if after is None:
         raise Precondition(
             Reason.STATE_INVALID,
-            f"A training job that is {state} cannot take the step {move!r}.",
+            f"A training job that is {state} cannot take the step {move}.",
             next_step=_NEXT_STEP.get(move, "Read the job again and act on its present state."),
             facts={"state": state.value},
         )

@@ -45,8 +45,8 @@ class TrainingStore(Protocol):
         """Return up to `size` jobs, newest first, after the number `after`; None namespaces means all."""
         ...
 
-    def claimable(self, now: float, limit: int) -> Sequence[TrainingJob]:
-        """Return up to `limit` queued jobs whose time has come, the one that waits longest first."""
+    def claimable(self, now: float, after: int, limit: int) -> Sequence[TrainingJob]:
+        """Return up to `limit` queued jobs whose time has come, with numbers above `after`, oldest first."""
         ...
 
     def next_due(self, now: float) -> float | None:

@@ -14,7 +14,6 @@ from ingot.server.core.names import ANY_NAMESPACE
 from ingot.server.core.pages import Page, PageTokens, page_size
 from ingot.server.core.training import (
     FINAL_STATES,
-    HELD_STATES,
     Checkpoint,
     JobState,
     JobView,
@@ -203,19 +202,18 @@ def why_waiting(job: TrainingJob, online: Sequence[Worker], busy: Collection[str
     complete = [each for each in online if not each.facts.missing_software]
     if not complete:
         missing = sorted({name for each in online for name in each.facts.missing_software})
-        return f"No online worker is complete; they miss {', '.join(missing)}."
+        if len(online) == 1:
+            return f"The only online worker is not complete; it lacks {', '.join(missing)}."
+        return f"None of the {len(online)} online workers is complete; they lack {', '.join(missing)}."
     able = [each for each in complete if plans.suits(job.config, each)]
     if not able:
         return f"No online worker has a GPU ({len(complete)} online without one), and the job asks for one."
     if all(each.id in busy for each in able):
+        if len(able) == 1:
+            return "The only online worker that could take it is busy."
         return f"All {len(able)} online workers that could take it are busy."
     wanted = "a GPU worker" if wants_gpu(job.config) else "a worker"
     return f"Waits for {wanted} to claim it."
-
-
-def held_by_worker(job: TrainingJob) -> str:
-    """Return the name of the worker that has the job now; "" when none has."""
-    return f"workers/{job.worker}" if job.worker and job.state in HELD_STATES else ""
 
 
 def _number(key: Sequence[str | int | float] | None) -> int | None:

@@ -39,7 +39,7 @@ from ingot.server.domain.generation import Generations
 from ingot.server.domain.jobs import Jobs
 
 LONGEST_NAME = 100
-_LOOKED_AT = 200  # queued jobs that one claim looks at
+_LOOKED_AT = 200  # queued jobs that one question returns
 
 
 class Workers:
@@ -137,7 +137,7 @@ class Workers:
             assignment = self._generations.claim(found)
             if assignment is not None or kind is WorkKind.GENERATION:
                 return assignment
-        job = next(iter(self._suitable(found)), None)
+        job = self._suitable(found)
         return None if job is None else self._leased(job, found)
 
     def heartbeat(self, caller: Caller, worker: str, held: Sequence[HeldWork], free_disk_bytes: int) -> Beat:
@@ -189,9 +189,15 @@ class Workers:
         self._store.put(heard)
         return heard
 
-    def _suitable(self, worker: Worker) -> list[TrainingJob]:
-        queued = self._queue.claimable(self._clock.now(), _LOOKED_AT)
-        return [job for job in queued if plans.suits(job.config, worker)]
+    def _suitable(self, worker: Worker) -> TrainingJob | None:
+        """Return the job that waits longest among those that this worker can do."""
+        now, after = self._clock.now(), 0
+        while queued := self._queue.claimable(now, after, _LOOKED_AT):
+            for job in queued:
+                if plans.suits(job.config, worker):
+                    return job
+            after = queued[-1].number
+        return None
 
     def _leased(self, job: TrainingJob, worker: Worker) -> TrainingAssignment:
         leased = self._jobs.move(

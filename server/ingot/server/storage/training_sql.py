@@ -75,8 +75,10 @@ class TrainingSql:
         )
         return Rows([_job(row) for row in rows], None if key is None else (int(key[0]),))
 
-    def claimable(self, now: float, limit: int) -> Sequence[TrainingJob]:
-        query = _Row.select().where(_Row.state == JobState.QUEUED, _Row.not_before <= now)
+    def claimable(self, now: float, after: int, limit: int) -> Sequence[TrainingJob]:
+        query = _Row.select().where(
+            _Row.state == JobState.QUEUED, _Row.number > after, _Row.not_before <= now
+        )
         return [_job(row) for row in query.order_by(_Row.number).limit(limit)]
 
     def next_due(self, now: float) -> float | None:
