@@ -23,7 +23,7 @@ from typing import ParamSpec, TypeVar
 
 import peewee
 
-from ingot.server.storage import connections, unit_of_work
+from ingot.server.storage import connections, full_disk, unit_of_work
 from ingot.server.storage.write_queue import QueueFigures, WriteQueue, label_of
 
 log = logging.getLogger(__name__)
@@ -57,7 +57,8 @@ class Database(ABC):
         """Run `fn` inside a write transaction, alone in its savepoint; the future resolves after the fsync.
 
         An exception of `fn` undoes what `fn` wrote and comes out of the future. Cancelling the future works
-        until `fn` starts. Raises RuntimeError inside a unit of work of this database, and after `close`.
+        until `fn` starts. A full disk comes out of it as Exhausted (DISK_LOW). Raises RuntimeError inside a
+        unit of work of this database, and after `close`.
         """
 
     @abstractmethod
@@ -140,6 +141,9 @@ class FileDatabase(Database):
             with connections.file_lock(path), self._writer.connection_context():
                 self._writer.get_tables()  # makes the file and its WAL, which readers may not
         except (peewee.DatabaseError, OSError) as error:
+            if full_disk.is_full(error, path):
+                advice = full_disk.startup_advice(path)
+                raise DatabaseOpenError(f"cannot open the database {path}: {advice}") from error
             raise DatabaseOpenError(
                 f"cannot open the database {path}: {error}; check that it is a SQLite file on a local disk "
                 "and that this user may write to it and to its folder"
@@ -236,7 +240,7 @@ class MemoryDatabase(Database):
                 with self._database.transaction("IMMEDIATE"), unit_of_work.entered(unit):
                     result = fn(*args, **kwargs)
             except BaseException as error:  # noqa: BLE001 (as on the writer thread, it is the future's)
-                future.set_exception(error)
+                future.set_exception(full_disk.told(error, self.path))
                 return future
             self._writes += 1
         unit_of_work.run_hooks(unit, label_of(fn))

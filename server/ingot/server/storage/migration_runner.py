@@ -11,7 +11,7 @@ from pathlib import Path
 
 from playhouse.migrations import Runner
 
-from ingot.server.storage import connections
+from ingot.server.storage import connections, full_disk
 from ingot.server.storage.database import MEMORY, Database
 
 log = logging.getLogger(__name__)
@@ -44,8 +44,10 @@ def migrate(database: Database, folder: Path = MIGRATIONS) -> list[str]:
             try:
                 runner.up(name)
             except Exception as error:
+                full = full_disk.is_full(error, database.path)
+                why = full_disk.startup_advice(database.path) if full else error
                 raise MigrationError(
-                    f"migration {name} of {database.path} failed and was rolled back: {error}"
+                    f"migration {name} of {database.path} failed and was rolled back: {why}"
                 ) from error
             log.info("database.migrated name=%s", name)
         return pending

@@ -3,7 +3,8 @@
 The thread takes everything that waits in the queue, opens BEGIN IMMEDIATE, runs each closure inside its own
 savepoint, commits, runs the after-commit hooks and only then resolves the futures: who holds a result knows
 that it is on disk. A closure that raises is rolled back alone and its exception goes to its own future. When
-the transaction as a whole is lost (COMMIT fails, disk full), every future of the batch gets that error.
+the transaction as a whole is lost (COMMIT fails, disk full), every future of the batch gets that error. A
+full disk comes out of the futures as Exhausted (DISK_LOW).
 """
 
 import functools
@@ -19,7 +20,7 @@ from typing import Generic, Protocol, TypeVar
 import peewee
 
 from ingot.server.core import failpoints
-from ingot.server.storage import unit_of_work
+from ingot.server.storage import full_disk, unit_of_work
 
 log = logging.getLogger(__name__)
 
@@ -200,9 +201,12 @@ class WriteQueue:
                 self._hold("commit")
                 failpoints.hit("database.committing")
         except Exception as error:
-            log.exception("database.transaction_failed writes=%d", len(running))
+            if full_disk.is_full(lost or error, self._database.database):
+                log.error("database.disk_full writes=%d", len(running))
+            else:
+                log.exception("database.transaction_failed writes=%d", len(running))
             for position, task in enumerate(running):
-                task.fail(own_errors.get(position, lost or error))
+                self._fail(task, own_errors.get(position, lost or error))
             return
         failpoints.hit("database.committed")
         with self._changed:
@@ -210,9 +214,12 @@ class WriteQueue:
             self._transactions += 1
         for position, task in enumerate(running):
             if position in own_errors:
-                task.fail(own_errors[position])
+                self._fail(task, own_errors[position])
             else:
                 task.succeed()
+
+    def _fail(self, task: _Task, error: BaseException) -> None:
+        task.fail(full_disk.told(error, self._database.database))
 
     def _run(self, task: _Task) -> None:
         self._hold(task.label)

@@ -1,0 +1,77 @@
+"""A full disk as SQLite tells of it, in words that say what to do."""
+
+import errno
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import peewee
+
+from ingot.server.core.errors import Exhausted, Reason
+
+# SQLite says "disk is full" when a write finds no room, and "I/O error" when the file of shared memory beside
+# the database cannot grow. The latter is also what broken disks say, so then the space left decides.
+_FULL = ("database or disk is full",)
+_PERHAPS = ("disk I/O error", "unable to open database file")
+_ROOM = 1024 * 1024  # bytes: with less than this SQLite may fail to make its files
+
+RETRY_AFTER = 60.0
+
+
+def is_full(error: BaseException, path: str) -> bool:
+    """Return whether an error of the database at `path` comes of a full disk."""
+    for each in _chain(error):
+        if isinstance(each, OSError) and each.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        if isinstance(each, peewee.DatabaseError | sqlite3.Error):
+            text = str(each)
+            if any(words in text for words in _FULL):
+                return True
+            if any(words in text for words in _PERHAPS) and _free(path) < _ROOM:
+                return True
+    return False
+
+
+def disk_low(path: str) -> Exhausted:
+    """Return the refusal of a write for which there was no room."""
+    return Exhausted(
+        Reason.DISK_LOW,
+        "The server's disk is full: nothing was changed.",
+        next_step="Free or add disk space on the server, or ask its administrator to, then try again.",
+        facts={"free_bytes": str(_free(path))},
+        retry_after=RETRY_AFTER,
+    )
+
+
+def told(error: BaseException, path: str) -> BaseException:
+    """Return the error that a caller gets for one of the database: DISK_LOW where the disk is full."""
+    if not is_full(error, path):
+        return error
+    refusal = disk_low(path)
+    refusal.__cause__ = error
+    return refusal
+
+
+def startup_advice(path: str) -> str:
+    """Return what to tell whoever starts a server whose disk is full."""
+    folder = Path(path).absolute().parent
+    return (
+        f"the disk is full: {_free(path)} bytes are free in {folder}; free some space there, or move the "
+        "data folder to a larger disk"
+    )
+
+
+def _free(path: str) -> int:
+    """Return the bytes free beside `path`; without an answer many, so that nothing is blamed on the disk."""
+    try:
+        return shutil.disk_usage(Path(path).absolute().parent).free
+    except OSError:
+        return _ROOM
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    each: BaseException | None = error
+    while each is not None:
+        yield each
+        each = each.__cause__ or each.__context__
