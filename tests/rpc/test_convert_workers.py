@@ -1,4 +1,4 @@
-"""What workers say about themselves and their work: taken in its form, or refused by the name of its field."""
+"""What workers say about themselves and their work: taken in its form, or refused by its field."""
 
 import pytest
 

@@ -63,3 +63,9 @@ def test_a_resume_is_certified() -> None:
     assert (certificate.step, certificate.exact) == (1500, False)
     assert certificate.checkpoint == "trainingJobs/job_1/checkpoints/1500"
     assert certificate.reason == "threads was 2 and is 4"
+
+
+def test_no_more_than_all_of_it_is_done() -> None:
+    assert reporting.fetching("data", 30, 20).progress.percent == 100.0
+    assert reporting.fetching("data", 5, 20).progress.percent == 25.0
+    assert reporting.fetching("data", 5, 0).progress.percent == 0.0

@@ -127,7 +127,7 @@ class Training:
             created = StateChange("", job.state.value, f"created by {caller.principal}")
             self._log.append(job.name, 0, [NewEvent(created)])
             if draft.start:
-                self._jobs.move(job, Move.START, desired=Desired.RUN)
+                self._jobs.move(job, Move.START, f"asked by {caller.principal}", desired=Desired.RUN)
             return job.id
 
         job, _ = self._requests.once(caller, "CreateTrainingJob", request.id, request.payload, make)

@@ -7,16 +7,8 @@ outcome.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ingot.server.core.errors import Invalid, NotFound, Precondition, Problem, Reason, invalid_field
-from ingot.server.core.events import (
-    LARGEST_BATCH,
-    LARGEST_LOG_LINE,
-    Event,
-    LogLine,
-    Metrics,
-    NewEvent,
-    Progress,
-)
+from ingot.server.core.errors import NotFound, Precondition, Problem, Reason, invalid_field
+from ingot.server.core.events import Event, Metrics, NewEvent, Progress
 from ingot.server.core.generation import GenerationDone
 from ingot.server.core.identity import Caller
 from ingot.server.core.training import (
@@ -34,7 +26,7 @@ from ingot.server.core.workers import (
     WorkOrder,
     WorkOutcome,
 )
-from ingot.server.domain import generation
+from ingot.server.domain import generation, report_checks
 from ingot.server.domain.attempts import Attempts
 from ingot.server.domain.events import EventLog
 from ingot.server.domain.generation import Generations
@@ -87,7 +79,7 @@ class WorkReports:
         Raises Invalid (FIELD_INVALID, BAD_LENGTH), NotFound (WORKER_NOT_FOUND, TRAINING_JOB_NOT_FOUND,
         GENERATION_NOT_FOUND), Precondition (ATTEMPT_OUTDATED).
         """
-        check(events, text=name.startswith(generation.PREFIX))
+        report_checks.check(events, text=name.startswith(generation.PREFIX))
         found = self._workers.own(caller, worker)
         if name.startswith(generation.PREFIX):
             pieces = [
@@ -127,7 +119,7 @@ class WorkReports:
                 job = self._appended(job, run, measured)
                 run = []
                 if body is JobState.RUNNING and transition(job.state, Move.RUN) is not job.state:
-                    job = self._jobs.move(job, Move.RUN)
+                    job = self._jobs.move(job, Move.RUN, "training has begun")
             elif isinstance(body, ResumeCertificate):
                 job = self._jobs.update(job, certificate=body)
             elif not isinstance(body, TextPiece):
@@ -168,7 +160,7 @@ class WorkReports:
                     changes["problem"] = self._attempts.explained(job, ending.problem)
                 return self._jobs.move(job, Move.SAVED, _message(ending), **changes)
             case WorkOutcome.CANCELLED:
-                return self._jobs.move(job, Move.STOPPED, **changes)
+                return self._jobs.move(job, Move.STOPPED, "stopped as asked", **changes)
             case WorkOutcome.RELEASED:
                 return self._attempts.release(job, "given back by its worker")
             case WorkOutcome.FAILED:
@@ -202,33 +194,8 @@ class WorkReports:
             # The call that wanted it is over, so how it ended concerns nobody: a repeated end is harmless.
 
 
-def check(events: Sequence[ReportedEvent], *, text: bool) -> None:
-    """Check the form of a batch; `text` for a generation. Raises Invalid (FIELD_INVALID, BAD_LENGTH)."""
-    if len(events) > LARGEST_BATCH:
-        raise invalid_field("events", f"expected at most {LARGEST_BATCH} events, got {len(events)}")
-    last = 0
-    for position, each in enumerate(events):
-        where = f"events[{position}]"
-        if each.producer_seq <= last:
-            raise invalid_field(
-                f"{where}.producer_seq", f"expected a number above {last}, got {each.producer_seq}"
-            )
-        last = each.producer_seq
-        if isinstance(each.body, TextPiece) is not text:
-            raise invalid_field(where, "text belongs to a generation, and everything else to a training job")
-        if isinstance(each.body, JobState) and each.body not in (JobState.PREPARING, JobState.RUNNING):
-            raise invalid_field(f"{where}.state", f"expected PREPARING or RUNNING, got {each.body}")
-        if isinstance(each.body, LogLine) and (size := len(each.body.text.encode())) > LARGEST_LOG_LINE:
-            raise Invalid(
-                Reason.BAD_LENGTH,
-                f"{where}.log: expected at most {LARGEST_LOG_LINE} bytes of text, got {size}.",
-                next_step="Cut it into several events.",
-                facts={"field": f"{where}.log.text", "size": str(size)},
-            )
-
-
 def _message(ending: Ending) -> str:
-    return ending.problem.message if ending.problem else ""
+    return ending.problem.message if ending.problem else "saved as asked"
 
 
 def _no_result(job: TrainingJob) -> Precondition:
