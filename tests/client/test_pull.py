@@ -12,6 +12,7 @@ from helpers.patterns import pattern
 from helpers.sdk import client_over, member_client, tree_of, write_tree
 from ingot.client import (
     Client,
+    Conflict,
     DataLoss,
     IngotError,
     Integrity,
@@ -59,12 +60,68 @@ def test_an_edited_file_fetches_only_what_differs(tmp_path: pathlib.Path) -> Non
         edited = tmp_path / "out" / "weights" / "a.bin"
         edited.write_bytes(b"in front" + edited.read_bytes())
         (tmp_path / "out" / "mine.txt").write_text("stays")
-        planned = client.pull("models/tiny", tmp_path / "out", dry_run=True)
-        done = client.pull("models/tiny", tmp_path / "out")
+        planned = client.pull("models/tiny", tmp_path / "out", dry_run=True, force=True)
+        done = client.pull("models/tiny", tmp_path / "out", force=True)
         assert 0 < done.received_bytes < MIB
         assert planned.received_bytes == done.received_bytes
         assert done.received_bytes + done.reused_bytes == size
     assert tree_of(tmp_path / "out") == {**FILES, "mine.txt": b"stays"}
+
+
+def test_what_is_not_from_a_pull_is_never_overwritten_silently(tmp_path: pathlib.Path) -> None:
+    out = write_tree(tmp_path / "out", {f"{n}.txt": b"mine %d" % n for n in range(7)} | {"same.txt": b"same"})
+    mine = tree_of(out)
+    with member_client() as (client, _):
+        pushed(client, tmp_path / "in", {f"{n}.txt": b"theirs" for n in range(9)} | {"same.txt": b"same"})
+        for dry_run in (True, False):
+            with pytest.raises(Conflict, match=r"7 files .*0\.txt, 1\.txt.* and 2 more") as caught:
+                client.pull("models/tiny", out, dry_run=dry_run)
+            assert (caught.value.reason, caught.value.facts["count"]) == ("LOCAL_CHANGES", "7")
+            assert "--force" in caught.value.next_step
+            assert tree_of(out) == mine
+        assert client.pull("models/tiny", out, force=True).unchanged_files == 1
+        assert tree_of(out) == tree_of(tmp_path / "in")
+
+
+def test_what_a_pull_brought_is_replaced_until_it_is_edited(tmp_path: pathlib.Path) -> None:
+    out = tmp_path / "out"
+    with member_client() as (client, _):
+        for text in (b"one", b"two", b"three"):
+            pushed(client, tmp_path / "in", {"a.txt": text, "b.txt": b"b"})
+        client.pull("models/tiny@1", out)
+        os.utime(out / "a.txt")
+        client.pull("models/tiny@2", out)
+        assert (out / "a.txt").read_bytes() == b"two"
+        (out / "a.txt").write_bytes(b"TWO")
+        with pytest.raises(Conflict, match=r"1 file .*a\.txt"):
+            client.pull("models/tiny@3", out)
+        assert (out / "a.txt").read_bytes() == b"TWO"
+        client.pull("models/tiny@3", out, exclude=["a.txt"])
+        (out / "a.txt").write_bytes(b"two")
+        client.pull("models/tiny@3", out)
+        assert (out / "a.txt").read_bytes() == b"three"
+        assert client.pull("models/tiny@3", out).unchanged_files == 2
+
+
+def test_a_torn_or_lost_record_of_pulls_only_costs_a_question(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("INGOT_CACHE_DIR", str(tmp_path / "cache"))
+    out = tmp_path / "out"
+    with member_client() as (client, _):
+        for text in (b"one", b"two", b"three"):
+            pushed(client, tmp_path / "in", {"a.txt": text, "b.txt": text})
+        client.pull("models/tiny@1", out)
+        (record,) = (tmp_path / "cache" / "pulled").iterdir()
+        record.write_bytes(record.read_bytes()[:-3])
+        with pytest.raises(Conflict, match=r"1 file .*b\.txt"):
+            client.pull("models/tiny@2", out)
+        client.pull("models/tiny@2", out, force=True)
+        client.pull("models/tiny@3", out)
+        record.unlink()
+        assert client.pull("models/tiny@3", out).unchanged_files == 2
+        with pytest.raises(Conflict, match="2 files"):
+            client.pull("models/tiny@1", out)
 
 
 def test_equal_chunks_travel_once(tmp_path: pathlib.Path) -> None:
@@ -140,7 +197,9 @@ def test_nothing_is_written_through_links(tmp_path: pathlib.Path) -> None:
         assert tree_of(outside) == {"kept": b"kept"}
         (tmp_path / "out" / "weights").unlink()
         (tmp_path / "out" / "config.json").symlink_to(outside / "kept")
-        client.pull("models/tiny", tmp_path / "out")
+        with pytest.raises(Conflict, match=r"config\.json"):
+            client.pull("models/tiny", tmp_path / "out")
+        client.pull("models/tiny", tmp_path / "out", force=True)
         assert tree_of(outside) == {"kept": b"kept"}
         assert not (tmp_path / "out" / "config.json").is_symlink()
 
@@ -190,7 +249,7 @@ def test_verify_finds_what_is_damaged_and_what_is_missing(tmp_path: pathlib.Path
         (out / "empty").unlink()
         found = client.verify_folder(out)
         assert (found.damaged, found.missing, found.ok) == (("weights/a.bin",), ("empty",), False)
-        client.pull("models/tiny", out)
+        client.pull("models/tiny", out, force=True)
         assert client.verify_folder(out, "models/tiny@1").ok
 
 

@@ -2,6 +2,7 @@
 
     ~/.cache/ingot/cuts/<key>.journal     one for each folder that was pushed or pulled into
     ~/.cache/ingot/notes/<key>            ids that must survive a kill: of an upload, of a download
+    ~/.cache/ingot/pulled/<key>           what pulls wrote into a folder (`_pulled.py`)
 
 A journal is append-only. A record says that the file of that size, modification and change time and inode has
 these chunks; it counts as long as all of these are still the same. Files that changed less than two seconds
@@ -105,18 +106,29 @@ def _made(folder: Path) -> Path:
     return folder
 
 
+def place_for(kind: str, folder: Path, suffix: str = "") -> Path:
+    """Return where to remember something about a folder; what nobody used for three months is removed."""
+    place = _made(cache_folder() / kind) / f"{_key(os.path.realpath(folder))}{suffix}"
+    for other in place.parent.iterdir():
+        try:
+            if other != place and time.time() - other.stat().st_mtime > _KEPT_SECONDS:
+                other.unlink()
+        except FileNotFoundError:
+            continue  # another process was quicker
+    return place
+
+
 class Journal:
     """The cuts of the files below one folder; keys are absolute paths. For one thread."""
 
     def __init__(self, folder: Path) -> None:
-        self._path = _made(cache_folder() / "cuts") / f"{_key(os.path.realpath(folder))}.journal"
+        self._path = place_for("cuts", folder, ".journal")
         self._known: dict[str, tuple[FileState, Cut]] = {}
         read = self._load()
         self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         if os.fstat(self._file).st_size > max(2 * read, _COMPACT_ABOVE) or read == 0:
             self._rewrite()
         os.utime(self._path)
-        self._forget_old()
 
     def get(self, path: str, state: FileState) -> Cut | None:
         """Return the cut of a file when it is known and the file has not changed since."""
@@ -182,15 +194,6 @@ class Journal:
         temporary.replace(self._path)
         os.close(self._file)
         self._file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
-
-    def _forget_old(self) -> None:
-        """Remove journals of folders that nobody used for three months."""
-        for other in self._path.parent.glob("*.journal"):
-            try:
-                if time.time() - other.stat().st_mtime > _KEPT_SECONDS:
-                    other.unlink()
-            except FileNotFoundError:
-                continue  # another process was quicker
 
 
 class Note:

@@ -2,10 +2,11 @@
 
     manifest → look at what is here → fetch what is missing → put each file in its place
 
-A file that has its chunks already is left alone. For the others, equal chunks are copied from files that are
-here: the one it replaces, others that the journal of the folder knows, and earlier places in the same tree.
-Everything is verified by digest, what is copied as well as what arrives. A pull that was killed goes on when
-it is run again (`_parts.py`).
+A file that has its chunks already is left alone. One that no pull brought, or that was edited since, is not
+replaced unless that is forced (`_pulled.py`); this is found out before any chunk travels. For the others, equal
+chunks are copied from files that are here: the one it replaces, others that the journal of the folder knows, and
+earlier places in the same tree. Everything is verified by digest, what is copied as well as what arrives. A pull
+that was killed goes on when it is run again (`_parts.py`).
 """
 
 import os
@@ -16,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ingot.client import _fetch, _globs, _parts
+from ingot.client import _fetch, _globs, _parts, _pulled
 from ingot.client._calls import Calls, new_id
 from ingot.client._channels import Link
 from ingot.client._errors import Integrity, LimitReached, NotFound
@@ -57,6 +58,7 @@ class PullOptions:
     limit_rate: float = 0.0  # bytes a second; 0 is no limit
     streams: int | None = None
     dry_run: bool = False
+    force: bool = False  # overwrite files that did not come from a pull or were edited since
     on_progress: OnProgress | None = None
 
 
@@ -126,6 +128,8 @@ class _Pull:
         self._first: dict[bytes, tuple[str, int]] = {}  # where a chunk stands in this tree for the first time
         self._later: list[tuple[Part, int]] = []  # chunks that stand there again
         self._seeds = Seeds(journal)
+        self._pulled = _pulled.Pulled(folder)
+        self._endangered: list[str] = []  # files that this would overwrite unasked
         self._folders = _parts.Folders(folder)
         self._suffix = _parts.suffix_for(each.path for each in manifest.files)
         self._complete: list[Part] = []  # small files that wait to be synced together
@@ -139,6 +143,8 @@ class _Pull:
         size = sum(each.size for each in self._files)
         self._report.total(files=len(self._files), size=size)
         todo = [each for each in self._files if not self._is_here(each)]
+        if self._endangered and not self._options.force:
+            raise _pulled.refusal(self._folder, self._endangered)
         if self._options.dry_run:
             missing = sum(
                 length for each in todo for _, length, digest in each.cut.chunks() if self._is_new(digest)
@@ -161,7 +167,7 @@ class _Pull:
     # --- what is here -----------------------------------------------------------------------------------
 
     def _is_here(self, file: TreeFile) -> bool:
-        """Return whether the file is in its place already; if another is, its chunks may serve."""
+        """Return whether the file is in its place already; note when another is that is not ours."""
         place = self._folder / file.path
         here = place.is_file() and not place.is_symlink() and has_content(place, file, self._journal)
         self._report.add(hashed=file.size)
@@ -169,9 +175,15 @@ class _Pull:
             self._unchanged += 1
             self._seeds.add_cut(place, file.cut)
             self._report.add(files=1, reused=file.size)
-        elif place.is_file() and not place.is_symlink():
-            self._seeds.add_file(place)
+        elif self._is_endangered(place, file.path):
+            self._endangered.append(file.path)
         return here
+
+    def _is_endangered(self, place: Path, path: str) -> bool:
+        """Return whether something is in the place that no pull put there; a file's chunks may serve."""
+        if place.is_symlink():
+            return True
+        return place.is_file() and not self._pulled.brought(path, self._seeds.add_file(place))
 
     def _is_new(self, digest: bytes) -> bool:
         """Return whether a dry run meets a chunk that would have to travel, each once."""
@@ -286,6 +298,7 @@ class _Pull:
     def _place(self, parts: list[Part]) -> None:
         for part in parts:
             part.place()
+        self._pulled.add((part.file.path, part.file.root) for part in parts)
         with self._lock:
             self._finished += [part.target for part in parts]
         self._report.add(files=len(parts))

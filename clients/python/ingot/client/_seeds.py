@@ -21,14 +21,16 @@ class Seeds:
         for offset, length, digest in cut.chunks():
             self._places[digest] = (str(path), offset, length)
 
-    def add_file(self, path: Path) -> None:
-        """Cut a file that is about to be replaced and offer its chunks; an unreadable one offers none."""
+    def add_file(self, path: Path) -> Cut | None:
+        """Cut a file that may be replaced, offer its chunks and return the cut; None if it is unreadable."""
         try:
             chunks = list(chunking.cut_file(path))
         except (OSError, chunking.SourceChangedError):
-            return
+            return None
         for chunk in chunks:
             self._places[chunk.digest] = (str(path), chunk.offset, chunk.length)
+        entries = digests.segment_bytes([(chunk.digest, chunk.length) for chunk in chunks])
+        return Cut(sum(chunk.length for chunk in chunks), entries)
 
     def has(self, digest: bytes) -> bool:
         """Return whether a chunk was here when it was looked for."""

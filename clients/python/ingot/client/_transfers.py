@@ -154,17 +154,19 @@ class Transfers:
         limit_rate: float = 0.0,
         streams: int | None = None,
         dry_run: bool = False,
+        force: bool = False,
         on_progress: "OnProgress | None" = None,
     ) -> "PullResult":
         """Bring a version, checkpoint or a part of one into a folder; what is there already stays.
 
         A reference with a path (`models/tiny@3:tokenizer`) brings that file or folder alone. Running the same
-        pull again brings what is missing.
+        pull again brings what is missing. Raises Conflict (LOCAL_CHANGES), before any file is touched, when
+        one would be overwritten that no pull brought or that was edited since; `force` overwrites it.
         """
         from ingot.client import _pull
 
         tree, path = self.names.file_or_tree(ref)
-        options = _pull.PullOptions(include, exclude, path, limit_rate, streams, dry_run, on_progress)
+        options = _pull.PullOptions(include, exclude, path, limit_rate, streams, dry_run, force, on_progress)
         return _pull.pull(self._link, self._calls, tree, Path(folder), options)
 
     def read(self, ref: AnyName, *, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
@@ -239,8 +241,10 @@ class Transfers:
         """Return size, digests and format of one file."""
         return self.uploads.file(ref)
 
-    def download_file(self, ref: AnyName, target: Source, *, on_progress: "OnProgress | None" = None) -> Path:
+    def download_file(
+        self, ref: AnyName, target: Source, *, force: bool = False, on_progress: "OnProgress | None" = None
+    ) -> Path:
         """Bring one file of a tree into the folder `target` and return where it is now."""
         _, path = self.names.file(ref)
-        done = self.pull(ref, target, on_progress=on_progress)
+        done = self.pull(ref, target, force=force, on_progress=on_progress)
         return done.folder / path

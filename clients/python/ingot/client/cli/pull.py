@@ -12,7 +12,8 @@ from ingot.client.cli.shell import Shell
 class Pull(Command):
     """Fetch the files of a version, a checkpoint or an upload; REF:PATH fetches one file or folder of it.
 
-    Only what is not there already travels. Stopped or killed, the same command goes on where it was. The last
+    Only what is not there already travels. A file that no pull brought, or that was edited since, is only
+    overwritten with --force. Stopped or killed, the same command goes on where it was. The last
     line is the path.
     """
 
@@ -24,6 +25,7 @@ class Pull(Command):
     exclude: list[str]
     limit_rate: str
     dry_run: bool
+    force: bool
 
     @classmethod
     def declare(cls, parser: Parser) -> None:
@@ -35,6 +37,7 @@ class Pull(Command):
             "--limit-rate", default="", metavar="R", help="at most so fast: 500K, 10M a second"
         )
         parser.add_argument("--dry-run", action="store_true", help="only tell what would travel")
+        parser.add_argument("--force", action="store_true", help="overwrite files that are not from a pull")
 
     def run(self, shell: Shell) -> int:
         from ingot.client.cli.bars import TransferBar
@@ -52,6 +55,7 @@ class Pull(Command):
                 exclude=self.exclude,
                 limit_rate=push.rate(self.limit_rate),
                 dry_run=self.dry_run,
+                force=self.force,
                 on_progress=bar.show,
             )
         finally:
