@@ -8,6 +8,7 @@ from ingot.server.core.events import Event
 from ingot.server.core.generation import GenerationAssignment, GenerationDone, GenerationRequest
 from ingot.server.core.training import Desired
 from ingot.server.core.workers import HeldWork, Worker, WorkerFacts, WorkPolicy
+from ingot.server.domain import generation_offers
 from ingot.server.domain.generation import Generations, failure_of
 
 NAME = "generations/gen_1"
@@ -137,3 +138,24 @@ def test_pieces_are_counted_by_their_numbers() -> None:
     desk.texts.report(desk.one, NAME, 1, [(2, "b"), (3, "c")])
     assert desk.texts.view(NAME, 0).pieces == ("a", "b", "c")
     assert desk.texts.view(NAME, 2).pieces == ("c",)
+
+
+@pytest.mark.parametrize(
+    ("workers", "busy", "why"),
+    [
+        ([], (), "no worker is online"),
+        ([()], (), "1 worker is online"),
+        ([()], ("worker_1",), "1 worker is online, with a training job"),
+        ([(), ()], ("worker_1",), "2 workers are online, 1 of them with a training job"),
+        ([("torch",)], (), "the only online worker lacks software it needs"),
+        ([("torch",)] * 2, (), "none of the 2 online workers has the software it needs"),
+    ],
+)
+def test_waiting_is_told_in_whole_sentences(
+    workers: list[tuple[str, ...]], busy: tuple[str, ...], why: str
+) -> None:
+    online = [
+        Worker(number, "", WorkerFacts(str(number), (CPU,), {}, missing), "", 0.0, 0.0)
+        for number, missing in enumerate(workers, start=1)
+    ]
+    assert generation_offers.why(online, busy) == why

@@ -515,6 +515,21 @@ def test_a_text_given_back_before_its_first_word_goes_to_another_worker(rig: Rig
         ({"max_tokens": 0}, "max_tokens"),
         ({"temperature": -1.0}, "temperature"),
         ({"top_p": 0.0}, "top_p"),
+        ({"prompt": "س" * 262_145}, "prompt"),
+        (
+            {
+                "prompt": "",
+                "messages": [common_pb2.ChatMessage(role="user", content="x" * 262_145) for _ in range(2)],
+            },
+            "messages",
+        ),
+        (
+            {"prompt": "", "messages": [common_pb2.ChatMessage(role="user", content="x")] * 1001},
+            "messages",
+        ),
+        ({"stop": ["x"] * 17}, "stop"),
+        ({"stop": ["ok", "x" * 201]}, "stop[1]"),
+        ({"stop": [""]}, "stop[0]"),
         ({"model": str(DATASET)}, "model"),
     ],
 )

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from ingot.server.core.names import VersionName
 
 DEFAULT_MAX_TOKENS, LARGEST_MAX_TOKENS = 128, 32_768
+LARGEST_PROMPT = 512 * 1024  # bytes of UTF-8 in a prompt, or in all messages of a chat together
+MOST_MESSAGES = 1000
+MOST_STOPS, LONGEST_STOP = 16, 200  # texts that end a generation, and characters in one
 DEFAULT_TEMPERATURE, DEFAULT_TOP_P = 0.7, 1.0
 
 

@@ -6,7 +6,14 @@ from dataclasses import dataclass
 from ingot.server.core.artifacts import Version
 from ingot.server.core.catalog_stores import CounterStore
 from ingot.server.core.errors import invalid_field
-from ingot.server.core.generation import LARGEST_MAX_TOKENS, GenerationRequest
+from ingot.server.core.generation import (
+    LARGEST_MAX_TOKENS,
+    LARGEST_PROMPT,
+    LONGEST_STOP,
+    MOST_MESSAGES,
+    MOST_STOPS,
+    GenerationRequest,
+)
 from ingot.server.core.identity import Caller
 from ingot.server.core.names import ArtifactName, Kind, VersionReference
 from ingot.server.core.training_stores import TrainingStore
@@ -54,7 +61,7 @@ class GenerationOffers:
         """Say in one line why a generation has no worker yet; runs inside a read."""
         online = self._views.online()
         busy = {job.worker for job in self._jobs.held_by([worker.id for worker in online])}
-        return _why(online, busy)
+        return why(online, busy)
 
 
 def check(request: GenerationRequest) -> None:
@@ -67,6 +74,7 @@ def check(request: GenerationRequest) -> None:
             raise invalid_field(
                 f"messages[{position}].role", f"expected one of {expected}, got {turn.role!r}"
             )
+    _check_sizes(request)
     rows: tuple[tuple[str, float, float, float], ...] = (
         ("max_tokens", request.max_tokens, 1, LARGEST_MAX_TOKENS),
         ("temperature", request.temperature, 0.0, 10.0),
@@ -78,11 +86,42 @@ def check(request: GenerationRequest) -> None:
             raise invalid_field(name, f"expected {low:g} to {high:g}, got {value:g}")
 
 
-def _why(online: Sequence[Worker], busy: Collection[str]) -> str:
+def _check_sizes(request: GenerationRequest) -> None:
+    """Bound what is kept in memory and sent to a worker."""
+    if len(request.messages) > MOST_MESSAGES:
+        raise invalid_field(
+            "messages", f"expected at most {MOST_MESSAGES} messages, got {len(request.messages)}"
+        )
+    for name, parts in (
+        ("prompt", [request.prompt]),
+        ("messages", [turn.content for turn in request.messages]),
+    ):
+        size = sum(len(part.encode()) for part in parts)
+        if size > LARGEST_PROMPT:
+            raise invalid_field(
+                name,
+                f"expected at most {LARGEST_PROMPT} bytes of text, got {size}",
+                next_step="Shorten it; no model here reads that much at once.",
+            )
+    if len(request.stop) > MOST_STOPS:
+        raise invalid_field("stop", f"expected at most {MOST_STOPS} texts, got {len(request.stop)}")
+    for position, stop in enumerate(request.stop):
+        if not 1 <= len(stop) <= LONGEST_STOP:
+            raise invalid_field(
+                f"stop[{position}]", f"expected 1 to {LONGEST_STOP} characters, got {len(stop)}"
+            )
+
+
+def why(online: Sequence[Worker], busy: Collection[str]) -> str:
+    """Say why a generation waits; `busy` holds the ids of workers with a training job."""
     if not online:
         return "no worker is online"
     able = [each for each in online if not each.facts.missing_software]
     if not able:
+        if len(online) == 1:
+            return "the only online worker lacks software it needs"
         return f"none of the {len(online)} online workers has the software it needs"
     working = sum(each.id in busy for each in able)
+    if len(able) == 1:
+        return "1 worker is online" + (", with a training job" if working else "")
     return f"{len(able)} workers are online, {working} of them with a training job"
