@@ -212,13 +212,14 @@ def _welcome(server: "App", *, with_worker: bool) -> str:
 
 def _start_errors() -> tuple[type[Exception], ...]:
     """Return the errors that say in one sentence why the server cannot start."""
+    from ingot.server.core.errors import Exhausted
     from ingot.server.rpc.server import AddressError
     from ingot.server.storage.data_folder import DataFolderError
     from ingot.server.storage.database import DatabaseOpenError
     from ingot.server.storage.migration_runner import MigrationError
     from ingot.server.worker_process import WorkerMissingError
 
-    return AddressError, DataFolderError, DatabaseOpenError, MigrationError, WorkerMissingError
+    return AddressError, DataFolderError, DatabaseOpenError, Exhausted, MigrationError, WorkerMissingError
 
 
 if __name__ == "__main__":

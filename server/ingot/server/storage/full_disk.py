@@ -35,11 +35,12 @@ def is_full(error: BaseException, path: str) -> bool:
 
 def disk_low(path: str) -> Exhausted:
     """Return the refusal of a write for which there was no room."""
+    free = _free(path)
     return Exhausted(
         Reason.DISK_LOW,
-        "The server's disk is full: nothing was changed.",
+        f"The server's disk is full, {free} bytes are free: nothing was changed.",
         next_step="Free or add disk space on the server, or ask its administrator to, then try again.",
-        facts={"free_bytes": str(_free(path))},
+        facts={"free_bytes": str(free)},
         retry_after=RETRY_AFTER,
     )
 
