@@ -260,6 +260,9 @@ def test_claims_let_a_token_touch_its_inputs_and_end_with_the_lease(b: Bench) ->
     assert grant.versions == {job.dataset.name}
     assert grant.output_artifact == str(OUTPUT)
     assert b.read(held_by, machine("tok_7").principal) == []
+    commit_result(b, held)
+    (grant,) = b.read(held_by, machine().principal)
+    assert grant.versions == {job.dataset.name, OUTPUT.version("1")}, "a repeated commit is answered"
     b.finish(worker, held, Ending(WorkOutcome.RELEASED))
     assert b.read(held_by, machine().principal) == []
 

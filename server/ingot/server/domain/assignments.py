@@ -5,7 +5,7 @@ A job's grant lasts while a worker holds it, a generation's while its call lives
 
 from collections.abc import Sequence
 
-from ingot.server.core.names import VersionName
+from ingot.server.core.names import VersionName, version_reference
 from ingot.server.core.training import TrainingJob
 from ingot.server.core.training_stores import GrantSource, TrainingStore, WorkerStore
 from ingot.server.core.workers import WorkGrant
@@ -31,6 +31,9 @@ def grant_of(job: TrainingJob) -> WorkGrant:
     versions: set[VersionName] = {job.dataset.name}
     if job.base is not None:
         versions.add(job.base.name)
+    result = version_reference(job.output_version) if job.output_version else None
+    if isinstance(result, VersionName):  # its worker asks for it when the reply to the commit was lost
+        versions.add(result)
     return WorkGrant(
         name=job.name,
         attempt=job.attempt,
