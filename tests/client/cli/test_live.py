@@ -75,10 +75,14 @@ def test_json_and_quiet_have_no_live_line(monkeypatch: pytest.MonkeyPatch, form:
 @pytest.mark.parametrize(("variable", "value"), [("NO_COLOR", "1"), ("TERM", "dumb")])
 def test_colours_can_be_refused(monkeypatch: pytest.MonkeyPatch, variable: str, value: str) -> None:
     monkeypatch.setenv("TERM", "xterm")
-    out = Output(io.StringIO(), Terminal())
-    assert out.paint("error:", "31") == "\x1b[31merror:\x1b[0m"
+    notes = Terminal()
+    out = Output(io.StringIO(), notes)
+    out.error("odd")
+    out.warn("odd")
     monkeypatch.setenv(variable, value)
-    assert out.paint("error:", "31") == "error:"
+    out.error("odd")
+    coloured = "\x1b[1;31merror:\x1b[0m odd\n\x1b[33mwarning:\x1b[0m odd\n"
+    assert notes.getvalue() == f"{coloured}error: odd\n"
 
 
 def test_a_bar_tells_stage_share_speed_time_left_and_what_was_there(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,3 +202,10 @@ def test_ctrl_c_stops_a_push_and_the_same_command_goes_on(
         assert "Traceback" not in errors
         again = CommandLine(server.address).run(*words[:-2])
         assert (again.code, again.out.startswith("datasets/sara/slow@1  blake3:")) == (0, True), again.err
+
+
+def test_a_live_line_cannot_steer_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    notes = Terminal()
+    LiveLine(Output(io.StringIO(), notes), Clock()).show("phase\x1b[2J\nforged")
+    assert notes.getvalue() == "\r\x1b[Kphase\\x1b[2J\\nforged"

@@ -6,10 +6,10 @@ import pathlib
 import pytest
 
 from helpers import canned_answers, command_lines
-from helpers.canned_server import CannedServer
+from helpers.canned_server import CannedServer, Refusal
 from helpers.command_lines import CommandLine
 from ingot.client.cli import commands
-from ingot.v1 import catalog_pb2, system_pb2, training_pb2
+from ingot.v1 import catalog_pb2, common_pb2, system_pb2, training_pb2
 
 CALLS = {
     "ls": ["ls", "datasets"],
@@ -115,6 +115,32 @@ def test_what_somebody_asked_for_is_shown_as_it_is(
     run = cli.run("usage")
     assert (run.code, run.err) == (0, "")
     assert f"  {target}  " in run.out
+
+
+STEERING = "\x1b[2Jforged\x07 \x9b1m\r\x7f"
+WRITTEN_OUT = "\\x1b[2Jforged\\x07 \\x9b1m\\x0d\\x7f"
+
+
+def test_a_log_line_cannot_steer_the_terminal(canned: CannedServer, cli: CommandLine) -> None:
+    line = common_pb2.LogLine(text=STEERING)
+    canned.answer("TrainingService/ReadTrainingLogs", [training_pb2.ReadTrainingLogsResponse(line=line)])
+    assert cli.run("jobs", "logs", "1").out.endswith(f"  {WRITTEN_OUT}\n")
+    assert cli.run("jobs", "logs", "1", "-q").out == f"{WRITTEN_OUT}\n"
+    printed = cli.run("jobs", "logs", "1", "--json").out
+    assert json.loads(printed)["line"]["text"] == STEERING
+    assert printed.rstrip("\n").isprintable()
+
+
+def test_no_name_or_message_of_others_can_steer_the_terminal(canned: CannedServer, cli: CommandLine) -> None:
+    job = training_pb2.TrainingJob(name="trainingJobs/job_1", display_name=f"{STEERING}\nforged")
+    canned.answer("TrainingService/GetTrainingJob", training_pb2.GetTrainingJobResponse(training_job=job))
+    canned.answer(
+        "TrainingService/ListTrainingJobs", training_pb2.ListTrainingJobsResponse(training_jobs=[job])
+    )
+    assert f"{WRITTEN_OUT}\\nforged" in cli.run("jobs", "ls").out
+    assert WRITTEN_OUT in cli.run("jobs", "show", "1").out
+    canned.answer("TrainingService/GetTrainingJob", Refusal("NOT_FOUND", STEERING, "JOB_NOT_FOUND", {}))
+    assert cli.run("jobs", "show", "1").err.startswith(f"error: {WRITTEN_OUT}\n")
 
 
 def test_a_failed_job_says_why_and_points_to_its_log(

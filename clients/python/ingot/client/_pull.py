@@ -3,10 +3,10 @@
     manifest → look at what is here → fetch what is missing → put each file in its place
 
 A file that has its chunks already is left alone. One that no pull brought, or that was edited since, is not
-replaced unless that is forced (`_pulled.py`); this is found out before any chunk travels. For the others, equal
-chunks are copied from files that are here: the one it replaces, others that the journal of the folder knows, and
-earlier places in the same tree. Everything is verified by digest, what is copied as well as what arrives. A pull
-that was killed goes on when it is run again (`_parts.py`).
+replaced unless that is forced (`_pulled.py`); this is found out before any chunk travels. For the others,
+equal chunks are copied from files that are here: the one it replaces, others that the journal of the folder
+knows, and earlier places in the same tree. Everything is verified by digest, what is copied as well as what
+arrives. A pull that was killed goes on when it is run again (`_parts.py`).
 """
 
 import os

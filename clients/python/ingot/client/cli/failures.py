@@ -8,7 +8,7 @@ _INDENT = "  "
 
 def tell(error: IngotError, out: Output) -> None:
     """Print an error on standard error."""
-    out.note(f"{out.paint('error:', '1;31')} {error.message}")
+    out.error(error.message)
     for problem in error.fields:
         if problem.message and problem.message not in error.message:
             out.note(f"{_INDENT}{problem.field}: {problem.message}")
@@ -21,10 +21,10 @@ def tell(error: IngotError, out: Output) -> None:
 def tell_system(error: OSError, out: Output) -> None:
     """Print what the operating system refused."""
     place = f": {error.filename}" if error.filename else ""
-    out.note(f"{out.paint('error:', '1;31')} {error.strerror or error}{place}.")
+    out.error(f"{error.strerror or error}{place}.")
 
 
 def tell_fault(error: Exception, out: Output) -> None:
     """Print a fault of this program."""
-    out.note(f"{out.paint('error:', '1;31')} A fault in this program: {type(error).__name__}: {error}.")
+    out.error(f"A fault in this program: {type(error).__name__}: {error}.")
     out.note(f"{_INDENT}next: run it again with --debug and report what it prints, with `ingot env`")

@@ -12,8 +12,19 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from google.protobuf import duration_pb2, timestamp_pb2
 
+_UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # control characters, but tab and line break
 _FIGURE = re.compile(r"[0-9][0-9,.]*( [KMGT]?B| s)?")
 _KB, _MB, _GB, _TB = 1024, 1024**2, 1024**3, 1024**4
+
+
+def visible(text: str) -> str:
+    r"""Return a text with control characters written out (`\x1b`), so that it cannot steer a terminal."""
+    return _UNSEEN.sub(lambda found: f"\\x{ord(found[0]):02x}", text.replace("\r\n", "\n"))
+
+
+def cell(text: str) -> str:
+    """Return a visible text in one line, for a place that has no more."""
+    return visible(text).replace("\t", "\\t").replace("\n", "\\n")
 
 
 def size(count: float) -> str:
@@ -98,7 +109,7 @@ def width(text: str) -> int:
 
 def columns(rows: Iterable[Sequence[str]]) -> list[str]:
     """Return rows as lines whose cells stand below each other; numbers of a column align to the right."""
-    table = [list(row) for row in rows]
+    table = [[cell(text) for text in row] for row in rows]
     if not table:
         return []
     widths = [max(width(row[at]) for row in table) for at in range(len(table[0]))]

@@ -27,7 +27,8 @@ class LiveLine:
         self._silent = out.quiet or out.json
 
     def show(self, text: str, *, now: bool = False) -> None:
-        """Show a text, unless another was shown a moment ago; `now` shows it anyway."""
+        """Show a text in one line, unless another was shown a moment ago; `now` shows it anyway."""
+        text = formats.cell(text)
         pause = _REDRAW if self._out.live else _PLAIN
         moment = self._clock()
         if self._silent or not text or (moment - self._shown_at < pause and not now) or text == self._drawn:

@@ -49,7 +49,7 @@ def _list(call: commands.Call, out: Output) -> int:
         return OK
     asked = not call.words or {"-h", "--help"} & set(call.words)
     if not asked:
-        out.note(f"{out.paint('error:', '1;31')} Name a command.")
+        out.error("Name a command.")
         return USAGE
     out.line(commands.overview(call.typed))
     return OK

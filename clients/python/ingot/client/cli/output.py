@@ -1,7 +1,8 @@
 """What a command prints: data on standard output, everything else on standard error.
 
 One result is printed in one of three forms: text for people, `--json` as one document with the API's field
-names, `-q` as names alone. Colour only where a terminal wants it.
+names, `-q` as names alone. Colour only where a terminal wants it. Control characters, which names, log lines
+and messages of others may hold, are written out; JSON has them in its own notation.
 """
 
 import os
@@ -42,20 +43,27 @@ class Output:
         self.text(f"{text}\n")
 
     def text(self, text: str) -> None:
-        """Print data as it is, at once."""
-        self.data.write(text)
+        """Print data at once."""
+        self.data.write(formats.visible(text))
         self.data.flush()
 
     def note(self, text: str) -> None:
         """Say something that is no data."""
-        self.notes.write(f"{text}\n")  # in one piece: other programs write there too
-        self.notes.flush()
+        self._note(formats.visible(text))
 
     def warn(self, text: str) -> None:
         """Say something that deserves attention."""
-        self.note(f"{self.paint('warning:', '33')} {text}")
+        self._note(f"{self._painted('warning:', '33')} {formats.visible(text)}")
 
-    def paint(self, text: str, code: str) -> str:
+    def error(self, text: str) -> None:
+        """Say what went wrong."""
+        self._note(f"{self._painted('error:', '1;31')} {formats.visible(text)}")
+
+    def _note(self, text: str) -> None:
+        self.notes.write(f"{text}\n")  # in one piece: other programs write there too
+        self.notes.flush()
+
+    def _painted(self, text: str, code: str) -> str:
         """Return the text in a colour (an SGR code) where colours are wanted."""
         return f"\x1b[{code}m{text}\x1b[0m" if self.coloured else text
 
@@ -79,13 +87,13 @@ class Output:
         shown = {name: value for name, value in facts.items() if value}
         widest = max((formats.width(name) for name in shown), default=0)
         for name, value in shown.items():
-            first, *more = value.splitlines()
+            first, *more = value.rstrip("\n").split("\n")
             self.line(f"{name}:{' ' * (widest - formats.width(name) + 2)}{first}")
             for line in more:
                 self.line(f"{' ' * (widest + 3)}{line}")
 
     def table(self, rows: Sequence[Sequence[str]]) -> None:
-        """Print rows, the first of which is the heading."""
+        """Print rows of one-line cells, the first of which is the heading."""
         for line in formats.columns(rows):
             self.line(line)
 

@@ -6,17 +6,21 @@ true always. Fields without presence are there even when empty, others when they
 
 import json
 import math
+import re
 from collections.abc import Mapping
 
 from google.protobuf import json_format
 from google.protobuf.message import Message
 
+_HIGH_CONTROLS = re.compile(r"[\x7f-\x9f]")  # json writes these as they are, and some terminals obey them
+
 Plain = dict[str, "Plain"] | list["Plain"] | str | int | float | bool | None
 
 
 def dumps(value: Plain, indent: int | None = None) -> str:
-    """Return the JSON text, one line unless told to indent."""
-    return json.dumps(value, ensure_ascii=False, indent=indent)
+    """Return the JSON text, one line unless told to indent; control characters in JSON's own notation."""
+    text = json.dumps(value, ensure_ascii=False, indent=indent)
+    return _HIGH_CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def message(source: Message) -> Plain:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TextIO
 
 from ingot.client._errors import Invalid
+from ingot.client.cli import formats
 from ingot.client.cli.output import Output
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class Shell:
                 reason="CONFIRMATION_NEEDED",
                 next_step="Say --yes if that is wanted.",
             )
-        self.out.notes.write(f"{loss}\nGo on? [y/N] ")
+        self.out.notes.write(f"{formats.visible(loss)}\nGo on? [y/N] ")
         self.out.notes.flush()
         if self.stdin.readline().strip().lower() in ("y", "yes"):
             return True

@@ -140,7 +140,7 @@ def _outcome(shell: Shell, job: "training_pb2.TrainingJob") -> int:
         shell.out.note(f'Try it: ingot generate {model} "Hello"    Fetch it: ingot pull {model}')
     if state == "failed":
         why = uploads.problem_text(job.problem).replace("\n", "\n  ")
-        shell.out.note(f"{shell.out.paint('error:', '1;31')} {why}")
+        shell.out.error(why)
         shell.out.note(f"  Its log: ingot jobs logs {jobs.bare(job.name)} --tail 50")
     return _OUTCOMES.get(state, 1)
 
