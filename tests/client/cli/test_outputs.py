@@ -123,7 +123,9 @@ WRITTEN_OUT = "\\x1b[2Jforged\\x07 \\x9b1m\\x0d\\x7f"
 
 def test_a_log_line_cannot_steer_the_terminal(canned: CannedServer, cli: CommandLine) -> None:
     line = common_pb2.LogLine(text=STEERING)
-    canned.answer("TrainingService/ReadTrainingLogs", [training_pb2.ReadTrainingLogsResponse(line=line)])
+    canned.answer(
+        "TrainingService/ReadTrainingLogs", [training_pb2.ReadTrainingLogsResponse(seq=1, line=line)]
+    )
     assert cli.run("jobs", "logs", "1").out.endswith(f"  {WRITTEN_OUT}\n")
     assert cli.run("jobs", "logs", "1", "-q").out == f"{WRITTEN_OUT}\n"
     printed = cli.run("jobs", "logs", "1", "--json").out
