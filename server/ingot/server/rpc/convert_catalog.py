@@ -1,5 +1,6 @@
 """Artifacts, versions and aliases between the wire and the rules."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 from google.protobuf import json_format, struct_pb2
@@ -30,6 +31,9 @@ _TEXTS = (
     *("display_name", "description", "card", "language", "license"),
     *("framework", "task_type", "model_type", "source"),
 )
+# Messages nest up to 100 deep, JSON takes three levels each, and answers hold it deeper than requests: what
+# just fits into a request could not be read back.
+JSON_DEPTH = 20
 _ORIGINS = ("upload", "operation", "training_job", "hub_commit", "dataset_version", "base_version")
 
 
@@ -45,13 +49,16 @@ def optional_kind_of(value: catalog_pb2.ArtifactKind.ValueType) -> Kind | None:
     return kind_of(value) if value else None
 
 
-def fields_of(message: catalog_pb2.Artifact) -> ArtifactFields:
-    """Return what the owner says about an artifact; fields of the server are ignored."""
+def fields_of(message: catalog_pb2.Artifact, field: str = "artifact") -> ArtifactFields:
+    """Return what the owner says about an artifact; fields of the server are ignored.
+
+    `field` is where the artifact is in the request. Raises Invalid (FIELD_INVALID).
+    """
     return ArtifactFields(
         **{name: getattr(message, name) for name in _TEXTS},
         tags=tuple(message.tags),
-        requirements=json_of(message.requirements),
-        metadata=json_of(message.metadata),
+        requirements=json_of(message.requirements, f"{field}.requirements"),
+        metadata=json_of(message.metadata, f"{field}.metadata"),
         visibility=_visibility_of(message.visibility),
         lifecycle=_lifecycle_of(message.lifecycle),
     )
@@ -155,10 +162,34 @@ def totals_message(found: CatalogTotals) -> catalog_pb2.GetCatalogStatsResponse:
     )
 
 
-def json_of(message: struct_pb2.Struct) -> JsonObject:
-    """Return a Struct as plain values."""
+def json_of(message: struct_pb2.Struct, field: str) -> JsonObject:
+    """Return a Struct as plain values; `field` is its path in the request.
+
+    Raises Invalid (FIELD_INVALID) for NaN, infinity, and what is nested deeper than JSON_DEPTH.
+    """
+    for name, value in message.fields.items():
+        _check_json(value, f"{field}.{name[:40]}", 1)
     found: JsonObject = json_format.MessageToDict(message)
     return found
+
+
+def _check_json(value: struct_pb2.Value, field: str, depth: int) -> None:
+    if depth > JSON_DEPTH:
+        raise invalid_field(
+            field, f"expected at most {JSON_DEPTH} levels", next_step="Keep it as a file of a version."
+        )
+    match value.WhichOneof("kind"):
+        case "number_value":
+            if not math.isfinite(value.number_value):
+                raise invalid_field(
+                    field, f"expected a number, got {value.number_value}", next_step="Leave it out."
+                )
+        case "struct_value":
+            for name, each in value.struct_value.fields.items():
+                _check_json(each, f"{field}.{name[:40]}", depth + 1)
+        case "list_value":
+            for position, each in enumerate(value.list_value.values):
+                _check_json(each, f"{field}[{position}]", depth + 1)
 
 
 def struct_of(values: JsonObject) -> struct_pb2.Struct | None:

@@ -77,6 +77,8 @@ def stage_of(value: transfer_pb2.UploadStage.ValueType) -> UploadStage | None:
     """Return the stage to list, None for all. Raises Invalid for one that no upload has."""
     if value == transfer_pb2.UPLOAD_STAGE_UNSPECIFIED:
         return None
+    if value not in transfer_pb2.UploadStage.values():
+        raise invalid_field("stage", f"expected a stage of an upload, got {value}")
     name = transfer_pb2.UploadStage.Name(value).removeprefix("UPLOAD_STAGE_")
     if name not in UploadStage.__members__:
         raise invalid_field("stage", f"no upload is in the stage {name} here: there is no such step")
@@ -224,6 +226,7 @@ def capabilities(
         max_stream_bytes=limits.max_stream_bytes,
         min_bytes_per_second=limits.min_bytes_per_second,
         max_streams=limits.max_streams,
+        max_read_streams=limits.max_read_streams,
         max_open_uploads=limits.max_open_uploads,
         max_path_bytes=limits.max_path_bytes,
         server_time=common.timestamp(now),
@@ -232,6 +235,7 @@ def capabilities(
         max_model_bytes=limits.max_model_bytes,
         max_stream_time=common.duration(limits.max_stream_seconds),
         idle_timeout=common.duration(limits.idle_seconds),
+        read_idle_timeout=common.duration(limits.read_idle_seconds),
         upload_ttl=common.duration(limits.upload_ttl_seconds),
     )
 
@@ -243,11 +247,17 @@ def _new_version(message: transfer_pb2.NewVersion) -> NewVersion:
     return NewVersion(
         artifact=artifact_name(message.artifact, "target.version.artifact"),
         version_id=message.version_id,
-        create=convert_catalog.fields_of(message.create) if message.HasField("create") else None,
+        create=(
+            convert_catalog.fields_of(message.create, "target.version.create")
+            if message.HasField("create")
+            else None
+        ),
         expected_latest=message.expected_latest if message.HasField("expected_latest") else None,
         changelog=message.changelog,
-        metadata=convert_catalog.json_of(message.metadata),
-        performance_metrics=convert_catalog.json_of(message.performance_metrics),
+        metadata=convert_catalog.json_of(message.metadata, "target.version.metadata"),
+        performance_metrics=convert_catalog.json_of(
+            message.performance_metrics, "target.version.performance_metrics"
+        ),
         aliases=tuple(message.aliases),
         format=message.format,
         training_job=message.training_job,
@@ -256,10 +266,11 @@ def _new_version(message: transfer_pb2.NewVersion) -> NewVersion:
 
 
 def _new_checkpoint(message: transfer_pb2.NewCheckpoint) -> NewCheckpoint:
-    kind = transfer_pb2.CheckpointKind.Name(message.kind).removeprefix("CHECKPOINT_KIND_")
+    known = message.kind in transfer_pb2.CheckpointKind.values()
+    kind = transfer_pb2.CheckpointKind.Name(message.kind).removeprefix("CHECKPOINT_KIND_") if known else ""
     if kind not in CheckpointKind.__members__:
         expected = ", ".join(CheckpointKind.__members__)
-        raise invalid_field("target.checkpoint.kind", f"expected one of {expected}, got {kind}")
+        raise invalid_field("target.checkpoint.kind", f"expected one of {expected}, got {message.kind}")
     return NewCheckpoint(
         job=made_id(message.training_job, "trainingJobs", "target.checkpoint.training_job"),
         step=message.step,

@@ -107,9 +107,11 @@ def _event_of(position: int, message: workers_pb2.ReportedEvent) -> ReportedEven
 
 def ending_of(request: workers_pb2.FinishWorkRequest, now: float) -> Ending:
     """Return how work ended. Raises Invalid (FIELD_INVALID)."""
-    name = workers_pb2.WorkOutcome.Name(request.outcome).removeprefix("WORK_OUTCOME_")
+    known = request.outcome in workers_pb2.WorkOutcome.values()
+    name = workers_pb2.WorkOutcome.Name(request.outcome).removeprefix("WORK_OUTCOME_") if known else ""
     if name not in WorkOutcome.__members__:
-        raise invalid_field("outcome", "expected how the work ended, got nothing")
+        expected = ", ".join(WorkOutcome.__members__)
+        raise invalid_field("outcome", f"expected how the work ended ({expected}), got {request.outcome}")
     done = request.generation if request.HasField("generation") else None
     return Ending(
         outcome=WorkOutcome(name),
