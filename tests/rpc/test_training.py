@@ -252,6 +252,20 @@ def test_a_watch_cannot_go_on_after_a_number_that_is_not_there(rig: Rig) -> None
     assert refused(error)[1] == "TRAINING_JOB_NOT_FOUND"
 
 
+def test_a_watch_takes_no_negative_numbers(rig: Rig) -> None:
+    name = rig.job().name
+    with pytest.raises(grpc.RpcError) as error:
+        list(rig.sara.training.WatchTrainingJob(pb.WatchTrainingJobRequest(name=name, after=-1), timeout=30))
+    assert refused(error)[:2] == (grpc.StatusCode.INVALID_ARGUMENT, "FIELD_INVALID")
+    for request in (
+        pb.ReadTrainingLogsRequest(name=name, after=-1),
+        pb.ReadTrainingLogsRequest(name=name, tail=-1),
+    ):
+        with pytest.raises(grpc.RpcError) as error:
+            list(rig.sara.training.ReadTrainingLogs(request, timeout=30))
+        assert refused(error)[:2] == (grpc.StatusCode.INVALID_ARGUMENT, "FIELD_INVALID")
+
+
 def test_a_trimmed_log_says_where_it_begins() -> None:
     with training_rig(Settings(events_kept=100)) as small:
         job = small.job()

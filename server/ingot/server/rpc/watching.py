@@ -7,6 +7,7 @@ that is slow is simply served later, from the ring or from the database.
 from collections.abc import AsyncGenerator
 
 from ingot.server.core.clock import Clock
+from ingot.server.core.errors import invalid_field
 from ingot.server.core.events import LogLevel, LogLine
 from ingot.server.core.identity import Caller
 from ingot.server.domain.training_views import LogPage, TrainingViews
@@ -32,7 +33,11 @@ class JobWatcher:
         self._clock = clock
 
     async def watch(self, caller: Caller, job: str, after: int) -> AsyncGenerator[Watched, None]:
-        """Yield the job, its events after `after`, `synced`, and what comes; end after its final state."""
+        """Yield the job, its events after `after`, `synced`, and what comes; end after its final state.
+
+        Raises Invalid (FIELD_INVALID) for a negative `after`, NotFound.
+        """
+        _check_count("after", after)
         with self._tails.watch(f"trainingJobs/{job}") as tail:
             yield Watched(snapshot=convert.job(await self._hops.read(self._views.get, caller, job)))
             position, synced = after, False
@@ -59,7 +64,12 @@ class JobWatcher:
     async def logs(
         self, caller: Caller, job: str, request: training_pb2.ReadTrainingLogsRequest
     ) -> AsyncGenerator[training_pb2.ReadTrainingLogsResponse, None]:
-        """Yield the log lines that are asked for; with `follow` until the job ends."""
+        """Yield the log lines that are asked for; with `follow` until the job ends.
+
+        Raises Invalid (FIELD_INVALID) for a negative number, NotFound.
+        """
+        _check_count("after", request.after)
+        _check_count("tail", request.tail)
         level: LogLevel | None = common.level_of(request.min_level)
         rank = request.rank if request.HasField("rank") else None
         with self._tails.watch(f"trainingJobs/{job}") as tail:
@@ -85,3 +95,9 @@ class JobWatcher:
                 if page.ended or not request.follow:
                     return
                 await tail.wait(version, HEARTBEAT_SECONDS)
+
+
+def _check_count(field: str, value: int) -> None:
+    """Raise Invalid (FIELD_INVALID) for a negative number."""
+    if value < 0:
+        raise invalid_field(field, f"expected 0 or more, got {value}", next_step="Leave it out to see all.")
