@@ -7,9 +7,12 @@ import pytest
 
 from helpers.eventually import eventually
 from helpers.pipelines import bearer, rig, serving
-from ingot.server.rpc import methods, strangers
+from ingot.server.core import pages
+from ingot.server.core.usage import Activity
+from ingot.server.rpc import methods, strangers, system
+from ingot.server.rpc.server import MESSAGE_LIMIT
 from ingot.server.rpc.strangers import Strangers
-from ingot.v1 import catalog_pb2, catalog_pb2_grpc
+from ingot.v1 import catalog_pb2, catalog_pb2_grpc, system_pb2
 
 EVIL = "namespaces/x\n2026-01-01 rpc.done principal=users/admin\x00\x1b[2J" + "z" * 100_000
 
@@ -40,6 +43,25 @@ def test_names_are_cleaned_and_cut_before_they_are_logged_and_recorded(
     for line in lines:
         assert line.isprintable()
         assert len(line) < 600
+
+
+def test_a_page_of_the_longest_rows_fits_into_a_message() -> None:
+    request = catalog_pb2.GetArtifactRequest(name="𒀀" * 100_000)
+    longest = Activity(
+        time=1e9,
+        action="download",
+        method="CatalogService/GetCatalogStats",
+        target=methods.target_of(request),
+        principal="users/" + "u" * 64,
+        declared_user="𒀀" * 80,
+        address="2001:db8:1111:2222:3333:4444:5555:6666",
+        code="RESOURCE_EXHAUSTED",
+        seconds=1.5,
+        call_id="x" * 64,
+    )
+    messages = [system._activity(longest)] * pages.LARGEST_PAGE
+    page = system_pb2.ListActivityResponse(activities=messages, next_page_token="t" * 1000)
+    assert page.ByteSize() < MESSAGE_LIMIT
 
 
 def test_calls_without_a_credential_are_recorded_up_to_a_limit_and_those_with_one_always() -> None:
