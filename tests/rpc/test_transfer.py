@@ -669,4 +669,5 @@ def test_the_limits_are_told(pusher: Pusher) -> None:
     assert (reply.max_digests, reply.max_segment_chunks, reply.max_path_bytes) == (8192, 16384, 1024)
     assert (reply.idle_timeout.seconds, reply.max_stream_time.seconds) == (15, 120)
     assert (reply.min_bytes_per_second, reply.max_streams, reply.max_open_uploads) == (65536, 16, 64)
+    assert (reply.max_read_streams, reply.read_idle_timeout.seconds) == (32, 60)
     assert not reply.draining

@@ -620,6 +620,7 @@ class GetCapabilitiesResponse(_message.Message):
     MAX_DATASET_BYTES_FIELD_NUMBER: _builtins.int
     MAX_MODEL_BYTES_FIELD_NUMBER: _builtins.int
     MAX_READ_STREAMS_FIELD_NUMBER: _builtins.int
+    READ_IDLE_TIMEOUT_FIELD_NUMBER: _builtins.int
     message_bytes: _builtins.int
     """Size of message to aim at."""
     max_message_bytes: _builtins.int
@@ -664,7 +665,7 @@ class GetCapabilitiesResponse(_message.Message):
 
     @_builtins.property
     def idle_timeout(self) -> _duration_pb2.Duration:
-        """Longest pause inside a stream, of its sender or its reader."""
+        """Longest pause of the sender inside a PutChunks stream."""
 
     @_builtins.property
     def upload_ttl(self) -> _duration_pb2.Duration:
@@ -673,6 +674,10 @@ class GetCapabilitiesResponse(_message.Message):
     @_builtins.property
     def server_time(self) -> _timestamp_pb2.Timestamp:
         """Server time."""
+
+    @_builtins.property
+    def read_idle_timeout(self) -> _duration_pb2.Duration:
+        """Longest that a reply of such a stream may wait to be taken."""
 
     def __init__(
         self,
@@ -698,10 +703,11 @@ class GetCapabilitiesResponse(_message.Message):
         max_dataset_bytes: _builtins.int = ...,
         max_model_bytes: _builtins.int = ...,
         max_read_streams: _builtins.int = ...,
+        read_idle_timeout: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["idle_timeout", b"idle_timeout", "max_stream_time", b"max_stream_time", "server_time", b"server_time", "upload_ttl", b"upload_ttl"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["idle_timeout", b"idle_timeout", "max_stream_time", b"max_stream_time", "read_idle_timeout", b"read_idle_timeout", "server_time", b"server_time", "upload_ttl", b"upload_ttl"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest_functions", b"digest_functions", "draining", b"draining", "idle_timeout", b"idle_timeout", "max_chunk_bytes", b"max_chunk_bytes", "max_dataset_bytes", b"max_dataset_bytes", "max_digests", b"max_digests", "max_file_bytes", b"max_file_bytes", "max_message_bytes", b"max_message_bytes", "max_model_bytes", b"max_model_bytes", "max_open_uploads", b"max_open_uploads", "max_path_bytes", b"max_path_bytes", "max_read_streams", b"max_read_streams", "max_segment_chunks", b"max_segment_chunks", "max_stream_bytes", b"max_stream_bytes", "max_stream_time", b"max_stream_time", "max_streams", b"max_streams", "message_bytes", b"message_bytes", "min_bytes_per_second", b"min_bytes_per_second", "profiles", b"profiles", "server_time", b"server_time", "upload_ttl", b"upload_ttl"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest_functions", b"digest_functions", "draining", b"draining", "idle_timeout", b"idle_timeout", "max_chunk_bytes", b"max_chunk_bytes", "max_dataset_bytes", b"max_dataset_bytes", "max_digests", b"max_digests", "max_file_bytes", b"max_file_bytes", "max_message_bytes", b"max_message_bytes", "max_model_bytes", b"max_model_bytes", "max_open_uploads", b"max_open_uploads", "max_path_bytes", b"max_path_bytes", "max_read_streams", b"max_read_streams", "max_segment_chunks", b"max_segment_chunks", "max_stream_bytes", b"max_stream_bytes", "max_stream_time", b"max_stream_time", "max_streams", b"max_streams", "message_bytes", b"message_bytes", "min_bytes_per_second", b"min_bytes_per_second", "profiles", b"profiles", "read_idle_timeout", b"read_idle_timeout", "server_time", b"server_time", "upload_ttl", b"upload_ttl"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

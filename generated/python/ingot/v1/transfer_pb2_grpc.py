@@ -246,7 +246,7 @@ class TransferServiceServicer(object):
     def ReadFile(self, request, context):
         """Streams a range of one file.
 
-        Errors: as StatFile; OUT_OF_RANGE (OFFSET_OUT_OF_RANGE); DATA_LOSS (DATA_LOSS: a stored chunk fails its digest); FAILED_PRECONDITION (MISSING_CHUNKS: an open upload was not sent what its manifest names); RESOURCE_EXHAUSTED (BUSY: too many reads of the caller at once); DEADLINE_EXCEEDED (TOO_SLOW: the reader took nothing for the idle timeout).
+        Errors: as StatFile; OUT_OF_RANGE (OFFSET_OUT_OF_RANGE); DATA_LOSS (DATA_LOSS: a stored chunk fails its digest); FAILED_PRECONDITION (MISSING_CHUNKS: an open upload was not sent what its manifest names); RESOURCE_EXHAUSTED (BUSY: too many reads of the caller at once); DEADLINE_EXCEEDED (TOO_SLOW: the reader took nothing for `read_idle_timeout`).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

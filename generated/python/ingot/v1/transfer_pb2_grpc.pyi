@@ -111,7 +111,7 @@ class TransferServiceStub:
     ReadFile: _grpc.UnaryStreamMultiCallable[_transfer_pb2.ReadFileRequest, _transfer_pb2.ReadFileResponse]
     """Streams a range of one file.
 
-    Errors: as StatFile; OUT_OF_RANGE (OFFSET_OUT_OF_RANGE); DATA_LOSS (DATA_LOSS: a stored chunk fails its digest); FAILED_PRECONDITION (MISSING_CHUNKS: an open upload was not sent what its manifest names); RESOURCE_EXHAUSTED (BUSY: too many reads of the caller at once); DEADLINE_EXCEEDED (TOO_SLOW: the reader took nothing for the idle timeout).
+    Errors: as StatFile; OUT_OF_RANGE (OFFSET_OUT_OF_RANGE); DATA_LOSS (DATA_LOSS: a stored chunk fails its digest); FAILED_PRECONDITION (MISSING_CHUNKS: an open upload was not sent what its manifest names); RESOURCE_EXHAUSTED (BUSY: too many reads of the caller at once); DEADLINE_EXCEEDED (TOO_SLOW: the reader took nothing for `read_idle_timeout`).
     """
     ReadChunks: _grpc.UnaryStreamMultiCallable[_transfer_pb2.ReadChunksRequest, _transfer_pb2.ReadChunksResponse]
     """Streams whole chunks of a tree, by file and index, for parallel pulls, deltas and repair.
@@ -202,7 +202,7 @@ class TransferServiceAsyncStub(TransferServiceStub):
     ReadFile: _aio.UnaryStreamMultiCallable[_transfer_pb2.ReadFileRequest, _transfer_pb2.ReadFileResponse]  # type: ignore[assignment]
     """Streams a range of one file.
 
-    Errors: as StatFile; OUT_OF_RANGE (OFFSET_OUT_OF_RANGE); DATA_LOSS (DATA_LOSS: a stored chunk fails its digest); FAILED_PRECONDITION (MISSING_CHUNKS: an open upload was not sent what its manifest names); RESOURCE_EXHAUSTED (BUSY: too many reads of the caller at once); DEADLINE_EXCEEDED (TOO_SLOW: the reader took nothing for the idle timeout).
+    Errors: as StatFile; OUT_OF_RANGE (OFFSET_OUT_OF_RANGE); DATA_LOSS (DATA_LOSS: a stored chunk fails its digest); FAILED_PRECONDITION (MISSING_CHUNKS: an open upload was not sent what its manifest names); RESOURCE_EXHAUSTED (BUSY: too many reads of the caller at once); DEADLINE_EXCEEDED (TOO_SLOW: the reader took nothing for `read_idle_timeout`).
     """
     ReadChunks: _aio.UnaryStreamMultiCallable[_transfer_pb2.ReadChunksRequest, _transfer_pb2.ReadChunksResponse]  # type: ignore[assignment]
     """Streams whole chunks of a tree, by file and index, for parallel pulls, deltas and repair.
@@ -374,7 +374,7 @@ class TransferServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_transfer_pb2.ReadFileResponse], _abc.AsyncIterator[_transfer_pb2.ReadFileResponse]]:
         """Streams a range of one file.
 
-        Errors: as StatFile; OUT_OF_RANGE (OFFSET_OUT_OF_RANGE); DATA_LOSS (DATA_LOSS: a stored chunk fails its digest); FAILED_PRECONDITION (MISSING_CHUNKS: an open upload was not sent what its manifest names); RESOURCE_EXHAUSTED (BUSY: too many reads of the caller at once); DEADLINE_EXCEEDED (TOO_SLOW: the reader took nothing for the idle timeout).
+        Errors: as StatFile; OUT_OF_RANGE (OFFSET_OUT_OF_RANGE); DATA_LOSS (DATA_LOSS: a stored chunk fails its digest); FAILED_PRECONDITION (MISSING_CHUNKS: an open upload was not sent what its manifest names); RESOURCE_EXHAUSTED (BUSY: too many reads of the caller at once); DEADLINE_EXCEEDED (TOO_SLOW: the reader took nothing for `read_idle_timeout`).
         """
 
     @_abc_1.abstractmethod

@@ -165,6 +165,8 @@ class TransferLimits:
     min_bytes_per_second: int = 64 * 1024
     grace_seconds: float = 10.0
     max_streams: int = 16
+    max_read_streams: int = 32
+    read_idle_seconds: float = 60.0  # longer than for senders: who limits its rate takes messages slowly
     max_open_uploads: int = 64
     max_path_bytes: int = paths.MAX_PATH_BYTES
     max_ranges: int = 8192

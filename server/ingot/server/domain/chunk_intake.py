@@ -9,8 +9,8 @@ them that it has them.
 """
 
 import dataclasses
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 
 from ingot.content import digests
 from ingot.server.core import failpoints
@@ -25,6 +25,7 @@ from ingot.server.core.packs import SealedPack
 from ingot.server.core.transfer_stores import ChunkStore, KnownChunk, UploadStore
 from ingot.server.core.uploads import TransferLimits, Upload
 from ingot.server.domain.access import Access
+from ingot.server.domain.stream_slots import StreamSlots
 from ingot.server.domain.uploads import Uploads
 
 
@@ -57,7 +58,7 @@ class ChunkIntake:
         self._access = access
         self._clock = clock
         self._limits = limits
-        self._streams: dict[str, int] = {}
+        self._slots = StreamSlots(limits.max_streams)
 
     def find_missing(self, caller: Caller, name: UploadName, packed: bytes) -> Presence:
         """Say which digests the namespace does not have, and lease the others to the upload. Inside a write.
@@ -79,25 +80,9 @@ class ChunkIntake:
             missing[each.position >> 3] &= ~(1 << (each.position & 7))
         return Presence(bytes(missing), upload.expire_time)
 
-    @contextmanager
-    def slot(self, caller: Caller) -> Iterator[None]:
+    def slot(self, caller: Caller) -> AbstractContextManager[None]:
         """Count a stream of the caller while it runs. Raises Exhausted (BUSY). For one thread, the loop's."""
-        running = self._streams.get(caller.principal, 0)
-        if running >= self._limits.max_streams:
-            raise Exhausted(
-                Reason.BUSY,
-                f"{caller.principal} has {running} streams running, no more are allowed at once.",
-                next_step="Wait for one to end, and use fewer streams.",
-                facts={"limit": str(self._limits.max_streams)},
-                retry_after=1.0,
-            )
-        self._streams[caller.principal] = running + 1
-        try:
-            yield
-        finally:
-            self._streams[caller.principal] -= 1
-            if not self._streams[caller.principal]:
-                del self._streams[caller.principal]
+        return self._slots.slot(caller)
 
     def admit(self, caller: Caller, name: UploadName, chunks: int, size: int) -> StreamTicket:
         """Check a stream's header; inside a read.

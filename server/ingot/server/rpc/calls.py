@@ -1,6 +1,7 @@
 """One call on its way through the server: what its metadata says, and the refusals that may await it."""
 
 import asyncio
+import contextlib
 import dataclasses
 import re
 import urllib.parse
@@ -51,6 +52,8 @@ class Call:
     target: str = ""
     code: str = grpc.StatusCode.OK.name
     ended: IngotError | None = None  # why the server stopped it
+    # what is given back when it is over
+    holdings: contextlib.ExitStack = dataclasses.field(default_factory=contextlib.ExitStack)
 
     @classmethod
     def begin(cls, method: Method, peer: str, metadata: Mapping[str, str], clock: Clock) -> "Call":

@@ -62,6 +62,16 @@ def about(target: str) -> None:
     _current.get().target = target
 
 
+def ender() -> Callable[[IngotError], None]:
+    """Return what ends the call that runs now, from anywhere on the loop; its client is told why."""
+    return _current.get().end
+
+
+def hold(holding: contextlib.AbstractContextManager[None]) -> None:
+    """Enter what lasts until the call that runs now is over, its status sent. Raises what that raises."""
+    _current.get().holdings.enter_context(holding)
+
+
 class _Unreadable:
     """Stands for a request that is not a message of its type."""
 
@@ -200,10 +210,16 @@ class Pipeline(grpc.aio.ServerInterceptor):
             raise
         except IngotError as error:
             await self._abort(call, context, errors.status_of(error))
-        except (asyncio.CancelledError, GeneratorExit):
+        except asyncio.CancelledError:
             if call.ended is not None:
                 await self._abort(call, context, errors.status_of(call.ended))
             call.code = grpc.StatusCode.CANCELLED.name
+            raise
+        except GeneratorExit:  # a reply stood still: gRPC let go of the stream, nobody above hears more of it
+            call.code = grpc.StatusCode.CANCELLED.name
+            if call.ended is not None:
+                with contextlib.suppress(grpc.aio.AbortError, grpc.aio.InternalError):
+                    await self._abort(call, context, errors.status_of(call.ended))
             raise
         except Exception:
             log.exception("rpc.failed method=%s incident=%s", method.short, call.id)
@@ -252,6 +268,7 @@ class Pipeline(grpc.aio.ServerInterceptor):
         await context.abort(code, status.message, (*errors.trailing(status), (calls.REQUEST_ID, call.id)))
 
     def _close(self, call: Call) -> None:
+        call.holdings.close()
         self._standing.discard(call)
         self._running.discard(call)
         if not self._running:

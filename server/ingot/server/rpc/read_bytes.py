@@ -7,7 +7,7 @@ with DATA_LOSS before any of its bytes went out, and is noted.
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from typing import TypeVar
 
 from ingot.server.core.errors import DataLoss
@@ -37,7 +37,7 @@ class ByteSender:
 
     async def file_range(
         self, opened: OpenedTree, path: str, offset: int, length: int
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncGenerator[bytes, None]:
         """Yield a range of one file as ReadFileResponses; the first one carries the file's size.
 
         Raises as Downloads.range_segments, and DataLoss.
@@ -52,7 +52,7 @@ class ByteSender:
                 yield bulk_messages.read_file_response(position, data, total)
                 position, total = position + sum(map(len, data)), 0
 
-    async def chunks(self, opened: OpenedTree, runs: Sequence[ChunkRun]) -> AsyncIterator[bytes]:
+    async def chunks(self, opened: OpenedTree, runs: Sequence[ChunkRun]) -> AsyncGenerator[bytes, None]:
         """Yield whole chunks in the order asked as ReadChunksResponses.
 
         A chunk above a message's size goes on over several. Raises as Downloads.run_slices.

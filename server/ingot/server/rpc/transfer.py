@@ -1,8 +1,8 @@
 """TransferService: moves bytes in and out. Add it to a server with `bulk_messages.add_servicer`."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from typing import Any
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from typing import Any, TypeVar
 
 import grpc
 
@@ -15,8 +15,9 @@ from ingot.server.core.uploads import TransferLimits, UploadState
 from ingot.server.domain.chunk_intake import ChunkIntake
 from ingot.server.domain.commits import Commits, Committed
 from ingot.server.domain.downloads import Downloads, OpenedTree
+from ingot.server.domain.stream_slots import StreamSlots
 from ingot.server.domain.uploads import Uploads
-from ingot.server.rpc import convert_catalog, pipeline
+from ingot.server.rpc import convert_catalog, patience, pipeline
 from ingot.server.rpc import convert_transfer as convert
 from ingot.server.rpc.bulk_messages import PutChunksMessage
 from ingot.server.rpc.hops import Hops
@@ -25,6 +26,7 @@ from ingot.server.rpc.read_bytes import ByteSender
 from ingot.v1 import transfer_pb2, transfer_pb2_grpc
 
 Context = grpc.aio.ServicerContext[Any, Any]
+M = TypeVar("M")
 
 
 class TransferServicer(transfer_pb2_grpc.TransferServiceServicer):
@@ -52,6 +54,7 @@ class TransferServicer(transfer_pb2_grpc.TransferServiceServicer):
         self._draining = draining
         self._receiver = ChunkReceiver(hops, intake, packs, limits)
         self._sender = ByteSender(hops, downloads, packs)
+        self._readers = StreamSlots(limits.max_read_streams)
 
     async def GetCapabilities(
         self, request: transfer_pb2.GetCapabilitiesRequest, context: Context
@@ -179,6 +182,26 @@ class TransferServicer(transfer_pb2_grpc.TransferServiceServicer):
         self, request: transfer_pb2.ReadManifestRequest, context: Context
     ) -> AsyncIterator[transfer_pb2.ReadManifestResponse]:
         opened = await self._open(request.tree, request.download_id)
+        async for message in self._waited_for(self._manifest(opened)):
+            yield message
+
+    async def ReadFile(  # type: ignore[override]  # its messages are serialised already
+        self, request: transfer_pb2.ReadFileRequest, context: Context
+    ) -> AsyncIterator[bytes]:
+        opened = await self._open(request.tree, request.download_id)
+        found = self._sender.file_range(opened, request.path, request.offset, request.length)
+        async for message in self._waited_for(found):
+            yield message
+
+    async def ReadChunks(  # type: ignore[override]  # likewise
+        self, request: transfer_pb2.ReadChunksRequest, context: Context
+    ) -> AsyncIterator[bytes]:
+        runs = convert.runs_of(request, self._limits.max_ranges)
+        opened = await self._open(request.tree, request.download_id)
+        async for message in self._waited_for(self._sender.chunks(opened, runs)):
+            yield message
+
+    async def _manifest(self, opened: OpenedTree) -> AsyncGenerator[transfer_pb2.ReadManifestResponse, None]:
         yield transfer_pb2.ReadManifestResponse(header=convert.manifest_header(opened))
         page = await self._hops.read(self._downloads.manifest_page, opened, None)
         while True:
@@ -188,23 +211,13 @@ class TransferServicer(transfer_pb2_grpc.TransferServiceServicer):
                 return
             page = await self._hops.read(self._downloads.manifest_page, opened, page.after)
 
-    async def ReadFile(  # type: ignore[override]  # its messages are serialised already
-        self, request: transfer_pb2.ReadFileRequest, context: Context
-    ) -> AsyncIterator[bytes]:
-        opened = await self._open(request.tree, request.download_id)
-        async for message in self._sender.file_range(opened, request.path, request.offset, request.length):
-            yield message
-
-    async def ReadChunks(  # type: ignore[override]  # likewise
-        self, request: transfer_pb2.ReadChunksRequest, context: Context
-    ) -> AsyncIterator[bytes]:
-        runs = convert.runs_of(request, self._limits.max_ranges)
-        opened = await self._open(request.tree, request.download_id)
-        async for message in self._sender.chunks(opened, runs):
-            yield message
+    def _waited_for(self, replies: AsyncGenerator[M, None]) -> AsyncIterator[M]:
+        return patience.waited_for(replies, self._limits.read_idle_seconds)
 
     async def _open(self, tree: str, download_id: str) -> OpenedTree:
+        """Return the tree of a stream of replies, which counts from here. Raises Exhausted (BUSY)."""
         caller = pipeline.caller()
+        pipeline.hold(self._readers.slot(caller))
         opened = await self._hops.read(self._downloads.open, caller, tree_name(tree))
         self._downloads.count(caller, opened, download_id)
         return opened

@@ -1,0 +1,80 @@
+"""Readers that stall: they are few, they hold little, and they end."""
+
+import logging
+
+import grpc
+import pytest
+
+from helpers.eventually import eventually
+from helpers.patterns import pattern
+from helpers.transfers import MIB, Pusher, TransferRig, refused, transfer_rig
+from ingot.server.core.uploads import TransferLimits
+from ingot.v1 import transfer_pb2
+
+LARGE = pattern("large", 20 * MIB)
+
+
+def _reading(pusher: Pusher, tree: str) -> "grpc._CallIterator[transfer_pb2.ReadFileResponse]":
+    """Return a stream that has begun and of which nothing more is taken."""
+    call = pusher.stub.ReadFile(transfer_pb2.ReadFileRequest(tree=tree, path="a"), metadata=pusher.metadata)
+    next(call)
+    return call
+
+
+def _is_busy(pusher: Pusher, tree: str) -> bool:
+    try:
+        pusher.read(tree, "a", length=1)
+    except grpc.RpcError as error:
+        return error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    return False
+
+
+def _push(rig: TransferRig) -> tuple[Pusher, str]:
+    pusher = rig.pusher()
+    return pusher, pusher.push({"a": LARGE})
+
+
+@pytest.mark.contract("S0-110")
+def test_read_streams_of_a_principal_are_limited_and_come_free_again() -> None:
+    with transfer_rig(TransferLimits(max_read_streams=2)) as rig:
+        pusher, version = _push(rig)
+        calls = [_reading(pusher, version) for _ in range(2)]
+        for read in (
+            lambda: pusher.read(version, "a"),
+            lambda: pusher.chunks(version, ("a", 0, 1)),
+            lambda: pusher.files(version),
+        ):
+            with refused(grpc.StatusCode.RESOURCE_EXHAUSTED, "BUSY") as facts:
+                read()
+            assert facts["limit"] == "2"
+        calls[0].cancel()
+        eventually(lambda: not _is_busy(pusher, version), what="a cancelled stream gave its place back")
+        assert sum(len(each.data) for each in calls[1]) == len(LARGE) - MIB
+        for _ in range(5):
+            assert pusher.read(version, "a", length=10) == LARGE[:10]
+
+
+def test_a_reader_that_takes_nothing_is_ended(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "ingot.server.rpc.patience")
+    with transfer_rig(TransferLimits(read_idle_seconds=0.3, max_read_streams=1)) as rig:
+        pusher, version = _push(rig)
+        call = _reading(pusher, version)
+        eventually(lambda: "stream.stalled" in caplog.text, what="the server lost its patience")
+        taken = MIB
+        with refused(grpc.StatusCode.DEADLINE_EXCEEDED, "TOO_SLOW") as facts:
+            for each in call:
+                taken += len(each.data)
+        assert "0.3 s" in facts["message"]
+        assert taken < 8 * MIB  # that was on its way; the rest was never read
+        eventually(lambda: not _is_busy(pusher, version), what="its place came free")
+
+
+def test_a_stalled_reader_that_leaves_gives_its_place_back(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    with transfer_rig(TransferLimits(read_idle_seconds=0.3, max_read_streams=1)) as rig:
+        pusher, version = _push(rig)
+        call = _reading(pusher, version)
+        eventually(lambda: "stream.stalled" in caplog.text, what="the server lost its patience")
+        call.cancel()
+        eventually(lambda: not _is_busy(pusher, version), what="its place came free")
+    assert not [each for each in caplog.records if each.levelno >= logging.ERROR]
