@@ -87,7 +87,8 @@ def test_a_missing_pack_is_said_loudly_and_the_next_push_heals_it(tmp_path: path
         assert (found.missing_packs, found.lost_chunks) == (1, len(CHUNKS))
         assert not found.is_healthy
         pusher = rig.pusher()
-        with refused(grpc.StatusCode.DATA_LOSS, "DATA_LOSS"):
+        # To an open upload a lost chunk is one that must be sent (again).
+        with refused(grpc.StatusCode.FAILED_PRECONDITION, "MISSING_CHUNKS"):
             pusher.read(upload, "a")
         assert pusher.missing(upload, DIGESTS) == DIGESTS
         pusher.put(stream(upload, CHUNKS))
