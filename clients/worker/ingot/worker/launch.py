@@ -187,6 +187,8 @@ def spawn(
     full.pop(progress.EVENTS_FD, None)
     if events is not None:
         full[progress.EVENTS_FD] = str(events)
+    # torch makes this folder when it is imported, in the shared temporary folder unless told otherwise.
+    full.setdefault("TORCHINDUCTOR_CACHE_DIR", str(log.parent / "torchinductor"))
     full["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)  # the child finds what we found
     with log.open("ab") as output:
 
