@@ -11,11 +11,11 @@ from typing import Any
 
 import grpc
 
+from ingot.content import pieces
 from ingot.v1 import transfer_pb2 as pb
 
 _SERVICE = "/ingot.v1.TransferService"
 # Tags: field number times 8, plus 0 for a number or 2 for bytes.
-_DIGESTS, _LENGTHS, _DATA, _MORE = 0x0A, 0x12, 0x1A, 0x20
 _PIECES_OF_REQUEST, _PIECES_OF_REPLY = 0x12, 0x0A
 
 
@@ -45,18 +45,7 @@ def encode_pieces(
     packed: bytes, lengths: Sequence[int], data: Sequence[bytes], *, more: bool = False
 ) -> bytes:
     """Return a serialised PutChunksRequest; `packed` are the digests, `data` the bytes in parts."""
-    size = sum(len(part) for part in data)
-    head = b""
-    if packed:
-        head += bytes([_DIGESTS]) + _varint(len(packed)) + packed
-    if lengths:
-        numbers = b"".join(map(_varint, lengths))
-        head += bytes([_LENGTHS]) + _varint(len(numbers)) + numbers
-    if size:
-        head += bytes([_DATA]) + _varint(size)
-    tail = bytes([_MORE, 1]) if more else b""
-    outer = bytes([_PIECES_OF_REQUEST]) + _varint(len(head) + size + len(tail))
-    return b"".join([outer, head, *data, tail])
+    return pieces.encode(_PIECES_OF_REQUEST, packed, lengths, data, more=more)
 
 
 def decode_reply(message: bytes) -> PiecesView:
@@ -64,8 +53,8 @@ def decode_reply(message: bytes) -> PiecesView:
     try:
         return _decoded(message)
     except (_UnusualError, IndexError):
-        pieces = pb.ReadChunksResponse.FromString(message).pieces
-        return PiecesView(pieces.digests, list(pieces.lengths), memoryview(pieces.data), pieces.more)
+        read = pb.ReadChunksResponse.FromString(message).pieces
+        return PiecesView(read.digests, list(read.lengths), memoryview(read.data), read.more)
 
 
 class _UnusualError(Exception):
@@ -85,16 +74,16 @@ def _decoded(message: bytes) -> PiecesView:
     while at < end:
         tag = message[at]
         value, at = _varint_at(message, at + 1)
-        if tag == _MORE:
+        if tag == pieces.MORE:
             more = bool(value)
             continue
-        if tag not in (_DIGESTS, _LENGTHS, _DATA) or tag in found or at + value > end:
+        if tag not in (pieces.DIGESTS, pieces.LENGTHS, pieces.DATA) or tag in found or at + value > end:
             raise _UnusualError
         found[tag] = view[at : at + value]
         at += value
     empty = view[:0]
-    lengths = _numbers(bytes(found.get(_LENGTHS, empty)))
-    return PiecesView(bytes(found.get(_DIGESTS, empty)), lengths, found.get(_DATA, empty), more)
+    lengths = _numbers(bytes(found.get(pieces.LENGTHS, empty)))
+    return PiecesView(bytes(found.get(pieces.DIGESTS, empty)), lengths, found.get(pieces.DATA, empty), more)
 
 
 def _numbers(packed: bytes) -> list[int]:
@@ -104,15 +93,6 @@ def _numbers(packed: bytes) -> list[int]:
         value, at = _varint_at(packed, at)
         numbers.append(value)
     return numbers
-
-
-def _varint(value: int) -> bytes:
-    parts = bytearray()
-    while value >= 0x80:
-        parts.append(value & 0x7F | 0x80)
-        value >>= 7
-    parts.append(value)
-    return bytes(parts)
 
 
 def _varint_at(message: bytes, at: int) -> tuple[int, int]:

@@ -91,7 +91,6 @@ class DeepSpeedOptions:
     zero_stage: int = 1
     offload_optimizer: bool = False  # GPU only: optimizer state lives in host memory
     reduce_bucket_size: int | None = None
-    allgather_bucket_size: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,16 +277,10 @@ def _deepspeed(config: TrainingConfig, options: DeepSpeedOptions) -> list[Config
     if options.offload_optimizer and wants_gpu(config) is False:
         message = "offload_optimizer moves state from a GPU to host memory, and this job runs on the CPU."
         found.append(ConfigProblem("deepspeed.offload_optimizer", "CONFIG_CONTRADICTION", message))
-    for name, size in (
-        ("reduce_bucket_size", options.reduce_bucket_size),
-        ("allgather_bucket_size", options.allgather_bucket_size),
-    ):
-        if size is not None and size < 1024:
-            found.append(
-                ConfigProblem(
-                    f"deepspeed.{name}", "FIELD_INVALID", f"{name} must be at least 1024; got {size}."
-                )
-            )
+    size = options.reduce_bucket_size
+    if size is not None and size < 1024:
+        message = f"reduce_bucket_size must be at least 1024; got {size}."
+        found.append(ConfigProblem("deepspeed.reduce_bucket_size", "FIELD_INVALID", message))
     return found
 
 

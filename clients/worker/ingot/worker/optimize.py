@@ -108,14 +108,14 @@ def settings(config: TrainingConfig, options: DeepSpeedOptions, parameters: int)
     zero: dict[str, object] = {
         "stage": options.zero_stage,
         "reduce_bucket_size": options.reduce_bucket_size or bucket,
-        "allgather_bucket_size": options.allgather_bucket_size or bucket,
+        "allgather_bucket_size": bucket,
         "contiguous_gradients": gpu,  # on a CPU one more copy
         "overlap_comm": gpu,
     }
     if options.zero_stage == 3:
         zero["stage3_gather_16bit_weights_on_model_save"] = True
         del zero["allgather_bucket_size"]
-        zero["stage3_prefetch_bucket_size"] = options.allgather_bucket_size or bucket
+        zero["stage3_prefetch_bucket_size"] = bucket
     if options.offload_optimizer:
         zero["offload_optimizer"] = {"device": "cpu", "pin_memory": True}
     return {

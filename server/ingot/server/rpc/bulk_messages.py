@@ -11,6 +11,7 @@ from typing import Any
 
 import grpc
 
+from ingot.content import pieces
 from ingot.v1 import transfer_pb2, transfer_pb2_grpc
 
 Data = bytes | memoryview
@@ -42,40 +43,17 @@ PutChunksMessage = transfer_pb2.PutChunksRequest | BulkPieces
 
 def read_chunks_response(packed: bytes, lengths: Sequence[int], data: Sequence[Data], *, more: bool) -> bytes:
     """Return a serialised ReadChunksResponse; `data` are the parts of its bytes, in order."""
-    size = sum(len(part) for part in data)
-    head = b""
-    if packed:
-        head += bytes([_FIELD_1_BYTES]) + varint(len(packed)) + packed
-    if lengths:
-        numbers = b"".join(map(varint, lengths))
-        head += bytes([_FIELD_2_BYTES]) + varint(len(numbers)) + numbers
-    if size:
-        head += bytes([_FIELD_3_BYTES]) + varint(size)
-    tail = bytes([_FIELD_4_NUMBER, 1]) if more else b""
-    outer = bytes([_FIELD_1_BYTES]) + varint(len(head) + size + len(tail))
-    return b"".join([outer, head, *data, tail])
+    return pieces.encode(_FIELD_1_BYTES, packed, lengths, data, more=more)
 
 
 def read_file_response(offset: int, data: Sequence[Data], total: int) -> bytes:
     """Return a serialised ReadFileResponse; fields that are 0 are left out."""
     size = sum(len(part) for part in data)
-    head = bytes([_FIELD_1_NUMBER]) + varint(offset) if offset else b""
+    head = bytes([_FIELD_1_NUMBER]) + pieces.varint(offset) if offset else b""
     if size:
-        head += bytes([_FIELD_2_BYTES]) + varint(size)
-    tail = bytes([_FIELD_3_NUMBER]) + varint(total) if total else b""
+        head += bytes([_FIELD_2_BYTES]) + pieces.varint(size)
+    tail = bytes([_FIELD_3_NUMBER]) + pieces.varint(total) if total else b""
     return b"".join([head, *data, tail])
-
-
-def varint(value: int) -> bytes:
-    """Return a number of 0 or more in the form in which protobuf writes it."""
-    if value < 0x80:
-        return bytes([value])
-    parts = bytearray()
-    while value >= 0x80:
-        parts.append(value & 0x7F | 0x80)
-        value >>= 7
-    parts.append(value)
-    return bytes(parts)
 
 
 # --- reading --------------------------------------------------------------------------------------------

@@ -95,16 +95,21 @@ class Resume(_OneJob):
         return _steered(shell, shell.client.training.resume(self.job), "watch")
 
 
-class Cancel(_OneJob):
-    """Ask a job to end without a result. Its checkpoints stay until it is removed."""
+class _Loss(_OneJob):
+    """A command on one job after which something is gone: it asks first."""
 
-    examples = ("ingot jobs cancel 1 --yes", "ingot jobs cancel job_1 --yes")
     yes: bool
 
     @classmethod
     def declare(cls, parser: Parser) -> None:
         super().declare(parser)
         declare_yes(parser)
+
+
+class Cancel(_Loss):
+    """Ask a job to end without a result. Its checkpoints stay until it is removed."""
+
+    examples = ("ingot jobs cancel 1 --yes", "ingot jobs cancel job_1 --yes")
 
     def run(self, shell: Shell) -> int:
         job = shell.client.training.get(self.job)
@@ -116,16 +121,10 @@ class Cancel(_OneJob):
         return _steered(shell, shell.client.training.cancel(job.name), "show")
 
 
-class Rm(_OneJob):
+class Rm(_Loss):
     """Remove a job that is not live, with its checkpoints and logs; the model it made stays."""
 
     examples = ("ingot jobs rm 1 --yes", "ingot jobs rm job_1 --yes")
-    yes: bool
-
-    @classmethod
-    def declare(cls, parser: Parser) -> None:
-        super().declare(parser)
-        declare_yes(parser)
 
     def run(self, shell: Shell) -> int:
         job = shell.client.training.get(self.job)
