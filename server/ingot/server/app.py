@@ -14,11 +14,11 @@ import contextlib
 import importlib.metadata
 import logging
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 from ingot.server.catalog_parts import CatalogParts
+from ingot.server.core.artifacts import JsonObject
 from ingot.server.core.clock import Clock, SystemClock
-from ingot.server.core.operations import Json
 from ingot.server.core.pages import PageTokens
 from ingot.server.core.uploads import TransferLimits
 from ingot.server.domain.health import Health
@@ -176,7 +176,7 @@ class App:
     async def _store_token_uses(self) -> None:
         await self.hops.write(self.identity.store_uses)
 
-    async def _recover(self) -> Mapping[str, Json]:
+    async def _recover(self) -> JsonObject:
         report = await asyncio.to_thread(self.transfer.recovery.run)
         return {
             "leases": await self.hops.write(self.training.workers.recover),
@@ -193,7 +193,7 @@ class App:
         await self.hops.write(self.training.workers.reap)
 
     async def _clean(self) -> None:
-        async def work() -> Mapping[str, Json]:
+        async def work() -> JsonObject:
             return {
                 "uploads": await self.transfer.tidy(self.hops),
                 "activities": await self.hops.write(self.usage.forget_old),

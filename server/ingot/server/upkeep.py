@@ -6,18 +6,18 @@ await upkeep.run("clean", work)                 # work returns what it found or 
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 
+from ingot.server.core.artifacts import JsonObject
 from ingot.server.core.clock import Clock
 from ingot.server.core.errors import IngotError, Problem, Reason
 from ingot.server.core.identity import system_caller
-from ingot.server.core.operations import Json
 from ingot.server.domain.operations import Operations
 from ingot.server.rpc.hops import Hops
 
 log = logging.getLogger(__name__)
 
-Work = Callable[[], Awaitable[Mapping[str, Json]]]
+Work = Callable[[], Awaitable[JsonObject]]
 
 
 class Upkeep:
@@ -32,7 +32,7 @@ class Upkeep:
         """Give operations that an earlier run of the server left unfinished their end; return how many."""
         return await self._hops.write(self._operations.recover)
 
-    async def run(self, kind: str, work: Work) -> Mapping[str, Json]:
+    async def run(self, kind: str, work: Work) -> JsonObject:
         """Do `work` as an operation of this kind and return its result.
 
         What it raises is stored as the operation's problem and raised on. When the server stops meanwhile the

@@ -65,6 +65,21 @@ class AuthServiceStub(object):
                 request_serializer=ingot_dot_v1_dot_auth__pb2.RevokeTokenRequest.SerializeToString,
                 response_deserializer=ingot_dot_v1_dot_auth__pb2.RevokeTokenResponse.FromString,
                 _registered_method=True)
+        self.SetCredential = channel.unary_unary(
+                '/ingot.v1.AuthService/SetCredential',
+                request_serializer=ingot_dot_v1_dot_auth__pb2.SetCredentialRequest.SerializeToString,
+                response_deserializer=ingot_dot_v1_dot_auth__pb2.SetCredentialResponse.FromString,
+                _registered_method=True)
+        self.ListCredentials = channel.unary_unary(
+                '/ingot.v1.AuthService/ListCredentials',
+                request_serializer=ingot_dot_v1_dot_auth__pb2.ListCredentialsRequest.SerializeToString,
+                response_deserializer=ingot_dot_v1_dot_auth__pb2.ListCredentialsResponse.FromString,
+                _registered_method=True)
+        self.DeleteCredential = channel.unary_unary(
+                '/ingot.v1.AuthService/DeleteCredential',
+                request_serializer=ingot_dot_v1_dot_auth__pb2.DeleteCredentialRequest.SerializeToString,
+                response_deserializer=ingot_dot_v1_dot_auth__pb2.DeleteCredentialResponse.FromString,
+                _registered_method=True)
 
 
 class AuthServiceServicer(object):
@@ -126,6 +141,33 @@ class AuthServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SetCredential(self, request, context):
+        """Keeps the caller's secret for an outside host, encrypted, such as a Hub token; it replaces an earlier one. It is never shown again.
+
+        Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListCredentials(self, request, context):
+        """Returns the caller's credentials without their secrets.
+
+        Errors: INVALID_ARGUMENT (PAGE_TOKEN_INVALID).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteCredential(self, request, context):
+        """Forgets a credential; one that is absent is no error.
+
+        Errors: INVALID_ARGUMENT (NAME_INVALID).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AuthServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -158,6 +200,21 @@ def add_AuthServiceServicer_to_server(servicer, server):
                     servicer.RevokeToken,
                     request_deserializer=ingot_dot_v1_dot_auth__pb2.RevokeTokenRequest.FromString,
                     response_serializer=ingot_dot_v1_dot_auth__pb2.RevokeTokenResponse.SerializeToString,
+            ),
+            'SetCredential': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetCredential,
+                    request_deserializer=ingot_dot_v1_dot_auth__pb2.SetCredentialRequest.FromString,
+                    response_serializer=ingot_dot_v1_dot_auth__pb2.SetCredentialResponse.SerializeToString,
+            ),
+            'ListCredentials': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListCredentials,
+                    request_deserializer=ingot_dot_v1_dot_auth__pb2.ListCredentialsRequest.FromString,
+                    response_serializer=ingot_dot_v1_dot_auth__pb2.ListCredentialsResponse.SerializeToString,
+            ),
+            'DeleteCredential': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteCredential,
+                    request_deserializer=ingot_dot_v1_dot_auth__pb2.DeleteCredentialRequest.FromString,
+                    response_serializer=ingot_dot_v1_dot_auth__pb2.DeleteCredentialResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -323,6 +380,87 @@ class AuthService(object):
             '/ingot.v1.AuthService/RevokeToken',
             ingot_dot_v1_dot_auth__pb2.RevokeTokenRequest.SerializeToString,
             ingot_dot_v1_dot_auth__pb2.RevokeTokenResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetCredential(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ingot.v1.AuthService/SetCredential',
+            ingot_dot_v1_dot_auth__pb2.SetCredentialRequest.SerializeToString,
+            ingot_dot_v1_dot_auth__pb2.SetCredentialResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListCredentials(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ingot.v1.AuthService/ListCredentials',
+            ingot_dot_v1_dot_auth__pb2.ListCredentialsRequest.SerializeToString,
+            ingot_dot_v1_dot_auth__pb2.ListCredentialsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteCredential(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ingot.v1.AuthService/DeleteCredential',
+            ingot_dot_v1_dot_auth__pb2.DeleteCredentialRequest.SerializeToString,
+            ingot_dot_v1_dot_auth__pb2.DeleteCredentialResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -64,6 +64,21 @@ class AuthServiceStub:
 
     Errors: NOT_FOUND (TOKEN_NOT_FOUND).
     """
+    SetCredential: _grpc.UnaryUnaryMultiCallable[_auth_pb2.SetCredentialRequest, _auth_pb2.SetCredentialResponse]
+    """Keeps the caller's secret for an outside host, encrypted, such as a Hub token; it replaces an earlier one. It is never shown again.
+
+    Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID).
+    """
+    ListCredentials: _grpc.UnaryUnaryMultiCallable[_auth_pb2.ListCredentialsRequest, _auth_pb2.ListCredentialsResponse]
+    """Returns the caller's credentials without their secrets.
+
+    Errors: INVALID_ARGUMENT (PAGE_TOKEN_INVALID).
+    """
+    DeleteCredential: _grpc.UnaryUnaryMultiCallable[_auth_pb2.DeleteCredentialRequest, _auth_pb2.DeleteCredentialResponse]
+    """Forgets a credential; one that is absent is no error.
+
+    Errors: INVALID_ARGUMENT (NAME_INVALID).
+    """
 
 @_typing.type_check_only
 class AuthServiceAsyncStub(AuthServiceStub):
@@ -100,6 +115,21 @@ class AuthServiceAsyncStub(AuthServiceStub):
     """Makes a token useless from the next call on.
 
     Errors: NOT_FOUND (TOKEN_NOT_FOUND).
+    """
+    SetCredential: _aio.UnaryUnaryMultiCallable[_auth_pb2.SetCredentialRequest, _auth_pb2.SetCredentialResponse]  # type: ignore[assignment]
+    """Keeps the caller's secret for an outside host, encrypted, such as a Hub token; it replaces an earlier one. It is never shown again.
+
+    Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID).
+    """
+    ListCredentials: _aio.UnaryUnaryMultiCallable[_auth_pb2.ListCredentialsRequest, _auth_pb2.ListCredentialsResponse]  # type: ignore[assignment]
+    """Returns the caller's credentials without their secrets.
+
+    Errors: INVALID_ARGUMENT (PAGE_TOKEN_INVALID).
+    """
+    DeleteCredential: _aio.UnaryUnaryMultiCallable[_auth_pb2.DeleteCredentialRequest, _auth_pb2.DeleteCredentialResponse]  # type: ignore[assignment]
+    """Forgets a credential; one that is absent is no error.
+
+    Errors: INVALID_ARGUMENT (NAME_INVALID).
     """
 
 class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -170,6 +200,39 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         """Makes a token useless from the next call on.
 
         Errors: NOT_FOUND (TOKEN_NOT_FOUND).
+        """
+
+    @_abc_1.abstractmethod
+    def SetCredential(
+        self,
+        request: _auth_pb2.SetCredentialRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_pb2.SetCredentialResponse, _abc.Awaitable[_auth_pb2.SetCredentialResponse]]:
+        """Keeps the caller's secret for an outside host, encrypted, such as a Hub token; it replaces an earlier one. It is never shown again.
+
+        Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID).
+        """
+
+    @_abc_1.abstractmethod
+    def ListCredentials(
+        self,
+        request: _auth_pb2.ListCredentialsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_pb2.ListCredentialsResponse, _abc.Awaitable[_auth_pb2.ListCredentialsResponse]]:
+        """Returns the caller's credentials without their secrets.
+
+        Errors: INVALID_ARGUMENT (PAGE_TOKEN_INVALID).
+        """
+
+    @_abc_1.abstractmethod
+    def DeleteCredential(
+        self,
+        request: _auth_pb2.DeleteCredentialRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_pb2.DeleteCredentialResponse, _abc.Awaitable[_auth_pb2.DeleteCredentialResponse]]:
+        """Forgets a credential; one that is absent is no error.
+
+        Errors: INVALID_ARGUMENT (NAME_INVALID).
         """
 
 def add_AuthServiceServicer_to_server(servicer: AuthServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -223,6 +223,30 @@ FETCH_STATE_FAILED: FetchState.ValueType  # 4
 """The last attempt failed."""
 Global___FetchState: _TypeAlias = FetchState  # noqa: Y015
 
+class _ValidationMode:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ValidationModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ValidationMode.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    VALIDATION_MODE_UNSPECIFIED: _ValidationMode.ValueType  # 0
+    """As the server is set."""
+    VALIDATION_MODE_NONE: _ValidationMode.ValueType  # 1
+    """Only on request: a commit makes a version READY."""
+    VALIDATION_MODE_REQUIRED: _ValidationMode.ValueType  # 2
+    """After each commit; it is READY once it passed."""
+
+class ValidationMode(_ValidationMode, metaclass=_ValidationModeEnumTypeWrapper):
+    """When versions are validated."""
+
+VALIDATION_MODE_UNSPECIFIED: ValidationMode.ValueType  # 0
+"""As the server is set."""
+VALIDATION_MODE_NONE: ValidationMode.ValueType  # 1
+"""Only on request: a commit makes a version READY."""
+VALIDATION_MODE_REQUIRED: ValidationMode.ValueType  # 2
+"""After each commit; it is READY once it passed."""
+Global___ValidationMode: _TypeAlias = ValidationMode  # noqa: Y015
+
 @_typing.final
 class Artifact(_message.Message):
     """A model or a dataset: the named, mutable thing that owns versions."""
@@ -261,6 +285,7 @@ class Artifact(_message.Message):
     DELETE_TIME_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     VERSIONS_FIELD_NUMBER: _builtins.int
+    VALIDATION_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`namespaces/{namespace}/models/{id}` or `…/datasets/{id}`."""
     uid: _builtins.str
@@ -347,6 +372,10 @@ class Artifact(_message.Message):
     def versions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Version]:
         """The newest 20, only in the WITH_VERSIONS view."""
 
+    @_builtins.property
+    def validation(self) -> Global___ValidationPolicy:
+        """What its versions must pass before others see them; unset is the server's own policy."""
+
     def __init__(
         self,
         *,
@@ -382,10 +411,11 @@ class Artifact(_message.Message):
         delete_time: _timestamp_pb2.Timestamp | None = ...,
         etag: _builtins.str = ...,
         versions: _abc.Iterable[Global___Version] | None = ...,
+        validation: Global___ValidationPolicy | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "dataset", b"dataset", "delete_time", b"delete_time", "fetch", b"fetch", "metadata", b"metadata", "model", b"model", "requirements", b"requirements", "update_time", b"update_time", "usage", b"usage"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "dataset", b"dataset", "delete_time", b"delete_time", "fetch", b"fetch", "metadata", b"metadata", "model", b"model", "requirements", b"requirements", "update_time", b"update_time", "usage", b"usage", "validation", b"validation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["card", b"card", "create_time", b"create_time", "current_version", b"current_version", "dataset", b"dataset", "delete_time", b"delete_time", "description", b"description", "display_name", b"display_name", "etag", b"etag", "fetch", b"fetch", "format", b"format", "framework", b"framework", "kind", b"kind", "language", b"language", "license", b"license", "lifecycle", b"lifecycle", "metadata", b"metadata", "model", b"model", "model_type", b"model_type", "name", b"name", "owner", b"owner", "requirements", b"requirements", "size_bytes", b"size_bytes", "source", b"source", "stored_bytes", b"stored_bytes", "tags", b"tags", "task_type", b"task_type", "uid", b"uid", "update_time", b"update_time", "usage", b"usage", "version_count", b"version_count", "versions", b"versions", "visibility", b"visibility"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["card", b"card", "create_time", b"create_time", "current_version", b"current_version", "dataset", b"dataset", "delete_time", b"delete_time", "description", b"description", "display_name", b"display_name", "etag", b"etag", "fetch", b"fetch", "format", b"format", "framework", b"framework", "kind", b"kind", "language", b"language", "license", b"license", "lifecycle", b"lifecycle", "metadata", b"metadata", "model", b"model", "model_type", b"model_type", "name", b"name", "owner", b"owner", "requirements", b"requirements", "size_bytes", b"size_bytes", "source", b"source", "stored_bytes", b"stored_bytes", "tags", b"tags", "task_type", b"task_type", "uid", b"uid", "update_time", b"update_time", "usage", b"usage", "validation", b"validation", "version_count", b"version_count", "versions", b"versions", "visibility", b"visibility"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -500,6 +530,141 @@ class Usage(_message.Message):
 Global___Usage: _TypeAlias = Usage  # noqa: Y015
 
 @_typing.final
+class ValidationPolicy(_message.Message):
+    """What the versions of an artifact must pass before others see them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODE_FIELD_NUMBER: _builtins.int
+    RULES_FIELD_NUMBER: _builtins.int
+    mode: Global___ValidationMode.ValueType
+    """When it is done."""
+    @_builtins.property
+    def rules(self) -> Global___ValidationRules:
+        """Rules beyond the form of the files."""
+
+    def __init__(
+        self,
+        *,
+        mode: Global___ValidationMode.ValueType = ...,
+        rules: Global___ValidationRules | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["rules", b"rules"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["mode", b"mode", "rules", b"rules"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ValidationPolicy: _TypeAlias = ValidationPolicy  # noqa: Y015
+
+@_typing.final
+class ValidationRules(_message.Message):
+    """Rules of a validation; what is unset does not count."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MAX_FILE_SIZE_FIELD_NUMBER: _builtins.int
+    ALLOWED_FORMATS_FIELD_NUMBER: _builtins.int
+    MIN_RECORDS_FIELD_NUMBER: _builtins.int
+    MAX_RECORDS_FIELD_NUMBER: _builtins.int
+    REQUIRED_COLUMNS_FIELD_NUMBER: _builtins.int
+    MAX_BAD_RATIO_FIELD_NUMBER: _builtins.int
+    MAX_DUPLICATE_RATIO_FIELD_NUMBER: _builtins.int
+    MIN_TEXT_LENGTH_FIELD_NUMBER: _builtins.int
+    MAX_TEXT_LENGTH_FIELD_NUMBER: _builtins.int
+    ALLOWED_LANGUAGES_FIELD_NUMBER: _builtins.int
+    ALLOW_UNSAFE_FIELD_NUMBER: _builtins.int
+    QUARANTINE_FIELD_NUMBER: _builtins.int
+    max_file_size: _builtins.int
+    """Largest size of one file, in bytes."""
+    min_records: _builtins.int
+    """Fewest records of all data files together."""
+    max_records: _builtins.int
+    """Most records of all data files together."""
+    max_bad_ratio: _builtins.float
+    """Share of records, 0 to 1, that may be bad; 0 when unset."""
+    max_duplicate_ratio: _builtins.float
+    """Share of records, 0 to 1, that may be duplicates."""
+    min_text_length: _builtins.int
+    """Shortest text of a record, in characters."""
+    max_text_length: _builtins.int
+    """Longest text of a record, in characters."""
+    allow_unsafe: _builtins.bool
+    """Let model files pass that run code when they are loaded."""
+    quarantine: _builtins.bool
+    """Write bad records aside and make a version of the good ones, instead of rejecting."""
+    @_builtins.property
+    def allowed_formats(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Formats that may occur, such as jsonl, csv, safetensors; any when empty."""
+
+    @_builtins.property
+    def required_columns(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Columns or keys that every record must have."""
+
+    @_builtins.property
+    def allowed_languages(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Languages that most text must be in, such as fa; any when empty."""
+
+    def __init__(
+        self,
+        *,
+        max_file_size: _builtins.int | None = ...,
+        allowed_formats: _abc.Iterable[_builtins.str] | None = ...,
+        min_records: _builtins.int | None = ...,
+        max_records: _builtins.int | None = ...,
+        required_columns: _abc.Iterable[_builtins.str] | None = ...,
+        max_bad_ratio: _builtins.float | None = ...,
+        max_duplicate_ratio: _builtins.float | None = ...,
+        min_text_length: _builtins.int | None = ...,
+        max_text_length: _builtins.int | None = ...,
+        allowed_languages: _abc.Iterable[_builtins.str] | None = ...,
+        allow_unsafe: _builtins.bool | None = ...,
+        quarantine: _builtins.bool | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_allow_unsafe", b"_allow_unsafe", "_max_bad_ratio", b"_max_bad_ratio", "_max_duplicate_ratio", b"_max_duplicate_ratio", "_max_file_size", b"_max_file_size", "_max_records", b"_max_records", "_max_text_length", b"_max_text_length", "_min_records", b"_min_records", "_min_text_length", b"_min_text_length", "_quarantine", b"_quarantine", "allow_unsafe", b"allow_unsafe", "max_bad_ratio", b"max_bad_ratio", "max_duplicate_ratio", b"max_duplicate_ratio", "max_file_size", b"max_file_size", "max_records", b"max_records", "max_text_length", b"max_text_length", "min_records", b"min_records", "min_text_length", b"min_text_length", "quarantine", b"quarantine"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_allow_unsafe", b"_allow_unsafe", "_max_bad_ratio", b"_max_bad_ratio", "_max_duplicate_ratio", b"_max_duplicate_ratio", "_max_file_size", b"_max_file_size", "_max_records", b"_max_records", "_max_text_length", b"_max_text_length", "_min_records", b"_min_records", "_min_text_length", b"_min_text_length", "_quarantine", b"_quarantine", "allow_unsafe", b"allow_unsafe", "allowed_formats", b"allowed_formats", "allowed_languages", b"allowed_languages", "max_bad_ratio", b"max_bad_ratio", "max_duplicate_ratio", b"max_duplicate_ratio", "max_file_size", b"max_file_size", "max_records", b"max_records", "max_text_length", b"max_text_length", "min_records", b"min_records", "min_text_length", b"min_text_length", "quarantine", b"quarantine", "required_columns", b"required_columns"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__allow_unsafe: _TypeAlias = _typing.Literal["allow_unsafe"]  # noqa: Y015
+    _WhichOneofArgType__allow_unsafe: _TypeAlias = _typing.Literal["_allow_unsafe", b"_allow_unsafe"]  # noqa: Y015
+    _WhichOneofReturnType__max_bad_ratio: _TypeAlias = _typing.Literal["max_bad_ratio"]  # noqa: Y015
+    _WhichOneofArgType__max_bad_ratio: _TypeAlias = _typing.Literal["_max_bad_ratio", b"_max_bad_ratio"]  # noqa: Y015
+    _WhichOneofReturnType__max_duplicate_ratio: _TypeAlias = _typing.Literal["max_duplicate_ratio"]  # noqa: Y015
+    _WhichOneofArgType__max_duplicate_ratio: _TypeAlias = _typing.Literal["_max_duplicate_ratio", b"_max_duplicate_ratio"]  # noqa: Y015
+    _WhichOneofReturnType__max_file_size: _TypeAlias = _typing.Literal["max_file_size"]  # noqa: Y015
+    _WhichOneofArgType__max_file_size: _TypeAlias = _typing.Literal["_max_file_size", b"_max_file_size"]  # noqa: Y015
+    _WhichOneofReturnType__max_records: _TypeAlias = _typing.Literal["max_records"]  # noqa: Y015
+    _WhichOneofArgType__max_records: _TypeAlias = _typing.Literal["_max_records", b"_max_records"]  # noqa: Y015
+    _WhichOneofReturnType__max_text_length: _TypeAlias = _typing.Literal["max_text_length"]  # noqa: Y015
+    _WhichOneofArgType__max_text_length: _TypeAlias = _typing.Literal["_max_text_length", b"_max_text_length"]  # noqa: Y015
+    _WhichOneofReturnType__min_records: _TypeAlias = _typing.Literal["min_records"]  # noqa: Y015
+    _WhichOneofArgType__min_records: _TypeAlias = _typing.Literal["_min_records", b"_min_records"]  # noqa: Y015
+    _WhichOneofReturnType__min_text_length: _TypeAlias = _typing.Literal["min_text_length"]  # noqa: Y015
+    _WhichOneofArgType__min_text_length: _TypeAlias = _typing.Literal["_min_text_length", b"_min_text_length"]  # noqa: Y015
+    _WhichOneofReturnType__quarantine: _TypeAlias = _typing.Literal["quarantine"]  # noqa: Y015
+    _WhichOneofArgType__quarantine: _TypeAlias = _typing.Literal["_quarantine", b"_quarantine"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__allow_unsafe) -> _WhichOneofReturnType__allow_unsafe | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_bad_ratio) -> _WhichOneofReturnType__max_bad_ratio | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_duplicate_ratio) -> _WhichOneofReturnType__max_duplicate_ratio | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_file_size) -> _WhichOneofReturnType__max_file_size | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_records) -> _WhichOneofReturnType__max_records | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_text_length) -> _WhichOneofReturnType__max_text_length | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__min_records) -> _WhichOneofReturnType__min_records | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__min_text_length) -> _WhichOneofReturnType__min_text_length | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__quarantine) -> _WhichOneofReturnType__quarantine | None: ...
+
+Global___ValidationRules: _TypeAlias = ValidationRules  # noqa: Y015
+
+@_typing.final
 class Fetch(_message.Message):
     """The outside origin of a registered artifact and the state of its files."""
 
@@ -515,6 +680,9 @@ class Fetch(_message.Message):
     STATE_FIELD_NUMBER: _builtins.int
     PROBLEM_FIELD_NUMBER: _builtins.int
     OPERATION_FIELD_NUMBER: _builtins.int
+    CHECKSUM_FIELD_NUMBER: _builtins.int
+    SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    UPDATE_TIME_FIELD_NUMBER: _builtins.int
     original_url: _builtins.str
     """Where it is fetched from."""
     local_path: _builtins.str
@@ -531,6 +699,10 @@ class Fetch(_message.Message):
     """State of the files."""
     operation: _builtins.str
     """The import that fetches it."""
+    checksum: _builtins.str
+    """Digest that the fetched bytes had."""
+    size_bytes: _builtins.int
+    """Size that they had."""
     @_builtins.property
     def download_time(self) -> _timestamp_pb2.Timestamp:
         """When they came."""
@@ -538,6 +710,10 @@ class Fetch(_message.Message):
     @_builtins.property
     def problem(self) -> _common_pb2.Problem:
         """Why the last attempt failed."""
+
+    @_builtins.property
+    def update_time(self) -> _timestamp_pb2.Timestamp:
+        """When anything of this changed."""
 
     def __init__(
         self,
@@ -552,10 +728,13 @@ class Fetch(_message.Message):
         state: Global___FetchState.ValueType = ...,
         problem: _common_pb2.Problem | None = ...,
         operation: _builtins.str = ...,
+        checksum: _builtins.str = ...,
+        size_bytes: _builtins.int = ...,
+        update_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["download_time", b"download_time", "problem", b"problem"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["download_time", b"download_time", "problem", b"problem", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["download_progress", b"download_progress", "download_time", b"download_time", "downloaded", b"downloaded", "expected_checksum", b"expected_checksum", "expected_size_bytes", b"expected_size_bytes", "local_path", b"local_path", "operation", b"operation", "original_url", b"original_url", "problem", b"problem", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checksum", b"checksum", "download_progress", b"download_progress", "download_time", b"download_time", "downloaded", b"downloaded", "expected_checksum", b"expected_checksum", "expected_size_bytes", b"expected_size_bytes", "local_path", b"local_path", "operation", b"operation", "original_url", b"original_url", "problem", b"problem", "size_bytes", b"size_bytes", "state", b"state", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -689,6 +868,7 @@ class VersionOrigin(_message.Message):
     HUB_COMMIT_FIELD_NUMBER: _builtins.int
     DATASET_VERSION_FIELD_NUMBER: _builtins.int
     BASE_VERSION_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
     upload: _builtins.str
     """The upload that brought its bytes."""
     operation: _builtins.str
@@ -701,6 +881,8 @@ class VersionOrigin(_message.Message):
     """Dataset version a trained model learned from."""
     base_version: _builtins.str
     """Model version a trained model started from."""
+    source: _builtins.str
+    """Where an import read: `hf://google/flan-t5-small`, a URL, or the version's name on the server that made its bundle."""
     def __init__(
         self,
         *,
@@ -710,10 +892,11 @@ class VersionOrigin(_message.Message):
         hub_commit: _builtins.str = ...,
         dataset_version: _builtins.str = ...,
         base_version: _builtins.str = ...,
+        source: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_version", b"base_version", "dataset_version", b"dataset_version", "hub_commit", b"hub_commit", "operation", b"operation", "training_job", b"training_job", "upload", b"upload"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_version", b"base_version", "dataset_version", b"dataset_version", "hub_commit", b"hub_commit", "operation", b"operation", "source", b"source", "training_job", b"training_job", "upload", b"upload"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -164,6 +164,12 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The trainer made no step for too long."""
     ERROR_REASON_DATA_INVALID: _ErrorReason.ValueType  # 99
     """The training data cannot be read as told."""
+    ERROR_REASON_TIMED_OUT: _ErrorReason.ValueType  # 100
+    """Operations.
+    An attempt took longer than it may.
+    """
+    ERROR_REASON_BODY_LOST: _ErrorReason.ValueType  # 101
+    """The process that did the work died or froze."""
     ERROR_REASON_TOKEN_MISSING: _ErrorReason.ValueType  # 110
     """Who.
     No credential was sent.
@@ -336,6 +342,12 @@ ERROR_REASON_TRAINER_STALLED: ErrorReason.ValueType  # 98
 """The trainer made no step for too long."""
 ERROR_REASON_DATA_INVALID: ErrorReason.ValueType  # 99
 """The training data cannot be read as told."""
+ERROR_REASON_TIMED_OUT: ErrorReason.ValueType  # 100
+"""Operations.
+An attempt took longer than it may.
+"""
+ERROR_REASON_BODY_LOST: ErrorReason.ValueType  # 101
+"""The process that did the work died or froze."""
 ERROR_REASON_TOKEN_MISSING: ErrorReason.ValueType  # 110
 """Who.
 No credential was sent.

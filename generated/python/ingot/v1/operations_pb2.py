@@ -25,10 +25,12 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from ingot.v1 import catalog_pb2 as ingot_dot_v1_dot_catalog__pb2
 from ingot.v1 import common_pb2 as ingot_dot_v1_dot_common__pb2
+from ingot.v1 import transfer_pb2 as ingot_dot_v1_dot_transfer__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19ingot/v1/operations.proto\x12\x08ingot.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15ingot/v1/common.proto\"a\n\x0bRetryPolicy\x12\x14\n\x0cmax_attempts\x18\x01 \x01(\x05\x12(\n\x05\x64\x65lay\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\nmultiplier\x18\x03 \x01(\x01\"\xa8\x04\n\tOperation\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x0e\n\x06target\x18\x03 \x01(\t\x12\r\n\x05queue\x18\x04 \x01(\t\x12\'\n\x05state\x18\x05 \x01(\x0e\x32\x18.ingot.v1.OperationState\x12\x0f\n\x07\x61ttempt\x18\x06 \x01(\x05\x12+\n\x0cretry_policy\x18\x07 \x01(\x0b\x32\x15.ingot.v1.RetryPolicy\x12*\n\x07timeout\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\x12$\n\x08progress\x18\t \x01(\x0b\x32\x12.ingot.v1.Progress\x12\"\n\x07problem\x18\n \x01(\x0b\x32\x11.ingot.v1.Problem\x12\x11\n\trequester\x18\x0b \x01(\t\x12\'\n\x06params\x18\x0c \x01(\x0b\x32\x17.google.protobuf.Struct\x12\'\n\x06result\x18\r \x01(\x0b\x32\x17.google.protobuf.Struct\x12/\n\x0b\x63reate_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstart_time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x66inish_time\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x65tag\x18\x11 \x01(\t\"#\n\x13GetOperationRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\">\n\x14GetOperationResponse\x12&\n\toperation\x18\x01 \x01(\x0b\x32\x13.ingot.v1.Operation\"u\n\x15ListOperationsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0c\n\x04kind\x18\x03 \x01(\t\x12\'\n\x05state\x18\x04 \x01(\x0e\x32\x18.ingot.v1.OperationState\"Z\n\x16ListOperationsResponse\x12\'\n\noperations\x18\x01 \x03(\x0b\x32\x13.ingot.v1.Operation\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*\x82\x02\n\x0eOperationState\x12\x1f\n\x1bOPERATION_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16OPERATION_STATE_QUEUED\x10\x01\x12\x1b\n\x17OPERATION_STATE_RUNNING\x10\x02\x12\x1c\n\x18OPERATION_STATE_RETRYING\x10\x03\x12\x1e\n\x1aOPERATION_STATE_CANCELLING\x10\x04\x12\x1d\n\x19OPERATION_STATE_SUCCEEDED\x10\x05\x12\x1a\n\x16OPERATION_STATE_FAILED\x10\x06\x12\x1d\n\x19OPERATION_STATE_CANCELLED\x10\x07\x32\xe5\x01\n\x11OperationsService\x12\x64\n\x0cGetOperation\x12\x1d.ingot.v1.GetOperationRequest\x1a\x1e.ingot.v1.GetOperationResponse\"\x15\x90\x02\x01\x8a\xb5\x18\x0eoperations.run\x12j\n\x0eListOperations\x12\x1f.ingot.v1.ListOperationsRequest\x1a .ingot.v1.ListOperationsResponse\"\x15\x90\x02\x01\x8a\xb5\x18\x0eoperations.runB\x1cZ\x1aingot.dev/ingot/v1;ingotv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19ingot/v1/operations.proto\x12\x08ingot.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16ingot/v1/catalog.proto\x1a\x15ingot/v1/common.proto\x1a\x17ingot/v1/transfer.proto\"a\n\x0bRetryPolicy\x12\x14\n\x0cmax_attempts\x18\x01 \x01(\x05\x12(\n\x05\x64\x65lay\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\nmultiplier\x18\x03 \x01(\x01\"\xfb\x04\n\tOperation\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x0e\n\x06target\x18\x03 \x01(\t\x12\r\n\x05queue\x18\x04 \x01(\t\x12\'\n\x05state\x18\x05 \x01(\x0e\x32\x18.ingot.v1.OperationState\x12\x0f\n\x07\x61ttempt\x18\x06 \x01(\x05\x12+\n\x0cretry_policy\x18\x07 \x01(\x0b\x32\x15.ingot.v1.RetryPolicy\x12*\n\x07timeout\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\x12$\n\x08progress\x18\t \x01(\x0b\x32\x12.ingot.v1.Progress\x12\"\n\x07problem\x18\n \x01(\x0b\x32\x11.ingot.v1.Problem\x12\x11\n\trequester\x18\x0b \x01(\t\x12\'\n\x06params\x18\x0c \x01(\x0b\x32\x17.google.protobuf.Struct\x12\'\n\x06result\x18\r \x01(\x0b\x32\x17.google.protobuf.Struct\x12/\n\x0b\x63reate_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstart_time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x66inish_time\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x65tag\x18\x11 \x01(\t\x12\x10\n\x08priority\x18\x12 \x01(\x05\x12\x11\n\tnamespace\x18\x13 \x01(\t\x12,\n\x08\x64ue_time\x18\x14 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"#\n\x13GetOperationRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\">\n\x14GetOperationResponse\x12&\n\toperation\x18\x01 \x01(\x0b\x32\x13.ingot.v1.Operation\"\x94\x01\n\x15ListOperationsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0c\n\x04kind\x18\x03 \x01(\t\x12\'\n\x05state\x18\x04 \x01(\x0e\x32\x18.ingot.v1.OperationState\x12\r\n\x05queue\x18\x05 \x01(\t\x12\x0e\n\x06target\x18\x06 \x01(\t\"Z\n\x16ListOperationsResponse\x12\'\n\noperations\x18\x01 \x03(\x0b\x32\x13.ingot.v1.Operation\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"}\n\x10OperationOptions\x12\x10\n\x08priority\x18\x01 \x01(\x05\x12+\n\x0cretry_policy\x18\x02 \x01(\x0b\x32\x15.ingot.v1.RetryPolicy\x12*\n\x07timeout\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x89\x01\n\tHubSource\x12\x12\n\nrepository\x18\x01 \x01(\t\x12\x34\n\x0frepository_kind\x18\x02 \x01(\x0e\x32\x1b.ingot.v1.HubRepositoryKind\x12\x10\n\x08revision\x18\x03 \x01(\t\x12\x0f\n\x07include\x18\x04 \x03(\t\x12\x0f\n\x07\x65xclude\x18\x05 \x03(\t\"[\n\x07UrlFile\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0c\n\x04urls\x18\x02 \x03(\t\x12\x10\n\x08\x63hecksum\x18\x03 \x01(\t\x12\x12\n\nsize_bytes\x18\x04 \x01(\x03\x12\x0e\n\x06unpack\x18\x05 \x01(\x08\"-\n\tUrlSource\x12 \n\x05\x66iles\x18\x01 \x03(\x0b\x32\x11.ingot.v1.UrlFile\",\n\x0c\x42undleSource\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0e\n\x06signer\x18\x02 \x01(\t\"\xd2\x02\n\x12StartImportRequest\x12\"\n\x03hub\x18\x01 \x01(\x0b\x32\x13.ingot.v1.HubSourceH\x00\x12#\n\x04urls\x18\x02 \x01(\x0b\x32\x13.ingot.v1.UrlSourceH\x00\x12(\n\x06\x62undle\x18\x03 \x01(\x0b\x32\x16.ingot.v1.BundleSourceH\x00\x12\x14\n\nregistered\x18\x04 \x01(\tH\x00\x12$\n\x06target\x18\x05 \x01(\x0b\x32\x14.ingot.v1.NewVersion\x12\r\n\x05\x66orce\x18\x06 \x01(\x08\x12\x1c\n\x14max_bytes_per_second\x18\x07 \x01(\x03\x12+\n\x07options\x18\x08 \x01(\x0b\x32\x1a.ingot.v1.OperationOptions\x12\x12\n\nrequest_id\x18\t \x01(\t\x12\x15\n\rvalidate_only\x18\n \x01(\x08\x42\x08\n\x06source\"=\n\x13StartImportResponse\x12&\n\toperation\x18\x01 \x01(\x0b\x32\x13.ingot.v1.Operation\"\x94\x01\n\x16StartValidationRequest\x12\x0f\n\x07version\x18\x01 \x01(\t\x12(\n\x05rules\x18\x02 \x01(\x0b\x32\x19.ingot.v1.ValidationRules\x12+\n\x07options\x18\x03 \x01(\x0b\x32\x1a.ingot.v1.OperationOptions\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"A\n\x17StartValidationResponse\x12&\n\toperation\x18\x01 \x01(\x0b\x32\x13.ingot.v1.Operation\"W\n\x11\x46olderDestination\x12\x0c\n\x04path\x18\x01 \x01(\t\x12&\n\x06layout\x18\x02 \x01(\x0e\x32\x16.ingot.v1.ExportLayout\x12\x0c\n\x04keep\x18\x03 \x01(\x08\"\x8c\x01\n\x0eHubDestination\x12\x12\n\nrepository\x18\x01 \x01(\t\x12\x34\n\x0frepository_kind\x18\x02 \x01(\x0e\x32\x1b.ingot.v1.HubRepositoryKind\x12\x0e\n\x06\x62ranch\x18\x03 \x01(\t\x12\x0f\n\x07private\x18\x04 \x01(\x08\x12\x0f\n\x07message\x18\x05 \x01(\t\"L\n\x11\x42undleDestination\x12\x0c\n\x04path\x18\x01 \x01(\t\x12)\n\x05since\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x93\x02\n\x12StartExportRequest\x12\x0f\n\x07sources\x18\x01 \x03(\t\x12-\n\x06\x66older\x18\x02 \x01(\x0b\x32\x1b.ingot.v1.FolderDestinationH\x00\x12\'\n\x03hub\x18\x03 \x01(\x0b\x32\x18.ingot.v1.HubDestinationH\x00\x12-\n\x06\x62undle\x18\x04 \x01(\x0b\x32\x1b.ingot.v1.BundleDestinationH\x00\x12+\n\x07options\x18\x05 \x01(\x0b\x32\x1a.ingot.v1.OperationOptions\x12\x12\n\nrequest_id\x18\x06 \x01(\t\x12\x15\n\rvalidate_only\x18\x07 \x01(\x08\x42\r\n\x0b\x64\x65stination\"=\n\x13StartExportResponse\x12&\n\toperation\x18\x01 \x01(\x0b\x32\x13.ingot.v1.Operation\"y\n\x12StartUpkeepRequest\x12\"\n\x04kind\x18\x01 \x01(\x0e\x32\x14.ingot.v1.UpkeepKind\x12+\n\x07options\x18\x02 \x01(\x0b\x32\x1a.ingot.v1.OperationOptions\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"=\n\x13StartUpkeepResponse\x12&\n\toperation\x18\x01 \x01(\x0b\x32\x13.ingot.v1.Operation\"4\n\x16\x43\x61ncelOperationRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\"A\n\x17\x43\x61ncelOperationResponse\x12&\n\toperation\x18\x01 \x01(\x0b\x32\x13.ingot.v1.Operation\"3\n\x15RetryOperationRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\"@\n\x16RetryOperationResponse\x12&\n\toperation\x18\x01 \x01(\x0b\x32\x13.ingot.v1.Operation\"\x1b\n\x19ListOperationKindsRequest\"\xe9\x02\n\rOperationKind\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\r\n\x05queue\x18\x03 \x01(\t\x12\x13\n\x0bqueue_limit\x18\x04 \x01(\x05\x12+\n\x0cretry_policy\x18\x05 \x01(\x0b\x32\x15.ingot.v1.RetryPolicy\x12*\n\x07timeout\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12.\n\rparams_schema\x18\x07 \x01(\x0b\x32\x17.google.protobuf.Struct\x12.\n\rresult_schema\x18\x08 \x01(\x0b\x32\x17.google.protobuf.Struct\x12)\n\x06period\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\x12-\n\tnext_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"D\n\x1aListOperationKindsResponse\x12&\n\x05kinds\x18\x01 \x03(\x0b\x32\x17.ingot.v1.OperationKind\"4\n\x15WatchOperationRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x61\x66ter\x18\x02 \x01(\x03\"\xbc\x01\n\x16WatchOperationResponse\x12\'\n\x08snapshot\x18\x01 \x01(\x0b\x32\x13.ingot.v1.OperationH\x00\x12 \n\x05\x65vent\x18\x02 \x01(\x0b\x32\x0f.ingot.v1.EventH\x00\x12\"\n\x06synced\x18\x03 \x01(\x0b\x32\x10.ingot.v1.SyncedH\x00\x12(\n\theartbeat\x18\x04 \x01(\x0b\x32\x13.ingot.v1.HeartbeatH\x00\x42\t\n\x07message\"p\n\x16WatchOperationsRequest\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\r\n\x05queue\x18\x02 \x01(\t\x12\x0e\n\x06target\x18\x03 \x01(\t\x12\x13\n\x0b\x61\x63tive_only\x18\x04 \x01(\x08\x12\x14\n\x0cresume_token\x18\x05 \x01(\t\"\xb2\x01\n\x17WatchOperationsResponse\x12(\n\toperation\x18\x01 \x01(\x0b\x32\x13.ingot.v1.OperationH\x00\x12\"\n\x06synced\x18\x02 \x01(\x0b\x32\x10.ingot.v1.SyncedH\x00\x12(\n\theartbeat\x18\x03 \x01(\x0b\x32\x13.ingot.v1.HeartbeatH\x00\x12\x14\n\x0cresume_token\x18\x04 \x01(\tB\t\n\x07message*\x82\x02\n\x0eOperationState\x12\x1f\n\x1bOPERATION_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16OPERATION_STATE_QUEUED\x10\x01\x12\x1b\n\x17OPERATION_STATE_RUNNING\x10\x02\x12\x1c\n\x18OPERATION_STATE_RETRYING\x10\x03\x12\x1e\n\x1aOPERATION_STATE_CANCELLING\x10\x04\x12\x1d\n\x19OPERATION_STATE_SUCCEEDED\x10\x05\x12\x1a\n\x16OPERATION_STATE_FAILED\x10\x06\x12\x1d\n\x19OPERATION_STATE_CANCELLED\x10\x07*x\n\x11HubRepositoryKind\x12#\n\x1fHUB_REPOSITORY_KIND_UNSPECIFIED\x10\x00\x12\x1d\n\x19HUB_REPOSITORY_KIND_MODEL\x10\x01\x12\x1f\n\x1bHUB_REPOSITORY_KIND_DATASET\x10\x02*b\n\x0c\x45xportLayout\x12\x1d\n\x19\x45XPORT_LAYOUT_UNSPECIFIED\x10\x00\x12\x16\n\x12\x45XPORT_LAYOUT_NAME\x10\x01\x12\x1b\n\x17\x45XPORT_LAYOUT_OWNER_UID\x10\x02*\xa0\x01\n\nUpkeepKind\x12\x1b\n\x17UPKEEP_KIND_UNSPECIFIED\x10\x00\x12\x15\n\x11UPKEEP_KIND_CLEAN\x10\x01\x12\x17\n\x13UPKEEP_KIND_COLLECT\x10\x02\x12\x15\n\x11UPKEEP_KIND_SCRUB\x10\x03\x12\x16\n\x12UPKEEP_KIND_VERIFY\x10\x04\x12\x16\n\x12UPKEEP_KIND_BACKUP\x10\x05\x32\xa6\t\n\x11OperationsService\x12\x61\n\x0bStartImport\x12\x1c.ingot.v1.StartImportRequest\x1a\x1d.ingot.v1.StartImportResponse\"\x15\x90\x02\x02\x8a\xb5\x18\x0eoperations.run\x12m\n\x0fStartValidation\x12 .ingot.v1.StartValidationRequest\x1a!.ingot.v1.StartValidationResponse\"\x15\x90\x02\x02\x8a\xb5\x18\x0eoperations.run\x12\x61\n\x0bStartExport\x12\x1c.ingot.v1.StartExportRequest\x1a\x1d.ingot.v1.StartExportResponse\"\x15\x90\x02\x02\x8a\xb5\x18\x0eoperations.run\x12X\n\x0bStartUpkeep\x12\x1c.ingot.v1.StartUpkeepRequest\x1a\x1d.ingot.v1.StartUpkeepResponse\"\x0c\x90\x02\x02\x8a\xb5\x18\x05\x61\x64min\x12m\n\x0f\x43\x61ncelOperation\x12 .ingot.v1.CancelOperationRequest\x1a!.ingot.v1.CancelOperationResponse\"\x15\x90\x02\x02\x8a\xb5\x18\x0eoperations.run\x12j\n\x0eRetryOperation\x12\x1f.ingot.v1.RetryOperationRequest\x1a .ingot.v1.RetryOperationResponse\"\x15\x90\x02\x02\x8a\xb5\x18\x0eoperations.run\x12v\n\x12ListOperationKinds\x12#.ingot.v1.ListOperationKindsRequest\x1a$.ingot.v1.ListOperationKindsResponse\"\x15\x90\x02\x01\x8a\xb5\x18\x0eoperations.run\x12l\n\x0eWatchOperation\x12\x1f.ingot.v1.WatchOperationRequest\x1a .ingot.v1.WatchOperationResponse\"\x15\x90\x02\x01\x8a\xb5\x18\x0eoperations.run0\x01\x12o\n\x0fWatchOperations\x12 .ingot.v1.WatchOperationsRequest\x1a!.ingot.v1.WatchOperationsResponse\"\x15\x90\x02\x01\x8a\xb5\x18\x0eoperations.run0\x01\x12\x64\n\x0cGetOperation\x12\x1d.ingot.v1.GetOperationRequest\x1a\x1e.ingot.v1.GetOperationResponse\"\x15\x90\x02\x01\x8a\xb5\x18\x0eoperations.run\x12j\n\x0eListOperations\x12\x1f.ingot.v1.ListOperationsRequest\x1a .ingot.v1.ListOperationsResponse\"\x15\x90\x02\x01\x8a\xb5\x18\x0eoperations.runB\x1cZ\x1aingot.dev/ingot/v1;ingotv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,24 +38,102 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'ingot.v1.operations_pb2', _
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'Z\032ingot.dev/ingot/v1;ingotv1'
+  _globals['_OPERATIONSSERVICE'].methods_by_name['StartImport']._loaded_options = None
+  _globals['_OPERATIONSSERVICE'].methods_by_name['StartImport']._serialized_options = b'\220\002\002\212\265\030\016operations.run'
+  _globals['_OPERATIONSSERVICE'].methods_by_name['StartValidation']._loaded_options = None
+  _globals['_OPERATIONSSERVICE'].methods_by_name['StartValidation']._serialized_options = b'\220\002\002\212\265\030\016operations.run'
+  _globals['_OPERATIONSSERVICE'].methods_by_name['StartExport']._loaded_options = None
+  _globals['_OPERATIONSSERVICE'].methods_by_name['StartExport']._serialized_options = b'\220\002\002\212\265\030\016operations.run'
+  _globals['_OPERATIONSSERVICE'].methods_by_name['StartUpkeep']._loaded_options = None
+  _globals['_OPERATIONSSERVICE'].methods_by_name['StartUpkeep']._serialized_options = b'\220\002\002\212\265\030\005admin'
+  _globals['_OPERATIONSSERVICE'].methods_by_name['CancelOperation']._loaded_options = None
+  _globals['_OPERATIONSSERVICE'].methods_by_name['CancelOperation']._serialized_options = b'\220\002\002\212\265\030\016operations.run'
+  _globals['_OPERATIONSSERVICE'].methods_by_name['RetryOperation']._loaded_options = None
+  _globals['_OPERATIONSSERVICE'].methods_by_name['RetryOperation']._serialized_options = b'\220\002\002\212\265\030\016operations.run'
+  _globals['_OPERATIONSSERVICE'].methods_by_name['ListOperationKinds']._loaded_options = None
+  _globals['_OPERATIONSSERVICE'].methods_by_name['ListOperationKinds']._serialized_options = b'\220\002\001\212\265\030\016operations.run'
+  _globals['_OPERATIONSSERVICE'].methods_by_name['WatchOperation']._loaded_options = None
+  _globals['_OPERATIONSSERVICE'].methods_by_name['WatchOperation']._serialized_options = b'\220\002\001\212\265\030\016operations.run'
+  _globals['_OPERATIONSSERVICE'].methods_by_name['WatchOperations']._loaded_options = None
+  _globals['_OPERATIONSSERVICE'].methods_by_name['WatchOperations']._serialized_options = b'\220\002\001\212\265\030\016operations.run'
   _globals['_OPERATIONSSERVICE'].methods_by_name['GetOperation']._loaded_options = None
   _globals['_OPERATIONSSERVICE'].methods_by_name['GetOperation']._serialized_options = b'\220\002\001\212\265\030\016operations.run'
   _globals['_OPERATIONSSERVICE'].methods_by_name['ListOperations']._loaded_options = None
   _globals['_OPERATIONSSERVICE'].methods_by_name['ListOperations']._serialized_options = b'\220\002\001\212\265\030\016operations.run'
-  _globals['_OPERATIONSTATE']._serialized_start=1124
-  _globals['_OPERATIONSTATE']._serialized_end=1382
-  _globals['_RETRYPOLICY']._serialized_start=157
-  _globals['_RETRYPOLICY']._serialized_end=254
-  _globals['_OPERATION']._serialized_start=257
-  _globals['_OPERATION']._serialized_end=809
-  _globals['_GETOPERATIONREQUEST']._serialized_start=811
-  _globals['_GETOPERATIONREQUEST']._serialized_end=846
-  _globals['_GETOPERATIONRESPONSE']._serialized_start=848
-  _globals['_GETOPERATIONRESPONSE']._serialized_end=910
-  _globals['_LISTOPERATIONSREQUEST']._serialized_start=912
-  _globals['_LISTOPERATIONSREQUEST']._serialized_end=1029
-  _globals['_LISTOPERATIONSRESPONSE']._serialized_start=1031
-  _globals['_LISTOPERATIONSRESPONSE']._serialized_end=1121
-  _globals['_OPERATIONSSERVICE']._serialized_start=1385
-  _globals['_OPERATIONSSERVICE']._serialized_end=1614
+  _globals['_OPERATIONSTATE']._serialized_start=4443
+  _globals['_OPERATIONSTATE']._serialized_end=4701
+  _globals['_HUBREPOSITORYKIND']._serialized_start=4703
+  _globals['_HUBREPOSITORYKIND']._serialized_end=4823
+  _globals['_EXPORTLAYOUT']._serialized_start=4825
+  _globals['_EXPORTLAYOUT']._serialized_end=4923
+  _globals['_UPKEEPKIND']._serialized_start=4926
+  _globals['_UPKEEPKIND']._serialized_end=5086
+  _globals['_RETRYPOLICY']._serialized_start=206
+  _globals['_RETRYPOLICY']._serialized_end=303
+  _globals['_OPERATION']._serialized_start=306
+  _globals['_OPERATION']._serialized_end=941
+  _globals['_GETOPERATIONREQUEST']._serialized_start=943
+  _globals['_GETOPERATIONREQUEST']._serialized_end=978
+  _globals['_GETOPERATIONRESPONSE']._serialized_start=980
+  _globals['_GETOPERATIONRESPONSE']._serialized_end=1042
+  _globals['_LISTOPERATIONSREQUEST']._serialized_start=1045
+  _globals['_LISTOPERATIONSREQUEST']._serialized_end=1193
+  _globals['_LISTOPERATIONSRESPONSE']._serialized_start=1195
+  _globals['_LISTOPERATIONSRESPONSE']._serialized_end=1285
+  _globals['_OPERATIONOPTIONS']._serialized_start=1287
+  _globals['_OPERATIONOPTIONS']._serialized_end=1412
+  _globals['_HUBSOURCE']._serialized_start=1415
+  _globals['_HUBSOURCE']._serialized_end=1552
+  _globals['_URLFILE']._serialized_start=1554
+  _globals['_URLFILE']._serialized_end=1645
+  _globals['_URLSOURCE']._serialized_start=1647
+  _globals['_URLSOURCE']._serialized_end=1692
+  _globals['_BUNDLESOURCE']._serialized_start=1694
+  _globals['_BUNDLESOURCE']._serialized_end=1738
+  _globals['_STARTIMPORTREQUEST']._serialized_start=1741
+  _globals['_STARTIMPORTREQUEST']._serialized_end=2079
+  _globals['_STARTIMPORTRESPONSE']._serialized_start=2081
+  _globals['_STARTIMPORTRESPONSE']._serialized_end=2142
+  _globals['_STARTVALIDATIONREQUEST']._serialized_start=2145
+  _globals['_STARTVALIDATIONREQUEST']._serialized_end=2293
+  _globals['_STARTVALIDATIONRESPONSE']._serialized_start=2295
+  _globals['_STARTVALIDATIONRESPONSE']._serialized_end=2360
+  _globals['_FOLDERDESTINATION']._serialized_start=2362
+  _globals['_FOLDERDESTINATION']._serialized_end=2449
+  _globals['_HUBDESTINATION']._serialized_start=2452
+  _globals['_HUBDESTINATION']._serialized_end=2592
+  _globals['_BUNDLEDESTINATION']._serialized_start=2594
+  _globals['_BUNDLEDESTINATION']._serialized_end=2670
+  _globals['_STARTEXPORTREQUEST']._serialized_start=2673
+  _globals['_STARTEXPORTREQUEST']._serialized_end=2948
+  _globals['_STARTEXPORTRESPONSE']._serialized_start=2950
+  _globals['_STARTEXPORTRESPONSE']._serialized_end=3011
+  _globals['_STARTUPKEEPREQUEST']._serialized_start=3013
+  _globals['_STARTUPKEEPREQUEST']._serialized_end=3134
+  _globals['_STARTUPKEEPRESPONSE']._serialized_start=3136
+  _globals['_STARTUPKEEPRESPONSE']._serialized_end=3197
+  _globals['_CANCELOPERATIONREQUEST']._serialized_start=3199
+  _globals['_CANCELOPERATIONREQUEST']._serialized_end=3251
+  _globals['_CANCELOPERATIONRESPONSE']._serialized_start=3253
+  _globals['_CANCELOPERATIONRESPONSE']._serialized_end=3318
+  _globals['_RETRYOPERATIONREQUEST']._serialized_start=3320
+  _globals['_RETRYOPERATIONREQUEST']._serialized_end=3371
+  _globals['_RETRYOPERATIONRESPONSE']._serialized_start=3373
+  _globals['_RETRYOPERATIONRESPONSE']._serialized_end=3437
+  _globals['_LISTOPERATIONKINDSREQUEST']._serialized_start=3439
+  _globals['_LISTOPERATIONKINDSREQUEST']._serialized_end=3466
+  _globals['_OPERATIONKIND']._serialized_start=3469
+  _globals['_OPERATIONKIND']._serialized_end=3830
+  _globals['_LISTOPERATIONKINDSRESPONSE']._serialized_start=3832
+  _globals['_LISTOPERATIONKINDSRESPONSE']._serialized_end=3900
+  _globals['_WATCHOPERATIONREQUEST']._serialized_start=3902
+  _globals['_WATCHOPERATIONREQUEST']._serialized_end=3954
+  _globals['_WATCHOPERATIONRESPONSE']._serialized_start=3957
+  _globals['_WATCHOPERATIONRESPONSE']._serialized_end=4145
+  _globals['_WATCHOPERATIONSREQUEST']._serialized_start=4147
+  _globals['_WATCHOPERATIONSREQUEST']._serialized_end=4259
+  _globals['_WATCHOPERATIONSRESPONSE']._serialized_start=4262
+  _globals['_WATCHOPERATIONSRESPONSE']._serialized_end=4440
+  _globals['_OPERATIONSSERVICE']._serialized_start=5089
+  _globals['_OPERATIONSSERVICE']._serialized_end=6279
 # @@protoc_insertion_point(module_scope)

@@ -11,7 +11,9 @@ from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from ingot.v1 import catalog_pb2 as _catalog_pb2
 from ingot.v1 import common_pb2 as _common_pb2
+from ingot.v1 import transfer_pb2 as _transfer_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -66,6 +68,90 @@ OPERATION_STATE_FAILED: OperationState.ValueType  # 6
 OPERATION_STATE_CANCELLED: OperationState.ValueType  # 7
 """Stopped on request."""
 Global___OperationState: _TypeAlias = OperationState  # noqa: Y015
+
+class _HubRepositoryKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _HubRepositoryKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_HubRepositoryKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    HUB_REPOSITORY_KIND_UNSPECIFIED: _HubRepositoryKind.ValueType  # 0
+    """A model."""
+    HUB_REPOSITORY_KIND_MODEL: _HubRepositoryKind.ValueType  # 1
+    """A model."""
+    HUB_REPOSITORY_KIND_DATASET: _HubRepositoryKind.ValueType  # 2
+    """A dataset."""
+
+class HubRepositoryKind(_HubRepositoryKind, metaclass=_HubRepositoryKindEnumTypeWrapper):
+    """What a Hub repository holds."""
+
+HUB_REPOSITORY_KIND_UNSPECIFIED: HubRepositoryKind.ValueType  # 0
+"""A model."""
+HUB_REPOSITORY_KIND_MODEL: HubRepositoryKind.ValueType  # 1
+"""A model."""
+HUB_REPOSITORY_KIND_DATASET: HubRepositoryKind.ValueType  # 2
+"""A dataset."""
+Global___HubRepositoryKind: _TypeAlias = HubRepositoryKind  # noqa: Y015
+
+class _ExportLayout:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ExportLayoutEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ExportLayout.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    EXPORT_LAYOUT_UNSPECIFIED: _ExportLayout.ValueType  # 0
+    """`name/`: one folder per artifact."""
+    EXPORT_LAYOUT_NAME: _ExportLayout.ValueType  # 1
+    """`name/`: one folder per artifact."""
+    EXPORT_LAYOUT_OWNER_UID: _ExportLayout.ValueType  # 2
+    """`owner/uid.ext`: one file per artifact below the folder of its namespace."""
+
+class ExportLayout(_ExportLayout, metaclass=_ExportLayoutEnumTypeWrapper):
+    """How an export names its folders."""
+
+EXPORT_LAYOUT_UNSPECIFIED: ExportLayout.ValueType  # 0
+"""`name/`: one folder per artifact."""
+EXPORT_LAYOUT_NAME: ExportLayout.ValueType  # 1
+"""`name/`: one folder per artifact."""
+EXPORT_LAYOUT_OWNER_UID: ExportLayout.ValueType  # 2
+"""`owner/uid.ext`: one file per artifact below the folder of its namespace."""
+Global___ExportLayout: _TypeAlias = ExportLayout  # noqa: Y015
+
+class _UpkeepKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _UpkeepKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_UpkeepKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    UPKEEP_KIND_UNSPECIFIED: _UpkeepKind.ValueType  # 0
+    """Not told."""
+    UPKEEP_KIND_CLEAN: _UpkeepKind.ValueType  # 1
+    """Expire and forget uploads, failed ones among them, and old records."""
+    UPKEEP_KIND_COLLECT: _UpkeepKind.ValueType  # 2
+    """Free the space of chunks that no tree holds."""
+    UPKEEP_KIND_SCRUB: _UpkeepKind.ValueType  # 3
+    """Read stored chunks and check their digests, a share at a time."""
+    UPKEEP_KIND_VERIFY: _UpkeepKind.ValueType  # 4
+    """Read every stored chunk and check rows against packs."""
+    UPKEEP_KIND_BACKUP: _UpkeepKind.ValueType  # 5
+    """Write a consistent copy of rows and packs to the backup folder."""
+
+class UpkeepKind(_UpkeepKind, metaclass=_UpkeepKindEnumTypeWrapper):
+    """What upkeep does."""
+
+UPKEEP_KIND_UNSPECIFIED: UpkeepKind.ValueType  # 0
+"""Not told."""
+UPKEEP_KIND_CLEAN: UpkeepKind.ValueType  # 1
+"""Expire and forget uploads, failed ones among them, and old records."""
+UPKEEP_KIND_COLLECT: UpkeepKind.ValueType  # 2
+"""Free the space of chunks that no tree holds."""
+UPKEEP_KIND_SCRUB: UpkeepKind.ValueType  # 3
+"""Read stored chunks and check their digests, a share at a time."""
+UPKEEP_KIND_VERIFY: UpkeepKind.ValueType  # 4
+"""Read every stored chunk and check rows against packs."""
+UPKEEP_KIND_BACKUP: UpkeepKind.ValueType  # 5
+"""Write a consistent copy of rows and packs to the backup folder."""
+Global___UpkeepKind: _TypeAlias = UpkeepKind  # noqa: Y015
 
 @_typing.final
 class RetryPolicy(_message.Message):
@@ -122,10 +208,13 @@ class Operation(_message.Message):
     START_TIME_FIELD_NUMBER: _builtins.int
     FINISH_TIME_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
+    NAMESPACE_FIELD_NUMBER: _builtins.int
+    DUE_TIME_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`operations/op_12`."""
     kind: _builtins.str
-    """What it does: recover, clean, later import, validate, export, collect, scrub, backup."""
+    """What it does: import, validate, export, remove, clean, collect, scrub, verify, backup, recover. ListOperationKinds tells more."""
     target: _builtins.str
     """Name of what it works on; empty for the whole server."""
     queue: _builtins.str
@@ -138,6 +227,10 @@ class Operation(_message.Message):
     """Who asked; `system` for the server itself."""
     etag: _builtins.str
     """Changes with every change."""
+    priority: _builtins.int
+    """Higher runs first; 0 unless told otherwise."""
+    namespace: _builtins.str
+    """`namespaces/{namespace}` it belongs to; empty for the server itself."""
     @_builtins.property
     def retry_policy(self) -> Global___RetryPolicy:
         """How it is retried."""
@@ -156,11 +249,11 @@ class Operation(_message.Message):
 
     @_builtins.property
     def params(self) -> _struct_pb2.Struct:
-        """What it was asked to do."""
+        """What it was asked to do, by the JSON Schema of its kind."""
 
     @_builtins.property
     def result(self) -> _struct_pb2.Struct:
-        """What it found or made."""
+        """What it found or made, by the JSON Schema of its kind."""
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
@@ -173,6 +266,10 @@ class Operation(_message.Message):
     @_builtins.property
     def finish_time(self) -> _timestamp_pb2.Timestamp:
         """When it ended."""
+
+    @_builtins.property
+    def due_time(self) -> _timestamp_pb2.Timestamp:
+        """When a waiting one may run at the earliest."""
 
     def __init__(
         self,
@@ -194,10 +291,13 @@ class Operation(_message.Message):
         start_time: _timestamp_pb2.Timestamp | None = ...,
         finish_time: _timestamp_pb2.Timestamp | None = ...,
         etag: _builtins.str = ...,
+        priority: _builtins.int = ...,
+        namespace: _builtins.str = ...,
+        due_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "finish_time", b"finish_time", "params", b"params", "problem", b"problem", "progress", b"progress", "result", b"result", "retry_policy", b"retry_policy", "start_time", b"start_time", "timeout", b"timeout"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "due_time", b"due_time", "finish_time", b"finish_time", "params", b"params", "problem", b"problem", "progress", b"progress", "result", b"result", "retry_policy", b"retry_policy", "start_time", b"start_time", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "create_time", b"create_time", "etag", b"etag", "finish_time", b"finish_time", "kind", b"kind", "name", b"name", "params", b"params", "problem", b"problem", "progress", b"progress", "queue", b"queue", "requester", b"requester", "result", b"result", "retry_policy", b"retry_policy", "start_time", b"start_time", "state", b"state", "target", b"target", "timeout", b"timeout"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "create_time", b"create_time", "due_time", b"due_time", "etag", b"etag", "finish_time", b"finish_time", "kind", b"kind", "name", b"name", "namespace", b"namespace", "params", b"params", "priority", b"priority", "problem", b"problem", "progress", b"progress", "queue", b"queue", "requester", b"requester", "result", b"result", "retry_policy", b"retry_policy", "start_time", b"start_time", "state", b"state", "target", b"target", "timeout", b"timeout"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -259,6 +359,8 @@ class ListOperationsRequest(_message.Message):
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     KIND_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
+    QUEUE_FIELD_NUMBER: _builtins.int
+    TARGET_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """0 gives 50; above 1000 gives 1000."""
     page_token: _builtins.str
@@ -267,6 +369,10 @@ class ListOperationsRequest(_message.Message):
     """Only this kind."""
     state: Global___OperationState.ValueType
     """Only in this state."""
+    queue: _builtins.str
+    """Only in this queue."""
+    target: _builtins.str
+    """Only about this resource."""
     def __init__(
         self,
         *,
@@ -274,10 +380,12 @@ class ListOperationsRequest(_message.Message):
         page_token: _builtins.str = ...,
         kind: _builtins.str = ...,
         state: Global___OperationState.ValueType = ...,
+        queue: _builtins.str = ...,
+        target: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "page_size", b"page_size", "page_token", b"page_token", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "page_size", b"page_size", "page_token", b"page_token", "queue", b"queue", "state", b"state", "target", b"target"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -310,3 +418,920 @@ class ListOperationsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListOperationsResponse: _TypeAlias = ListOperationsResponse  # noqa: Y015
+
+@_typing.final
+class OperationOptions(_message.Message):
+    """How the attempts of one operation differ from what its kind has."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PRIORITY_FIELD_NUMBER: _builtins.int
+    RETRY_POLICY_FIELD_NUMBER: _builtins.int
+    TIMEOUT_FIELD_NUMBER: _builtins.int
+    priority: _builtins.int
+    """Higher runs first."""
+    @_builtins.property
+    def retry_policy(self) -> Global___RetryPolicy:
+        """Attempts and pauses; unset fields as the kind has them."""
+
+    @_builtins.property
+    def timeout(self) -> _duration_pb2.Duration:
+        """Longest an attempt may last."""
+
+    def __init__(
+        self,
+        *,
+        priority: _builtins.int = ...,
+        retry_policy: Global___RetryPolicy | None = ...,
+        timeout: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["retry_policy", b"retry_policy", "timeout", b"timeout"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["priority", b"priority", "retry_policy", b"retry_policy", "timeout", b"timeout"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OperationOptions: _TypeAlias = OperationOptions  # noqa: Y015
+
+@_typing.final
+class HubSource(_message.Message):
+    """A repository of the Hugging Face Hub, or of the mirror that the server is set to."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REPOSITORY_FIELD_NUMBER: _builtins.int
+    REPOSITORY_KIND_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    INCLUDE_FIELD_NUMBER: _builtins.int
+    EXCLUDE_FIELD_NUMBER: _builtins.int
+    repository: _builtins.str
+    """`google/flan-t5-small` or `gpt2`."""
+    repository_kind: Global___HubRepositoryKind.ValueType
+    """Model or dataset."""
+    revision: _builtins.str
+    """Branch, tag or commit; the main branch when empty. It is pinned to a commit."""
+    @_builtins.property
+    def include(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Only files that match one of these globs."""
+
+    @_builtins.property
+    def exclude(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """But none that matches one of these."""
+
+    def __init__(
+        self,
+        *,
+        repository: _builtins.str = ...,
+        repository_kind: Global___HubRepositoryKind.ValueType = ...,
+        revision: _builtins.str = ...,
+        include: _abc.Iterable[_builtins.str] | None = ...,
+        exclude: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["exclude", b"exclude", "include", b"include", "repository", b"repository", "repository_kind", b"repository_kind", "revision", b"revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HubSource: _TypeAlias = HubSource  # noqa: Y015
+
+@_typing.final
+class UrlFile(_message.Message):
+    """One file to fetch."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PATH_FIELD_NUMBER: _builtins.int
+    URLS_FIELD_NUMBER: _builtins.int
+    CHECKSUM_FIELD_NUMBER: _builtins.int
+    SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    UNPACK_FIELD_NUMBER: _builtins.int
+    path: _builtins.str
+    """Its path in the version; the last part of the URL when empty. With `unpack` the folder to unpack into."""
+    checksum: _builtins.str
+    """`sha256:<hex>`, `blake3:<hex>`, `sha1:<hex>` or `md5:<hex>` that the bytes must have."""
+    size_bytes: _builtins.int
+    """Size that they must have; 0 is not known."""
+    unpack: _builtins.bool
+    """Unpack a tar or zip archive."""
+    @_builtins.property
+    def urls(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """http(s) addresses of the same bytes, tried in this order."""
+
+    def __init__(
+        self,
+        *,
+        path: _builtins.str = ...,
+        urls: _abc.Iterable[_builtins.str] | None = ...,
+        checksum: _builtins.str = ...,
+        size_bytes: _builtins.int = ...,
+        unpack: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checksum", b"checksum", "path", b"path", "size_bytes", b"size_bytes", "unpack", b"unpack", "urls", b"urls"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UrlFile: _TypeAlias = UrlFile  # noqa: Y015
+
+@_typing.final
+class UrlSource(_message.Message):
+    """Files at URLs."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FILES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def files(self) -> _containers.RepeatedCompositeFieldContainer[Global___UrlFile]:
+        """At least one."""
+
+    def __init__(
+        self,
+        *,
+        files: _abc.Iterable[Global___UrlFile] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["files", b"files"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UrlSource: _TypeAlias = UrlSource  # noqa: Y015
+
+@_typing.final
+class BundleSource(_message.Message):
+    """A bundle that another server exported."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PATH_FIELD_NUMBER: _builtins.int
+    SIGNER_FIELD_NUMBER: _builtins.int
+    path: _builtins.str
+    """File on the server, below one of its allowed import folders."""
+    signer: _builtins.str
+    """Public key that must have signed it, `ed25519:<hex>`; the server's own and those it is set to trust when empty."""
+    def __init__(
+        self,
+        *,
+        path: _builtins.str = ...,
+        signer: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["path", b"path", "signer", b"signer"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BundleSource: _TypeAlias = BundleSource  # noqa: Y015
+
+@_typing.final
+class StartImportRequest(_message.Message):
+    """Request of StartImport."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HUB_FIELD_NUMBER: _builtins.int
+    URLS_FIELD_NUMBER: _builtins.int
+    BUNDLE_FIELD_NUMBER: _builtins.int
+    REGISTERED_FIELD_NUMBER: _builtins.int
+    TARGET_FIELD_NUMBER: _builtins.int
+    FORCE_FIELD_NUMBER: _builtins.int
+    MAX_BYTES_PER_SECOND_FIELD_NUMBER: _builtins.int
+    OPTIONS_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    registered: _builtins.str
+    """Name of an artifact that is registered with its source."""
+    force: _builtins.bool
+    """Fetch even when that content is here already."""
+    max_bytes_per_second: _builtins.int
+    """Bytes a second at most; 0 is without limit."""
+    request_id: _builtins.str
+    """UUID; the same request may be sent again safely for 7 days."""
+    validate_only: _builtins.bool
+    """Only look: exists, size, disk."""
+    @_builtins.property
+    def hub(self) -> Global___HubSource:
+        """A Hub repository."""
+
+    @_builtins.property
+    def urls(self) -> Global___UrlSource:
+        """Files at URLs."""
+
+    @_builtins.property
+    def bundle(self) -> Global___BundleSource:
+        """A bundle; it brings its own names, `target` only tells the namespace by its artifact."""
+
+    @_builtins.property
+    def target(self) -> _transfer_pb2.NewVersion:
+        """What it fills. Without an artifact name it is derived from the source, in the caller's namespace; the artifact is created when missing."""
+
+    @_builtins.property
+    def options(self) -> Global___OperationOptions:
+        """Attempts, timeout, priority."""
+
+    def __init__(
+        self,
+        *,
+        hub: Global___HubSource | None = ...,
+        urls: Global___UrlSource | None = ...,
+        bundle: Global___BundleSource | None = ...,
+        registered: _builtins.str = ...,
+        target: _transfer_pb2.NewVersion | None = ...,
+        force: _builtins.bool = ...,
+        max_bytes_per_second: _builtins.int = ...,
+        options: Global___OperationOptions | None = ...,
+        request_id: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["bundle", b"bundle", "hub", b"hub", "options", b"options", "registered", b"registered", "source", b"source", "target", b"target", "urls", b"urls"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bundle", b"bundle", "force", b"force", "hub", b"hub", "max_bytes_per_second", b"max_bytes_per_second", "options", b"options", "registered", b"registered", "request_id", b"request_id", "source", b"source", "target", b"target", "urls", b"urls", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_source: _TypeAlias = _typing.Literal["hub", "urls", "bundle", "registered"]  # noqa: Y015
+    _WhichOneofArgType_source: _TypeAlias = _typing.Literal["source", b"source"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_source) -> _WhichOneofReturnType_source | None: ...
+
+Global___StartImportRequest: _TypeAlias = StartImportRequest  # noqa: Y015
+
+@_typing.final
+class StartImportResponse(_message.Message):
+    """Reply of StartImport."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OPERATION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def operation(self) -> Global___Operation:
+        """The operation; one that already does the same when there is one."""
+
+    def __init__(
+        self,
+        *,
+        operation: Global___Operation | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["operation", b"operation"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["operation", b"operation"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StartImportResponse: _TypeAlias = StartImportResponse  # noqa: Y015
+
+@_typing.final
+class StartValidationRequest(_message.Message):
+    """Request of StartValidation."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: _builtins.int
+    RULES_FIELD_NUMBER: _builtins.int
+    OPTIONS_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    version: _builtins.str
+    """Version, alias or artifact (its latest)."""
+    request_id: _builtins.str
+    """UUID; the same request may be sent again safely for 7 days."""
+    @_builtins.property
+    def rules(self) -> _catalog_pb2.ValidationRules:
+        """Rules; unset ones come from the policy of the artifact."""
+
+    @_builtins.property
+    def options(self) -> Global___OperationOptions:
+        """Attempts, timeout, priority."""
+
+    def __init__(
+        self,
+        *,
+        version: _builtins.str = ...,
+        rules: _catalog_pb2.ValidationRules | None = ...,
+        options: Global___OperationOptions | None = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["options", b"options", "rules", b"rules"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["options", b"options", "request_id", b"request_id", "rules", b"rules", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StartValidationRequest: _TypeAlias = StartValidationRequest  # noqa: Y015
+
+@_typing.final
+class StartValidationResponse(_message.Message):
+    """Reply of StartValidation."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OPERATION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def operation(self) -> Global___Operation:
+        """The operation; its result is the report."""
+
+    def __init__(
+        self,
+        *,
+        operation: Global___Operation | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["operation", b"operation"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["operation", b"operation"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StartValidationResponse: _TypeAlias = StartValidationResponse  # noqa: Y015
+
+@_typing.final
+class FolderDestination(_message.Message):
+    """A folder on the server."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PATH_FIELD_NUMBER: _builtins.int
+    LAYOUT_FIELD_NUMBER: _builtins.int
+    KEEP_FIELD_NUMBER: _builtins.int
+    path: _builtins.str
+    """Below one of the allowed export folders; the mount point when empty."""
+    layout: Global___ExportLayout.ValueType
+    """How folders are named."""
+    keep: _builtins.bool
+    """Export each new `latest` of the artifact there too, until told otherwise."""
+    def __init__(
+        self,
+        *,
+        path: _builtins.str = ...,
+        layout: Global___ExportLayout.ValueType = ...,
+        keep: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["keep", b"keep", "layout", b"layout", "path", b"path"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FolderDestination: _TypeAlias = FolderDestination  # noqa: Y015
+
+@_typing.final
+class HubDestination(_message.Message):
+    """A repository of the Hugging Face Hub, or of the mirror that the server is set to."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REPOSITORY_FIELD_NUMBER: _builtins.int
+    REPOSITORY_KIND_FIELD_NUMBER: _builtins.int
+    BRANCH_FIELD_NUMBER: _builtins.int
+    PRIVATE_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    repository: _builtins.str
+    """`org/name`; created when missing."""
+    repository_kind: Global___HubRepositoryKind.ValueType
+    """Model or dataset; as the artifact when not told."""
+    branch: _builtins.str
+    """Branch; the main one when empty."""
+    private: _builtins.bool
+    """Make a new repository private."""
+    message: _builtins.str
+    """Message of the commit."""
+    def __init__(
+        self,
+        *,
+        repository: _builtins.str = ...,
+        repository_kind: Global___HubRepositoryKind.ValueType = ...,
+        branch: _builtins.str = ...,
+        private: _builtins.bool = ...,
+        message: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["branch", b"branch", "message", b"message", "private", b"private", "repository", b"repository", "repository_kind", b"repository_kind"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HubDestination: _TypeAlias = HubDestination  # noqa: Y015
+
+@_typing.final
+class BundleDestination(_message.Message):
+    """One signed file with artifacts, versions and lineage, for a server without network."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PATH_FIELD_NUMBER: _builtins.int
+    SINCE_FIELD_NUMBER: _builtins.int
+    path: _builtins.str
+    """File on the server, below one of the allowed export folders."""
+    @_builtins.property
+    def since(self) -> _timestamp_pb2.Timestamp:
+        """Only versions committed after this time."""
+
+    def __init__(
+        self,
+        *,
+        path: _builtins.str = ...,
+        since: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["since", b"since"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["path", b"path", "since", b"since"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BundleDestination: _TypeAlias = BundleDestination  # noqa: Y015
+
+@_typing.final
+class StartExportRequest(_message.Message):
+    """Request of StartExport."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SOURCES_FIELD_NUMBER: _builtins.int
+    FOLDER_FIELD_NUMBER: _builtins.int
+    HUB_FIELD_NUMBER: _builtins.int
+    BUNDLE_FIELD_NUMBER: _builtins.int
+    OPTIONS_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """UUID; the same request may be sent again safely for 7 days."""
+    validate_only: _builtins.bool
+    """Check everything, write nothing."""
+    @_builtins.property
+    def sources(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Versions, aliases or artifacts (their latest); for a bundle an artifact stands for all its ready versions."""
+
+    @_builtins.property
+    def folder(self) -> Global___FolderDestination:
+        """A folder."""
+
+    @_builtins.property
+    def hub(self) -> Global___HubDestination:
+        """A Hub repository."""
+
+    @_builtins.property
+    def bundle(self) -> Global___BundleDestination:
+        """A bundle."""
+
+    @_builtins.property
+    def options(self) -> Global___OperationOptions:
+        """Attempts, timeout, priority."""
+
+    def __init__(
+        self,
+        *,
+        sources: _abc.Iterable[_builtins.str] | None = ...,
+        folder: Global___FolderDestination | None = ...,
+        hub: Global___HubDestination | None = ...,
+        bundle: Global___BundleDestination | None = ...,
+        options: Global___OperationOptions | None = ...,
+        request_id: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["bundle", b"bundle", "destination", b"destination", "folder", b"folder", "hub", b"hub", "options", b"options"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bundle", b"bundle", "destination", b"destination", "folder", b"folder", "hub", b"hub", "options", b"options", "request_id", b"request_id", "sources", b"sources", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_destination: _TypeAlias = _typing.Literal["folder", "hub", "bundle"]  # noqa: Y015
+    _WhichOneofArgType_destination: _TypeAlias = _typing.Literal["destination", b"destination"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_destination) -> _WhichOneofReturnType_destination | None: ...
+
+Global___StartExportRequest: _TypeAlias = StartExportRequest  # noqa: Y015
+
+@_typing.final
+class StartExportResponse(_message.Message):
+    """Reply of StartExport."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OPERATION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def operation(self) -> Global___Operation:
+        """The operation; unset with `validate_only`."""
+
+    def __init__(
+        self,
+        *,
+        operation: Global___Operation | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["operation", b"operation"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["operation", b"operation"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StartExportResponse: _TypeAlias = StartExportResponse  # noqa: Y015
+
+@_typing.final
+class StartUpkeepRequest(_message.Message):
+    """Request of StartUpkeep."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    OPTIONS_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    kind: Global___UpkeepKind.ValueType
+    """What to do."""
+    request_id: _builtins.str
+    """UUID; the same request may be sent again safely for 7 days."""
+    @_builtins.property
+    def options(self) -> Global___OperationOptions:
+        """Attempts, timeout, priority."""
+
+    def __init__(
+        self,
+        *,
+        kind: Global___UpkeepKind.ValueType = ...,
+        options: Global___OperationOptions | None = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["options", b"options"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "options", b"options", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StartUpkeepRequest: _TypeAlias = StartUpkeepRequest  # noqa: Y015
+
+@_typing.final
+class StartUpkeepResponse(_message.Message):
+    """Reply of StartUpkeep."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OPERATION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def operation(self) -> Global___Operation:
+        """The operation."""
+
+    def __init__(
+        self,
+        *,
+        operation: Global___Operation | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["operation", b"operation"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["operation", b"operation"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StartUpkeepResponse: _TypeAlias = StartUpkeepResponse  # noqa: Y015
+
+@_typing.final
+class CancelOperationRequest(_message.Message):
+    """Request of CancelOperation."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`operations/{id}`."""
+    etag: _builtins.str
+    """When set, refused unless it is the current one."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        etag: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelOperationRequest: _TypeAlias = CancelOperationRequest  # noqa: Y015
+
+@_typing.final
+class CancelOperationResponse(_message.Message):
+    """Reply of CancelOperation."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OPERATION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def operation(self) -> Global___Operation:
+        """As it is now."""
+
+    def __init__(
+        self,
+        *,
+        operation: Global___Operation | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["operation", b"operation"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["operation", b"operation"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelOperationResponse: _TypeAlias = CancelOperationResponse  # noqa: Y015
+
+@_typing.final
+class RetryOperationRequest(_message.Message):
+    """Request of RetryOperation."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`operations/{id}`."""
+    etag: _builtins.str
+    """When set, refused unless it is the current one."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        etag: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RetryOperationRequest: _TypeAlias = RetryOperationRequest  # noqa: Y015
+
+@_typing.final
+class RetryOperationResponse(_message.Message):
+    """Reply of RetryOperation."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OPERATION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def operation(self) -> Global___Operation:
+        """As it is now."""
+
+    def __init__(
+        self,
+        *,
+        operation: Global___Operation | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["operation", b"operation"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["operation", b"operation"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RetryOperationResponse: _TypeAlias = RetryOperationResponse  # noqa: Y015
+
+@_typing.final
+class ListOperationKindsRequest(_message.Message):
+    """Request of ListOperationKinds."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListOperationKindsRequest: _TypeAlias = ListOperationKindsRequest  # noqa: Y015
+
+@_typing.final
+class OperationKind(_message.Message):
+    """What the server can do in the background."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    QUEUE_FIELD_NUMBER: _builtins.int
+    QUEUE_LIMIT_FIELD_NUMBER: _builtins.int
+    RETRY_POLICY_FIELD_NUMBER: _builtins.int
+    TIMEOUT_FIELD_NUMBER: _builtins.int
+    PARAMS_SCHEMA_FIELD_NUMBER: _builtins.int
+    RESULT_SCHEMA_FIELD_NUMBER: _builtins.int
+    PERIOD_FIELD_NUMBER: _builtins.int
+    NEXT_TIME_FIELD_NUMBER: _builtins.int
+    kind: _builtins.str
+    """import, validate, export, …"""
+    description: _builtins.str
+    """One sentence."""
+    queue: _builtins.str
+    """Queue it waits in."""
+    queue_limit: _builtins.int
+    """How many of that queue run at once."""
+    @_builtins.property
+    def retry_policy(self) -> Global___RetryPolicy:
+        """How it is retried unless told otherwise."""
+
+    @_builtins.property
+    def timeout(self) -> _duration_pb2.Duration:
+        """Longest an attempt may last unless told otherwise."""
+
+    @_builtins.property
+    def params_schema(self) -> _struct_pb2.Struct:
+        """JSON Schema of `Operation.params`."""
+
+    @_builtins.property
+    def result_schema(self) -> _struct_pb2.Struct:
+        """JSON Schema of `Operation.result`."""
+
+    @_builtins.property
+    def period(self) -> _duration_pb2.Duration:
+        """How often it runs by itself; unset is never."""
+
+    @_builtins.property
+    def next_time(self) -> _timestamp_pb2.Timestamp:
+        """When it runs next by itself."""
+
+    def __init__(
+        self,
+        *,
+        kind: _builtins.str = ...,
+        description: _builtins.str = ...,
+        queue: _builtins.str = ...,
+        queue_limit: _builtins.int = ...,
+        retry_policy: Global___RetryPolicy | None = ...,
+        timeout: _duration_pb2.Duration | None = ...,
+        params_schema: _struct_pb2.Struct | None = ...,
+        result_schema: _struct_pb2.Struct | None = ...,
+        period: _duration_pb2.Duration | None = ...,
+        next_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["next_time", b"next_time", "params_schema", b"params_schema", "period", b"period", "result_schema", b"result_schema", "retry_policy", b"retry_policy", "timeout", b"timeout"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "kind", b"kind", "next_time", b"next_time", "params_schema", b"params_schema", "period", b"period", "queue", b"queue", "queue_limit", b"queue_limit", "result_schema", b"result_schema", "retry_policy", b"retry_policy", "timeout", b"timeout"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OperationKind: _TypeAlias = OperationKind  # noqa: Y015
+
+@_typing.final
+class ListOperationKindsResponse(_message.Message):
+    """Reply of ListOperationKinds."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KINDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def kinds(self) -> _containers.RepeatedCompositeFieldContainer[Global___OperationKind]:
+        """In the order of their names."""
+
+    def __init__(
+        self,
+        *,
+        kinds: _abc.Iterable[Global___OperationKind] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kinds", b"kinds"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListOperationKindsResponse: _TypeAlias = ListOperationKindsResponse  # noqa: Y015
+
+@_typing.final
+class WatchOperationRequest(_message.Message):
+    """Request of WatchOperation."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`operations/{id}`."""
+    after: _builtins.int
+    """Last sequence number handled; 0 replays all."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        after: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchOperationRequest: _TypeAlias = WatchOperationRequest  # noqa: Y015
+
+@_typing.final
+class WatchOperationResponse(_message.Message):
+    """Message of WatchOperation."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SNAPSHOT_FIELD_NUMBER: _builtins.int
+    EVENT_FIELD_NUMBER: _builtins.int
+    SYNCED_FIELD_NUMBER: _builtins.int
+    HEARTBEAT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def snapshot(self) -> Global___Operation:
+        """The operation when the watch began."""
+
+    @_builtins.property
+    def event(self) -> _common_pb2.Event:
+        """The next event."""
+
+    @_builtins.property
+    def synced(self) -> _common_pb2.Synced:
+        """All that was there has been replayed."""
+
+    @_builtins.property
+    def heartbeat(self) -> _common_pb2.Heartbeat:
+        """Still here."""
+
+    def __init__(
+        self,
+        *,
+        snapshot: Global___Operation | None = ...,
+        event: _common_pb2.Event | None = ...,
+        synced: _common_pb2.Synced | None = ...,
+        heartbeat: _common_pb2.Heartbeat | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "heartbeat", b"heartbeat", "message", b"message", "snapshot", b"snapshot", "synced", b"synced"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "heartbeat", b"heartbeat", "message", b"message", "snapshot", b"snapshot", "synced", b"synced"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["snapshot", "event", "synced", "heartbeat"]  # noqa: Y015
+    _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
+
+Global___WatchOperationResponse: _TypeAlias = WatchOperationResponse  # noqa: Y015
+
+@_typing.final
+class WatchOperationsRequest(_message.Message):
+    """Request of WatchOperations."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    QUEUE_FIELD_NUMBER: _builtins.int
+    TARGET_FIELD_NUMBER: _builtins.int
+    ACTIVE_ONLY_FIELD_NUMBER: _builtins.int
+    RESUME_TOKEN_FIELD_NUMBER: _builtins.int
+    kind: _builtins.str
+    """Only this kind."""
+    queue: _builtins.str
+    """Only in this queue."""
+    target: _builtins.str
+    """Only about this resource."""
+    active_only: _builtins.bool
+    """Leave out those that had ended when the watch began."""
+    resume_token: _builtins.str
+    """From the last message handled."""
+    def __init__(
+        self,
+        *,
+        kind: _builtins.str = ...,
+        queue: _builtins.str = ...,
+        target: _builtins.str = ...,
+        active_only: _builtins.bool = ...,
+        resume_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_only", b"active_only", "kind", b"kind", "queue", b"queue", "resume_token", b"resume_token", "target", b"target"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchOperationsRequest: _TypeAlias = WatchOperationsRequest  # noqa: Y015
+
+@_typing.final
+class WatchOperationsResponse(_message.Message):
+    """Message of WatchOperations."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OPERATION_FIELD_NUMBER: _builtins.int
+    SYNCED_FIELD_NUMBER: _builtins.int
+    HEARTBEAT_FIELD_NUMBER: _builtins.int
+    RESUME_TOKEN_FIELD_NUMBER: _builtins.int
+    resume_token: _builtins.str
+    """Where to go on."""
+    @_builtins.property
+    def operation(self) -> Global___Operation:
+        """The latest state of one."""
+
+    @_builtins.property
+    def synced(self) -> _common_pb2.Synced:
+        """All that was there has been sent."""
+
+    @_builtins.property
+    def heartbeat(self) -> _common_pb2.Heartbeat:
+        """Still here; its number is always 0."""
+
+    def __init__(
+        self,
+        *,
+        operation: Global___Operation | None = ...,
+        synced: _common_pb2.Synced | None = ...,
+        heartbeat: _common_pb2.Heartbeat | None = ...,
+        resume_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["heartbeat", b"heartbeat", "message", b"message", "operation", b"operation", "synced", b"synced"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["heartbeat", b"heartbeat", "message", b"message", "operation", b"operation", "resume_token", b"resume_token", "synced", b"synced"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["operation", "synced", "heartbeat"]  # noqa: Y015
+    _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
+
+Global___WatchOperationsResponse: _TypeAlias = WatchOperationsResponse  # noqa: Y015

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class OperationsServiceStub(object):
-    """Shows background work of the server.
+    """Background work of the server: imports, validation, exports, upkeep. Starting answers at once with the operation; watching it shows the rest.
     """
 
     def __init__(self, channel):
@@ -35,6 +35,51 @@ class OperationsServiceStub(object):
         Args:
             channel: A grpc.Channel.
         """
+        self.StartImport = channel.unary_unary(
+                '/ingot.v1.OperationsService/StartImport',
+                request_serializer=ingot_dot_v1_dot_operations__pb2.StartImportRequest.SerializeToString,
+                response_deserializer=ingot_dot_v1_dot_operations__pb2.StartImportResponse.FromString,
+                _registered_method=True)
+        self.StartValidation = channel.unary_unary(
+                '/ingot.v1.OperationsService/StartValidation',
+                request_serializer=ingot_dot_v1_dot_operations__pb2.StartValidationRequest.SerializeToString,
+                response_deserializer=ingot_dot_v1_dot_operations__pb2.StartValidationResponse.FromString,
+                _registered_method=True)
+        self.StartExport = channel.unary_unary(
+                '/ingot.v1.OperationsService/StartExport',
+                request_serializer=ingot_dot_v1_dot_operations__pb2.StartExportRequest.SerializeToString,
+                response_deserializer=ingot_dot_v1_dot_operations__pb2.StartExportResponse.FromString,
+                _registered_method=True)
+        self.StartUpkeep = channel.unary_unary(
+                '/ingot.v1.OperationsService/StartUpkeep',
+                request_serializer=ingot_dot_v1_dot_operations__pb2.StartUpkeepRequest.SerializeToString,
+                response_deserializer=ingot_dot_v1_dot_operations__pb2.StartUpkeepResponse.FromString,
+                _registered_method=True)
+        self.CancelOperation = channel.unary_unary(
+                '/ingot.v1.OperationsService/CancelOperation',
+                request_serializer=ingot_dot_v1_dot_operations__pb2.CancelOperationRequest.SerializeToString,
+                response_deserializer=ingot_dot_v1_dot_operations__pb2.CancelOperationResponse.FromString,
+                _registered_method=True)
+        self.RetryOperation = channel.unary_unary(
+                '/ingot.v1.OperationsService/RetryOperation',
+                request_serializer=ingot_dot_v1_dot_operations__pb2.RetryOperationRequest.SerializeToString,
+                response_deserializer=ingot_dot_v1_dot_operations__pb2.RetryOperationResponse.FromString,
+                _registered_method=True)
+        self.ListOperationKinds = channel.unary_unary(
+                '/ingot.v1.OperationsService/ListOperationKinds',
+                request_serializer=ingot_dot_v1_dot_operations__pb2.ListOperationKindsRequest.SerializeToString,
+                response_deserializer=ingot_dot_v1_dot_operations__pb2.ListOperationKindsResponse.FromString,
+                _registered_method=True)
+        self.WatchOperation = channel.unary_stream(
+                '/ingot.v1.OperationsService/WatchOperation',
+                request_serializer=ingot_dot_v1_dot_operations__pb2.WatchOperationRequest.SerializeToString,
+                response_deserializer=ingot_dot_v1_dot_operations__pb2.WatchOperationResponse.FromString,
+                _registered_method=True)
+        self.WatchOperations = channel.unary_stream(
+                '/ingot.v1.OperationsService/WatchOperations',
+                request_serializer=ingot_dot_v1_dot_operations__pb2.WatchOperationsRequest.SerializeToString,
+                response_deserializer=ingot_dot_v1_dot_operations__pb2.WatchOperationsResponse.FromString,
+                _registered_method=True)
         self.GetOperation = channel.unary_unary(
                 '/ingot.v1.OperationsService/GetOperation',
                 request_serializer=ingot_dot_v1_dot_operations__pb2.GetOperationRequest.SerializeToString,
@@ -48,8 +93,98 @@ class OperationsServiceStub(object):
 
 
 class OperationsServiceServicer(object):
-    """Shows background work of the server.
+    """Background work of the server: imports, validation, exports, upkeep. Starting answers at once with the operation; watching it shows the rest.
     """
+
+    def StartImport(self, request, context):
+        """Starts an import: content of a Hub repository, of URLs, of a bundle or of a registered source becomes a version. When that content is
+        here already the operation ends at once without fetching, unless `force` is set. With `validate_only` the operation looks up existence,
+        size and free disk at the source and ends without fetching.
+
+        Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID, BAD_PATH); NOT_FOUND (NAMESPACE_NOT_FOUND, ARTIFACT_NOT_FOUND); ALREADY_EXISTS
+        (NAME_TAKEN, NAME_COLLIDES: the id belongs to another original); FAILED_PRECONDITION (REQUEST_ID_REUSED, SOURCE_ADDRESS_REFUSED).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StartValidation(self, request, context):
+        """Starts the validation of a version. A staged or rejected one becomes READY or REJECTED by it; a READY one stays what it is.
+
+        Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID); NOT_FOUND (ARTIFACT_NOT_FOUND, VERSION_NOT_FOUND); FAILED_PRECONDITION
+        (REQUEST_ID_REUSED); PERMISSION_DENIED (SCOPE_MISSING).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StartExport(self, request, context):
+        """Starts an export of versions to a folder of the server, to a Hub repository, or as a signed bundle. With `validate_only` nothing is
+        written.
+
+        Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID, BAD_PATH: outside the allowed folders); NOT_FOUND (ARTIFACT_NOT_FOUND,
+        VERSION_NOT_FOUND, ALIAS_NOT_FOUND); FAILED_PRECONDITION (STATE_INVALID: not ready, REQUEST_ID_REUSED).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StartUpkeep(self, request, context):
+        """Starts upkeep of the store now; the periodic turns of the same kind go on.
+
+        Errors: INVALID_ARGUMENT (FIELD_INVALID, BAD_PATH); FAILED_PRECONDITION (REQUEST_ID_REUSED); PERMISSION_DENIED (SCOPE_MISSING).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CancelOperation(self, request, context):
+        """Asks an operation to stop. One that waits is CANCELLED at once, one that runs is CANCELLING until its body has stopped.
+
+        Errors: NOT_FOUND (OPERATION_NOT_FOUND); FAILED_PRECONDITION (STATE_INVALID: it has ended); ABORTED (ETAG_MISMATCH).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RetryOperation(self, request, context):
+        """Queues a FAILED or CANCELLED operation again with fresh attempts; a RETRYING one is tried at once.
+
+        Errors: NOT_FOUND (OPERATION_NOT_FOUND); FAILED_PRECONDITION (STATE_INVALID); ABORTED (ETAG_MISMATCH).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListOperationKinds(self, request, context):
+        """Returns every kind of operation: what it does, the JSON Schema of its parameters and result, its queue, retries and timeout.
+
+        Errors: none of its own.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchOperation(self, request, context):
+        """Streams the operation as it is, then its events after `after`, then `synced`, then each event as it happens; a heartbeat at least every
+        15 s. Ends OK after the event of a final state. To go on after a break, call again with the last sequence number handled.
+
+        Errors: INVALID_ARGUMENT (FIELD_INVALID); NOT_FOUND (OPERATION_NOT_FOUND); OUT_OF_RANGE (RESUME_TOKEN_EXPIRED with the oldest number
+        kept); UNAVAILABLE (DRAINING).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchOperations(self, request, context):
+        """Streams the latest state of every operation that matches, then each change as it happens; states in between may be skipped. With the
+        resume token of the last message handled only what changed since then is sent.
+
+        Errors: INVALID_ARGUMENT (FIELD_INVALID, PAGE_TOKEN_INVALID: the token belongs to another filter); UNAVAILABLE (DRAINING).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
 
     def GetOperation(self, request, context):
         """Returns one operation.
@@ -72,6 +207,51 @@ class OperationsServiceServicer(object):
 
 def add_OperationsServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
+            'StartImport': grpc.unary_unary_rpc_method_handler(
+                    servicer.StartImport,
+                    request_deserializer=ingot_dot_v1_dot_operations__pb2.StartImportRequest.FromString,
+                    response_serializer=ingot_dot_v1_dot_operations__pb2.StartImportResponse.SerializeToString,
+            ),
+            'StartValidation': grpc.unary_unary_rpc_method_handler(
+                    servicer.StartValidation,
+                    request_deserializer=ingot_dot_v1_dot_operations__pb2.StartValidationRequest.FromString,
+                    response_serializer=ingot_dot_v1_dot_operations__pb2.StartValidationResponse.SerializeToString,
+            ),
+            'StartExport': grpc.unary_unary_rpc_method_handler(
+                    servicer.StartExport,
+                    request_deserializer=ingot_dot_v1_dot_operations__pb2.StartExportRequest.FromString,
+                    response_serializer=ingot_dot_v1_dot_operations__pb2.StartExportResponse.SerializeToString,
+            ),
+            'StartUpkeep': grpc.unary_unary_rpc_method_handler(
+                    servicer.StartUpkeep,
+                    request_deserializer=ingot_dot_v1_dot_operations__pb2.StartUpkeepRequest.FromString,
+                    response_serializer=ingot_dot_v1_dot_operations__pb2.StartUpkeepResponse.SerializeToString,
+            ),
+            'CancelOperation': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelOperation,
+                    request_deserializer=ingot_dot_v1_dot_operations__pb2.CancelOperationRequest.FromString,
+                    response_serializer=ingot_dot_v1_dot_operations__pb2.CancelOperationResponse.SerializeToString,
+            ),
+            'RetryOperation': grpc.unary_unary_rpc_method_handler(
+                    servicer.RetryOperation,
+                    request_deserializer=ingot_dot_v1_dot_operations__pb2.RetryOperationRequest.FromString,
+                    response_serializer=ingot_dot_v1_dot_operations__pb2.RetryOperationResponse.SerializeToString,
+            ),
+            'ListOperationKinds': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListOperationKinds,
+                    request_deserializer=ingot_dot_v1_dot_operations__pb2.ListOperationKindsRequest.FromString,
+                    response_serializer=ingot_dot_v1_dot_operations__pb2.ListOperationKindsResponse.SerializeToString,
+            ),
+            'WatchOperation': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchOperation,
+                    request_deserializer=ingot_dot_v1_dot_operations__pb2.WatchOperationRequest.FromString,
+                    response_serializer=ingot_dot_v1_dot_operations__pb2.WatchOperationResponse.SerializeToString,
+            ),
+            'WatchOperations': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchOperations,
+                    request_deserializer=ingot_dot_v1_dot_operations__pb2.WatchOperationsRequest.FromString,
+                    response_serializer=ingot_dot_v1_dot_operations__pb2.WatchOperationsResponse.SerializeToString,
+            ),
             'GetOperation': grpc.unary_unary_rpc_method_handler(
                     servicer.GetOperation,
                     request_deserializer=ingot_dot_v1_dot_operations__pb2.GetOperationRequest.FromString,
@@ -91,8 +271,251 @@ def add_OperationsServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class OperationsService(object):
-    """Shows background work of the server.
+    """Background work of the server: imports, validation, exports, upkeep. Starting answers at once with the operation; watching it shows the rest.
     """
+
+    @staticmethod
+    def StartImport(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ingot.v1.OperationsService/StartImport',
+            ingot_dot_v1_dot_operations__pb2.StartImportRequest.SerializeToString,
+            ingot_dot_v1_dot_operations__pb2.StartImportResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StartValidation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ingot.v1.OperationsService/StartValidation',
+            ingot_dot_v1_dot_operations__pb2.StartValidationRequest.SerializeToString,
+            ingot_dot_v1_dot_operations__pb2.StartValidationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StartExport(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ingot.v1.OperationsService/StartExport',
+            ingot_dot_v1_dot_operations__pb2.StartExportRequest.SerializeToString,
+            ingot_dot_v1_dot_operations__pb2.StartExportResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StartUpkeep(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ingot.v1.OperationsService/StartUpkeep',
+            ingot_dot_v1_dot_operations__pb2.StartUpkeepRequest.SerializeToString,
+            ingot_dot_v1_dot_operations__pb2.StartUpkeepResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelOperation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ingot.v1.OperationsService/CancelOperation',
+            ingot_dot_v1_dot_operations__pb2.CancelOperationRequest.SerializeToString,
+            ingot_dot_v1_dot_operations__pb2.CancelOperationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RetryOperation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ingot.v1.OperationsService/RetryOperation',
+            ingot_dot_v1_dot_operations__pb2.RetryOperationRequest.SerializeToString,
+            ingot_dot_v1_dot_operations__pb2.RetryOperationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListOperationKinds(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ingot.v1.OperationsService/ListOperationKinds',
+            ingot_dot_v1_dot_operations__pb2.ListOperationKindsRequest.SerializeToString,
+            ingot_dot_v1_dot_operations__pb2.ListOperationKindsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchOperation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/ingot.v1.OperationsService/WatchOperation',
+            ingot_dot_v1_dot_operations__pb2.WatchOperationRequest.SerializeToString,
+            ingot_dot_v1_dot_operations__pb2.WatchOperationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchOperations(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/ingot.v1.OperationsService/WatchOperations',
+            ingot_dot_v1_dot_operations__pb2.WatchOperationsRequest.SerializeToString,
+            ingot_dot_v1_dot_operations__pb2.WatchOperationsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
 
     @staticmethod
     def GetOperation(request,

@@ -27,12 +27,66 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class OperationsServiceStub:
-    """Shows background work of the server."""
+    """Background work of the server: imports, validation, exports, upkeep. Starting answers at once with the operation; watching it shows the rest."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> OperationsServiceAsyncStub: ...
+    StartImport: _grpc.UnaryUnaryMultiCallable[_operations_pb2.StartImportRequest, _operations_pb2.StartImportResponse]
+    """Starts an import: content of a Hub repository, of URLs, of a bundle or of a registered source becomes a version. When that content is
+    here already the operation ends at once without fetching, unless `force` is set. With `validate_only` the operation looks up existence,
+    size and free disk at the source and ends without fetching.
+
+    Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID, BAD_PATH); NOT_FOUND (NAMESPACE_NOT_FOUND, ARTIFACT_NOT_FOUND); ALREADY_EXISTS
+    (NAME_TAKEN, NAME_COLLIDES: the id belongs to another original); FAILED_PRECONDITION (REQUEST_ID_REUSED, SOURCE_ADDRESS_REFUSED).
+    """
+    StartValidation: _grpc.UnaryUnaryMultiCallable[_operations_pb2.StartValidationRequest, _operations_pb2.StartValidationResponse]
+    """Starts the validation of a version. A staged or rejected one becomes READY or REJECTED by it; a READY one stays what it is.
+
+    Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID); NOT_FOUND (ARTIFACT_NOT_FOUND, VERSION_NOT_FOUND); FAILED_PRECONDITION
+    (REQUEST_ID_REUSED); PERMISSION_DENIED (SCOPE_MISSING).
+    """
+    StartExport: _grpc.UnaryUnaryMultiCallable[_operations_pb2.StartExportRequest, _operations_pb2.StartExportResponse]
+    """Starts an export of versions to a folder of the server, to a Hub repository, or as a signed bundle. With `validate_only` nothing is
+    written.
+
+    Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID, BAD_PATH: outside the allowed folders); NOT_FOUND (ARTIFACT_NOT_FOUND,
+    VERSION_NOT_FOUND, ALIAS_NOT_FOUND); FAILED_PRECONDITION (STATE_INVALID: not ready, REQUEST_ID_REUSED).
+    """
+    StartUpkeep: _grpc.UnaryUnaryMultiCallable[_operations_pb2.StartUpkeepRequest, _operations_pb2.StartUpkeepResponse]
+    """Starts upkeep of the store now; the periodic turns of the same kind go on.
+
+    Errors: INVALID_ARGUMENT (FIELD_INVALID, BAD_PATH); FAILED_PRECONDITION (REQUEST_ID_REUSED); PERMISSION_DENIED (SCOPE_MISSING).
+    """
+    CancelOperation: _grpc.UnaryUnaryMultiCallable[_operations_pb2.CancelOperationRequest, _operations_pb2.CancelOperationResponse]
+    """Asks an operation to stop. One that waits is CANCELLED at once, one that runs is CANCELLING until its body has stopped.
+
+    Errors: NOT_FOUND (OPERATION_NOT_FOUND); FAILED_PRECONDITION (STATE_INVALID: it has ended); ABORTED (ETAG_MISMATCH).
+    """
+    RetryOperation: _grpc.UnaryUnaryMultiCallable[_operations_pb2.RetryOperationRequest, _operations_pb2.RetryOperationResponse]
+    """Queues a FAILED or CANCELLED operation again with fresh attempts; a RETRYING one is tried at once.
+
+    Errors: NOT_FOUND (OPERATION_NOT_FOUND); FAILED_PRECONDITION (STATE_INVALID); ABORTED (ETAG_MISMATCH).
+    """
+    ListOperationKinds: _grpc.UnaryUnaryMultiCallable[_operations_pb2.ListOperationKindsRequest, _operations_pb2.ListOperationKindsResponse]
+    """Returns every kind of operation: what it does, the JSON Schema of its parameters and result, its queue, retries and timeout.
+
+    Errors: none of its own.
+    """
+    WatchOperation: _grpc.UnaryStreamMultiCallable[_operations_pb2.WatchOperationRequest, _operations_pb2.WatchOperationResponse]
+    """Streams the operation as it is, then its events after `after`, then `synced`, then each event as it happens; a heartbeat at least every
+    15 s. Ends OK after the event of a final state. To go on after a break, call again with the last sequence number handled.
+
+    Errors: INVALID_ARGUMENT (FIELD_INVALID); NOT_FOUND (OPERATION_NOT_FOUND); OUT_OF_RANGE (RESUME_TOKEN_EXPIRED with the oldest number
+    kept); UNAVAILABLE (DRAINING).
+    """
+    WatchOperations: _grpc.UnaryStreamMultiCallable[_operations_pb2.WatchOperationsRequest, _operations_pb2.WatchOperationsResponse]
+    """Streams the latest state of every operation that matches, then each change as it happens; states in between may be skipped. With the
+    resume token of the last message handled only what changed since then is sent.
+
+    Errors: INVALID_ARGUMENT (FIELD_INVALID, PAGE_TOKEN_INVALID: the token belongs to another filter); UNAVAILABLE (DRAINING).
+    """
     GetOperation: _grpc.UnaryUnaryMultiCallable[_operations_pb2.GetOperationRequest, _operations_pb2.GetOperationResponse]
     """Returns one operation.
 
@@ -46,9 +100,63 @@ class OperationsServiceStub:
 
 @_typing.type_check_only
 class OperationsServiceAsyncStub(OperationsServiceStub):
-    """Shows background work of the server."""
+    """Background work of the server: imports, validation, exports, upkeep. Starting answers at once with the operation; watching it shows the rest."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
+    StartImport: _aio.UnaryUnaryMultiCallable[_operations_pb2.StartImportRequest, _operations_pb2.StartImportResponse]  # type: ignore[assignment]
+    """Starts an import: content of a Hub repository, of URLs, of a bundle or of a registered source becomes a version. When that content is
+    here already the operation ends at once without fetching, unless `force` is set. With `validate_only` the operation looks up existence,
+    size and free disk at the source and ends without fetching.
+
+    Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID, BAD_PATH); NOT_FOUND (NAMESPACE_NOT_FOUND, ARTIFACT_NOT_FOUND); ALREADY_EXISTS
+    (NAME_TAKEN, NAME_COLLIDES: the id belongs to another original); FAILED_PRECONDITION (REQUEST_ID_REUSED, SOURCE_ADDRESS_REFUSED).
+    """
+    StartValidation: _aio.UnaryUnaryMultiCallable[_operations_pb2.StartValidationRequest, _operations_pb2.StartValidationResponse]  # type: ignore[assignment]
+    """Starts the validation of a version. A staged or rejected one becomes READY or REJECTED by it; a READY one stays what it is.
+
+    Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID); NOT_FOUND (ARTIFACT_NOT_FOUND, VERSION_NOT_FOUND); FAILED_PRECONDITION
+    (REQUEST_ID_REUSED); PERMISSION_DENIED (SCOPE_MISSING).
+    """
+    StartExport: _aio.UnaryUnaryMultiCallable[_operations_pb2.StartExportRequest, _operations_pb2.StartExportResponse]  # type: ignore[assignment]
+    """Starts an export of versions to a folder of the server, to a Hub repository, or as a signed bundle. With `validate_only` nothing is
+    written.
+
+    Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID, BAD_PATH: outside the allowed folders); NOT_FOUND (ARTIFACT_NOT_FOUND,
+    VERSION_NOT_FOUND, ALIAS_NOT_FOUND); FAILED_PRECONDITION (STATE_INVALID: not ready, REQUEST_ID_REUSED).
+    """
+    StartUpkeep: _aio.UnaryUnaryMultiCallable[_operations_pb2.StartUpkeepRequest, _operations_pb2.StartUpkeepResponse]  # type: ignore[assignment]
+    """Starts upkeep of the store now; the periodic turns of the same kind go on.
+
+    Errors: INVALID_ARGUMENT (FIELD_INVALID, BAD_PATH); FAILED_PRECONDITION (REQUEST_ID_REUSED); PERMISSION_DENIED (SCOPE_MISSING).
+    """
+    CancelOperation: _aio.UnaryUnaryMultiCallable[_operations_pb2.CancelOperationRequest, _operations_pb2.CancelOperationResponse]  # type: ignore[assignment]
+    """Asks an operation to stop. One that waits is CANCELLED at once, one that runs is CANCELLING until its body has stopped.
+
+    Errors: NOT_FOUND (OPERATION_NOT_FOUND); FAILED_PRECONDITION (STATE_INVALID: it has ended); ABORTED (ETAG_MISMATCH).
+    """
+    RetryOperation: _aio.UnaryUnaryMultiCallable[_operations_pb2.RetryOperationRequest, _operations_pb2.RetryOperationResponse]  # type: ignore[assignment]
+    """Queues a FAILED or CANCELLED operation again with fresh attempts; a RETRYING one is tried at once.
+
+    Errors: NOT_FOUND (OPERATION_NOT_FOUND); FAILED_PRECONDITION (STATE_INVALID); ABORTED (ETAG_MISMATCH).
+    """
+    ListOperationKinds: _aio.UnaryUnaryMultiCallable[_operations_pb2.ListOperationKindsRequest, _operations_pb2.ListOperationKindsResponse]  # type: ignore[assignment]
+    """Returns every kind of operation: what it does, the JSON Schema of its parameters and result, its queue, retries and timeout.
+
+    Errors: none of its own.
+    """
+    WatchOperation: _aio.UnaryStreamMultiCallable[_operations_pb2.WatchOperationRequest, _operations_pb2.WatchOperationResponse]  # type: ignore[assignment]
+    """Streams the operation as it is, then its events after `after`, then `synced`, then each event as it happens; a heartbeat at least every
+    15 s. Ends OK after the event of a final state. To go on after a break, call again with the last sequence number handled.
+
+    Errors: INVALID_ARGUMENT (FIELD_INVALID); NOT_FOUND (OPERATION_NOT_FOUND); OUT_OF_RANGE (RESUME_TOKEN_EXPIRED with the oldest number
+    kept); UNAVAILABLE (DRAINING).
+    """
+    WatchOperations: _aio.UnaryStreamMultiCallable[_operations_pb2.WatchOperationsRequest, _operations_pb2.WatchOperationsResponse]  # type: ignore[assignment]
+    """Streams the latest state of every operation that matches, then each change as it happens; states in between may be skipped. With the
+    resume token of the last message handled only what changed since then is sent.
+
+    Errors: INVALID_ARGUMENT (FIELD_INVALID, PAGE_TOKEN_INVALID: the token belongs to another filter); UNAVAILABLE (DRAINING).
+    """
     GetOperation: _aio.UnaryUnaryMultiCallable[_operations_pb2.GetOperationRequest, _operations_pb2.GetOperationResponse]  # type: ignore[assignment]
     """Returns one operation.
 
@@ -61,7 +169,115 @@ class OperationsServiceAsyncStub(OperationsServiceStub):
     """
 
 class OperationsServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Shows background work of the server."""
+    """Background work of the server: imports, validation, exports, upkeep. Starting answers at once with the operation; watching it shows the rest."""
+
+    @_abc_1.abstractmethod
+    def StartImport(
+        self,
+        request: _operations_pb2.StartImportRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operations_pb2.StartImportResponse, _abc.Awaitable[_operations_pb2.StartImportResponse]]:
+        """Starts an import: content of a Hub repository, of URLs, of a bundle or of a registered source becomes a version. When that content is
+        here already the operation ends at once without fetching, unless `force` is set. With `validate_only` the operation looks up existence,
+        size and free disk at the source and ends without fetching.
+
+        Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID, BAD_PATH); NOT_FOUND (NAMESPACE_NOT_FOUND, ARTIFACT_NOT_FOUND); ALREADY_EXISTS
+        (NAME_TAKEN, NAME_COLLIDES: the id belongs to another original); FAILED_PRECONDITION (REQUEST_ID_REUSED, SOURCE_ADDRESS_REFUSED).
+        """
+
+    @_abc_1.abstractmethod
+    def StartValidation(
+        self,
+        request: _operations_pb2.StartValidationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operations_pb2.StartValidationResponse, _abc.Awaitable[_operations_pb2.StartValidationResponse]]:
+        """Starts the validation of a version. A staged or rejected one becomes READY or REJECTED by it; a READY one stays what it is.
+
+        Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID); NOT_FOUND (ARTIFACT_NOT_FOUND, VERSION_NOT_FOUND); FAILED_PRECONDITION
+        (REQUEST_ID_REUSED); PERMISSION_DENIED (SCOPE_MISSING).
+        """
+
+    @_abc_1.abstractmethod
+    def StartExport(
+        self,
+        request: _operations_pb2.StartExportRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operations_pb2.StartExportResponse, _abc.Awaitable[_operations_pb2.StartExportResponse]]:
+        """Starts an export of versions to a folder of the server, to a Hub repository, or as a signed bundle. With `validate_only` nothing is
+        written.
+
+        Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID, BAD_PATH: outside the allowed folders); NOT_FOUND (ARTIFACT_NOT_FOUND,
+        VERSION_NOT_FOUND, ALIAS_NOT_FOUND); FAILED_PRECONDITION (STATE_INVALID: not ready, REQUEST_ID_REUSED).
+        """
+
+    @_abc_1.abstractmethod
+    def StartUpkeep(
+        self,
+        request: _operations_pb2.StartUpkeepRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operations_pb2.StartUpkeepResponse, _abc.Awaitable[_operations_pb2.StartUpkeepResponse]]:
+        """Starts upkeep of the store now; the periodic turns of the same kind go on.
+
+        Errors: INVALID_ARGUMENT (FIELD_INVALID, BAD_PATH); FAILED_PRECONDITION (REQUEST_ID_REUSED); PERMISSION_DENIED (SCOPE_MISSING).
+        """
+
+    @_abc_1.abstractmethod
+    def CancelOperation(
+        self,
+        request: _operations_pb2.CancelOperationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operations_pb2.CancelOperationResponse, _abc.Awaitable[_operations_pb2.CancelOperationResponse]]:
+        """Asks an operation to stop. One that waits is CANCELLED at once, one that runs is CANCELLING until its body has stopped.
+
+        Errors: NOT_FOUND (OPERATION_NOT_FOUND); FAILED_PRECONDITION (STATE_INVALID: it has ended); ABORTED (ETAG_MISMATCH).
+        """
+
+    @_abc_1.abstractmethod
+    def RetryOperation(
+        self,
+        request: _operations_pb2.RetryOperationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operations_pb2.RetryOperationResponse, _abc.Awaitable[_operations_pb2.RetryOperationResponse]]:
+        """Queues a FAILED or CANCELLED operation again with fresh attempts; a RETRYING one is tried at once.
+
+        Errors: NOT_FOUND (OPERATION_NOT_FOUND); FAILED_PRECONDITION (STATE_INVALID); ABORTED (ETAG_MISMATCH).
+        """
+
+    @_abc_1.abstractmethod
+    def ListOperationKinds(
+        self,
+        request: _operations_pb2.ListOperationKindsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operations_pb2.ListOperationKindsResponse, _abc.Awaitable[_operations_pb2.ListOperationKindsResponse]]:
+        """Returns every kind of operation: what it does, the JSON Schema of its parameters and result, its queue, retries and timeout.
+
+        Errors: none of its own.
+        """
+
+    @_abc_1.abstractmethod
+    def WatchOperation(
+        self,
+        request: _operations_pb2.WatchOperationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_operations_pb2.WatchOperationResponse], _abc.AsyncIterator[_operations_pb2.WatchOperationResponse]]:
+        """Streams the operation as it is, then its events after `after`, then `synced`, then each event as it happens; a heartbeat at least every
+        15 s. Ends OK after the event of a final state. To go on after a break, call again with the last sequence number handled.
+
+        Errors: INVALID_ARGUMENT (FIELD_INVALID); NOT_FOUND (OPERATION_NOT_FOUND); OUT_OF_RANGE (RESUME_TOKEN_EXPIRED with the oldest number
+        kept); UNAVAILABLE (DRAINING).
+        """
+
+    @_abc_1.abstractmethod
+    def WatchOperations(
+        self,
+        request: _operations_pb2.WatchOperationsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_operations_pb2.WatchOperationsResponse], _abc.AsyncIterator[_operations_pb2.WatchOperationsResponse]]:
+        """Streams the latest state of every operation that matches, then each change as it happens; states in between may be skipped. With the
+        resume token of the last message handled only what changed since then is sent.
+
+        Errors: INVALID_ARGUMENT (FIELD_INVALID, PAGE_TOKEN_INVALID: the token belongs to another filter); UNAVAILABLE (DRAINING).
+        """
 
     @_abc_1.abstractmethod
     def GetOperation(

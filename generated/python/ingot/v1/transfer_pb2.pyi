@@ -209,6 +209,8 @@ class NewVersion(_message.Message):
     FORMAT_FIELD_NUMBER: _builtins.int
     TRAINING_JOB_FIELD_NUMBER: _builtins.int
     ATTEMPT_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    SOURCE_COMMIT_FIELD_NUMBER: _builtins.int
     artifact: _builtins.str
     """Name of the artifact."""
     version_id: _builtins.str
@@ -223,6 +225,10 @@ class NewVersion(_message.Message):
     """The job whose result it is; only its worker may set it."""
     attempt: _builtins.int
     """Attempt of that job."""
+    source: _builtins.str
+    """Where it was read; only an operation of the server may set it."""
+    source_commit: _builtins.str
+    """Commit of the Hub repository it was read from; only an operation of the server may set it."""
     @_builtins.property
     def create(self) -> _catalog_pb2.Artifact:
         """When set and the artifact is missing it is created with these fields."""
@@ -253,10 +259,12 @@ class NewVersion(_message.Message):
         format: _builtins.str = ...,
         training_job: _builtins.str = ...,
         attempt: _builtins.int = ...,
+        source: _builtins.str = ...,
+        source_commit: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_latest", b"_expected_latest", "create", b"create", "expected_latest", b"expected_latest", "metadata", b"metadata", "performance_metrics", b"performance_metrics"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_latest", b"_expected_latest", "aliases", b"aliases", "artifact", b"artifact", "attempt", b"attempt", "changelog", b"changelog", "create", b"create", "expected_latest", b"expected_latest", "format", b"format", "metadata", b"metadata", "performance_metrics", b"performance_metrics", "training_job", b"training_job", "version_id", b"version_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_latest", b"_expected_latest", "aliases", b"aliases", "artifact", b"artifact", "attempt", b"attempt", "changelog", b"changelog", "create", b"create", "expected_latest", b"expected_latest", "format", b"format", "metadata", b"metadata", "performance_metrics", b"performance_metrics", "source", b"source", "source_commit", b"source_commit", "training_job", b"training_job", "version_id", b"version_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__expected_latest: _TypeAlias = _typing.Literal["expected_latest"]  # noqa: Y015
     _WhichOneofArgType__expected_latest: _TypeAlias = _typing.Literal["_expected_latest", b"_expected_latest"]  # noqa: Y015
@@ -1718,3 +1726,99 @@ class ReadChunksResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ReadChunksResponse: _TypeAlias = ReadChunksResponse  # noqa: Y015
+
+@_typing.final
+class RetryUploadRequest(_message.Message):
+    """Request of RetryUpload."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`uploads/{id}`."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RetryUploadRequest: _TypeAlias = RetryUploadRequest  # noqa: Y015
+
+@_typing.final
+class RetryUploadResponse(_message.Message):
+    """Reply of RetryUpload."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UPLOAD_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def upload(self) -> Global___Upload:
+        """As it is now."""
+
+    def __init__(
+        self,
+        *,
+        upload: Global___Upload | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["upload", b"upload"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["upload", b"upload"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RetryUploadResponse: _TypeAlias = RetryUploadResponse  # noqa: Y015
+
+@_typing.final
+class PurgeUploadsRequest(_message.Message):
+    """Request of PurgeUploads."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OLDER_THAN_FIELD_NUMBER: _builtins.int
+    ALL_USERS_FIELD_NUMBER: _builtins.int
+    all_users: _builtins.bool
+    """Of everybody; for administrators."""
+    @_builtins.property
+    def older_than(self) -> _duration_pb2.Duration:
+        """Only those older than this; 24 hours when unset."""
+
+    def __init__(
+        self,
+        *,
+        older_than: _duration_pb2.Duration | None = ...,
+        all_users: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["older_than", b"older_than"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["all_users", b"all_users", "older_than", b"older_than"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PurgeUploadsRequest: _TypeAlias = PurgeUploadsRequest  # noqa: Y015
+
+@_typing.final
+class PurgeUploadsResponse(_message.Message):
+    """Reply of PurgeUploads."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PURGED_FIELD_NUMBER: _builtins.int
+    purged: _builtins.int
+    """How many were forgotten."""
+    def __init__(
+        self,
+        *,
+        purged: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["purged", b"purged"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PurgeUploadsResponse: _TypeAlias = PurgeUploadsResponse  # noqa: Y015

@@ -86,6 +86,16 @@ class TransferServiceStub(object):
                 request_serializer=ingot_dot_v1_dot_transfer__pb2.RenewUploadRequest.SerializeToString,
                 response_deserializer=ingot_dot_v1_dot_transfer__pb2.RenewUploadResponse.FromString,
                 _registered_method=True)
+        self.RetryUpload = channel.unary_unary(
+                '/ingot.v1.TransferService/RetryUpload',
+                request_serializer=ingot_dot_v1_dot_transfer__pb2.RetryUploadRequest.SerializeToString,
+                response_deserializer=ingot_dot_v1_dot_transfer__pb2.RetryUploadResponse.FromString,
+                _registered_method=True)
+        self.PurgeUploads = channel.unary_unary(
+                '/ingot.v1.TransferService/PurgeUploads',
+                request_serializer=ingot_dot_v1_dot_transfer__pb2.PurgeUploadsRequest.SerializeToString,
+                response_deserializer=ingot_dot_v1_dot_transfer__pb2.PurgeUploadsResponse.FromString,
+                _registered_method=True)
         self.StatFile = channel.unary_unary(
                 '/ingot.v1.TransferService/StatFile',
                 request_serializer=ingot_dot_v1_dot_transfer__pb2.StatFileRequest.SerializeToString,
@@ -216,6 +226,24 @@ class TransferServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RetryUpload(self, request, context):
+        """Tries a failed upload again: an expired or failed one is open again, a rejected version is validated again.
+
+        Errors: NOT_FOUND (UPLOAD_NOT_FOUND); FAILED_PRECONDITION (STATE_INVALID: it has not failed); RESOURCE_EXHAUSTED (BUSY, DISK_LOW).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PurgeUploads(self, request, context):
+        """Forgets the caller's failed uploads that are older than a span, all of them for administrators who ask for it.
+
+        Errors: INVALID_ARGUMENT (FIELD_INVALID); PERMISSION_DENIED (SCOPE_MISSING).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def StatFile(self, request, context):
         """Returns one file of a tree.
 
@@ -313,6 +341,16 @@ def add_TransferServiceServicer_to_server(servicer, server):
                     servicer.RenewUpload,
                     request_deserializer=ingot_dot_v1_dot_transfer__pb2.RenewUploadRequest.FromString,
                     response_serializer=ingot_dot_v1_dot_transfer__pb2.RenewUploadResponse.SerializeToString,
+            ),
+            'RetryUpload': grpc.unary_unary_rpc_method_handler(
+                    servicer.RetryUpload,
+                    request_deserializer=ingot_dot_v1_dot_transfer__pb2.RetryUploadRequest.FromString,
+                    response_serializer=ingot_dot_v1_dot_transfer__pb2.RetryUploadResponse.SerializeToString,
+            ),
+            'PurgeUploads': grpc.unary_unary_rpc_method_handler(
+                    servicer.PurgeUploads,
+                    request_deserializer=ingot_dot_v1_dot_transfer__pb2.PurgeUploadsRequest.FromString,
+                    response_serializer=ingot_dot_v1_dot_transfer__pb2.PurgeUploadsResponse.SerializeToString,
             ),
             'StatFile': grpc.unary_unary_rpc_method_handler(
                     servicer.StatFile,
@@ -612,6 +650,60 @@ class TransferService(object):
             '/ingot.v1.TransferService/RenewUpload',
             ingot_dot_v1_dot_transfer__pb2.RenewUploadRequest.SerializeToString,
             ingot_dot_v1_dot_transfer__pb2.RenewUploadResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RetryUpload(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ingot.v1.TransferService/RetryUpload',
+            ingot_dot_v1_dot_transfer__pb2.RetryUploadRequest.SerializeToString,
+            ingot_dot_v1_dot_transfer__pb2.RetryUploadResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PurgeUploads(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ingot.v1.TransferService/PurgeUploads',
+            ingot_dot_v1_dot_transfer__pb2.PurgeUploadsRequest.SerializeToString,
+            ingot_dot_v1_dot_transfer__pb2.PurgeUploadsResponse.FromString,
             options,
             channel_credentials,
             insecure,

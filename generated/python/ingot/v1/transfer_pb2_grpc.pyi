@@ -93,6 +93,16 @@ class TransferServiceStub:
 
     Errors: NOT_FOUND (UPLOAD_NOT_FOUND); FAILED_PRECONDITION (UPLOAD_CLOSED).
     """
+    RetryUpload: _grpc.UnaryUnaryMultiCallable[_transfer_pb2.RetryUploadRequest, _transfer_pb2.RetryUploadResponse]
+    """Tries a failed upload again: an expired or failed one is open again, a rejected version is validated again.
+
+    Errors: NOT_FOUND (UPLOAD_NOT_FOUND); FAILED_PRECONDITION (STATE_INVALID: it has not failed); RESOURCE_EXHAUSTED (BUSY, DISK_LOW).
+    """
+    PurgeUploads: _grpc.UnaryUnaryMultiCallable[_transfer_pb2.PurgeUploadsRequest, _transfer_pb2.PurgeUploadsResponse]
+    """Forgets the caller's failed uploads that are older than a span, all of them for administrators who ask for it.
+
+    Errors: INVALID_ARGUMENT (FIELD_INVALID); PERMISSION_DENIED (SCOPE_MISSING).
+    """
     StatFile: _grpc.UnaryUnaryMultiCallable[_transfer_pb2.StatFileRequest, _transfer_pb2.StatFileResponse]
     """Returns one file of a tree.
 
@@ -183,6 +193,16 @@ class TransferServiceAsyncStub(TransferServiceStub):
     """Extends the life of an open upload and of the leases on its chunks.
 
     Errors: NOT_FOUND (UPLOAD_NOT_FOUND); FAILED_PRECONDITION (UPLOAD_CLOSED).
+    """
+    RetryUpload: _aio.UnaryUnaryMultiCallable[_transfer_pb2.RetryUploadRequest, _transfer_pb2.RetryUploadResponse]  # type: ignore[assignment]
+    """Tries a failed upload again: an expired or failed one is open again, a rejected version is validated again.
+
+    Errors: NOT_FOUND (UPLOAD_NOT_FOUND); FAILED_PRECONDITION (STATE_INVALID: it has not failed); RESOURCE_EXHAUSTED (BUSY, DISK_LOW).
+    """
+    PurgeUploads: _aio.UnaryUnaryMultiCallable[_transfer_pb2.PurgeUploadsRequest, _transfer_pb2.PurgeUploadsResponse]  # type: ignore[assignment]
+    """Forgets the caller's failed uploads that are older than a span, all of them for administrators who ask for it.
+
+    Errors: INVALID_ARGUMENT (FIELD_INVALID); PERMISSION_DENIED (SCOPE_MISSING).
     """
     StatFile: _aio.UnaryUnaryMultiCallable[_transfer_pb2.StatFileRequest, _transfer_pb2.StatFileResponse]  # type: ignore[assignment]
     """Returns one file of a tree.
@@ -331,6 +351,28 @@ class TransferServiceServicer(metaclass=_abc_1.ABCMeta):
         """Extends the life of an open upload and of the leases on its chunks.
 
         Errors: NOT_FOUND (UPLOAD_NOT_FOUND); FAILED_PRECONDITION (UPLOAD_CLOSED).
+        """
+
+    @_abc_1.abstractmethod
+    def RetryUpload(
+        self,
+        request: _transfer_pb2.RetryUploadRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_transfer_pb2.RetryUploadResponse, _abc.Awaitable[_transfer_pb2.RetryUploadResponse]]:
+        """Tries a failed upload again: an expired or failed one is open again, a rejected version is validated again.
+
+        Errors: NOT_FOUND (UPLOAD_NOT_FOUND); FAILED_PRECONDITION (STATE_INVALID: it has not failed); RESOURCE_EXHAUSTED (BUSY, DISK_LOW).
+        """
+
+    @_abc_1.abstractmethod
+    def PurgeUploads(
+        self,
+        request: _transfer_pb2.PurgeUploadsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_transfer_pb2.PurgeUploadsResponse, _abc.Awaitable[_transfer_pb2.PurgeUploadsResponse]]:
+        """Forgets the caller's failed uploads that are older than a span, all of them for administrators who ask for it.
+
+        Errors: INVALID_ARGUMENT (FIELD_INVALID); PERMISSION_DENIED (SCOPE_MISSING).
         """
 
     @_abc_1.abstractmethod

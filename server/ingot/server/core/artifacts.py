@@ -95,6 +95,9 @@ class VersionOrigin:
     hub_commit: str = ""
     dataset_version: str = ""
     base_version: str = ""
+    source: str = (
+        ""  # where an import read: hf://…, a URL, or a version's name on the server that exported it
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +163,8 @@ class NewVersion:
     format: str = ""  # else as found from the files
     training_job: str = ""  # trainingJobs/{job} whose result it is
     attempt: int = 0  # of that job
+    source: str = ""  # where an operation of the server read it
+    source_commit: str = ""  # commit of the Hub repository it read
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,6 +68,9 @@ class Caller:
     address: str = ""  # where the call came from
     call_id: str = ""  # id of this call, in logs and errors
     client: str = ""  # name/version of the client program
+    operation: str = ""  # operations/{id} whose body calls, with its own short-lived credential
+    attempt: int = 0  # of that operation
+    target: str = ""  # resource that operation works on, which it may read in any state
 
     @property
     def is_admin(self) -> bool:

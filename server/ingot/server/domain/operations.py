@@ -5,9 +5,9 @@ write. A server that died in the middle left operations unfinished; `recover` gi
 next start.
 """
 
-from collections.abc import Mapping
 from dataclasses import replace
 
+from ingot.server.core.artifacts import JsonObject
 from ingot.server.core.catalog_stores import CounterStore
 from ingot.server.core.clock import Clock
 from ingot.server.core.errors import NotFound, Problem, Reason
@@ -15,7 +15,6 @@ from ingot.server.core.events import Progress
 from ingot.server.core.identity import Caller
 from ingot.server.core.operations import (
     FINAL_OPERATION_STATES,
-    Json,
     Operation,
     OperationMove,
     OperationState,
@@ -38,7 +37,7 @@ class Operations:
         self._tokens = tokens
         self._clock = clock
 
-    def begin(self, caller: Caller, kind: str, params: Mapping[str, Json], target: str = "") -> Operation:
+    def begin(self, caller: Caller, kind: str, params: JsonObject, target: str = "") -> Operation:
         """Start an operation of the server now and return it RUNNING."""
         now = self._clock.now()
         operation = Operation(
@@ -60,7 +59,7 @@ class Operations:
         self._store.save(before, after)
         return after
 
-    def succeed(self, operation: str, result: Mapping[str, Json]) -> Operation:
+    def succeed(self, operation: str, result: JsonObject) -> Operation:
         """End an operation with what it found or made. Raises NotFound, Precondition (STATE_INVALID)."""
         return self._move(self._find(operation), OperationMove.SUCCEED, result=dict(result))
 
@@ -122,7 +121,7 @@ class Operations:
         attempt: int | None = None,
         start_time: float | None = None,
         problem: Problem | None = None,
-        result: Mapping[str, Json] | None = None,
+        result: JsonObject | None = None,
     ) -> Operation:
         state = next_state(operation.state, move)
         after = replace(

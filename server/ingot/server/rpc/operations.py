@@ -1,14 +1,14 @@
 """OperationsService: background work of the server, for whoever may look at it."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import grpc
 from google.protobuf import struct_pb2
 
+from ingot.server.core.artifacts import JsonObject
 from ingot.server.core.errors import invalid_field
 from ingot.server.core.names import made_id
-from ingot.server.core.operations import Json, Operation, OperationState
+from ingot.server.core.operations import Operation, OperationState
 from ingot.server.domain.operations import Operations
 from ingot.server.rpc import convert_common as common
 from ingot.server.rpc import pipeline
@@ -78,7 +78,7 @@ def _message(found: Operation) -> operations_pb2.Operation:
     )
 
 
-def _struct(values: Mapping[str, Json]) -> struct_pb2.Struct:
+def _struct(values: JsonObject) -> struct_pb2.Struct:
     message = struct_pb2.Struct()
     message.update(dict(values))
     return message
