@@ -28,7 +28,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from ingot.v1 import errors_pb2 as ingot_dot_v1_dot_errors__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15ingot/v1/common.proto\x12\x08ingot.v1\x1a google/protobuf/descriptor.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15ingot/v1/errors.proto\"\xd9\x01\n\x07Problem\x12%\n\x06reason\x18\x01 \x01(\x0e\x32\x15.ingot.v1.ErrorReason\x12\x0f\n\x07message\x18\x02 \x01(\t\x12+\n\x05\x66\x61\x63ts\x18\x03 \x03(\x0b\x32\x1c.ingot.v1.Problem.FactsEntry\x12\x11\n\tnext_step\x18\x04 \x01(\t\x12(\n\x04time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a,\n\nFactsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x9c\x01\n\x08Progress\x12\r\n\x05phase\x18\x01 \x01(\t\x12\x0c\n\x04\x64one\x18\x02 \x01(\x03\x12\r\n\x05total\x18\x03 \x01(\x03\x12\x0c\n\x04unit\x18\x04 \x01(\t\x12\x0f\n\x07percent\x18\x05 \x01(\x01\x12\x0c\n\x04rate\x18\x06 \x01(\x01\x12&\n\x03\x65ta\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0f\n\x07message\x18\x08 \x01(\t\"\x84\x01\n\x07Metrics\x12\x0c\n\x04step\x18\x01 \x01(\x03\x12\r\n\x05\x65poch\x18\x02 \x01(\x01\x12-\n\x06values\x18\x03 \x03(\x0b\x32\x1d.ingot.v1.Metrics.ValuesEntry\x1a-\n\x0bValuesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"H\n\x07LogLine\x12!\n\x05level\x18\x01 \x01(\x0e\x32\x12.ingot.v1.LogLevel\x12\x0c\n\x04rank\x18\x02 \x01(\x05\x12\x0c\n\x04text\x18\x03 \x01(\t\"8\n\x0bStateChange\x12\x0c\n\x04\x66rom\x18\x01 \x01(\t\x12\n\n\x02to\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\"J\n\x0e\x43heckpointNote\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04step\x18\x02 \x01(\x03\x12\x0e\n\x06\x64igest\x18\x03 \x01(\t\x12\x0c\n\x04kind\x18\x04 \x01(\t\"A\n\x07Warning\x12%\n\x06reason\x18\x01 \x01(\x0e\x32\x15.ingot.v1.ErrorReason\x12\x0f\n\x07message\x18\x02 \x01(\t\"\xdb\x02\n\x05\x45vent\x12\x0b\n\x03seq\x18\x01 \x01(\x03\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x61ttempt\x18\x03 \x01(\x05\x12\x14\n\x0cproducer_seq\x18\x04 \x01(\x03\x12&\n\x05state\x18\x05 \x01(\x0b\x32\x15.ingot.v1.StateChangeH\x00\x12&\n\x08progress\x18\x06 \x01(\x0b\x32\x12.ingot.v1.ProgressH\x00\x12$\n\x07metrics\x18\x07 \x01(\x0b\x32\x11.ingot.v1.MetricsH\x00\x12 \n\x03log\x18\x08 \x01(\x0b\x32\x11.ingot.v1.LogLineH\x00\x12.\n\ncheckpoint\x18\t \x01(\x0b\x32\x18.ingot.v1.CheckpointNoteH\x00\x12$\n\x07warning\x18\n \x01(\x0b\x32\x11.ingot.v1.WarningH\x00\x42\x06\n\x04\x62ody\"I\n\tHeartbeat\x12\x12\n\nlatest_seq\x18\x01 \x01(\x03\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x08\n\x06Synced\",\n\x0b\x43hatMessage\x12\x0c\n\x04role\x18\x01 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x02 \x01(\t*z\n\x08LogLevel\x12\x19\n\x15LOG_LEVEL_UNSPECIFIED\x10\x00\x12\x13\n\x0fLOG_LEVEL_DEBUG\x10\x01\x12\x12\n\x0eLOG_LEVEL_INFO\x10\x02\x12\x15\n\x11LOG_LEVEL_WARNING\x10\x03\x12\x13\n\x0fLOG_LEVEL_ERROR\x10\x04:9\n\x0frequired_scopes\x12\x1e.google.protobuf.MethodOptions\x18\xd1\x86\x03 \x03(\t:0\n\x06public\x12\x1e.google.protobuf.MethodOptions\x18\xd2\x86\x03 \x01(\x08\x42\x1cZ\x1aingot.dev/ingot/v1;ingotv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15ingot/v1/common.proto\x12\x08ingot.v1\x1a google/protobuf/descriptor.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15ingot/v1/errors.proto\"\xd9\x01\n\x07Problem\x12%\n\x06reason\x18\x01 \x01(\x0e\x32\x15.ingot.v1.ErrorReason\x12\x0f\n\x07message\x18\x02 \x01(\t\x12+\n\x05\x66\x61\x63ts\x18\x03 \x03(\x0b\x32\x1c.ingot.v1.Problem.FactsEntry\x12\x11\n\tnext_step\x18\x04 \x01(\t\x12(\n\x04time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a,\n\nFactsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xc3\x01\n\x08Progress\x12\r\n\x05phase\x18\x01 \x01(\t\x12\x0c\n\x04\x64one\x18\x02 \x01(\x03\x12\r\n\x05total\x18\x03 \x01(\x03\x12\x0c\n\x04unit\x18\x04 \x01(\t\x12\x0f\n\x07percent\x18\x05 \x01(\x01\x12\x0c\n\x04rate\x18\x06 \x01(\x01\x12&\n\x03\x65ta\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0f\n\x07message\x18\x08 \x01(\t\x12%\n\x05\x66iles\x18\t \x03(\x0b\x32\x16.ingot.v1.FileProgress\"9\n\x0c\x46ileProgress\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0c\n\x04\x64one\x18\x02 \x01(\x03\x12\r\n\x05total\x18\x03 \x01(\x03\"\x84\x01\n\x07Metrics\x12\x0c\n\x04step\x18\x01 \x01(\x03\x12\r\n\x05\x65poch\x18\x02 \x01(\x01\x12-\n\x06values\x18\x03 \x03(\x0b\x32\x1d.ingot.v1.Metrics.ValuesEntry\x1a-\n\x0bValuesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"H\n\x07LogLine\x12!\n\x05level\x18\x01 \x01(\x0e\x32\x12.ingot.v1.LogLevel\x12\x0c\n\x04rank\x18\x02 \x01(\x05\x12\x0c\n\x04text\x18\x03 \x01(\t\"8\n\x0bStateChange\x12\x0c\n\x04\x66rom\x18\x01 \x01(\t\x12\n\n\x02to\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\"J\n\x0e\x43heckpointNote\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04step\x18\x02 \x01(\x03\x12\x0e\n\x06\x64igest\x18\x03 \x01(\t\x12\x0c\n\x04kind\x18\x04 \x01(\t\"A\n\x07Warning\x12%\n\x06reason\x18\x01 \x01(\x0e\x32\x15.ingot.v1.ErrorReason\x12\x0f\n\x07message\x18\x02 \x01(\t\"\xdb\x02\n\x05\x45vent\x12\x0b\n\x03seq\x18\x01 \x01(\x03\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x61ttempt\x18\x03 \x01(\x05\x12\x14\n\x0cproducer_seq\x18\x04 \x01(\x03\x12&\n\x05state\x18\x05 \x01(\x0b\x32\x15.ingot.v1.StateChangeH\x00\x12&\n\x08progress\x18\x06 \x01(\x0b\x32\x12.ingot.v1.ProgressH\x00\x12$\n\x07metrics\x18\x07 \x01(\x0b\x32\x11.ingot.v1.MetricsH\x00\x12 \n\x03log\x18\x08 \x01(\x0b\x32\x11.ingot.v1.LogLineH\x00\x12.\n\ncheckpoint\x18\t \x01(\x0b\x32\x18.ingot.v1.CheckpointNoteH\x00\x12$\n\x07warning\x18\n \x01(\x0b\x32\x11.ingot.v1.WarningH\x00\x42\x06\n\x04\x62ody\"I\n\tHeartbeat\x12\x12\n\nlatest_seq\x18\x01 \x01(\x03\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x08\n\x06Synced\",\n\x0b\x43hatMessage\x12\x0c\n\x04role\x18\x01 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x02 \x01(\t*z\n\x08LogLevel\x12\x19\n\x15LOG_LEVEL_UNSPECIFIED\x10\x00\x12\x13\n\x0fLOG_LEVEL_DEBUG\x10\x01\x12\x12\n\x0eLOG_LEVEL_INFO\x10\x02\x12\x15\n\x11LOG_LEVEL_WARNING\x10\x03\x12\x13\n\x0fLOG_LEVEL_ERROR\x10\x04:9\n\x0frequired_scopes\x12\x1e.google.protobuf.MethodOptions\x18\xd1\x86\x03 \x03(\t:0\n\x06public\x12\x1e.google.protobuf.MethodOptions\x18\xd2\x86\x03 \x01(\x08\x42\x1cZ\x1aingot.dev/ingot/v1;ingotv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,32 +40,34 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PROBLEM_FACTSENTRY']._serialized_options = b'8\001'
   _globals['_METRICS_VALUESENTRY']._loaded_options = None
   _globals['_METRICS_VALUESENTRY']._serialized_options = b'8\001'
-  _globals['_LOGLEVEL']._serialized_start=1427
-  _globals['_LOGLEVEL']._serialized_end=1549
+  _globals['_LOGLEVEL']._serialized_start=1525
+  _globals['_LOGLEVEL']._serialized_end=1647
   _globals['_PROBLEM']._serialized_start=158
   _globals['_PROBLEM']._serialized_end=375
   _globals['_PROBLEM_FACTSENTRY']._serialized_start=331
   _globals['_PROBLEM_FACTSENTRY']._serialized_end=375
   _globals['_PROGRESS']._serialized_start=378
-  _globals['_PROGRESS']._serialized_end=534
-  _globals['_METRICS']._serialized_start=537
-  _globals['_METRICS']._serialized_end=669
-  _globals['_METRICS_VALUESENTRY']._serialized_start=624
-  _globals['_METRICS_VALUESENTRY']._serialized_end=669
-  _globals['_LOGLINE']._serialized_start=671
-  _globals['_LOGLINE']._serialized_end=743
-  _globals['_STATECHANGE']._serialized_start=745
-  _globals['_STATECHANGE']._serialized_end=801
-  _globals['_CHECKPOINTNOTE']._serialized_start=803
-  _globals['_CHECKPOINTNOTE']._serialized_end=877
-  _globals['_WARNING']._serialized_start=879
-  _globals['_WARNING']._serialized_end=944
-  _globals['_EVENT']._serialized_start=947
-  _globals['_EVENT']._serialized_end=1294
-  _globals['_HEARTBEAT']._serialized_start=1296
-  _globals['_HEARTBEAT']._serialized_end=1369
-  _globals['_SYNCED']._serialized_start=1371
-  _globals['_SYNCED']._serialized_end=1379
-  _globals['_CHATMESSAGE']._serialized_start=1381
-  _globals['_CHATMESSAGE']._serialized_end=1425
+  _globals['_PROGRESS']._serialized_end=573
+  _globals['_FILEPROGRESS']._serialized_start=575
+  _globals['_FILEPROGRESS']._serialized_end=632
+  _globals['_METRICS']._serialized_start=635
+  _globals['_METRICS']._serialized_end=767
+  _globals['_METRICS_VALUESENTRY']._serialized_start=722
+  _globals['_METRICS_VALUESENTRY']._serialized_end=767
+  _globals['_LOGLINE']._serialized_start=769
+  _globals['_LOGLINE']._serialized_end=841
+  _globals['_STATECHANGE']._serialized_start=843
+  _globals['_STATECHANGE']._serialized_end=899
+  _globals['_CHECKPOINTNOTE']._serialized_start=901
+  _globals['_CHECKPOINTNOTE']._serialized_end=975
+  _globals['_WARNING']._serialized_start=977
+  _globals['_WARNING']._serialized_end=1042
+  _globals['_EVENT']._serialized_start=1045
+  _globals['_EVENT']._serialized_end=1392
+  _globals['_HEARTBEAT']._serialized_start=1394
+  _globals['_HEARTBEAT']._serialized_end=1467
+  _globals['_SYNCED']._serialized_start=1469
+  _globals['_SYNCED']._serialized_end=1477
+  _globals['_CHATMESSAGE']._serialized_start=1479
+  _globals['_CHATMESSAGE']._serialized_end=1523
 # @@protoc_insertion_point(module_scope)

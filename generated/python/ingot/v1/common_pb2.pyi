@@ -132,6 +132,7 @@ class Progress(_message.Message):
     RATE_FIELD_NUMBER: _builtins.int
     ETA_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
+    FILES_FIELD_NUMBER: _builtins.int
     phase: _builtins.str
     """What is being done now, for example `tokenizing` or `training`."""
     done: _builtins.int
@@ -150,6 +151,10 @@ class Progress(_message.Message):
     def eta(self) -> _duration_pb2.Duration:
         """Time left at this rate; unset when not known."""
 
+    @_builtins.property
+    def files(self) -> _containers.RepeatedCompositeFieldContainer[Global___FileProgress]:
+        """Files that are being worked on right now, at most 8."""
+
     def __init__(
         self,
         *,
@@ -161,14 +166,45 @@ class Progress(_message.Message):
         rate: _builtins.float = ...,
         eta: _duration_pb2.Duration | None = ...,
         message: _builtins.str = ...,
+        files: _abc.Iterable[Global___FileProgress] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["eta", b"eta"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["done", b"done", "eta", b"eta", "message", b"message", "percent", b"percent", "phase", b"phase", "rate", b"rate", "total", b"total", "unit", b"unit"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["done", b"done", "eta", b"eta", "files", b"files", "message", b"message", "percent", b"percent", "phase", b"phase", "rate", b"rate", "total", b"total", "unit", b"unit"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Progress: _TypeAlias = Progress  # noqa: Y015
+
+@_typing.final
+class FileProgress(_message.Message):
+    """How far one file is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PATH_FIELD_NUMBER: _builtins.int
+    DONE_FIELD_NUMBER: _builtins.int
+    TOTAL_FIELD_NUMBER: _builtins.int
+    path: _builtins.str
+    """Its path."""
+    done: _builtins.int
+    """How much of it is done, in bytes."""
+    total: _builtins.int
+    """Its size in bytes; 0 when not known."""
+    def __init__(
+        self,
+        *,
+        path: _builtins.str = ...,
+        done: _builtins.int = ...,
+        total: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["done", b"done", "path", b"path", "total", b"total"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FileProgress: _TypeAlias = FileProgress  # noqa: Y015
 
 @_typing.final
 class Metrics(_message.Message):

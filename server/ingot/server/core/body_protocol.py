@@ -13,6 +13,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from ingot.server.core.events import FileProgress
+
 REPORTS = "INGOT_REPORTS"  # environment variable with the number of the file descriptor
 BEAT_SECONDS = 1.0
 
@@ -31,6 +33,7 @@ class BodySpec(BaseModel):
     server: str  # address of the server: unix:/…
     token: str = Field(repr=False)
     folder: str  # its own; what is left there is there in the next attempt
+    log: str = ""  # file of its output, named to whoever is told that it failed unexpectedly
     secrets: dict[str, str] = Field(default_factory=dict, repr=False)  # by host
     settings: dict[str, str | int | float | bool | tuple[str, ...]] = Field(default_factory=dict)
 
@@ -48,6 +51,7 @@ class ReportedProgress(BaseModel):
     rate: float = 0.0
     eta: float | None = None
     message: str = ""
+    files: tuple[FileProgress, ...] = ()  # that are being worked on right now, at most 8
 
 
 class ReportedLine(BaseModel):

@@ -9,7 +9,7 @@ within an attempt).
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from ingot.server.core.errors import Reason
 
@@ -46,6 +46,14 @@ class StateChange:
     message: str = ""
 
 
+class FileProgress(NamedTuple):
+    """How far one file is, in bytes; `total` 0 is not known."""
+
+    path: str
+    done: int = 0
+    total: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Progress:
     """How far something long has come; `percent` is 0 to 100, `eta` seconds or None when unknown."""
@@ -58,6 +66,11 @@ class Progress:
     rate: float = 0.0
     eta: float | None = None
     message: str = ""
+    files: tuple[FileProgress, ...] = ()  # that are being worked on right now
+
+    def __post_init__(self) -> None:
+        # Where it is kept as JSON, files come back as lists.
+        object.__setattr__(self, "files", tuple(FileProgress(*each) for each in self.files))
 
 
 @dataclass(frozen=True, slots=True)

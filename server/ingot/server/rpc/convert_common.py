@@ -95,6 +95,9 @@ def progress(found: Progress | None) -> common_pb2.Progress | None:
         rate=found.rate,
         eta=duration(found.eta),
         message=found.message,
+        files=[
+            common_pb2.FileProgress(path=path, done=done, total=total) for path, done, total in found.files
+        ],
     )
 
 
