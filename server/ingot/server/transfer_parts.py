@@ -26,6 +26,7 @@ from ingot.server.domain.checkpoints import Checkpoints
 from ingot.server.domain.chunk_intake import ChunkIntake
 from ingot.server.domain.commits import Commits
 from ingot.server.domain.downloads import Downloads
+from ingot.server.domain.failed_uploads import FailedUploads
 from ingot.server.domain.recovery import Recovery
 from ingot.server.domain.requests import Requests
 from ingot.server.domain.uploads import Uploads
@@ -83,6 +84,7 @@ class TransferParts:
             clock,
             limits,
         )
+        self.failed = FailedUploads(self.uploads, rows, trees, side.requests, clock)
         self.intake = ChunkIntake(self.uploads, rows, chunks, side.artifacts, side.access, clock, limits)
         self.commits = Commits(self.uploads, rows, trees, chunks, side.versions, side.checkpoints, clock)
         self.downloads = Downloads(
@@ -95,6 +97,7 @@ class TransferParts:
         servicer = TransferServicer(
             hops,
             self.uploads,
+            self.failed,
             self.intake,
             self.commits,
             self.downloads,

@@ -167,6 +167,17 @@ class UploadStore(Protocol):
         """Return all uploads in this state; meant for states that few are in."""
         ...
 
+    def failed(self, before: float, creator: str | None, size: int) -> Sequence[Upload]:
+        """Return up to `size` failed uploads that last changed before that time, the oldest first.
+
+        Narrowed to a creator (None: any).
+        """
+        ...
+
+    def remove(self, name: UploadName) -> None:
+        """Drop an upload, in whatever state it is; its tree stays."""
+        ...
+
     def forget(self, before: float, size: int) -> Sequence[Upload]:
         """Drop up to `size` closed uploads that last changed before that time; return them."""
         ...

@@ -3,6 +3,8 @@
 OPEN ──SEAL──▶ SEALING ──COMMIT──▶ COMMITTED
  │ ▲              │
  │ └────REOPEN────┘   (something is missing, or the server stopped in between)
+ │ ▲              └──FAIL──▶ FAILED   (no other try can help while things are as they are)
+ │ └──RETRY── FAILED, EXPIRED
  ├──ABORT──▶ ABORTED
  └──EXPIRE─▶ EXPIRED
 """
@@ -49,6 +51,8 @@ class UploadMove(StrEnum):
     COMMIT = "COMMIT"
     ABORT = "ABORT"
     EXPIRE = "EXPIRE"
+    FAIL = "FAIL"
+    RETRY = "RETRY"
 
 
 _MOVES: dict[tuple[UploadState, UploadMove], UploadState] = {
@@ -57,7 +61,11 @@ _MOVES: dict[tuple[UploadState, UploadMove], UploadState] = {
     (UploadState.SEALING, UploadMove.COMMIT): UploadState.COMMITTED,
     (UploadState.OPEN, UploadMove.ABORT): UploadState.ABORTED,
     (UploadState.OPEN, UploadMove.EXPIRE): UploadState.EXPIRED,
+    (UploadState.SEALING, UploadMove.FAIL): UploadState.FAILED,
+    (UploadState.FAILED, UploadMove.RETRY): UploadState.OPEN,
+    (UploadState.EXPIRED, UploadMove.RETRY): UploadState.OPEN,
 }
+FAILED_STATES = frozenset({UploadState.ABORTED, UploadState.EXPIRED, UploadState.FAILED})
 
 _STAGES: dict[UploadState, UploadStage] = {
     UploadState.OPEN: UploadStage.UPLOADING,

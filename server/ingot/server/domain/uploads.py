@@ -174,6 +174,29 @@ class Uploads:
                 facts={"limit": str(most), "size": str(size)},
             )
 
+    def check_room(self, caller: Caller) -> None:
+        """Refuse one more open upload of the caller. Raises Exhausted (BUSY)."""
+        if self._store.count_open(caller.principal) >= self._limits.max_open_uploads:
+            raise Exhausted(
+                Reason.BUSY,
+                f"{caller.principal} has {self._limits.max_open_uploads} open uploads, no more are allowed.",
+                next_step="Commit or abort some; ListUploads with stage UPLOADING shows them.",
+                facts={"limit": str(self._limits.max_open_uploads)},
+                retry_after=60.0,
+            )
+
+    def checked_target(self, caller: Caller, target: UploadTarget) -> tuple[UploadTarget, str]:
+        """Return the target in its one form and the namespace where its bytes count.
+
+        Raises as Versions.check_target and Checkpoints.begin.
+        """
+        if not isinstance(target, NewVersion):
+            return target, self._checkpoints.begin(caller, target)
+        checked = self._versions.check_target(caller, target)
+        if target.training_job:
+            return checked, self._checkpoints.begin(caller, checked)
+        return checked, target.artifact.namespace
+
     # --- upkeep -----------------------------------------------------------------------------------------
 
     def upkeep(self) -> int:
@@ -210,11 +233,11 @@ class Uploads:
         for field, text in (("original_name", draft.original_name), ("description", draft.description)):
             if len(text) > _TEXT_LIMIT:
                 raise invalid_field(field, f"expected at most {_TEXT_LIMIT} characters, got {len(text)}")
-        target, namespace = self._checked_target(caller, draft.target)
+        target, namespace = self.checked_target(caller, draft.target)
         if draft.namespace and draft.namespace != namespace:
             raise invalid_field("namespace", f"expected the target's, {namespace}, got {draft.namespace}")
         self.check_size(target, draft.size_bytes)
-        self._check_room(caller)
+        self.check_room(caller)
         now = self._clock.now()
         name = UploadName(f"file_{self._counters.next('file')}")
         expires = now + self._limits.upload_ttl_seconds
@@ -235,25 +258,6 @@ class Uploads:
         self._store.add(upload)
         log.info("upload.begun name=%s namespace=%s size=%d", name, namespace, draft.size_bytes)
         return upload
-
-    def _checked_target(self, caller: Caller, target: UploadTarget) -> tuple[UploadTarget, str]:
-        """Return the target in its one form and the namespace where its bytes count."""
-        if not isinstance(target, NewVersion):
-            return target, self._checkpoints.begin(caller, target)
-        checked = self._versions.check_target(caller, target)
-        if target.training_job:
-            return checked, self._checkpoints.begin(caller, checked)
-        return checked, target.artifact.namespace
-
-    def _check_room(self, caller: Caller) -> None:
-        if self._store.count_open(caller.principal) >= self._limits.max_open_uploads:
-            raise Exhausted(
-                Reason.BUSY,
-                f"{caller.principal} has {self._limits.max_open_uploads} open uploads, no more are allowed.",
-                next_step="Commit or abort some; ListUploads with stage UPLOADING shows them.",
-                facts={"limit": str(self._limits.max_open_uploads)},
-                retry_after=60.0,
-            )
 
     def _namespaces(self, caller: Caller, namespace: str) -> frozenset[str] | None:
         if namespace == ANY_NAMESPACE:

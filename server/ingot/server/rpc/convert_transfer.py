@@ -27,6 +27,7 @@ _OUTCOMES = {
     ChunkOutcome.STORED: transfer_pb2.CHUNK_OUTCOME_STORED,
     ChunkOutcome.ALREADY: transfer_pb2.CHUNK_OUTCOME_ALREADY,
 }
+PURGE_SECONDS = 24 * 3600.0  # of failed uploads, when the request does not say
 _MESSAGE_BYTES = 1024 * 1024
 _FILE_OVERHEAD = 256  # bytes of a file's entry beside its segments, about
 
@@ -83,6 +84,16 @@ def stage_of(value: transfer_pb2.UploadStage.ValueType) -> UploadStage | None:
     if name not in UploadStage.__members__:
         raise invalid_field("stage", f"no upload is in the stage {name} here: there is no such step")
     return UploadStage[name]
+
+
+def purge_age_of(request: transfer_pb2.PurgeUploadsRequest) -> float:
+    """Return the seconds that an upload must be failed for. Raises Invalid (FIELD_INVALID)."""
+    if not request.HasField("older_than"):
+        return PURGE_SECONDS
+    seconds = common.seconds_of(request.older_than)
+    if seconds < 0:
+        raise invalid_field("older_than", f"expected 0 or more, got {seconds:g} s")
+    return seconds
 
 
 def runs_of(request: transfer_pb2.ReadChunksRequest, limit: int) -> list[ChunkRun]:

@@ -1,6 +1,7 @@
 """TransferService: moves bytes in and out. Add it to a server with `bulk_messages.add_servicer`."""
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import Any, TypeVar
 
@@ -15,6 +16,8 @@ from ingot.server.core.uploads import TransferLimits, UploadState
 from ingot.server.domain.chunk_intake import ChunkIntake
 from ingot.server.domain.commits import Commits, Committed
 from ingot.server.domain.downloads import Downloads, OpenedTree
+from ingot.server.domain.failed_uploads import FailedUploads
+from ingot.server.domain.requests import RequestKey
 from ingot.server.domain.stream_slots import StreamSlots
 from ingot.server.domain.uploads import Uploads
 from ingot.server.rpc import convert_catalog, patience, pipeline
@@ -24,6 +27,8 @@ from ingot.server.rpc.hops import Hops
 from ingot.server.rpc.put_chunks import ChunkReceiver
 from ingot.server.rpc.read_bytes import ByteSender
 from ingot.v1 import transfer_pb2, transfer_pb2_grpc
+
+log = logging.getLogger(__name__)
 
 Context = grpc.aio.ServicerContext[Any, Any]
 M = TypeVar("M")
@@ -36,6 +41,7 @@ class TransferServicer(transfer_pb2_grpc.TransferServiceServicer):
         self,
         hops: Hops,
         uploads: Uploads,
+        failed: FailedUploads,
         intake: ChunkIntake,
         commits: Commits,
         downloads: Downloads,
@@ -46,6 +52,7 @@ class TransferServicer(transfer_pb2_grpc.TransferServiceServicer):
     ) -> None:
         self._hops = hops
         self._uploads = uploads
+        self._failed = failed
         self._intake = intake
         self._commits = commits
         self._downloads = downloads
@@ -154,6 +161,27 @@ class TransferServicer(transfer_pb2_grpc.TransferServiceServicer):
         name = _upload_name(request.name, "name")
         upload = await self._hops.write(self._uploads.renew, pipeline.caller(), name)
         return transfer_pb2.RenewUploadResponse(upload=convert.upload(upload))
+
+    async def RetryUpload(
+        self, request: transfer_pb2.RetryUploadRequest, context: Context
+    ) -> transfer_pb2.RetryUploadResponse:
+        key = RequestKey(request.request_id, request.SerializeToString(deterministic=True))
+        upload = await self._hops.write(
+            self._failed.retry, pipeline.caller(), _upload_name(request.name, "name"), key
+        )
+        return transfer_pb2.RetryUploadResponse(upload=convert.upload(upload))
+
+    async def PurgeUploads(
+        self, request: transfer_pb2.PurgeUploadsRequest, context: Context
+    ) -> transfer_pb2.PurgeUploadsResponse:
+        caller, seconds = pipeline.caller(), convert.purge_age_of(request)
+        purged = 0
+        while some := await self._hops.write(
+            self._failed.purge, caller, seconds, all_users=request.all_users
+        ):
+            purged += some
+        log.info("uploads.purged count=%d principal=%s", purged, caller.principal)
+        return transfer_pb2.PurgeUploadsResponse(purged=purged)
 
     # --- reading ----------------------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 
 from ingot.server.core.names import UploadName
 from ingot.server.core.transfer_stores import KeyedUpload
-from ingot.server.core.uploads import Upload, UploadState
+from ingot.server.core.uploads import FAILED_STATES, Upload, UploadState
 from ingot.server.storage import tables, upload_targets
 
 _LIVE = (UploadState.OPEN, UploadState.SEALING)
@@ -66,6 +66,17 @@ class UploadsSql:
 
     def in_state(self, state: UploadState) -> Sequence[Upload]:
         return [_upload(row) for row in tables.Upload.select().where(tables.Upload.state == state)]
+
+    def failed(self, before: float, creator: str | None, size: int) -> Sequence[Upload]:
+        query = tables.Upload.select().where(
+            tables.Upload.state.in_(list(FAILED_STATES)), tables.Upload.updated < before
+        )
+        if creator is not None:
+            query = query.where(tables.Upload.creator == creator)
+        return [_upload(row) for row in query.order_by(tables.Upload.id).limit(size)]
+
+    def remove(self, name: UploadName) -> None:
+        tables.Upload.delete().where(tables.Upload.id == number_of(name)).execute()
 
     def forget(self, before: float, size: int) -> Sequence[Upload]:
         query = tables.Upload.select().where(

@@ -1,0 +1,101 @@
+"""Failed uploads: try one again, and forget those that nobody came back to.
+
+An upload fails when it is left alone too long (EXPIRED), when its commit is refused for a reason that sending
+it again cannot cure (FAILED), and when it is given up (ABORTED; it cannot be retried, since somebody decided so).
+"""
+
+import dataclasses
+import logging
+
+from ingot.server.core.clock import Clock
+from ingot.server.core.errors import Denied, Precondition, Reason
+from ingot.server.core.identity import Caller
+from ingot.server.core.names import UploadName, made_id
+from ingot.server.core.transfer_stores import TreeStore, UploadStore
+from ingot.server.core.uploads import Upload, UploadMove, UploadState
+from ingot.server.domain.requests import RequestKey, Requests
+from ingot.server.domain.uploads import Uploads
+
+log = logging.getLogger(__name__)
+
+_BATCH = 100  # uploads in one write: keeps it short
+
+
+class FailedUploads:
+    """The rules about failed uploads; every method runs inside a write."""
+
+    def __init__(
+        self, uploads: Uploads, store: UploadStore, trees: TreeStore, requests: Requests, clock: Clock
+    ) -> None:
+        self._uploads = uploads
+        self._store = store
+        self._trees = trees
+        self._requests = requests
+        self._clock = clock
+
+    def retry(self, caller: Caller, name: UploadName, key: RequestKey) -> Upload:
+        """Try a failed upload again and return it as it is then.
+
+        An expired or failed one is OPEN again. Its chunks may be gone meanwhile: FindMissing tells.
+        Raises NotFound (UPLOAD_NOT_FOUND), Precondition (STATE_INVALID) when it has not failed, and as
+        Uploads.begin where its target cannot be committed any more.
+        """
+        done, _ = self._requests.run(caller, "RetryUpload", key, lambda: str(self._retry(caller, name).name))
+        return self._uploads.find(caller, UploadName(made_id(done, "uploads")))
+
+    def purge(self, caller: Caller, seconds: float, *, all_users: bool) -> int:
+        """Forget failed uploads that last changed so long ago, some of them; return how many.
+
+        Call it until it gives 0. Raises Denied (SCOPE_MISSING) when others than administrators ask for all.
+        """
+        if all_users and not caller.is_admin:
+            raise Denied(
+                Reason.SCOPE_MISSING,
+                f"Only administrators may forget the failed uploads of everybody; {caller.principal} is none.",
+                next_step="Leave all_users out to forget your own.",
+            )
+        creator = None if all_users else caller.principal
+        found = self._store.failed(self._clock.now() - seconds, creator, _BATCH)
+        for upload in found:
+            if upload.tree:
+                self._trees.drop(upload.tree)
+            self._store.remove(upload.name)
+        return len(found)
+
+    def _retry(self, caller: Caller, name: UploadName) -> Upload:
+        upload = self._uploads.find(caller, name)
+        if upload.state not in (UploadState.EXPIRED, UploadState.FAILED):
+            raise _not_failed(upload)
+        target, _ = self._uploads.checked_target(caller, upload.target)
+        self._uploads.check_size(target, upload.size_bytes)
+        self._uploads.check_room(caller)
+        if not upload.tree:
+            upload = self._emptied(upload)
+        opened = self._uploads.move(upload, UploadMove.RETRY, target=target, problem=None)
+        return self._uploads.touch(opened)
+
+    def _emptied(self, upload: Upload) -> Upload:
+        """Return the upload with a new tree; what it had held may have been collected."""
+        now = self._clock.now()
+        tree = self._trees.add(str(upload.name), upload.namespace, now, now)
+        return dataclasses.replace(
+            upload,
+            tree=tree,
+            stored_bytes=0,
+            stored_chunks=0,
+            new_bytes=0,
+            file_count=0,
+            manifest_bytes=0,
+            chunk_count=0,
+            missing_chunks=0,
+            revision=upload.revision + 1,
+        )
+
+
+def _not_failed(upload: Upload) -> Precondition:
+    return Precondition(
+        Reason.STATE_INVALID,
+        f"{upload.name} is {upload.state}; only one that is EXPIRED or FAILED can be tried again.",
+        next_step="Begin a new upload; chunks that are stored already need not be sent again.",
+        facts={"upload": str(upload.name), "state": upload.state},
+    )
