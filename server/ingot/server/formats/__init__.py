@@ -1,0 +1,1 @@
+"""Formats of files and the checks of their content."""

@@ -1,0 +1,43 @@
+"""Which check a file gets: by its name and by how it begins.
+
+A file whose content has the magic number of another format than its name says is reported (`format_mismatch`)
+and checked as what it is: renaming a pickle to `.jsonl` does not get it past the scanner. A file without a
+format gets the plain check. Formats of data are in `data.py`, those of models in `model_*.py`; each such
+module has a FORMATS tuple that is listed here.
+"""
+
+from dataclasses import dataclass
+
+from ingot.server.formats import plain
+from ingot.server.formats.seam import Format, Head
+
+FORMATS: tuple[Format, ...] = (*plain.FORMATS,)
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """The format of a file; `named` is what its name says, when its content says otherwise."""
+
+    format: Format
+    named: Format | None = None
+
+
+def find(path: str, head: Head, formats: tuple[Format, ...] = FORMATS) -> Match:
+    """Return the format of a file by its path and its beginning; the plain one when nothing fits."""
+    named = by_name(path, formats)
+    seen = [each for each in formats if each.recognises(head)]
+    for each in seen:
+        if each in named:
+            return Match(each)
+    if seen:
+        return Match(seen[0], named[0] if named else None)
+    if named:
+        return Match(named[0])
+    return Match(plain.unknown(path))
+
+
+def by_name(path: str, formats: tuple[Format, ...] = FORMATS) -> list[Format]:
+    """Return the formats that files of this name have, the first one first."""
+    name = path.rpartition("/")[2].lower()
+    whole = [each for each in formats if name in each.names]
+    return whole or [each for each in formats if name.endswith(each.extensions)]
