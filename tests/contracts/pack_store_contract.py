@@ -266,6 +266,18 @@ class PackStoreContract:
         with pytest.raises(DataLoss, match="only 0 of 5 bytes"):
             shelf.store.read(ChunkPlace(sealed.id, 10**6, 5, chunk_digest(b"chunk")))
 
+    def test_a_chunk_that_was_read_before_is_still_checked(self, shelf: DamagedShelf) -> None:
+        packs = put(shelf.store, [b"first", b"second"])
+        first, second = places(packs)
+        assert shelf.store.read(first) == b"first"
+        assert shelf.store.intact(first)
+        assert shelf.store.intact(second)
+        shelf.overwrite(first.pack, flip(shelf.contents(first.pack), first.offset))
+        assert not shelf.store.intact(first)
+        assert shelf.store.intact(second)
+        shelf.store.delete(first.pack)
+        assert not shelf.store.intact(second)
+
     def test_absent_packs(self, shelf: DamagedShelf) -> None:
         absent = "ab" * 32
         with pytest.raises(DataLoss, match="not on the shelf"):

@@ -14,9 +14,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ingot.server.core.kinds import QUEUES
+from ingot.server.core.operations import QueueLimits
+
 PREFIX = "INGOT_"
 STANDARD_ADDRESS = "127.0.0.1:7070"
 LOG_LEVELS = ("debug", "info", "warning", "error")
+DISPATCHERS = ("rows", "memory")
 _POSITIVE = (
     "call_seconds",
     "read_threads",
@@ -25,6 +29,9 @@ _POSITIVE = (
     "worker_lease_seconds",
     "worker_heartbeat_seconds",
     "events_kept",
+    "operation_attempts",
+    "operation_timeout_seconds",
+    "operation_lease_seconds",
 )
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
@@ -125,9 +132,69 @@ class Settings:
         default=1_000_000,
         metadata=_about("Events kept of each training job: its log, its progress and its numbers."),
     )
+    operation_queues: tuple[str, ...] = dataclasses.field(
+        default=("download=2", "validate=2", "export=1", "maintenance=2"),
+        metadata=_about("How many operations of each queue run at once, as queue=number."),
+    )
+    operation_attempts: int = dataclasses.field(
+        default=5, metadata=_about("Attempts of an operation, where neither it nor its kind says otherwise.")
+    )
+    operation_retry_seconds: float = dataclasses.field(
+        default=30.0, metadata=_about("Pause between such attempts.")
+    )
+    operation_timeout_seconds: float = dataclasses.field(
+        default=36_000.0, metadata=_about("Longest time of such an attempt.")
+    )
+    operation_lease_seconds: float = dataclasses.field(
+        default=20.0, metadata=_about("How long the body of an operation may be silent before it is killed.")
+    )
+    operation_dispatcher: str = dataclasses.field(
+        default="rows",
+        metadata=_about(
+            f"What starts operations: {', '.join(DISPATCHERS)}; their rows are the truth for both."
+        ),
+    )
+    clean_hours: float = dataclasses.field(
+        default=1.0, metadata=_about("Time between two cleanings of uploads and old records; 0 is never.")
+    )
+    collect_hours: float = dataclasses.field(
+        default=24.0,
+        metadata=_about("How often the space of chunks that nobody needs is freed, in hours; 0 is never."),
+    )
+    collect_grace_seconds: float = dataclasses.field(
+        default=600.0,
+        metadata=_about(
+            "How long a pack that nobody needs stays for reads that run; longer than any of them."
+        ),
+    )
+    scrub_hours: float = dataclasses.field(
+        default=24.0, metadata=_about("How often a share of the packs is read again, in hours; 0 is never.")
+    )
+    scrub_days: float = dataclasses.field(
+        default=30.0, metadata=_about("How old the last check of a pack may become, in days.")
+    )
+    scrub_bytes_per_second: int = dataclasses.field(
+        default=50_000_000, metadata=_about("Pace of scrubbing, in bytes a second; 0 is without limit.")
+    )
+    backup_dir: Path = dataclasses.field(
+        default=Path(),
+        metadata=_about(
+            "Folder that backups are written to; better on another disk.",
+            default="backups in the data folder",
+        ),
+    )
+    backup_hours: float = dataclasses.field(
+        default=0.0, metadata=_about("How often a backup is made, in hours; 0 is only on request.")
+    )
+    backup_keep: int = dataclasses.field(default=7, metadata=_about("How many backups are kept."))
     log_level: str = dataclasses.field(
         default="info", metadata=_about(f"Least serious events that are logged: {', '.join(LOG_LEVELS)}.")
     )
+
+    @property
+    def backup_folder(self) -> Path:
+        """The folder for backups, also where none is set."""
+        return self.backup_dir if self.backup_dir != Path() else self.data_dir.absolute() / "backups"
 
     @property
     def database(self) -> str:
@@ -177,6 +244,20 @@ def load(flags: Mapping[str, Value], environment: Mapping[str, str], config: Pat
     settings = dataclasses.replace(Settings(), **values)  # type: ignore[arg-type]  # _convert has seen to it
     _check(settings)
     return settings
+
+
+def queue_limits(settings: Settings) -> QueueLimits:
+    """Return how many operations of each queue run at once. Raises SettingsError."""
+    limits = {}
+    for text in settings.operation_queues:
+        queue, _, number = text.partition("=")
+        if queue not in QUEUES or not number.isdecimal() or int(number) == 0:
+            raise SettingsError(
+                f"operation_queues: expected queue=number with a number above 0 and one of the queues "
+                f"{', '.join(QUEUES)}, got {text!r}."
+            )
+        limits[queue] = int(number)
+    return QueueLimits(limits)
 
 
 def is_loopback(address: str) -> bool:
@@ -301,6 +382,8 @@ def _check(settings: Settings) -> None:
         "training_retries",
         "training_retry_seconds",
         "generation_wait_seconds",
+        "operation_retry_seconds",
+        "clean_hours",
     ):
         if getattr(settings, name) < 0:
             raise SettingsError(f"{name}: expected 0 or more, got {getattr(settings, name):g}.")
@@ -313,6 +396,11 @@ def _check(settings: Settings) -> None:
         raise SettingsError(
             f"log_level: expected one of {', '.join(LOG_LEVELS)}, got {settings.log_level!r}."
         )
+    if settings.operation_dispatcher not in DISPATCHERS:
+        raise SettingsError(
+            f"operation_dispatcher: expected {' or '.join(DISPATCHERS)}, got {settings.operation_dispatcher!r}."
+        )
+    queue_limits(settings)
     for address in settings.listen:
         _check_address(address, insecure=settings.insecure)
 

@@ -76,6 +76,13 @@ class PackStore(Protocol):
         """
         ...
 
+    def intact(self, place: ChunkPlace) -> bool:
+        """Read a chunk from the disk itself, whatever was read before, and say whether it has its digest.
+
+        False also when the pack is absent or too short.
+        """
+        ...
+
     def packs(self) -> Iterator[PackFile]:
         """List the sealed packs on the shelf, in no order; packs that come or go meanwhile may be missed."""
         ...

@@ -27,10 +27,14 @@ class KnownChunk:
 
 @dataclass(frozen=True, slots=True)
 class PackSummary:
-    """A pack as the index knows it; `missing` when it was not on the shelf at the last start."""
+    """A pack as the index knows it; `missing` when it was not on the shelf at the last start.
+
+    A condemned one is not needed any more: it may be on the shelf or not.
+    """
 
     id: PackId
     missing: bool
+    condemned: bool = False
 
 
 @dataclass(frozen=True, slots=True)

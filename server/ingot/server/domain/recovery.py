@@ -77,11 +77,11 @@ class Recovery:
         started = self._clock.monotonic()
         leftovers = self._packs.recover()
         shelf = {pack.id: pack for pack in self._packs.packs()}
-        known = self._units.read(lambda: {pack.id: pack.missing for pack in self._chunks.packs()})
+        known = {pack.id: pack for pack in self._units.read(lambda: list(self._chunks.packs()))}
         found, damaged = self._enter([pack for name, pack in shelf.items() if name not in known])
-        missing = [name for name, gone in known.items() if name not in shelf]
-        newly_missing = [name for name in missing if not known[name]]
-        returned = [name for name, gone in known.items() if gone and name in shelf]
+        missing = [name for name, pack in known.items() if name not in shelf and not pack.condemned]
+        newly_missing = [name for name in missing if not known[name].missing]
+        returned = [name for name, pack in known.items() if pack.missing and name in shelf]
         report = RecoveryReport(
             leftovers=leftovers,
             found_packs=found,

@@ -87,7 +87,7 @@ class ChunksSql:
 
     def add_pack(self, pack: SealedPack, now: float) -> None:
         sql.run(
-            "INSERT INTO pack(name, size_bytes, created, missing) VALUES (?, ?, ?, 0) "
+            "INSERT INTO pack(name, size_bytes, created, missing, checked) VALUES (?, ?, ?, 0, 0) "
             "ON CONFLICT(name) DO NOTHING",
             pack.id,
             pack.size,
@@ -97,8 +97,8 @@ class ChunksSql:
         sql.run_many(_ADD_CHUNK, ((each.digest, key, each.offset, each.length) for each in pack.entries))
 
     def packs(self) -> Iterator[PackSummary]:
-        for name, missing in sql.rows("SELECT name, missing FROM pack"):
-            yield PackSummary(name, bool(missing))
+        for name, missing, condemned in sql.rows("SELECT name, missing, condemned FROM pack"):
+            yield PackSummary(name, bool(missing), condemned is not None)
 
     def mark_packs(self, packs: Collection[PackId], *, missing: bool) -> int:
         affected = 0

@@ -4,10 +4,13 @@ Peewee keeps one connection per thread. Threads come and go, so connections of d
 new one is opened, and `close_all` closes the rest whatever thread made them.
 """
 
+import errno
 import fcntl
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Protocol
 
 import peewee
@@ -70,3 +73,31 @@ class SqliteFile(peewee.SqliteDatabase):
                 connection.close()
             self._opened.clear()
         self.dispose()
+
+
+def copy_rows(database: str, target: Path) -> None:
+    """Copy a database as it is at one moment into a new file, durably, while others write. Raises OSError."""
+    source = SqliteFile(database)
+    try:
+        source.connection().execute("VACUUM INTO ?", (str(target),))
+    except peewee.OperationalError as error:
+        full = "full" in str(error)
+        raise OSError(errno.ENOSPC if full else errno.EIO, str(error), str(target)) from error
+    finally:
+        source.close_all()
+    descriptor = os.open(target, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    target.chmod(0o600)
+
+
+def pack_names(database: Path) -> list[str]:
+    """Return the packs that the rows in a database file need."""
+    source = SqliteFile(str(database), read_only=True)
+    statement = "SELECT name FROM pack WHERE condemned IS NULL AND missing = 0 ORDER BY id"
+    try:
+        return [name for (name,) in source.connection().execute(statement)]
+    finally:
+        source.close_all()

@@ -20,6 +20,7 @@ from itertools import count
 from pathlib import Path
 
 from ingot.server.core import failpoints
+from ingot.server.core.errors import DataLoss
 from ingot.server.core.packs import (
     PACK_TARGET,
     ChunkPlace,
@@ -94,6 +95,17 @@ class DiskPacks:
             log.warning("pack.reread_differed pack=%s offset=%d", place.pack, place.offset)
         self._verified.add(place)
         return data
+
+    def intact(self, place: ChunkPlace) -> bool:
+        """Open the file anew and read past the page cache, and once more if that went wrong."""
+        try:
+            file = pack_files.PackReader(self._path(place.pack), place.pack)
+            return any(
+                pack_reading.checked(place, file.read_again(place.offset, place.length)) for _ in range(2)
+            )
+        except (DataLoss, OSError) as error:
+            log.error("pack.unreadable pack=%s offset=%d error=%s", place.pack, place.offset, error)
+            return False
 
     def packs(self) -> Iterator[PackFile]:
         """List the files of all folders."""

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator, Sequence
 
 from ingot.content.digests import Data
+from ingot.server.core.errors import DataLoss
 from ingot.server.core.packs import (
     ChunkPlace,
     PackEntry,
@@ -48,6 +49,13 @@ class MemoryPacks:
                 raise pack_reading.chunk_lost(place, data)
             self._verified.add(place)
         return data
+
+    def intact(self, place: ChunkPlace) -> bool:
+        """Check the bytes whatever was read before."""
+        try:
+            return pack_reading.checked(place, self._read_at(place.pack, place.offset, place.length))
+        except DataLoss:
+            return False
 
     def packs(self) -> Iterator[PackFile]:
         """List the packs."""

@@ -96,6 +96,20 @@ class ApiToken(Table):
         indexes = ((("user", "id"), False),)
 
 
+class Credential(Table):
+    """A secret of a user for an outside host, sealed (sealing.py)."""
+
+    user = peewee.ForeignKeyField(User, index=False)
+    host = peewee.TextField()
+    sealed = peewee.BlobField()
+    created = peewee.FloatField()
+    updated = peewee.FloatField()
+
+    class Meta:
+        primary_key = peewee.CompositeKey("user", "host")
+        without_rowid = True
+
+
 class Request(Table):
     """A request that was carried out, so that a repetition finds its result."""
 
@@ -150,6 +164,7 @@ class Artifact(Table):
     metadata = peewee.TextField()
     visibility = peewee.TextField()
     lifecycle = peewee.TextField()
+    validation = peewee.TextField(default="", constraints=[peewee.SQL("DEFAULT ''")])  # JSON
     format = peewee.TextField()
     current_version = peewee.TextField()
     version_count = peewee.IntegerField()
@@ -213,9 +228,16 @@ class Version(Table):
     hub_commit = peewee.TextField()
     dataset_version = peewee.TextField(index=True)
     base_version = peewee.TextField(index=True)
+    source = peewee.TextField(default="", constraints=[peewee.SQL("DEFAULT ''")])
+    asked_aliases = peewee.TextField(default="[]", constraints=[peewee.SQL("DEFAULT '[]'")])  # JSON
+    validation = peewee.TextField(default="", index=True, constraints=[peewee.SQL("DEFAULT ''")])
 
     class Meta:
-        indexes = ((("artifact", "version"), True), (("artifact", "number"), False))
+        indexes = (
+            (("artifact", "version"), True),
+            (("artifact", "number"), False),
+            (("artifact", "state"), False),
+        )
 
 
 class Alias(Table):
@@ -346,13 +368,26 @@ class Worker(Table):
 
 
 class Operation(Table):
-    """Background work of the server; the rest of it as JSON in `document`."""
+    """Background work of the server; the rest of it as JSON in `document`.
+
+    `phase` is waiting, claimed or ended; `live_key` is its key until it has ended, then NULL.
+    """
 
     number = peewee.IntegerField(primary_key=True)
     kind = peewee.TextField()
     state = peewee.TextField()
+    phase = peewee.TextField()
     requester = peewee.TextField()
+    queue = peewee.TextField()
+    target = peewee.TextField()
+    live_key = peewee.TextField(null=True, unique=True)
+    priority = peewee.IntegerField()
+    due = peewee.FloatField()
+    attempt = peewee.IntegerField()
+    runner = peewee.TextField()
+    lease = peewee.FloatField(null=True)
     finished = peewee.FloatField(null=True, index=True)
+    change = peewee.IntegerField(unique=True)
     revision = peewee.IntegerField()
     document = peewee.TextField()
 
@@ -361,7 +396,30 @@ class Operation(Table):
             (("kind", "number"), False),
             (("state", "number"), False),
             (("requester", "number"), False),
+            (("requester", "change"), False),
+            (("queue", "number"), False),
+            (("target", "number"), False),
+            (("phase", "due"), False),
+            (("phase", "change"), False),
         )
+
+
+Operation.add_index(  # the order in which a queue is claimed
+    Operation.index(
+        Operation.phase,
+        Operation.queue,
+        Operation.priority.desc(),
+        Operation.due,
+        name="operation_claim",
+    )
+)
+
+
+class Schedule(Table):
+    """When a periodic kind of operation is due next."""
+
+    kind = peewee.TextField(primary_key=True)
+    due = peewee.FloatField()
 
 
 # --- usage --------------------------------------------------------------------------------------------
@@ -415,12 +473,17 @@ class UsageSeen(Table):
 
 
 class Pack(Table):
-    """A sealed pack; `missing` is 1 when it was not on the shelf at the last start."""
+    """A sealed pack; `missing` is 1 when it was not on the shelf at the last start.
+
+    `checked` is when all of its chunks were last read again; `condemned` when it was decided that it may go.
+    """
 
     name = peewee.TextField(unique=True)
     size_bytes = peewee.IntegerField()
     created = peewee.FloatField()
     missing = peewee.IntegerField(default=0)
+    checked = peewee.FloatField(default=0.0, index=True)
+    condemned = peewee.FloatField(null=True, index=True)
 
 
 class Chunk(Table):
@@ -518,13 +581,37 @@ class Upload(Table):
     result = peewee.TextField(default="")
     result_digest = peewee.BlobField(default=b"")
     problem = peewee.TextField(default="")
+    version_state = peewee.TextField(default="", constraints=[peewee.SQL("DEFAULT ''")])
+    stage = peewee.TextField(default="", index=True, constraints=[peewee.SQL("DEFAULT ''")])
+    opened = peewee.FloatField(default=0.0, constraints=[peewee.SQL("DEFAULT 0")])
 
     class Meta:
         indexes = (
             (("state", "expires"), False),
             (("creator", "state"), False),
             (("namespace", "id"), False),
+            (("namespace", "stage"), False),
+            (("creator", "stage"), False),
+            (("stage", "updated"), False),
         )
+
+
+# --- exports ------------------------------------------------------------------------------------------------
+
+
+class KeptExport(Table):
+    """A folder that follows `latest` of an artifact; `folder_key` is the folder without case."""
+
+    folder_key = peewee.TextField(unique=True)
+    artifact_uid = peewee.TextField(index=True)
+    folder = peewee.TextField()
+    root = peewee.TextField()
+    path = peewee.TextField()
+    name = peewee.TextField()
+    layout = peewee.TextField()
+    requester = peewee.TextField(index=True)
+    version = peewee.TextField(default="")
+    created = peewee.FloatField()
 
 
 def all_tables() -> list[type[Table]]:

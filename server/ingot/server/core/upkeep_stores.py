@@ -1,0 +1,140 @@
+"""The interfaces of upkeep: what of the shelf is used, what may go, what was checked, and copies of it all.
+
+`ShelfIndex` is called inside a unit of work, `BackupStore` on the threads for file work.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from ingot.server.core.packs import ChunkPlace, PackId, SealedPack
+
+
+@dataclass(frozen=True, slots=True)
+class ShelfPack:
+    """A pack of the index; `key` orders the packs, `size` is in bytes, times are epoch seconds."""
+
+    key: int
+    id: PackId
+    size: int
+    created: float
+    checked: float  # when all of its chunks were last found intact; 0 is never
+    missing: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PackUse:
+    """How much of a pack is needed: the chunks that some tree holds, and how many there are besides."""
+
+    live_chunks: int
+    live_bytes: int
+    dead_chunks: int
+
+
+@dataclass(frozen=True, slots=True)
+class IndexFaults:
+    """What does not fit in the index, as numbers of rows; all 0 when it is sound."""
+
+    holds_without_chunk: int
+    holds_without_tree: int
+    chunks_without_pack: int
+
+
+class ShelfIndex(Protocol):
+    """The rows about packs, as upkeep sees them."""
+
+    def packs(self, after: int, size: int) -> Sequence[ShelfPack]:
+        """Return up to `size` packs whose keys come after one, in order, without those that are condemned."""
+        ...
+
+    def find(self, pack: PackId) -> ShelfPack | None:
+        """Return a pack by its id, condemned or not."""
+        ...
+
+    def use(self, pack: int) -> PackUse:
+        """Return how much of a pack (by key) is needed."""
+        ...
+
+    def live_places(self, pack: int) -> Sequence[ChunkPlace]:
+        """Return where the needed chunks of a pack lie, in the order of their bytes, without lost ones."""
+        ...
+
+    def places(self, pack: int) -> Sequence[ChunkPlace]:
+        """Return where all chunks of a pack lie, in the order of their bytes, without lost ones."""
+        ...
+
+    def condemn(self, pack: int, now: float) -> bool:
+        """Forget the chunks of a pack that nobody needs, and the pack may go; False when one is needed."""
+        ...
+
+    def move(self, pack: int, copies: Sequence[SealedPack], now: float) -> int:
+        """Let the chunks of a pack that were copied lie in their new packs; return how many moved."""
+        ...
+
+    def condemned(self, before: float, size: int) -> Sequence[ShelfPack]:
+        """Return up to `size` packs that were condemned before a time."""
+        ...
+
+    def forget(self, pack: int) -> None:
+        """Forget a condemned pack (by key)."""
+        ...
+
+    def unchecked(self, before: float, size: int) -> Sequence[ShelfPack]:
+        """Return up to `size` packs that were last checked before a time, those longest ago first."""
+        ...
+
+    def mark_checked(self, pack: int, now: float) -> None:
+        """Note that all chunks of a pack were found intact."""
+        ...
+
+    def holders(self, digests: Sequence[bytes]) -> Sequence[str]:
+        """Return the names of the artifacts, checkpoints and uploads that hold one of these chunks."""
+        ...
+
+    def faults(self) -> IndexFaults:
+        """Count rows that point to nothing. Walks all holds."""
+        ...
+
+    def trees(self, after: int, size: int) -> Sequence[tuple[int, str]]:
+        """Return up to `size` trees of versions and checkpoints after a key, as (key, who owns it)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Backup:
+    """One copy: `name` sorts by time, sizes in bytes."""
+
+    name: str
+    create_time: float  # epoch seconds
+    packs: int
+    pack_bytes: int
+    copied_packs: int  # in this turn; others were in the backup folder already
+    copied_bytes: int
+    database_bytes: int
+
+
+class BackupStore(Protocol):
+    """Copies of rows and packs in a folder: each with its own rows, all sharing the packs."""
+
+    def begin(self, now: float) -> Sequence[PackId]:
+        """Copy the rows as they are now, consistently; return the packs that they need and the folder lacks.
+
+        Raises Exhausted (DISK_LOW), Unavailable when the folder cannot be written.
+        """
+        ...
+
+    def copy(self, pack: PackId) -> int:
+        """Copy one pack durably; return its bytes. Raises DataLoss when it is absent, Exhausted."""
+        ...
+
+    def finish(self) -> Backup:
+        """Make the copy count, now that all of its packs are there. Raises DataLoss when one is not."""
+        ...
+
+    def abandon(self) -> None:
+        """Drop a copy that was begun; packs that were copied stay for the next one."""
+        ...
+
+    def prune(self, keep: int) -> int:
+        """Drop all copies but the newest ones, and packs that none of these needs; return the bytes freed."""
+        ...

@@ -1,0 +1,84 @@
+"""Scrubbing: stored chunks are read again and compared with their digests, so that damage is found in time.
+
+A damaged chunk counts as missing from then on: reads say DATA_LOSS at once, and the next push of the same
+content stores a new copy. What is told are the artifacts that need it.
+"""
+
+import logging
+from collections.abc import Sequence
+
+from ingot.content import digests
+from ingot.server.core.clock import Clock
+from ingot.server.core.packs import ChunkPlace
+from ingot.server.core.stores import PackStore
+from ingot.server.core.transfer_stores import ChunkStore, TreeStore
+from ingot.server.core.upkeep_stores import IndexFaults, ShelfIndex, ShelfPack
+
+log = logging.getLogger(__name__)
+
+_PAGE = 50
+_NAMED = 100  # artifacts that a report names
+
+
+class Scrubbing:
+    """The steps of scrub and verify. `damaged` and `on_shelf` work on files, others inside a unit of work."""
+
+    def __init__(
+        self, index: ShelfIndex, packs: PackStore, chunks: ChunkStore, trees: TreeStore, clock: Clock
+    ) -> None:
+        self._index = index
+        self._packs = packs
+        self._chunks = chunks
+        self._trees = trees
+        self._clock = clock
+
+    def due(self, age: float) -> Sequence[ShelfPack]:
+        """Return some packs that were last checked `age` seconds ago or longer, the oldest check first."""
+        return self._index.unchecked(self._clock.now() - age, _PAGE)
+
+    def page(self, after: int) -> Sequence[ShelfPack]:
+        """Return the next packs after a key; none at the end. Inside a read."""
+        return self._index.packs(after, _PAGE)
+
+    def places(self, pack: ShelfPack) -> Sequence[ChunkPlace]:
+        """Return where the chunks of a pack lie. Inside a read."""
+        return self._index.places(pack.key)
+
+    def damaged(self, places: Sequence[ChunkPlace]) -> list[ChunkPlace]:
+        """Read chunks from the disk and return those that are damaged. No unit of work."""
+        return [place for place in places if not self._packs.intact(place)]
+
+    def conclude(self, pack: ShelfPack, damaged: Sequence[ChunkPlace]) -> Sequence[str]:
+        """Note what was found in a pack; return who needs its damaged chunks. Inside a write."""
+        self._index.mark_checked(pack.key, self._clock.now())
+        lost = [place for place in damaged if self._chunks.lose(place.digest, place.pack)]
+        if not lost:
+            return ()
+        names = self._index.holders([place.digest for place in lost])
+        log.error("scrub.damaged pack=%s chunks=%d needed_by=%s", pack.id, len(lost), ",".join(names))
+        return names[:_NAMED]
+
+    def on_shelf(self) -> frozenset[str]:
+        """Return the ids of all packs on the shelf. No unit of work."""
+        return frozenset(pack.id for pack in self._packs.packs())
+
+    def faults(self) -> IndexFaults:
+        """Count rows that point to nothing. Inside a read."""
+        return self._index.faults()
+
+    def trees(self, after: int) -> Sequence[tuple[int, str]]:
+        """Return the next trees of versions and checkpoints after a key, with their owners. Inside a read."""
+        return self._index.trees(after, _PAGE)
+
+    def incomplete(self, tree: int) -> int:
+        """Count the chunks that a tree names and that are not stored, or that it does not hold. In a read."""
+        missing = 0
+        for segment in self._trees.segments(tree):
+            if segment.entries:
+                missing += sum(not held for *_, held in self._chunks.states(segment.entries, tree))
+        return missing
+
+
+def short(places: Sequence[ChunkPlace]) -> list[str]:
+    """Return the digests of chunks as people see them, at most a hundred."""
+    return [digests.format_digest(place.digest) for place in places[:_NAMED]]

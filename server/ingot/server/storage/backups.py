@@ -1,0 +1,248 @@
+"""Backups as folders: every copy has its own rows and secrets, all copies share the packs.
+
+    backup/packs/<aa>/<id>.pack        packs, copied once
+    backup/<time>/ingot.db             the rows at that time, as SQLite's own online backup gives them
+    backup/<time>/secret, server_id …  what is needed to decrypt and to sign as before
+    backup/<time>/backup.json          written last: a folder without it does not count
+
+The rows are copied first, then the packs that they name. Packs never change and collection waits while a
+backup runs (both are of one queue), so what the rows name is there. Restoring is `restore`: packs, secrets
+and rows go back into an empty data folder.
+"""
+
+import errno
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+
+from ingot.server.core import failpoints
+from ingot.server.core.errors import DataLoss, Exhausted, Reason, Unavailable
+from ingot.server.core.packs import PackId
+from ingot.server.core.upkeep_stores import Backup
+from ingot.server.storage import connections, pack_files
+
+ROWS = "ingot.db"
+_FACTS = "backup.json"
+_PARTIAL = ".partial"
+_NOT_KEPT = frozenset({"lock", "server.json", "server.sock"})
+_COPY = 8 * 1024 * 1024
+
+
+class BackupError(Exception):
+    """A backup cannot be restored; the message says why and what to do."""
+
+
+class FolderBackups:
+    """Implements BackupStore: copies the data folder `home`, whose rows are in `database`, into `folder`."""
+
+    def __init__(self, home: Path, database: str, folder: Path) -> None:
+        self._home = home
+        self._database = database
+        self._folder = folder
+        self._partial: Path | None = None
+        self._needed: list[PackId] = []
+        self._copied = [0, 0]  # packs, bytes
+        self._time = 0.0
+
+    def begin(self, now: float) -> Sequence[PackId]:
+        """Copy rows and secrets into a folder that does not count yet."""
+        name = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
+        partial = self._folder / (name + _PARTIAL)
+        with _told(self._folder):
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True, mode=0o700)
+            (self._folder / "packs").mkdir(exist_ok=True)
+            self._partial, self._time, self._copied = partial, now, [0, 0]
+            connections.copy_rows(self._database, partial / ROWS)
+            for source in sorted(self._home.iterdir()):
+                if source.is_file() and source.name not in _NOT_KEPT and not _is_rows(source):
+                    _copy(source, partial / source.name, mode=0o600)
+        self._needed = connections.pack_names(partial / ROWS)
+        return [pack for pack in self._needed if not _pack(self._folder, pack).exists()]
+
+    def copy(self, pack: PackId) -> int:
+        """Copy under another name, sync, rename."""
+        source, target = _pack(self._home, pack), _pack(self._folder, pack)
+        with _told(self._folder):
+            target.parent.mkdir(exist_ok=True)
+            try:
+                size = _copy(source, target, mode=0o444)
+            except FileNotFoundError:
+                raise _absent(pack) from None
+        failpoints.hit("backup.copied")
+        self._copied = [self._copied[0] + 1, self._copied[1] + size]
+        return size
+
+    def finish(self) -> Backup:
+        """Check that every pack is there, sync the folders, write the facts, give the folder its name."""
+        assert self._partial is not None, "begin comes first"
+        sizes = []
+        for pack in self._needed:
+            try:
+                sizes.append(_pack(self._folder, pack).stat().st_size)
+            except FileNotFoundError:
+                raise _absent(pack) from None
+        name = self._partial.name.removesuffix(_PARTIAL)
+        backup = Backup(
+            name=name,
+            create_time=self._time,
+            packs=len(sizes),
+            pack_bytes=sum(sizes),
+            copied_packs=self._copied[0],
+            copied_bytes=self._copied[1],
+            database_bytes=(self._partial / ROWS).stat().st_size,
+        )
+        with _told(self._folder):
+            for parent in {_pack(self._folder, pack).parent for pack in self._needed}:
+                pack_files.sync_folder(parent)
+            pack_files.sync_folder(self._folder / "packs")
+            _write(self._partial / _FACTS, json.dumps(asdict(backup), indent=1).encode() + b"\n")
+            pack_files.sync_folder(self._partial)
+            self._partial.rename(self._folder / name)
+            pack_files.sync_folder(self._folder)
+        self._partial = None
+        return backup
+
+    def abandon(self) -> None:
+        """Remove the folder that does not count."""
+        if self._partial is not None:
+            shutil.rmtree(self._partial, ignore_errors=True)
+            self._partial = None
+
+    def prune(self, keep: int) -> int:
+        """Remove old copies first, then the packs that none of the others names."""
+        kept = found(self._folder)[-keep:]
+        names = {backup.name for backup in kept}
+        freed = 0
+        for path in self._folder.iterdir():
+            stale = path.name.endswith(_PARTIAL) or ((path / _FACTS).exists() and path.name not in names)
+            if path.is_dir() and stale:
+                freed += sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+                shutil.rmtree(path)
+        needed = {pack for name in names for pack in connections.pack_names(self._folder / name / ROWS)}
+        for path in (self._folder / "packs").glob("*/*"):
+            if path.suffix != ".pack" or path.stem not in needed:  # else what a crash left
+                freed += path.stat().st_size
+                path.unlink()
+        return freed
+
+
+def found(folder: Path) -> list[Backup]:
+    """Return the backups in a folder that count, the oldest first."""
+    backups = []
+    for path in sorted(folder.glob(f"*/{_FACTS}")):
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        backups.append(Backup(**{field.name: facts[field.name] for field in fields(Backup)}))
+    return backups
+
+
+def restore(
+    folder: Path, home: Path, name: str = "", told: Callable[[int, int], None] = lambda done, total: None
+) -> Backup:
+    """Put a backup (the newest one without a name) into an empty data folder; `told` gets packs done and all.
+
+    The rows come last, so a folder that was restored in part has none and can be restored again.
+    Raises BackupError.
+    """
+    backups = {backup.name: backup for backup in found(folder)} if folder.is_dir() else {}
+    if not backups:
+        raise BackupError(f"There is no backup in {folder}: expected a folder with {_FACTS} in it.")
+    chosen = backups.get(name) if name else list(backups.values())[-1]
+    if chosen is None:
+        raise BackupError(f"There is no backup {name!r} in {folder}; there are {', '.join(backups)}.")
+    if (home / ROWS).exists():
+        raise BackupError(
+            f"{home} has data already: restore into an empty folder (--data), so that nothing is lost."
+        )
+    source = folder / chosen.name
+    packs = connections.pack_names(source / ROWS)
+    try:
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        (home / "packs").mkdir(exist_ok=True)
+        for done, pack in enumerate(packs):
+            target = _pack(home, pack)
+            target.parent.mkdir(exist_ok=True)
+            if not target.exists():
+                _copy(_pack(folder, pack), target, mode=0o444)
+            told(done + 1, len(packs))
+        for parent in {_pack(home, pack).parent for pack in packs}:
+            pack_files.sync_folder(parent)
+        for path in source.iterdir():
+            if path.name not in (ROWS, _FACTS):
+                _copy(path, home / path.name, mode=0o600)
+        _copy(source / ROWS, home / ROWS, mode=0o600)
+        pack_files.sync_folder(home)
+    except OSError as error:
+        raise BackupError(f"Restoring {source} into {home} failed: {error}. Run it again.") from error
+    return chosen
+
+
+def _is_rows(path: Path) -> bool:
+    return path.name == ROWS or path.name.startswith((ROWS + "-", "ingot.db."))
+
+
+def _pack(root: Path, pack: PackId) -> Path:
+    return root / "packs" / pack[:2] / f"{pack}.pack"
+
+
+def _copy(source: Path, target: Path, *, mode: int) -> int:
+    """Copy a file so that `target` is whole or absent; return its bytes. Folders are synced by the caller."""
+    partial = target.with_name(target.name + _PARTIAL)
+    partial.unlink(missing_ok=True)
+    with source.open("rb") as reading:
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+        with os.fdopen(descriptor, "wb") as writing:
+            shutil.copyfileobj(reading, writing, _COPY)
+            writing.flush()
+            os.fsync(writing.fileno())
+            size = writing.tell()
+    partial.rename(target)
+    return size
+
+
+def _write(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _absent(pack: PackId) -> DataLoss:
+    return DataLoss(
+        Reason.DATA_LOSS,
+        f"The rows name the pack {pack}, but it is not on the shelf.",
+        next_step="Run `verify` to see what needs it; an earlier backup may still have it.",
+        facts={"pack": pack},
+    )
+
+
+class _told:  # noqa: N801  # reads as a verb where it is used
+    """Turn what the file system says into our errors; FileNotFoundError stays."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if not isinstance(error, OSError) or isinstance(error, FileNotFoundError):
+            return
+        facts = {"folder": str(self._folder)}
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise Exhausted(
+                Reason.DISK_LOW,
+                f"The disk of the backup folder {self._folder} is full.",
+                next_step="Make room there, or set backup_keep lower.",
+                facts=facts,
+            ) from error
+        raise Unavailable(
+            Reason.INTERNAL,
+            f"The backup folder {self._folder} cannot be written: {error.strerror}.",
+            next_step="Check that it exists and belongs to the user who runs the server.",
+            facts=facts,
+        ) from error

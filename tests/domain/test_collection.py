@@ -1,0 +1,230 @@
+"""Collection and scrubbing: what nobody needs goes, what somebody needs stays, and damage is found."""
+
+import dataclasses
+from collections.abc import Iterator
+
+import pytest
+
+from helpers.packs import flip, put
+from ingot.content import digests
+from ingot.server.core.clock import SystemClock
+from ingot.server.core.packs import SealedPack
+from ingot.server.core.upkeep_stores import ShelfPack
+from ingot.server.domain.collection import Collection
+from ingot.server.domain.scrubbing import Scrubbing
+from ingot.server.storage.chunks_sql import ChunksSql
+from ingot.server.storage.database import Database, open_database
+from ingot.server.storage.migration_runner import migrate
+from ingot.server.storage.packs_memory import MemoryPacks
+from ingot.server.storage.shelf_sql import ShelfSql
+from ingot.server.storage.trees_sql import TreesSql
+
+KIB = 1024
+
+
+class Clock(SystemClock):
+    """A clock that a test moves."""
+
+    ahead = 0.0
+
+    def now(self) -> float:
+        return super().now() + self.ahead
+
+
+@dataclasses.dataclass(slots=True)
+class Rig:
+    """Rows and packs in memory with the steps of upkeep."""
+
+    database: Database
+    packs: MemoryPacks
+    clock: Clock
+    collection: Collection
+    scrubbing: Scrubbing
+    chunks: ChunksSql = dataclasses.field(default_factory=ChunksSql)
+    trees: TreesSql = dataclasses.field(default_factory=TreesSql)
+
+    def store(self, *contents: bytes) -> SealedPack:
+        """Put chunks into one pack of shelf and index; nobody holds them yet."""
+        (sealed,) = put(self.packs, contents)
+        self.database.write(self.chunks.add_pack, sealed, self.clock.now()).result()
+        return sealed
+
+    def tree(self, name: str, *contents: bytes) -> int:
+        """Make a tree that holds these chunks."""
+
+        def make() -> int:
+            tree = self.trees.add(name, "alice", self.clock.now(), self.clock.now() + 100)
+            packed = b"".join(digests.chunk_digest(each) for each in contents)
+            known = self.chunks.known(packed, "alice", self.clock.now())
+            self.chunks.hold(tree, [each.id for each in known])
+            self.trees.adopt(tree, name, "namespaces/alice/datasets/chat", bytes(32), ())
+            return tree
+
+        return self.database.write(make).result()
+
+    def drop(self, tree: int) -> None:
+        """Drop a tree."""
+        self.database.write(self.trees.drop, tree).result()
+
+    def collect(self) -> int:
+        """Judge all packs once and do what is to be done; return the bytes freed from earlier runs."""
+        freed = 0
+        for pack in self.database.read(self.collection.due, 60.0):
+            self.database.write(self.collection.forget, pack).result()
+            freed += self.collection.delete(pack)
+        after = 0
+        while page := self.database.read(self.collection.page, after):
+            for judgement in page:
+                after = judgement.pack.key
+                if judgement.condemn:
+                    self.database.write(self.collection.condemn, judgement.pack).result()
+                elif judgement.rewrite:
+                    copied = self.collection.copy(self.database.read(self.collection.needed, judgement.pack))
+                    self.database.write(self.collection.moved, judgement.pack, copied.packs).result()
+        return freed
+
+    def readable(self, content: bytes) -> bool:
+        """Tell whether a chunk is in the index and its bytes are what they should be."""
+        digest = digests.chunk_digest(content)
+        stored = self.database.read(self.chunks.stored, digest)
+        places = [
+            place
+            for pack in self.database.read(self.scrubbing.page, 0)
+            for place in self.database.read(self.scrubbing.places, pack)
+            if place.digest == digest
+        ]
+        return bool(stored) and [self.packs.read(place) for place in places] == [content]
+
+
+@pytest.fixture(name="rig")
+def _rig() -> Iterator[Rig]:
+    database = open_database("sqlite:///:memory:")
+    migrate(database)
+    packs, clock, index, chunks = MemoryPacks(), Clock(), ShelfSql(), ChunksSql()
+    yield Rig(
+        database,
+        packs,
+        clock,
+        Collection(index, packs, chunks, clock),
+        Scrubbing(index, packs, chunks, TreesSql(), clock),
+    )
+    database.close()
+
+
+def big(number: int) -> bytes:
+    return bytes([number]) * (64 * KIB)
+
+
+def test_a_pack_goes_when_nobody_needs_it_and_its_grace_is_over(rig: Rig) -> None:
+    sealed = rig.store(big(1), big(2))
+    tree = rig.tree("version-1", big(1), big(2))
+    assert rig.collect() == 0
+    rig.drop(tree)
+    assert rig.collect() == 0
+    assert [pack.id for pack in rig.packs.packs()] == [sealed.id]  # a read that runs may still need it
+    rig.clock.ahead += 61
+    assert rig.collect() == sealed.size
+    assert list(rig.packs.packs()) == []
+
+
+def test_one_needed_chunk_keeps_a_pack_that_is_mostly_needed(rig: Rig) -> None:
+    rig.store(big(1), big(2), b"small")
+    rig.tree("version-1", big(1), big(2))
+    rig.collect()
+    rig.clock.ahead += 61
+    assert rig.collect() == 0
+    assert rig.readable(big(1))
+    assert rig.readable(b"small")
+
+
+def test_the_rest_of_a_pack_that_is_mostly_unneeded_moves(rig: Rig) -> None:
+    old = rig.store(*map(big, range(8)))
+    rig.tree("version-1", big(3))
+    rig.collect()
+    rig.clock.ahead += 61
+    assert rig.collect() == old.size
+    assert rig.readable(big(3))
+    assert not rig.readable(big(4))
+    (left,) = rig.packs.packs()
+    assert left.size < 2 * 64 * KIB
+
+
+def test_a_condemned_chunk_that_comes_again_is_stored_anew(rig: Rig) -> None:
+    rig.store(big(1))
+    rig.collect()
+    assert rig.database.read(rig.chunks.stored, digests.chunk_digest(big(1))) == frozenset()
+    rig.store(big(1))
+    rig.tree("version-1", big(1))
+    rig.clock.ahead += 61
+    rig.collect()
+    assert rig.readable(big(1))
+
+
+def test_a_chunk_leased_after_the_judgement_stays(rig: Rig) -> None:
+    rig.store(big(1))
+    (judgement,) = rig.database.read(rig.collection.page, 0)
+    assert judgement.condemn
+    rig.tree("upload-1", big(1))
+    assert not rig.database.write(rig.collection.condemn, judgement.pack).result()
+    assert rig.readable(big(1))
+
+
+def test_a_chunk_leased_while_the_rest_was_copied_keeps_the_old_pack(rig: Rig) -> None:
+    rig.store(*map(big, range(8)))
+    rig.tree("version-1", big(3))
+    (judgement,) = rig.database.read(rig.collection.page, 0)
+    copied = rig.collection.copy(rig.database.read(rig.collection.needed, judgement.pack))
+    rig.tree("upload-1", big(5))
+    assert not rig.database.write(rig.collection.moved, judgement.pack, copied.packs).result()
+    assert rig.readable(big(3))
+    assert rig.readable(big(5))
+
+
+def test_a_full_disk_still_frees_whole_packs_and_only_puts_off_rewriting(rig: Rig) -> None:
+    small = MemoryPacks(capacity=8 * 64 * KIB + 16 * KIB)
+    rig.packs = small
+    rig.collection = Collection(ShelfSql(), small, rig.chunks, rig.clock)
+    rig.store(*map(big, range(8)))
+    rig.tree("version-1", big(3))
+    (judgement,) = rig.database.read(rig.collection.page, 0)
+    assert rig.collection.copy(rig.database.read(rig.collection.needed, judgement.pack)).disk_full
+    assert rig.readable(big(3))
+
+
+def test_damage_met_while_copying_is_told_and_nothing_moves(rig: Rig) -> None:
+    sealed = rig.store(*map(big, range(8)))
+    rig.tree("version-1", big(3))
+    places = rig.database.read(rig.collection.needed, _only_pack(rig))
+    flip(rig.packs, sealed.id, places[0].offset)
+    copied = rig.collection.copy(places)
+    assert copied.damaged == places[0]
+    assert copied.packs == ()
+
+
+def test_scrub_finds_a_flipped_bit_and_says_who_needs_it(rig: Rig) -> None:
+    sealed = rig.store(big(1), big(2))
+    rig.tree("version-1", big(1), big(2))
+    pack = _only_pack(rig)
+    places = rig.database.read(rig.scrubbing.places, pack)
+    assert rig.scrubbing.damaged(places) == []
+    flip(rig.packs, sealed.id, places[1].offset)
+    damaged = rig.scrubbing.damaged(places)
+    assert damaged == [places[1]]
+    needed_by = rig.database.write(rig.scrubbing.conclude, pack, damaged).result()
+    assert needed_by == ["namespaces/alice/datasets/chat"]
+    assert rig.database.read(rig.chunks.lost) == 1
+
+
+def test_scrub_takes_the_packs_that_were_not_checked_for_longest(rig: Rig) -> None:
+    first, second = rig.store(big(1)), rig.store(big(2))
+    due = rig.database.read(rig.scrubbing.due, 3600.0)
+    assert {pack.id for pack in due} == {first.id, second.id}
+    rig.database.write(rig.scrubbing.conclude, due[0], ()).result()
+    assert [pack.id for pack in rig.database.read(rig.scrubbing.due, 3600.0)] == [due[1].id]
+    rig.clock.ahead += 3601
+    assert [pack.id for pack in rig.database.read(rig.scrubbing.due, 3600.0)] == [due[1].id, due[0].id]
+
+
+def _only_pack(rig: Rig) -> ShelfPack:
+    (pack,) = rig.database.read(rig.scrubbing.page, 0)
+    return pack

@@ -1,0 +1,177 @@
+"""Backups: consistent while others write, packs copied once, old copies dropped, and restored whole."""
+
+import dataclasses
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from helpers.packs import put
+from ingot.content import digests
+from ingot.server.core.errors import DataLoss
+from ingot.server.core.packs import SealedPack
+from ingot.server.storage import backups
+from ingot.server.storage.backups import BackupError, FolderBackups
+from ingot.server.storage.chunks_sql import ChunksSql
+from ingot.server.storage.database import Database, open_database
+from ingot.server.storage.migration_runner import migrate
+from ingot.server.storage.packs_disk import DiskPacks
+from ingot.server.storage.shelf_sql import ShelfSql
+
+
+@dataclasses.dataclass(slots=True)
+class Home:
+    """A data folder with rows, packs and a secret, and its backup folder."""
+
+    path: Path
+    folder: Path
+    database: Database
+    packs: DiskPacks
+    time: float = 1_790_000_000.0
+
+    def store(self, content: bytes) -> SealedPack:
+        (sealed,) = put(self.packs, [content])
+        self.database.write(ChunksSql().add_pack, sealed, self.time).result()
+        return sealed
+
+    def back_up(self, keep: int = 7) -> backups.Backup:
+        self.time += 60
+        store = FolderBackups(self.path, self.database.path, self.folder)
+        for pack in store.begin(self.time):
+            store.copy(pack)
+        made = store.finish()
+        store.prune(keep)
+        return made
+
+
+@pytest.fixture(name="home")
+def _home(tmp_path: Path) -> Iterator[Home]:
+    path = tmp_path / "home"
+    path.mkdir()
+    database = open_database(f"sqlite:///{path}/ingot.db")
+    migrate(database)
+    (path / "secret").write_bytes(b"s" * 32)
+    (path / "lock").touch()
+    yield Home(path, tmp_path / "backup", database, DiskPacks(path))
+    database.close()
+
+
+def _stored(home: Path, content: bytes) -> bool:
+    """Tell whether a restored folder has a chunk, in its rows and intact on its shelf."""
+    database = open_database(f"sqlite:///{home}/ingot.db")
+    try:
+        known = database.read(ChunksSql().stored, digests.chunk_digest(content))
+    finally:
+        database.close()
+    packs = DiskPacks(home)
+    return bool(known) and any(
+        each.entry.digest == digests.chunk_digest(content) and each.intact
+        for pack in packs.packs()
+        for each in packs.scan(pack.id)
+    )
+
+
+def _packs_in(folder: Path) -> set[str]:
+    return {path.stem for path in (folder / "packs").glob("*/*")}
+
+
+@pytest.mark.contract("S0-107")
+def test_a_backup_restored_into_an_empty_folder_has_everything(home: Home, tmp_path: Path) -> None:
+    home.store(b"one")
+    made = home.back_up()
+    home.store(b"two")  # after the backup
+    told: list[tuple[int, int]] = []
+    restored = backups.restore(
+        home.folder, tmp_path / "new", told=lambda done, all_: told.append((done, all_))
+    )
+    assert restored == made
+    assert _stored(tmp_path / "new", b"one")
+    assert not _stored(tmp_path / "new", b"two")
+    assert (tmp_path / "new" / "secret").read_bytes() == b"s" * 32
+    assert (tmp_path / "new" / "secret").stat().st_mode & 0o077 == 0
+    assert not (tmp_path / "new" / "lock").exists()
+    assert told == [(1, 1)]
+
+
+def test_the_next_backup_copies_only_new_packs(home: Home) -> None:
+    first = home.store(b"one")
+    assert home.back_up().copied_packs == 1
+    second = home.store(b"two")
+    made = home.back_up()
+    assert (made.packs, made.copied_packs, made.copied_bytes) == (2, 1, second.size)
+    assert _packs_in(home.folder) == {first.id, second.id}
+
+
+def test_old_backups_go_with_the_packs_that_only_they_need(home: Home, tmp_path: Path) -> None:
+    gone, kept = home.store(b"gone"), home.store(b"kept")
+    home.back_up()
+    home.database.write(lambda: _condemn(gone.id)).result()
+    home.packs.delete(gone.id)
+    for _ in range(2):
+        home.back_up(keep=2)
+    assert [each.packs for each in backups.found(home.folder)] == [1, 1]
+    assert _packs_in(home.folder) == {kept.id}
+    backups.restore(home.folder, tmp_path / "new")
+    assert _stored(tmp_path / "new", b"kept")
+
+
+def test_a_backup_that_was_cut_short_does_not_count_and_the_next_one_goes_on(home: Home) -> None:
+    home.store(b"one")
+    home.store(b"two")
+    store = FolderBackups(home.path, home.database.path, home.folder)
+    first, _ = store.begin(home.time)
+    store.copy(first)
+    # Killed here: neither finish nor abandon.
+    assert backups.found(home.folder) == []
+    made = home.back_up()
+    assert (made.packs, made.copied_packs) == (2, 1)
+    assert [path.name for path in home.folder.iterdir() if path.name.endswith(".partial")] == []
+
+
+def test_a_pack_that_is_gone_fails_the_backup(home: Home) -> None:
+    sealed = home.store(b"one")
+    home.packs.delete(sealed.id)
+    store = FolderBackups(home.path, home.database.path, home.folder)
+    (needed,) = store.begin(home.time)
+    with pytest.raises(DataLoss, match=sealed.id):
+        store.copy(needed)
+    with pytest.raises(DataLoss, match=sealed.id):
+        store.finish()
+    store.abandon()
+    assert backups.found(home.folder) == []
+
+
+def test_restoring_never_overwrites_data(home: Home) -> None:
+    home.store(b"one")
+    home.back_up()
+    with pytest.raises(BackupError, match="has data already"):
+        backups.restore(home.folder, home.path)
+
+
+def test_restoring_says_which_backups_there_are(home: Home, tmp_path: Path) -> None:
+    with pytest.raises(BackupError, match="no backup in"):
+        backups.restore(tmp_path / "nothing", tmp_path / "new")
+    home.store(b"one")
+    made = home.back_up()
+    with pytest.raises(BackupError, match=f"there are {made.name}"):
+        backups.restore(home.folder, tmp_path / "new", "yesterday")
+
+
+def test_a_restore_that_failed_can_be_run_again(home: Home, tmp_path: Path) -> None:
+    sealed = home.store(b"one")
+    home.back_up()
+    copy = home.folder / "packs" / sealed.id[:2] / f"{sealed.id}.pack"
+    shutil.move(copy, tmp_path / "aside")
+    with pytest.raises(BackupError, match="Run it again"):
+        backups.restore(home.folder, tmp_path / "new")
+    assert not (tmp_path / "new" / "ingot.db").exists()
+    shutil.move(tmp_path / "aside", copy)
+    backups.restore(home.folder, tmp_path / "new")
+    assert _stored(tmp_path / "new", b"one")
+
+
+def _condemn(pack: str) -> None:
+    found = ShelfSql().find(pack)
+    assert found is not None
+    assert ShelfSql().condemn(found.key, 1.0)
