@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from ingot.server.core.artifacts import JsonObject
+from ingot.server.core.json_values import JsonObject
 
 
 class Params(BaseModel):
@@ -217,6 +217,12 @@ class FolderExport(Params):
     kind: Literal["folder"] = "folder"
     path: str
     layout: Literal["name", "owner_uid"] = "name"
+    root: str = Field(description="The allowed folder that the path lies in.")
+    names: tuple[str, ...] = Field(
+        min_length=1, description="What each version is called below the path, in their order."
+    )
+    artifacts: tuple[str, ...] = Field(description="The uid of the artifact of each, which its marker names.")
+    remove: bool = Field(default=False, description="Remove what was exported there; there are no versions.")
 
 
 class HubExport(Params):
@@ -230,12 +236,28 @@ class HubExport(Params):
     message: str = ""
 
 
+class JobFacts(Params):
+    """What a bundle tells of the training job that made a version, as it was when the export was asked for."""
+
+    name: str
+    dataset_version: str
+    dataset_digest: str
+    base_version: str = ""
+    base_digest: str = ""
+    attempt: int = 0
+    training_seconds: float = 0.0
+    config: dict[str, object] = Field(default_factory=dict)
+    metrics: dict[str, object] = Field(default_factory=dict)
+
+
 class BundleExport(Params):
     """One signed file."""
 
     kind: Literal["bundle"] = "bundle"
     path: str
+    root: str = Field(description="The allowed folder that the path lies in.")
     since: float | None = Field(default=None, description="Only versions committed after this time.")
+    jobs: tuple[JobFacts, ...] = Field(default=(), description="Training jobs that made some of the versions.")
 
 
 Destination = Annotated[FolderExport | HubExport | BundleExport, Field(discriminator="kind")]
@@ -244,7 +266,7 @@ Destination = Annotated[FolderExport | HubExport | BundleExport, Field(discrimin
 class ExportParams(Params):
     """Parameters of `export`."""
 
-    versions: tuple[str, ...] = Field(min_length=1, description="Concrete versions.")
+    versions: tuple[str, ...] = Field(description="Concrete versions; none when something is removed.")
     destination: Destination
 
 

@@ -24,6 +24,7 @@ from ingot.server.core.errors import (
     NotFound,
     Reason,
 )
+from ingot.server.core.exports import LatestHook
 from ingot.server.core.identity import Caller
 from ingot.server.core.names import ANY_NAMESPACE, ArtifactName, Kind
 from ingot.server.core.pages import Page, PageTokens, fit, page_size
@@ -111,6 +112,11 @@ class Catalog:
         self._access = access
         self._tokens = tokens
         self._clock = clock
+        self._hooks: list[LatestHook] = []
+
+    def follow(self, hook: LatestHook) -> None:
+        """Tell a feature from now on when `latest` of an artifact moves and when one is deleted."""
+        self._hooks.append(hook)
 
     # --- reading ----------------------------------------------------------------------------------------
 
@@ -229,7 +235,7 @@ class Catalog:
 
     def grown(self, artifact: Artifact, version: Version, now: float) -> Artifact:
         """Count a ready version that was just added, let `latest` move to it, and return the artifact."""
-        return self._save(
+        grown = self._save(
             dataclasses.replace(
                 artifact,
                 current_version=version.name.version,
@@ -242,6 +248,9 @@ class Catalog:
                 revision=artifact.revision + 1,
             )
         )
+        for hook in self._hooks:
+            hook.latest_moved(grown, version)
+        return grown
 
     def delete(
         self,
@@ -277,7 +286,10 @@ class Catalog:
             changed = dataclasses.replace(
                 artifact, delete_time=now, update_time=now, revision=artifact.revision + 1
             )
-            return self._save(changed).uid
+            deleted = self._save(changed)
+            for hook in self._hooks:
+                hook.deleted(deleted)
+            return deleted.uid
 
         uid, replayed = self._requests.run(caller, "DeleteArtifact", key, make)
         if not uid:

@@ -1,0 +1,370 @@
+"""Exports: who may have what written where, and the operation that does it.
+
+References are pinned to concrete versions here, paths are found below the allowed folders, and the key of
+the operation is its destination, so that two exports never write to one place at once.
+"""
+
+import dataclasses
+import re
+from collections.abc import Sequence
+
+from ingot.server.core import params
+from ingot.server.core.artifacts import Artifact, Version, VersionState
+from ingot.server.core.catalog_stores import ArtifactStore, VersionStore
+from ingot.server.core.clock import Clock
+from ingot.server.core.errors import Invalid, Precondition, Reason, invalid_field
+from ingot.server.core.exports import (
+    AllowedFolders,
+    KeptExportStore,
+    Layout,
+    Place,
+    WantedBundle,
+    WantedExport,
+    WantedFolder,
+    WantedHub,
+)
+from ingot.server.core.identity import Caller
+from ingot.server.core.names import ArtifactName, version_reference
+from ingot.server.core.operations import NewOperation, Operation, OperationOptions
+from ingot.server.core.training_stores import TrainingStore
+from ingot.server.domain.catalog import Catalog
+from ingot.server.domain.kept_exports import KeptExports, folder_operation
+from ingot.server.domain.operations import Operations
+from ingot.server.domain.requests import RequestKey, Requests
+from ingot.server.domain.versions import Versions
+
+MOST_VERSIONS = 1000  # of one export
+_MOST_JOBS = 100  # whose facts a bundle tells: they stand in the parameters of the operation
+_MESSAGE_LIMIT = 2000
+_REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9][A-Za-z0-9._-]{0,95})?")
+_BRANCH = re.compile(r"(?!/)(?!.*(//|\.\.|@\{))[A-Za-z0-9._/-]{1,200}(?<!/)(?<!\.)(?<!\.lock)")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Chosen:
+    """A version to export, with its artifact."""
+
+    artifact: Artifact
+    version: Version
+
+    @property
+    def name(self) -> ArtifactName:
+        return self.artifact.name
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ExportShelves:
+    """The rows and folders that exports look at."""
+
+    artifacts: ArtifactStore
+    versions: VersionStore
+    kept: KeptExportStore
+    jobs: TrainingStore
+    folders: AllowedFolders
+
+
+class Exports:
+    """The rules about exports; every method runs inside a write."""
+
+    def __init__(
+        self,
+        shelves: ExportShelves,
+        kept: KeptExports,
+        catalog: Catalog,
+        versions: Versions,
+        operations: Operations,
+        requests: Requests,
+        clock: Clock,
+        mount: Place,
+    ) -> None:
+        self._shelves = shelves
+        self._kept = kept
+        self._catalog = catalog
+        self._versions = versions
+        self._operations = operations
+        self._requests = requests
+        self._clock = clock
+        self._mount = mount
+
+    def start(
+        self,
+        caller: Caller,
+        key: RequestKey,
+        wanted: WantedExport,
+        options: OperationOptions,
+        *,
+        validate_only: bool,
+    ) -> Operation | None:
+        """Queue an export and return its operation; None with `validate_only`, which changes nothing.
+
+        Raises Invalid (FIELD_INVALID, NAME_INVALID, BAD_PATH), NotFound (ARTIFACT_NOT_FOUND,
+        VERSION_NOT_FOUND, ALIAS_NOT_FOUND), Precondition (STATE_INVALID, IN_USE: something else is being
+        written there), Denied (SCOPE_MISSING: to keep takes the right to write).
+        """
+        if validate_only:
+            self._planned(caller, wanted)
+            return None
+
+        def make() -> str:
+            operation, chosen = self._planned(caller, wanted)
+            self._follow(caller, wanted, operation, chosen)
+            asked = dataclasses.replace(operation, options=options)
+            queued = self._operations.enqueue(caller, asked)
+            if queued.kind != asked.kind or queued.params != asked.params:
+                raise _busy(queued)
+            return queued.id
+
+        number, _ = self._requests.run(caller, "StartExport", key, make)
+        return self._operations.get(caller, number)
+
+    def local_paths(self, artifacts: Sequence[Artifact]) -> dict[str, str]:
+        """Return, by uid, the folder that each artifact is kept in, of those that have one. Inside a read."""
+        return dict(self._shelves.kept.folders([artifact.uid for artifact in artifacts]))
+
+    # --- what -------------------------------------------------------------------------------------------
+
+    def _planned(self, caller: Caller, wanted: WantedExport) -> tuple[NewOperation, Sequence[_Chosen]]:
+        if not wanted.sources:
+            raise invalid_field("sources", "expected at least one version, alias or artifact")
+        if len(wanted.sources) > MOST_VERSIONS:
+            raise _too_many(len(wanted.sources))
+        if isinstance(wanted.destination, WantedBundle):
+            chosen = self._bundled(caller, wanted.sources, wanted.destination.since)
+            return self._to_bundle(caller, wanted.destination, chosen), chosen
+        chosen = [self._pinned(caller, text, index) for index, text in enumerate(wanted.sources)]
+        chosen = list({each.version.name: each for each in chosen}.values())
+        if isinstance(wanted.destination, WantedHub):
+            return self._to_hub(caller, wanted.destination, chosen), chosen
+        return self._to_folder(caller, wanted.destination, chosen), chosen
+
+    def _pinned(self, caller: Caller, text: str, index: int) -> _Chosen:
+        reference = version_reference(text, f"sources[{index}]")
+        version = self._versions.resolve(caller, reference)
+        return _Chosen(self._catalog.require_read(caller, version.name.artifact), version)
+
+    def _bundled(self, caller: Caller, sources: Sequence[str], since: float | None) -> list[_Chosen]:
+        """Return the versions of a bundle in the order in which they are made again."""
+        found: dict[object, _Chosen] = {}
+        for index, text in enumerate(sources):
+            reference = version_reference(text, f"sources[{index}]")
+            if isinstance(reference, ArtifactName):
+                chosen = self._ready(self._catalog.require_read(caller, reference))
+            else:
+                chosen = [self._pinned(caller, text, index)]
+            for each in chosen:
+                if since is None or each.version.create_time > since:
+                    found[each.version.name] = each
+            if len(found) > MOST_VERSIONS:
+                raise _too_many(len(found))
+        if not found:
+            what = "no ready version" if since is None else "no version that was committed after `since`"
+            raise Precondition(
+                Reason.STATE_INVALID,
+                f"There is nothing to export: the sources have {what}.",
+                next_step="Choose other sources, or an earlier time.",
+            )
+        return sorted(found.values(), key=lambda each: (str(each.name), each.version.create_time))
+
+    def _ready(self, artifact: Artifact) -> list[_Chosen]:
+        found: list[_Chosen] = []
+        after: int | None = None
+        while rows := self._shelves.versions.page(artifact, after, 500):
+            after = rows[-1][0]
+            found += [_Chosen(artifact, each) for _, each in rows if each.state is VersionState.READY]
+            if len(found) > MOST_VERSIONS:
+                raise _too_many(len(found))
+        return found
+
+    # --- where ------------------------------------------------------------------------------------------
+
+    def _to_folder(self, caller: Caller, wanted: WantedFolder, chosen: Sequence[_Chosen]) -> NewOperation:
+        place = self._place(wanted)
+        names: dict[str, _Chosen] = {}
+        for each in chosen:
+            name = folder_name(each.artifact, wanted.layout)
+            if names.setdefault(name.lower(), each) is not each:
+                raise invalid_field(
+                    "sources",
+                    f"{names[name.lower()].version.name} and {each.version.name} would both be written to "
+                    f"{place.path}/{name}",
+                    next_step="Export them to different folders.",
+                )
+            kept = self._shelves.kept.at(f"{place.path}/{name}")
+            if kept is not None and kept.artifact_uid != each.artifact.uid:
+                raise _taken(kept.folder)
+            if wanted.keep or kept is not None:
+                self._catalog.require_write(caller, each.name)
+            if wanted.keep and each.version.name.version != each.artifact.current_version:
+                raise invalid_field(
+                    "sources",
+                    f"expected the latest version of {each.name} to be kept, got {each.version.name}",
+                    next_step="Name the artifact itself, or export this version without `keep`.",
+                )
+        asked = params.ExportParams(
+            versions=tuple(str(each.version.name) for each in chosen),
+            destination=params.FolderExport(
+                path=place.path,
+                root=place.root,
+                layout=wanted.layout.value,
+                names=tuple(folder_name(each.artifact, wanted.layout) for each in chosen),
+                artifacts=tuple(each.artifact.uid for each in chosen),
+            ),
+        )
+        return folder_operation(asked, caller.namespace, [each.name for each in chosen])
+
+    def _to_hub(self, caller: Caller, wanted: WantedHub, chosen: Sequence[_Chosen]) -> NewOperation:
+        if len(chosen) != 1:
+            raise invalid_field(
+                "sources",
+                f"expected one version for one repository, got {len(chosen)}",
+                next_step="Start one export for each.",
+            )
+        _check_hub(wanted)
+        kind = wanted.repository_kind or chosen[0].name.kind.word
+        asked = params.ExportParams(
+            versions=(str(chosen[0].version.name),),
+            destination=params.HubExport.model_validate(
+                {
+                    "repository": wanted.repository,
+                    "repository_kind": kind,
+                    "branch": wanted.branch,
+                    "private": wanted.private,
+                    "message": wanted.message,
+                }
+            ),
+        )
+        return _operation(
+            caller, asked, chosen, f"export hub {kind} {wanted.repository.lower()} {wanted.branch or 'main'}"
+        )
+
+    def _to_bundle(self, caller: Caller, wanted: WantedBundle, chosen: Sequence[_Chosen]) -> NewOperation:
+        if not wanted.path:
+            raise invalid_field("bundle.path", "expected the file to write, got nothing")
+        place = self._shelves.folders.find(wanted.path, "bundle.path")
+        if place.path == place.root or wanted.path.endswith("/"):
+            raise invalid_field("bundle.path", f"expected a file, got the folder {wanted.path[:200]!r}")
+        twins: dict[str, ArtifactName] = {}
+        for each in chosen:
+            short = f"{each.name.kind.value}/{each.name.artifact}".lower()
+            if twins.setdefault(short, each.name) != each.name:
+                raise invalid_field(
+                    "sources",
+                    f"{twins[short]} and {each.name} have the same id, and a bundle is imported into one "
+                    "namespace",
+                    next_step="Export them as two bundles.",
+                )
+        asked = params.ExportParams(
+            versions=tuple(str(each.version.name) for each in chosen),
+            destination=params.BundleExport(
+                path=place.path, root=place.root, since=wanted.since, jobs=self._jobs(caller, chosen)
+            ),
+        )
+        return _operation(caller, asked, chosen, f"export {place.path}")
+
+    def _place(self, wanted: WantedFolder) -> Place:
+        return self._shelves.folders.find(wanted.path, "folder.path") if wanted.path else self._mount
+
+    def _jobs(self, caller: Caller, chosen: Sequence[_Chosen]) -> tuple[params.JobFacts, ...]:
+        """Return the facts of the training jobs behind the versions, of those that the caller may see."""
+        names = dict.fromkeys(each.version.origin.training_job for each in chosen)
+        found: list[params.JobFacts] = []
+        for name in names:
+            job = self._shelves.jobs.find(name.removeprefix("trainingJobs/")) if name else None
+            if job is None or not caller.may_read(job.namespace):
+                continue
+            config = dataclasses.asdict(job.config)
+            metrics = dataclasses.asdict(job.latest_metrics) if job.latest_metrics else {}
+            found.append(
+                params.JobFacts(
+                    name=job.name,
+                    dataset_version=str(job.dataset.name),
+                    dataset_digest=job.dataset.digest.hex(),
+                    base_version=str(job.base.name) if job.base else "",
+                    base_digest=job.base.digest.hex() if job.base else "",
+                    attempt=job.attempt,
+                    training_seconds=job.training_seconds,
+                    config={key: value for key, value in config.items() if value is not None},
+                    metrics={key: value for key, value in metrics.items() if value is not None},
+                )
+            )
+        if len(found) > _MOST_JOBS:
+            raise invalid_field(
+                "sources",
+                f"expected versions of at most {_MOST_JOBS} training jobs in a bundle, got {len(found)}",
+                next_step="Export fewer artifacts at once.",
+            )
+        return tuple(found)
+
+    # --- keeping ----------------------------------------------------------------------------------------
+
+    def _follow(
+        self, caller: Caller, wanted: WantedExport, operation: NewOperation, chosen: Sequence[_Chosen]
+    ) -> None:
+        """Begin to keep what is exported to a folder, or end it there."""
+        folder = wanted.destination
+        if not isinstance(folder, WantedFolder):
+            return
+        place = self._place(folder)
+        for each in chosen:
+            name = folder_name(each.artifact, folder.layout)
+            if not folder.keep:
+                self._shelves.kept.remove(f"{place.path}/{name}")
+            elif not self._kept.keep(caller, each.artifact, place, name, folder.layout):
+                raise _taken(f"{place.path}/{name}")
+
+
+def folder_name(artifact: Artifact, layout: Layout) -> str:
+    """Return what an artifact is called below the folder of an export, without an extension."""
+    if layout is Layout.OWNER_UID:
+        return f"{artifact.name.namespace}/{artifact.uid}"
+    return artifact.name.artifact
+
+
+def _operation(
+    caller: Caller, asked: params.ExportParams, chosen: Sequence[_Chosen], key: str
+) -> NewOperation:
+    return NewOperation(
+        kind="export",
+        params=asked.document(),
+        target=asked.versions[0] if len(asked.versions) == 1 else "",
+        namespace=caller.namespace,
+        reads=tuple(dict.fromkeys(each.name.namespace for each in chosen)),
+        key=key,
+    )
+
+
+def _check_hub(wanted: WantedHub) -> None:
+    if not _REPOSITORY.fullmatch(wanted.repository):
+        raise invalid_field("hub.repository", f"expected org/name or name, got {wanted.repository[:120]!r}")
+    if wanted.branch and not _BRANCH.fullmatch(wanted.branch):
+        raise invalid_field("hub.branch", f"expected the name of a branch, got {wanted.branch[:120]!r}")
+    if len(wanted.message) > _MESSAGE_LIMIT:
+        raise invalid_field(
+            "hub.message", f"expected at most {_MESSAGE_LIMIT} characters, got {len(wanted.message)}"
+        )
+
+
+def _too_many(count: int) -> Invalid:
+    return invalid_field(
+        "sources",
+        f"expected at most {MOST_VERSIONS} versions in one export, got {count} or more",
+        next_step="Export fewer artifacts at once, or only versions after a time.",
+    )
+
+
+def _taken(folder: str) -> Precondition:
+    return Precondition(
+        Reason.IN_USE,
+        f"{folder} keeps another artifact.",
+        next_step="Choose another folder, or end the other export first.",
+        facts={"path": folder},
+    )
+
+
+def _busy(queued: Operation) -> Precondition:
+    return Precondition(
+        Reason.IN_USE,
+        f"{queued.name} is writing there and is {queued.state}; it was asked for something else.",
+        next_step="Wait until it has ended, or cancel it; then ask again.",
+        facts={"operation": queued.name},
+    )

@@ -1,0 +1,46 @@
+"""The folders of the server that exports may write to or imports may read from, and nothing beside them.
+
+Links are followed before it is decided: a path counts as what it leads to. Between this check and the work
+somebody who may write to an allowed folder could still put a link there; the body looks again.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from ingot.server.core.errors import FieldProblem, Invalid, Reason
+from ingot.server.core.exports import Place
+
+_LONGEST = 4000  # bytes; the system's limit is 4096
+
+
+class AllowedFoldersOnDisk:
+    """Implements AllowedFolders; the folders need not exist yet."""
+
+    def __init__(self, folders: Sequence[Path], setting: str) -> None:
+        self._roots = tuple(dict.fromkeys(Path(os.path.realpath(each.expanduser())) for each in folders))
+        self._setting = setting  # which one names them, for the refusal
+
+    def find(self, path: str, field: str) -> Place:
+        if "\0" in path or len(os.fsencode(path)) > _LONGEST:
+            raise _refused(field, path, "a path of the server's file system", self._setting)
+        if not self._roots:
+            raise _refused(field, path, "an allowed folder, but none is set", self._setting)
+        meant = os.path.normpath(self._roots[0] / path)  # an absolute path replaces the root
+        found = Path(os.path.realpath(meant))
+        for root in self._roots:
+            if found == root or root in found.parents:
+                return Place(str(found), str(root))
+        allowed = ", ".join(str(root) for root in self._roots)
+        raise _refused(field, path, f"a path below {allowed}", self._setting)
+
+
+def _refused(field: str, path: str, expected: str, setting: str) -> Invalid:
+    message = f"{field}: expected {expected}; got {path[:200]!r}."
+    return Invalid(
+        Reason.BAD_PATH,
+        message,
+        next_step=f"Choose a path below an allowed folder; the setting {setting} of the server names them.",
+        facts={"field": field, "path": path[:200]},
+        fields=(FieldProblem(field, message, Reason.BAD_PATH),),
+    )
