@@ -1,4 +1,4 @@
-"""`ingot-server`: serve, migrate, settings.
+"""`ingot-server`: serve, migrate, backup, restore, settings.
 
 Whatever can go wrong at the start (port taken, folder not writable, second server, missing package) ends in
 one sentence and a status, never in a traceback.
@@ -11,6 +11,7 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -70,6 +71,23 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--json", action="store_true", help="say that it is ready as one line of JSON")
     migrate = commands.add_parser("migrate", help="bring the database to the schema of this version")
     _add_settings(migrate)
+    backup = commands.add_parser(
+        "backup",
+        help="copy rows and packs while no server runs (a running one: ingot upkeep backup)",
+        epilog="examples:\n  ingot-server backup\n  ingot-server backup --data .run --backup-dir /mnt/ingot",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _add_settings(backup)
+    restore = commands.add_parser(
+        "restore",
+        help="put a backup into an empty data folder",
+        epilog="examples:\n  ingot-server restore /mnt/ingot --data .run\n"
+        "  ingot-server restore /mnt/ingot --name 20261121T040000Z --data .run",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    restore.add_argument("folder", type=Path, metavar="FOLDER", help="the backup folder")
+    restore.add_argument("--name", default="", help="which backup; the newest one when left out")
+    _add_settings(restore)
     shown = commands.add_parser("settings", help="print the settings in effect, as a TOML file")
     _add_settings(shown)
     shown.add_argument("--markdown", action="store_true", help="print the page docs/settings.md")
@@ -106,6 +124,10 @@ def _run(options: argparse.Namespace) -> int:
         return _print_settings(settings)
     if options.command == "migrate":
         return _migrate(settings)
+    if options.command == "backup":
+        return _backup(settings)
+    if options.command == "restore":
+        return _restore(settings, options.folder, options.name)
     return _serve(settings, with_worker=options.with_worker, as_json=options.json)
 
 
@@ -129,6 +151,55 @@ def _migrate(settings: Settings) -> int:
         applied = migrate(database)
     print("\n".join(f"applied {name}" for name in applied) or "nothing to do: the database is current")
     return 0
+
+
+def _backup(settings: Settings) -> int:
+    """Copy the data folder of a server that does not run."""
+    from ingot.server.storage.backups import FolderBackups
+    from ingot.server.storage.data_folder import DataFolder
+    from ingot.server.storage.database import open_database
+    from ingot.server.storage.migration_runner import migrate
+
+    with contextlib.closing(DataFolder.hold(settings.data_dir)) as folder:
+        with contextlib.closing(open_database(settings.database)) as database:
+            migrate(database)
+        store = FolderBackups(folder.path, database.path, settings.backup_folder)
+        try:
+            needed = store.begin(time.time())
+            for done, pack in enumerate(needed, start=1):
+                store.copy(pack)
+                _told("packs copied", done, len(needed))
+            made = store.finish()
+        finally:
+            store.abandon()
+        store.prune(settings.backup_keep)
+    print(settings.backup_folder / made.name)
+    return 0
+
+
+def _restore(settings: Settings, folder: Path, name: str) -> int:
+    """Put a backup into the data folder, which must be empty."""
+    from ingot.server.storage import backups
+    from ingot.server.storage.data_folder import DataFolder
+
+    if settings.database_url:
+        raise SettingsError("database_url: a backup is restored into a data folder; leave this setting out.")
+    with contextlib.closing(DataFolder.hold(settings.data_dir)) as held:
+        restored = backups.restore(
+            folder, held.path, name, lambda done, all_: _told("packs restored", done, all_)
+        )
+    print(
+        f"restored {restored.name} into {settings.data_dir}; start it with: ingot-server serve --data "
+        f"{settings.data_dir}"
+    )
+    return 0
+
+
+def _told(what: str, done: int, total: int) -> None:
+    """Show progress: on a terminal each step, else the last one."""
+    if sys.stderr.isatty() or done == total:
+        end = "\n" if done == total else "\r"
+        print(f"{done} of {total} {what}", end=end, file=sys.stderr, flush=True)
 
 
 def _serve(settings: Settings, *, with_worker: bool, as_json: bool) -> int:
@@ -212,14 +283,23 @@ def _welcome(server: "App", *, with_worker: bool) -> str:
 
 def _start_errors() -> tuple[type[Exception], ...]:
     """Return the errors that say in one sentence why the server cannot start."""
-    from ingot.server.core.errors import Exhausted
+    from ingot.server.core.errors import IngotError
     from ingot.server.rpc.server import AddressError
+    from ingot.server.storage.backups import BackupError
     from ingot.server.storage.data_folder import DataFolderError
     from ingot.server.storage.database import DatabaseOpenError
     from ingot.server.storage.migration_runner import MigrationError
     from ingot.server.worker_process import WorkerMissingError
 
-    return AddressError, DataFolderError, DatabaseOpenError, Exhausted, MigrationError, WorkerMissingError
+    return (
+        AddressError,
+        BackupError,
+        DataFolderError,
+        DatabaseOpenError,
+        IngotError,
+        MigrationError,
+        WorkerMissingError,
+    )
 
 
 if __name__ == "__main__":
