@@ -1,4 +1,4 @@
-"""What every store of training, workers, operations and event logs promises, whatever database is below.
+"""What every store of training, workers and event logs promises, whatever database is below.
 
 A test class inherits from a contract and gives the fixtures `units` (a Database) and `store`.
 """
@@ -24,7 +24,6 @@ from ingot.server.core.events import (
     WarningNote,
 )
 from ingot.server.core.names import ArtifactName, Kind
-from ingot.server.core.operations import Operation, OperationState
 from ingot.server.core.training import (
     Checkpoint,
     CheckpointKind,
@@ -40,7 +39,6 @@ from ingot.server.core.training_stores import (
     CheckpointStore,
     EventStore,
     MetricStore,
-    OperationStore,
     TrainingStore,
     WorkerStore,
 )
@@ -343,36 +341,3 @@ class WorkerStoreContract:
         assert units.read(store.heard_since, 25.0) == [later, three]
         rows = units.read(store.page, 1, 1)
         assert (rows.items, rows.next_key) == ([two], (2,))
-
-
-class OperationStoreContract:
-    """Operations."""
-
-    def test_operations(self, units: Database, store: OperationStore) -> None:
-        for number, kind in enumerate(["clean", "recover", "clean"], 1):
-            units.write(
-                store.add,
-                Operation(number, kind, OperationState.RUNNING, "system", 1.0, params={"hours": 24}),
-            ).result()
-        before = units.read(store.find, "op_1")
-        assert before is not None
-        after = dataclasses.replace(
-            before,
-            state=OperationState.FAILED,
-            problem=PROBLEM,
-            progress=Progress(done=1),
-            result={"x": None},
-            finish_time=9.0,
-            revision=2,
-        )
-        units.write(store.save, before, after).result()
-        assert units.read(store.find, "op_1") == after
-        with pytest.raises(Conflict):
-            units.write(store.save, before, after).result()
-        assert [each.number for each in units.read(store.unfinished)] == [2, 3]
-        rows = units.read(store.page, "system", "clean", None, None, 1)
-        assert ([each.number for each in rows.items], rows.next_key) == ([3], (3,))
-        assert units.read(store.page, "users/sara", "", None, None, 5).items == []
-        assert units.write(store.forget, 9.0).result() == 0
-        assert units.write(store.forget, 9.1).result() == 1
-        assert units.read(store.find, "op_1") is None

@@ -28,13 +28,16 @@ from ingot.server.core.training import CheckpointKind, JobView, NewCheckpoint, T
 from ingot.server.core.training_config import TrainingConfig
 from ingot.server.core.workers import Device, TrainingAssignment, Worker, WorkerFacts, WorkKind
 from ingot.server.domain.access import Access
+from ingot.server.domain.operation_tokens import Fence
 from ingot.server.domain.requests import Requests
 from ingot.server.domain.training import JobDraft, Request
 from ingot.server.domain.work_reports import Ending
+from ingot.server.operation_parts import OperationParts
 from ingot.server.settings import Settings
 from ingot.server.storage.database import Database, open_database
 from ingot.server.storage.identity_sql import CountersSql, RequestsSql, UsersSql
 from ingot.server.storage.migration_runner import migrate
+from ingot.server.storage.operations_sql import OperationsSql
 from ingot.server.training_parts import TrainingRules, TrainingShelves
 
 P = ParamSpec("P")
@@ -161,7 +164,15 @@ class Bench:
         """Make all parts anew over the same rows, as a restarted server does."""
         counters = CountersSql()
         self.shelves = TrainingShelves(self.settings, self.database.after_commit, counters, self._clock)
-        self.access = Access(self.users, self.shelves.assignments)
+        self.access = Access(self.users, self.shelves.assignments, Fence(OperationsSql()))
+        self.operations = OperationParts(
+            self.settings,
+            self.shelves.log,
+            counters,
+            self.database.after_commit,
+            PageTokens(b"secret"),
+            self._clock,
+        )
         self.rules = TrainingRules(
             self.shelves,
             self.access,

@@ -9,7 +9,6 @@ from contracts import training_stores_contract as contracts
 from ingot.server.storage.database import Database, open_database
 from ingot.server.storage.events_sql import EventsSql, MetricsSql
 from ingot.server.storage.migration_runner import migrate
-from ingot.server.storage.operations_sql import OperationsSql
 from ingot.server.storage.training_sql import CheckpointsSql, TrainingSql
 from ingot.server.storage.workers_sql import WorkersSql
 
@@ -53,12 +52,6 @@ class TestWorkers(contracts.WorkerStoreContract):
         return WorkersSql()
 
 
-class TestOperations(contracts.OperationStoreContract):
-    @pytest.fixture
-    def store(self) -> OperationsSql:
-        return OperationsSql()
-
-
 @pytest.mark.parametrize(
     ("statement", "index"),
     [
@@ -75,7 +68,6 @@ class TestOperations(contracts.OperationStoreContract):
             "SELECT * FROM metric_point WHERE log = 1 AND series = 'loss' AND step > 5 ORDER BY step",
             "PRIMARY KEY",
         ),
-        ("SELECT * FROM operation WHERE requester = 'a' ORDER BY number DESC", "requester"),
         ("SELECT * FROM worker WHERE heard >= 5", "heard"),
     ],
 )

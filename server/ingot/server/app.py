@@ -22,10 +22,10 @@ from ingot.server.core.clock import Clock, SystemClock
 from ingot.server.core.pages import PageTokens
 from ingot.server.core.uploads import TransferLimits
 from ingot.server.domain.health import Health
-from ingot.server.domain.identity import Identity
 from ingot.server.domain.requests import Requests
 from ingot.server.domain.usage import Usage
-from ingot.server.rpc.auth import AuthServicer
+from ingot.server.identity_parts import IdentityParts
+from ingot.server.operation_parts import OperationParts
 from ingot.server.rpc.credentials import Credentials
 from ingot.server.rpc.hops import Hops
 from ingot.server.rpc.pipeline import Pipeline
@@ -34,7 +34,7 @@ from ingot.server.rpc.system import ServerFacts, SystemServicer
 from ingot.server.settings import Settings
 from ingot.server.storage.data_folder import DataFolder
 from ingot.server.storage.database import open_database
-from ingot.server.storage.identity_sql import CountersSql, RequestsSql, TokensSql, UsersSql
+from ingot.server.storage.identity_sql import CountersSql, RequestsSql
 from ingot.server.storage.migration_runner import migrate
 from ingot.server.storage.packs_disk import DiskPacks
 from ingot.server.storage.trees_sql import TreesSql
@@ -44,7 +44,7 @@ from ingot.server.training_parts import TrainingRules, TrainingShelves
 from ingot.server.transfer_parts import CatalogSide, TransferParts
 from ingot.server.upkeep import Upkeep
 from ingot.server.worker_process import WorkerProcess
-from ingot.v1 import auth_pb2_grpc, system_pb2_grpc
+from ingot.v1 import system_pb2_grpc
 
 log = logging.getLogger(__name__)
 
@@ -75,10 +75,14 @@ class App:
 
         # --- rules ---
         tokens = PageTokens(folder.secret)
-        requests = Requests(RequestsSql(), clock)
-        self.identity = Identity(
-            UsersSql(), TokensSql(), counters, requests, tokens, clock, self.database.after_commit
+        self.operations = OperationParts(
+            settings, training_shelves.log, counters, self.database.after_commit, tokens, clock
         )
+        requests = Requests(RequestsSql(), clock)
+        self.people = IdentityParts(
+            settings, folder.secret, counters, requests, tokens, clock, self.database.after_commit
+        )
+        self.identity = self.people.identity
         self.usage = Usage(UsageSql(), tokens, clock, activity_days=settings.activity_days)
         catalog = CatalogParts(
             training_shelves.assignments, training_shelves.jobs, counters, requests, tokens, clock
@@ -104,20 +108,21 @@ class App:
         # --- doors ---
         self.hops = Hops(self.database, read_threads=settings.read_threads, io_threads=settings.io_threads)
         self.pipeline = Pipeline(
-            Credentials(self.hops, self.identity, clock),
+            Credentials(self.hops, self.people.sign_in, clock),
             self.usage.record,
             clock,
             unary_seconds=settings.call_seconds,
         )
         self.grpc = GrpcServer(self.pipeline, health=settings.health, reflection=settings.reflection)
         self.facts = ServerFacts(version(), folder.server_id, folder.path, clock.now())
-        self.upkeep = Upkeep(self.hops, self.training.operations, clock)
+        self.upkeep = Upkeep(self.hops, self.operations, folder.server_id, clock)
         server = self.grpc.server
-        auth_pb2_grpc.add_AuthServiceServicer_to_server(AuthServicer(self.hops, self.identity), server)
+        self.people.serve(self.hops, server)
         catalog.serve(self.hops, self.usage, server)
         system = SystemServicer(self.hops, self.facts, health, self.usage, clock)
         system_pb2_grpc.add_SystemServiceServicer_to_server(system, server)
         self.training.serve(self.hops, server)
+        self.operations.serve(self.hops, server)
         self.transfer.serve(self.hops, server, lambda: self.pipeline.draining)
 
     async def start(self) -> None:

@@ -10,7 +10,7 @@ import ipaddress
 import os
 import tomllib
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,9 +42,14 @@ class SettingsError(Exception):
     """A setting cannot be used: the message says which, where it came from, and what was expected."""
 
 
-def _about(text: str, *, variables: tuple[str, ...] = (), default: str = "") -> dict[str, object]:
-    """Return what is told of a setting: `default` where this machine's own value would tell nobody else."""
-    return {"help": text, "variables": variables, "default": default}
+def _about(
+    text: str, *, variables: tuple[str, ...] = (), default: str = "", secret: bool = False
+) -> dict[str, object]:
+    """Return what is told of a setting: `default` where this machine's own value would tell nobody else.
+
+    A secret is never shown, and is no flag: whoever lists the processes of the machine would see it.
+    """
+    return {"help": text, "variables": variables, "default": default, "secret": secret}
 
 
 def _data_dir() -> Path:
@@ -187,6 +192,29 @@ class Settings:
         default=0.0, metadata=_about("How often a backup is made, in hours; 0 is only on request.")
     )
     backup_keep: int = dataclasses.field(default=7, metadata=_about("How many backups are kept."))
+    hub_endpoint: str = dataclasses.field(
+        default="https://huggingface.co",
+        metadata=_about(
+            "The Hugging Face Hub, or a mirror of it, that imports read and exports write.",
+            variables=("HF_ENDPOINT",),
+        ),
+    )
+    hub_token: str = dataclasses.field(
+        default="",
+        repr=False,
+        metadata=_about(
+            "Token for the Hub where people have set no credential of their own; sent to hub_endpoint only.",
+            variables=("HUGGINGFACE_TOKEN", "HF_TOKEN"),
+            secret=True,
+        ),
+    )
+    hub_login: bool = dataclasses.field(
+        default=False,
+        metadata=_about(
+            "Let everybody use the login to huggingface.co that the account running the server saved with "
+            "`hf auth login`, where neither they nor hub_token has a token."
+        ),
+    )
     log_level: str = dataclasses.field(
         default="info", metadata=_about(f"Least serious events that are logged: {', '.join(LOG_LEVELS)}.")
     )
@@ -211,6 +239,7 @@ class Setting:
     help: str
     variables: tuple[str, ...]  # environment variables, the first wins
     default: str  # as shown to people
+    secret: bool = False  # never shown, and no flag
 
     @property
     def is_list(self) -> bool:
@@ -246,10 +275,10 @@ def load(flags: Mapping[str, Value], environment: Mapping[str, str], config: Pat
     return settings
 
 
-def queue_limits(settings: Settings) -> QueueLimits:
+def queue_limits(queues: Sequence[str]) -> QueueLimits:
     """Return how many operations of each queue run at once. Raises SettingsError."""
     limits = {}
-    for text in settings.operation_queues:
+    for text in queues:
         queue, _, number = text.partition("=")
         if queue not in QUEUES or not number.isdecimal() or int(number) == 0:
             raise SettingsError(
@@ -292,7 +321,8 @@ def markdown() -> str:
 
 
 _EXAMPLE = """\
-As flags a setting is written with dashes, `--drain-seconds 5`; `--data` stands for `--data-dir`. As a file:
+As flags a setting is written with dashes, `--drain-seconds 5`; `--data` stands for `--data-dir`. Secrets are no
+flags. As a file:
 
 ```toml
 data_dir = "/var/lib/ingot"
@@ -308,7 +338,7 @@ def _setting(field: "dataclasses.Field[object]", kind: type) -> Setting:
         value = field.default
         shown = ", ".join(value) if isinstance(value, tuple) else str(value).lower()
     variables = (PREFIX + field.name.upper(), *field.metadata["variables"])
-    return Setting(field.name, kind, field.metadata["help"], variables, shown)
+    return Setting(field.name, kind, field.metadata["help"], variables, shown, field.metadata["secret"])
 
 
 def _find(
@@ -352,7 +382,8 @@ def _convert(setting: Setting, value: object, source: str) -> Value:
             if isinstance(parts, list | tuple) and parts and all(isinstance(part, str) for part in parts):
                 return tuple(part.strip() for part in parts)
     expected = setting.kind_word if setting.kind is bool else f"a {setting.kind_word}"
-    raise SettingsError(f"{source}: expected {expected}, got {value!r}.")
+    shown = "something else" if setting.secret else repr(value)
+    raise SettingsError(f"{source}: expected {expected}, got {shown}.")
 
 
 def _read(path: Path) -> dict[str, object]:
@@ -397,10 +428,15 @@ def _check(settings: Settings) -> None:
             f"log_level: expected one of {', '.join(LOG_LEVELS)}, got {settings.log_level!r}."
         )
     if settings.operation_dispatcher not in DISPATCHERS:
+        expected = " or ".join(DISPATCHERS)
         raise SettingsError(
-            f"operation_dispatcher: expected {' or '.join(DISPATCHERS)}, got {settings.operation_dispatcher!r}."
+            f"operation_dispatcher: expected {expected}, got {settings.operation_dispatcher!r}."
         )
-    queue_limits(settings)
+    queue_limits(settings.operation_queues)
+    if not settings.hub_endpoint.startswith(("https://", "http://")):
+        raise SettingsError(
+            f"hub_endpoint: expected an address such as https://huggingface.co, got {settings.hub_endpoint!r}."
+        )
     for address in settings.listen:
         _check_address(address, insecure=settings.insecure)
 

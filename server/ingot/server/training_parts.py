@@ -1,11 +1,11 @@
-"""The parts of training, workers and operations, wired for app.py and for tests.
+"""The parts of training and workers, wired for app.py and for tests.
 
 They are made in two steps, because others stand in between: who may read what depends on the claims that
 workers hold (`TrainingShelves.assignments`), and jobs pin versions of the catalog and hold trees of the
 transfer.
 
     shelves = TrainingShelves(settings, database.after_commit, counters, clock)
-    access = Access(users, shelves.assignments)            # and the catalog, with shelves.jobs as dependants
+    access = Access(users, shelves.assignments, fence)     # and the catalog, with shelves.jobs as dependants
     rules = TrainingRules(shelves, access, versions, trees, requests, tokens)
     rules.serve(hops, grpc_server)                         # uploads get rules.checkpoints
 """
@@ -25,7 +25,6 @@ from ingot.server.domain.events import AfterCommit, EventLog
 from ingot.server.domain.generation import Generations
 from ingot.server.domain.generation_offers import GenerationOffers
 from ingot.server.domain.jobs import Jobs
-from ingot.server.domain.operations import Operations
 from ingot.server.domain.requests import Requests
 from ingot.server.domain.training import Training, VersionSource
 from ingot.server.domain.training_views import TrainingViews
@@ -33,17 +32,15 @@ from ingot.server.domain.work_reports import WorkReports
 from ingot.server.domain.workers import Workers
 from ingot.server.rpc.generating import TextStreams
 from ingot.server.rpc.hops import Hops
-from ingot.server.rpc.operations import OperationsServicer
 from ingot.server.rpc.tails import Tails
 from ingot.server.rpc.training import TrainingServicer
 from ingot.server.rpc.watching import JobWatcher
 from ingot.server.rpc.workers import WorkersServicer
 from ingot.server.settings import Settings
 from ingot.server.storage.events_sql import EventsSql, MetricsSql
-from ingot.server.storage.operations_sql import OperationsSql
 from ingot.server.storage.training_sql import CheckpointsSql, TrainingSql
 from ingot.server.storage.workers_sql import WorkersSql
-from ingot.v1 import operations_pb2_grpc, training_pb2_grpc, workers_pb2_grpc
+from ingot.v1 import training_pb2_grpc, workers_pb2_grpc
 
 
 class TrainingShelves:
@@ -59,7 +56,6 @@ class TrainingShelves:
         self.checkpoints = CheckpointsSql()
         self.workers = WorkersSql()
         self.metrics = MetricsSql()
-        self.operations = OperationsSql()
         self.tails = Tails()
         self.log = EventLog(EventsSql(), after_commit, self.tails, clock, settings.events_kept)
         self.generations = Generations(self.tails, self.policy, clock)
@@ -67,7 +63,7 @@ class TrainingShelves:
 
 
 class TrainingRules:
-    """The rules of training, workers and operations, and their servicers."""
+    """The rules of training and workers, and their servicers."""
 
     def __init__(
         self,
@@ -123,10 +119,9 @@ class TrainingRules:
         )
         self.reports = WorkReports(self.workers, attempts, jobs, log, shelves.metrics, shelves.generations)
         self.offers = GenerationOffers(versions, self.views, rows, counters)
-        self.operations = Operations(shelves.operations, counters, tokens, clock)
 
     def serve(self, hops: Hops, server: grpc.aio.Server) -> None:
-        """Add the three services to a server."""
+        """Add the two services to a server."""
         shelves = self._shelves
         texts = TextStreams(
             hops,
@@ -143,9 +138,6 @@ class TrainingRules:
         workers_pb2_grpc.add_WorkersServiceServicer_to_server(
             WorkersServicer(hops, self.workers, self.reports, self.views, shelves.tails, shelves.clock),
             server,
-        )
-        operations_pb2_grpc.add_OperationsServiceServicer_to_server(
-            OperationsServicer(hops, self.operations), server
         )
 
 

@@ -101,6 +101,14 @@ class OperationOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class OperationDefaults:
+    """What holds where neither the kind nor whoever asks says otherwise."""
+
+    policy: RetryPolicy = RetryPolicy()
+    timeout: float = 36_000.0  # seconds an attempt may last
+
+
+@dataclass(frozen=True, slots=True)
 class NewOperation:
     """An operation to be queued; unset options are those of its kind."""
 

@@ -1,4 +1,4 @@
-"""The interfaces through which training, workers, operations and the event log reach their rows.
+"""The interfaces through which training, workers and the event log reach their rows.
 
 All are called inside a unit of work (Database.read or Database.write). There is one writer, so a rule may
 read, decide and write; every save is a compare-and-set all the same, so that a rule that decided on something
@@ -11,7 +11,6 @@ from typing import Protocol
 from ingot.server.core.catalog_stores import Rows
 from ingot.server.core.events import Bounds, Event, EventKind, LogLevel, MetricPoint, Metrics, NewEvent
 from ingot.server.core.names import ArtifactName
-from ingot.server.core.operations import Operation, OperationState
 from ingot.server.core.training import Checkpoint, JobState, TrainingJob, TrainingStats
 from ingot.server.core.workers import Worker, WorkGrant
 
@@ -185,41 +184,6 @@ class WorkerStore(Protocol):
 
     def heard_since(self, time: float) -> Sequence[Worker]:
         """Return the workers that were heard from at `time` or later."""
-        ...
-
-
-class OperationStore(Protocol):
-    """Operations."""
-
-    def find(self, operation: str) -> Operation | None:
-        """Return an operation by its id (`op_12`)."""
-        ...
-
-    def add(self, operation: Operation) -> None:
-        """Add an operation; its number must be new."""
-        ...
-
-    def save(self, before: Operation, after: Operation) -> None:
-        """Store what changed: compare-and-set on the revision. Raises Conflict (ETAG_MISMATCH)."""
-        ...
-
-    def page(
-        self,
-        requester: str | None,
-        kind: str,
-        state: OperationState | None,
-        after: int | None,
-        size: int,
-    ) -> Rows[Operation]:
-        """Return up to `size`, newest first, after a number; None requester and "" kind mean any."""
-        ...
-
-    def unfinished(self) -> Sequence[Operation]:
-        """Return the operations that are neither done nor given up."""
-        ...
-
-    def forget(self, before: float) -> int:
-        """Remove operations that ended before a time; return how many."""
         ...
 
 

@@ -1,147 +1,221 @@
-"""Operations: the server's own background work as rows that administrators can look at.
+"""Operations as people and features see them: enqueue, look, cancel, try again.
 
-Whoever does the work tells it step by step: `begin`, `report`, then `succeed` or `fail`, each a short
-write. A server that died in the middle left operations unfinished; `recover` gives them their end at the
-next start.
+    operation = operations.enqueue(caller, NewOperation("import", params, key="…"))    # in the caller's write
+    operations.on("import", hook)         # hook.moved(operation) in the write of each change of state
+    operations.since(caller, wanted, change, limit)                                    # for watchers
+
+What is enqueued runs if, and only if, the write that enqueued it is committed. Running is claims.py's.
 """
 
-from dataclasses import replace
+from collections.abc import Sequence
+
+import pydantic
 
 from ingot.server.core.artifacts import JsonObject
 from ingot.server.core.catalog_stores import CounterStore
 from ingot.server.core.clock import Clock
-from ingot.server.core.errors import NotFound, Problem, Reason
-from ingot.server.core.events import Progress
+from ingot.server.core.errors import Precondition, Reason, invalid_field
 from ingot.server.core.identity import Caller
+from ingot.server.core.kinds import KINDS, OperationKind
+from ingot.server.core.operation_stores import OperationFilter, OperationListener, OperationStore
 from ingot.server.core.operations import (
-    FINAL_OPERATION_STATES,
+    NewOperation,
     Operation,
+    OperationDefaults,
+    OperationHook,
     OperationMove,
     OperationState,
-    next_state,
+    RetryPolicy,
 )
 from ingot.server.core.pages import Page, PageTokens, page_size
-from ingot.server.core.training_stores import OperationStore
+from ingot.server.domain.catalog_refusals import check_etag
+from ingot.server.domain.events import AfterCommit, EventLog
+from ingot.server.domain.operation_moves import OperationMoves, operation_not_found
 
 KEPT_SECONDS = 90 * 24 * 3600.0
+LARGEST_PRIORITY = 1000
+LARGEST_ATTEMPTS = 100
+LARGEST_SECONDS = 30 * 24 * 3600.0  # of delays and timeouts
+_FORGOTTEN_AT_ONCE = 200
 
 
 class Operations:
-    """Keeps the rows of operations. Methods run inside a unit of work."""
+    """Enqueues, shows, cancels and repeats operations. Methods run inside a unit of work."""
 
     def __init__(
-        self, store: OperationStore, counters: CounterStore, tokens: PageTokens, clock: Clock
+        self,
+        store: OperationStore,
+        log: EventLog,
+        counters: CounterStore,
+        after_commit: AfterCommit,
+        tokens: PageTokens,
+        defaults: OperationDefaults,
+        clock: Clock,
     ) -> None:
         self._store = store
-        self._counters = counters
         self._tokens = tokens
+        self._defaults = defaults
         self._clock = clock
+        self.log = log
+        self.moves = OperationMoves(store, log, counters, after_commit, clock)
 
-    def begin(self, caller: Caller, kind: str, params: JsonObject, target: str = "") -> Operation:
-        """Start an operation of the server now and return it RUNNING."""
+    def on(self, kind: str, hook: OperationHook) -> None:
+        """Call `hook` inside the write of every change of state of operations of a kind."""
+        self.moves.on(kind, hook)
+
+    def listen(self, listener: OperationListener) -> None:
+        """Tell `listener` of every new state of any operation, after its commit."""
+        self.moves.listen(listener)
+
+    def enqueue(self, caller: Caller, new: NewOperation) -> Operation:
+        """Queue an operation as part of the write that runs now.
+
+        An unfinished one with the same key is returned instead: let a key name who may see it. Raises Invalid
+        (FIELD_INVALID) for an unknown kind, parameters its kind does not know, or options out of range.
+        """
+        kind = kind_named(new.kind)
+        params = _checked(kind, new.params)
+        policy, timeout = self.limits_of(kind)
+        policy, timeout = new.options.policy or policy, new.options.timeout or timeout
+        _check_options(new.options.priority, policy, timeout)
+        if new.key and (found := self._store.unfinished(new.key)):
+            return found
         now = self._clock.now()
         operation = Operation(
-            number=self._counters.next("op"),
-            kind=kind,
+            number=0,
+            kind=kind.name,
             state=OperationState.QUEUED,
             requester=caller.principal,
             create_time=now,
-            target=target,
-            params=dict(params),
+            target=new.target,
+            namespace=new.namespace,
+            reads=new.reads,
+            queue=kind.queue,
+            key=new.key,
+            priority=new.options.priority,
+            policy=policy,
+            timeout=timeout,
+            due_time=now,
+            params=params,
         )
-        self._store.add(operation)
-        return self._move(operation, OperationMove.BEGIN, attempt=1, start_time=now)
+        return self.moves.add(operation, f"asked by {caller.principal}")
 
-    def report(self, operation: str, progress: Progress) -> Operation:
-        """Store how far an operation is, by its id. Raises NotFound (OPERATION_NOT_FOUND)."""
-        before = self._find(operation)
-        after = replace(before, progress=progress, revision=before.revision + 1)
-        self._store.save(before, after)
-        return after
+    def limits_of(self, kind: OperationKind) -> tuple[RetryPolicy, float]:
+        """Return the retries and the timeout in seconds of a kind, as it or the server is set."""
+        return kind.policy or self._defaults.policy, kind.timeout or self._defaults.timeout
 
-    def succeed(self, operation: str, result: JsonObject) -> Operation:
-        """End an operation with what it found or made. Raises NotFound, Precondition (STATE_INVALID)."""
-        return self._move(self._find(operation), OperationMove.SUCCEED, result=dict(result))
+    def kinds(self) -> Sequence[OperationKind]:
+        """Return all kinds by name."""
+        return sorted(KINDS.values(), key=lambda kind: kind.name)
 
-    def fail(self, operation: str, problem: Problem) -> Operation:
-        """End an operation with why it failed. Raises NotFound, Precondition (STATE_INVALID)."""
-        return self._move(self._find(operation), OperationMove.FAIL, problem=problem)
-
-    def recover(self) -> int:
-        """Fail what an earlier run of the server left unfinished; return how many. Call once at the start."""
-        left = self._store.unfinished()
-        for operation in left:
-            problem = Problem(
-                Reason.INTERNAL,
-                f"The server stopped while {operation.name} ({operation.kind}) was {operation.state}.",
-                {"kind": operation.kind},
-                "Nothing to do: upkeep runs again by itself.",
-                self._clock.now(),
-            )
-            begun = operation.state in (OperationState.RUNNING, OperationState.CANCELLING)
-            self._move(operation, OperationMove.FAIL if begun else OperationMove.CANCEL, problem=problem)
-        self._store.forget(self._clock.now() - KEPT_SECONDS)
-        return len(left)
+    # --- looking ----------------------------------------------------------------------------------------
 
     def get(self, caller: Caller, operation: str) -> Operation:
         """Return an operation by its id.
 
         Raises NotFound (OPERATION_NOT_FOUND), also when it is not theirs.
         """
-        found = self._find(operation)
+        found = self.moves.find(operation)
         if not caller.is_admin and found.requester != caller.principal:
-            raise _not_found(operation)
+            raise operation_not_found(operation)
         return found
 
-    def page(
-        self, caller: Caller, kind: str, state: OperationState | None, size: int, token: str
-    ) -> Page[Operation]:
+    def page(self, caller: Caller, wanted: OperationFilter, size: int, token: str) -> Page[Operation]:
         """Return a page of operations, newest first; those of others are for administrators.
 
         Raises Invalid (FIELD_INVALID, PAGE_TOKEN_INVALID).
         """
         size = page_size(size)
-        query = f"ListOperations {caller.principal} {kind} {state}"
+        query = f"ListOperations {caller.principal} {wanted}"
         after = self._tokens.decode(query, token)
-        requester = None if caller.is_admin else caller.principal
-        rows = self._store.page(requester, kind, state, int(after[0]) if after else None, size)
+        rows = self._store.page(_whose(caller), wanted, int(after[0]) if after else None, size)
         return Page(tuple(rows.items), self._tokens.encode(query, rows.next_key) if rows.next_key else "")
 
-    def _find(self, operation: str) -> Operation:
-        found = self._store.find(operation)
-        if found is None:
-            raise _not_found(operation)
+    def since(self, caller: Caller, wanted: OperationFilter, change: int, limit: int) -> Sequence[Operation]:
+        """Return up to `limit` operations that changed after a change, in the order of their last change.
+
+        Each comes with `change`, the number to go on with. States in between are skipped.
+        """
+        return self._store.since(_whose(caller), wanted, change, limit)
+
+    # --- steering ---------------------------------------------------------------------------------------
+
+    def cancel(self, caller: Caller, operation: str, etag: str = "") -> Operation:
+        """Ask an operation to stop; one that waits is CANCELLED at once.
+
+        Raises NotFound (OPERATION_NOT_FOUND), Precondition (STATE_INVALID), Conflict (ETAG_MISMATCH).
+        """
+        found = self._own(caller, operation, etag)
+        return self.moves.move(found, OperationMove.CANCEL, f"cancelled by {caller.principal}")
+
+    def retry(self, caller: Caller, operation: str, etag: str = "") -> Operation:
+        """Queue an operation that ended without success again with fresh tries; a RETRYING one at once.
+
+        Raises NotFound (OPERATION_NOT_FOUND), Conflict (ETAG_MISMATCH), Precondition (STATE_INVALID), also
+        when another one does the same by now.
+        """
+        found = self._own(caller, operation, etag)
+        if found.key and found.ended and (other := self._store.unfinished(found.key)):
+            raise Precondition(
+                Reason.STATE_INVALID,
+                f"{other.name}, which is {other.state}, does the same as {found.name}.",
+                next_step=f"Wait for {other.name}, or cancel it first.",
+                facts={"operation": found.name, "other": other.name},
+            )
+        return self.moves.move(
+            found,
+            OperationMove.AGAIN,
+            f"asked again by {caller.principal}",
+            tries=0,
+            due_time=self._clock.now(),
+            problem=None,
+            progress=None,
+        )
+
+    def forget_old(self) -> Sequence[str]:
+        """Remove some operations that ended long ago, with their logs; return their names."""
+        return self.moves.forget(self._clock.now() - KEPT_SECONDS, _FORGOTTEN_AT_ONCE)
+
+    def _own(self, caller: Caller, operation: str, etag: str) -> Operation:
+        found = self.get(caller, operation)
+        check_etag(found.name, etag, found.etag)
         return found
 
-    def _move(
-        self,
-        operation: Operation,
-        move: OperationMove,
-        *,
-        attempt: int | None = None,
-        start_time: float | None = None,
-        problem: Problem | None = None,
-        result: JsonObject | None = None,
-    ) -> Operation:
-        state = next_state(operation.state, move)
-        after = replace(
-            operation,
-            state=state,
-            attempt=operation.attempt if attempt is None else attempt,
-            start_time=operation.start_time or start_time,
-            problem=problem,
-            result=operation.result if result is None else result,
-            finish_time=self._clock.now() if state in FINAL_OPERATION_STATES else None,
-            revision=operation.revision + 1,
+
+def kind_named(name: str) -> OperationKind:
+    """Return a kind by its name. Raises Invalid (FIELD_INVALID)."""
+    kind = KINDS.get(name)
+    if kind is None:
+        raise invalid_field(
+            "kind", f"there is no kind of operation {name!r}; there are {', '.join(sorted(KINDS))}"
         )
-        self._store.save(operation, after)
-        return after
+    return kind
 
 
-def _not_found(operation: str) -> NotFound:
-    return NotFound(
-        Reason.OPERATION_NOT_FOUND,
-        f"There is no operation operations/{operation}, or it is not yours to see.",
-        next_step="ListOperations shows those there are.",
-        facts={"operation": operation},
-    )
+def _whose(caller: Caller) -> str | None:
+    return None if caller.is_admin else caller.principal
+
+
+def _checked(kind: OperationKind, given: JsonObject) -> JsonObject:
+    try:
+        return kind.params_type.model_validate(given).document()
+    except pydantic.ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        field = ".".join(map(str, ("params", *first["loc"])))
+        raise invalid_field(
+            field,
+            f"{first['msg']}, got {first['input']!r}"[:500],
+            next_step=f"ListOperationKinds has the JSON Schema of the parameters of {kind.name}.",
+        ) from error
+
+
+def _check_options(priority: int, policy: RetryPolicy, timeout: float) -> None:
+    for field, value, low, high in (
+        ("options.priority", priority, -LARGEST_PRIORITY, LARGEST_PRIORITY),
+        ("options.retry_policy.max_attempts", policy.max_attempts, 1, LARGEST_ATTEMPTS),
+        ("options.retry_policy.delay", policy.delay, 0, LARGEST_SECONDS),
+        ("options.retry_policy.multiplier", policy.multiplier, 1, 100),
+        ("options.timeout", timeout, 1e-3, LARGEST_SECONDS),
+    ):
+        if not low <= value <= high:
+            raise invalid_field(field, f"expected {low:g} to {high:g}, got {value:g}")

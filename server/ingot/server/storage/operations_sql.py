@@ -1,15 +1,19 @@
-"""Rows of operations."""
+"""Rows of operations, and the times of periodic ones."""
 
 from collections.abc import Sequence
 
+import peewee
+
 from ingot.server.core.catalog_stores import Rows
 from ingot.server.core.errors import Conflict, Reason
-from ingot.server.core.operations import FINAL_OPERATION_STATES, Operation, OperationState
+from ingot.server.core.operation_stores import OperationFilter
+from ingot.server.core.operations import CLAIMED_STATES, WAITING_STATES, Operation, OperationState
 from ingot.server.storage import keyset, tables, training_json
 from ingot.server.storage.training_sql import number_of
 
 _Row = tables.Operation
-_FINAL = sorted(FINAL_OPERATION_STATES)
+WAITING, CLAIMED, ENDED = "waiting", "claimed", "ended"
+_ACTIVE = (WAITING, CLAIMED)
 
 
 class OperationsSql:
@@ -19,18 +23,30 @@ class OperationsSql:
         row = _Row.get_or_none(_Row.number == number_of(operation, "op_"))
         return None if row is None else _operation(row)
 
+    def unfinished(self, key: str) -> Operation | None:
+        row = _Row.get_or_none(_Row.live_key == key)
+        return None if row is None else _operation(row)
+
     def add(self, operation: Operation) -> None:
         _Row.insert(
             number=operation.number,
             kind=operation.kind,
             requester=operation.requester,
+            queue=operation.queue,
+            target=operation.target,
+            priority=operation.priority,
             **_changing(operation),
         ).execute()
 
     def save(self, before: Operation, after: Operation) -> None:
         changed = (
             _Row.update(**_changing(after))
-            .where(_Row.number == before.number, _Row.revision == before.revision)
+            .where(
+                _Row.number == before.number,
+                _Row.state == before.state,
+                _Row.attempt == before.attempt,
+                _Row.revision == before.revision,
+            )
             .execute()
         )
         if not changed:
@@ -41,37 +57,108 @@ class OperationsSql:
             )
 
     def page(
-        self,
-        requester: str | None,
-        kind: str,
-        state: OperationState | None,
-        after: int | None,
-        size: int,
+        self, requester: str | None, wanted: OperationFilter, after: int | None, size: int
     ) -> Rows[Operation]:
-        query = _Row.select()
-        if requester is not None:
-            query = query.where(_Row.requester == requester)
-        if kind:
-            query = query.where(_Row.kind == kind)
-        if state is not None:
-            query = query.where(_Row.state == state)
+        query = _asked_by(requester)
+        for column, value in _conditions(wanted):
+            query = query.where(column == value)
         rows, key = keyset.page(
-            query, (_Row.number,), None if after is None else (after,), size, descending=True
+            query if not wanted.active_only else query.where(_Row.phase.in_(_ACTIVE)),
+            (_Row.number,),
+            None if after is None else (after,),
+            size,
+            descending=True,
         )
         return Rows([_operation(row) for row in rows], None if key is None else (int(key[0]),))
 
-    def unfinished(self) -> Sequence[Operation]:
-        query = _Row.select().where(_Row.state.not_in(_FINAL))
-        return [_operation(row) for row in query.order_by(_Row.number)]
+    def since(
+        self, requester: str | None, wanted: OperationFilter, change: int, limit: int
+    ) -> Sequence[Operation]:
+        query = _asked_by(requester).where(_Row.change > change)
+        # Left alone, SQLite finds all of a kind (a queue, …) and sorts them for each look.
+        for column, value in _conditions(wanted):
+            query = query.where(_plain(column) == value)
+        if wanted.active_only:
+            query = query.where(_plain(_Row.phase).in_(_ACTIVE))
+        return [_operation(row) for row in query.order_by(_Row.change).limit(limit)]
 
-    def forget(self, before: float) -> int:
-        return int(_Row.delete().where(_Row.finished < before).execute())
+    def next_waiting(self, queue: str, now: float) -> Operation | None:
+        query = _Row.select().where(_Row.phase == WAITING, _Row.queue == queue, _plain(_Row.due) <= now)
+        row = query.order_by(_Row.priority.desc(), _Row.due, _Row.number).first()
+        return None if row is None else _operation(row)
+
+    def waiting(self) -> Sequence[Operation]:
+        query = _Row.select().where(_Row.phase == WAITING)
+        return sorted(map(_operation, query), key=lambda each: each.number)
+
+    def next_due(self, now: float) -> float | None:
+        query = _Row.select().where(_Row.phase == WAITING, _Row.due > now)
+        row = query.order_by(_Row.due).first()
+        return None if row is None else row.due
+
+    def claimed(self) -> Sequence[Operation]:
+        query = _Row.select().where(_Row.phase == CLAIMED)
+        return sorted(map(_operation, query), key=lambda each: each.number)
+
+    def claimed_in(self, queue: str) -> int:
+        return int(_Row.select().where(_Row.phase == CLAIMED, _Row.queue == queue).count())
+
+    def forget(self, before: float, limit: int) -> Sequence[str]:
+        query = _Row.select(_Row.number).where(_Row.finished < before).order_by(_Row.finished).limit(limit)
+        numbers = [row.number for row in query]
+        _Row.delete().where(_Row.number.in_(numbers)).execute()
+        return [f"operations/op_{number}" for number in numbers]
+
+
+class SchedulesSql:
+    """Implements ScheduleStore."""
+
+    def due(self, kind: str) -> float | None:
+        row = tables.Schedule.get_or_none(tables.Schedule.kind == kind)
+        return None if row is None else float(row.due)
+
+    def plan(self, kind: str, due: float) -> None:
+        tables.Schedule.insert(kind=kind, due=due).on_conflict_replace().execute()
+
+
+def phase_of(state: OperationState) -> str:
+    """Return the phase that a state belongs to."""
+    if state in WAITING_STATES:
+        return WAITING
+    return CLAIMED if state in CLAIMED_STATES else ENDED
+
+
+def _asked_by(requester: str | None) -> "peewee.ModelSelect[tables.Operation]":
+    query = _Row.select()
+    return query if requester is None else query.where(_Row.requester == requester)
+
+
+def _conditions(wanted: OperationFilter) -> "list[tuple[peewee.Field[str], str]]":
+    pairs = (
+        (_Row.kind, wanted.kind),
+        (_Row.state, wanted.state or ""),
+        (_Row.queue, wanted.queue),
+        (_Row.target, wanted.target),
+    )
+    return [(column, value) for column, value in pairs if value]
+
+
+def _plain(column: "peewee.Field[str] | peewee.Field[float]") -> peewee.NodeList:
+    """Return a column in a form that lets SQLite choose no index for it."""
+    return peewee.NodeList((peewee.SQL("+"), column), glue="")
 
 
 def _changing(operation: Operation) -> dict[str, object]:
     return {
         "state": operation.state,
+        "phase": phase_of(operation.state),
+        "live_key": operation.key if operation.key and not operation.ended else None,
+        "due": operation.due_time,
+        "attempt": operation.attempt,
+        "runner": operation.runner,
+        "lease": operation.lease_time,
         "finished": operation.finish_time,
+        "change": operation.change,
         "revision": operation.revision,
         "document": training_json.document(operation),
     }
@@ -83,7 +170,15 @@ def _operation(row: tables.Operation) -> Operation:
         "kind": row.kind,
         "state": row.state,
         "requester": row.requester,
+        "queue": row.queue,
+        "target": row.target,
+        "priority": row.priority,
+        "due_time": row.due,
+        "attempt": row.attempt,
+        "runner": row.runner,
+        "lease_time": row.lease,
         "finish_time": row.finished,
+        "change": row.change,
         "revision": row.revision,
     }
     return training_json.operation_of(columns, row.document)

@@ -400,7 +400,6 @@ class Operation(Table):
             (("queue", "number"), False),
             (("target", "number"), False),
             (("phase", "due"), False),
-            (("phase", "change"), False),
         )
 
 
@@ -602,6 +601,7 @@ class Upload(Table):
 class KeptExport(Table):
     """A folder that follows `latest` of an artifact; `folder_key` is the folder without case."""
 
+    id = peewee.AutoField()
     folder_key = peewee.TextField(unique=True)
     artifact_uid = peewee.TextField(index=True)
     folder = peewee.TextField()

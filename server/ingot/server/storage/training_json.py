@@ -23,7 +23,7 @@ from ingot.server.core.events import (
     WarningNote,
 )
 from ingot.server.core.names import VersionName, artifact_name, version_reference
-from ingot.server.core.operations import Operation, OperationState
+from ingot.server.core.operations import Operation, OperationState, RetryPolicy
 from ingot.server.core.training import (
     Desired,
     JobState,
@@ -184,10 +184,28 @@ def facts_of(display_name: str, text: str) -> WorkerFacts:
     )
 
 
+_OPERATION_COLUMNS = (
+    "number",
+    "kind",
+    "state",
+    "requester",
+    "queue",
+    "target",
+    "priority",
+    "due_time",
+    "attempt",
+    "runner",
+    "lease_time",
+    "finish_time",
+    "change",
+    "revision",
+)
+
+
 def document(operation: Operation) -> str:
     """Return what is not searched by of an operation."""
     fields = asdict(operation)
-    for column in ("number", "kind", "state", "requester", "finish_time", "revision"):
+    for column in _OPERATION_COLUMNS:
         del fields[column]
     return _text(fields)
 
@@ -200,6 +218,8 @@ def operation_of(columns: Mapping[str, Any], text: str) -> Operation:
             **columns,
             **fields,
             "state": OperationState(columns["state"]),
+            "reads": tuple(fields.get("reads", ())),
+            "policy": RetryPolicy(**fields.get("policy", {})),
             "progress": Progress(**fields["progress"]) if fields["progress"] else None,
             "problem": problem_of(fields["problem"]) if fields["problem"] else None,
         }

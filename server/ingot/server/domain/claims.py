@@ -1,0 +1,199 @@
+"""Claims: whoever runs an operation has claimed its row, and everything it writes names the attempt.
+
+    operation = claims.next(runner, "download", limits)     # attempt and tries grow, the lease begins
+    claims.beat(operation.id, operation.attempt, progress)  # extends the lease; tells LOST and CANCEL
+    claims.succeed(operation.id, operation.attempt, result) # or fail, stopped, release
+
+A claim that is lost (silent, or its server was killed) counts as a try, so that a body which kills whoever
+runs it ends FAILED. Whoever comes back after its claim was lost is refused with ATTEMPT_OUTDATED.
+"""
+
+from collections.abc import Collection, Sequence
+
+from ingot.server.core.artifacts import JsonObject
+from ingot.server.core.clock import Clock
+from ingot.server.core.errors import Precondition, Problem, Reason
+from ingot.server.core.events import LogLine, NewEvent, Progress
+from ingot.server.core.operation_stores import OperationStore
+from ingot.server.core.operations import (
+    CLAIMED_STATES,
+    WAITING_STATES,
+    Operation,
+    OperationMove,
+    OperationState,
+    QueueLimits,
+    Standing,
+)
+from ingot.server.domain.operation_moves import OperationMoves
+
+
+class Claims:
+    """Claims operations for runners and takes in what they tell. Methods run inside a write."""
+
+    def __init__(
+        self, store: OperationStore, moves: OperationMoves, lease_seconds: float, clock: Clock
+    ) -> None:
+        self._store = store
+        self._moves = moves
+        self._lease_seconds = lease_seconds
+        self._clock = clock
+
+    # --- taking -----------------------------------------------------------------------------------------
+
+    def next(self, runner: str, queue: str, limits: QueueLimits) -> Operation | None:
+        """Claim what runs next in a queue; None when nothing is due or the queue's slots are taken."""
+        if self._full(queue, limits):
+            return None
+        found = self._store.next_waiting(queue, self._clock.now())
+        return None if found is None else self._claim(runner, found)
+
+    def claim(self, runner: str, operation: str, limits: QueueLimits) -> Operation | None:
+        """Claim one operation by its id; None when it does not wait, is not due, or its queue is full."""
+        found = self._store.find(operation)
+        if found is None or found.state not in WAITING_STATES or found.due_time > self._clock.now():
+            return None
+        return None if self._full(found.queue, limits) else self._claim(runner, found)
+
+    # --- while it runs ----------------------------------------------------------------------------------
+
+    def beat(
+        self,
+        operation: str,
+        attempt: int,
+        progress: Progress | None = None,
+        lines: Sequence[LogLine] = (),
+    ) -> Standing:
+        """Extend a claim, store what its body told, and return what whoever runs it is to do."""
+        found = self._store.find(operation)
+        if found is None or not _holds(found, attempt):
+            return Standing.LOST
+        until = self._clock.now() + self._lease_seconds
+        if progress is None and not lines:
+            self._moves.extend(found, until)
+        else:
+            events = [NewEvent(line) for line in lines]
+            if progress is not None and progress != found.progress:
+                events.append(NewEvent(progress))
+            self._moves.note(found, events, progress=progress or found.progress, lease_time=until)
+        return Standing.CANCEL if found.state is OperationState.CANCELLING else Standing.GO_ON
+
+    # --- ending -----------------------------------------------------------------------------------------
+
+    def succeed(self, operation: str, attempt: int, result: JsonObject) -> Operation:
+        """End an operation with what it found or made. Raises Precondition (ATTEMPT_OUTDATED)."""
+        found = self._fenced(operation, attempt)
+        return self._moves.move(found, OperationMove.SUCCEED, result=dict(result), problem=None)
+
+    def fail(
+        self,
+        operation: str,
+        attempt: int,
+        problem: Problem,
+        *,
+        retry: bool,
+        retry_after: float | None = None,
+    ) -> Operation:
+        """End an attempt that failed: RETRYING when another may help and is left, else FAILED.
+
+        `retry_after` is the least pause in seconds. Raises Precondition (ATTEMPT_OUTDATED).
+        """
+        found = self._fenced(operation, attempt)
+        pause = max(found.policy.pause(found.tries), retry_after or 0.0)
+        return self._failed(found, problem, pause if retry else None)
+
+    def stopped(self, operation: str, attempt: int) -> Operation:
+        """End a cancelled operation whose body has stopped. Raises Precondition (ATTEMPT_OUTDATED)."""
+        found = self._fenced(operation, attempt)
+        return self._moves.move(found, OperationMove.STOPPED, "its body has stopped", problem=None)
+
+    def release(self, operation: str, attempt: int) -> Operation:
+        """Give a claim back unharmed because the server stops; the try does not count.
+
+        Raises Precondition (ATTEMPT_OUTDATED).
+        """
+        found = self._fenced(operation, attempt)
+        return self._moves.move(
+            found, OperationMove.RELEASE, "the server stops", tries=max(found.tries - 1, 0)
+        )
+
+    # --- silence ----------------------------------------------------------------------------------------
+
+    def reap(self, alive: Collection[str]) -> int:
+        """Take back claims whose lease has run out; return how many. Called every few seconds.
+
+        Those of `alive` (ids) are watched by the caller itself, who knows better than a clock that may jump.
+        """
+        now = self._clock.now()
+        expired = [
+            each
+            for each in self._store.claimed()
+            if each.id not in alive and (each.lease_time is None or each.lease_time < now)
+        ]
+        for operation in expired:
+            text = f"{operation.name} was silent for more than {self._lease_seconds:g} s in attempt"
+            self._lose(operation, f"{text} {operation.attempt}.", operation.policy.pause(operation.tries))
+        return len(expired)
+
+    def recover(self, server: str) -> int:
+        """Take back what earlier runs of this server had claimed; call once, before anything is claimed.
+
+        `server` is what the names of its runners start with. What may be tried again is due at once.
+        """
+        left = [each for each in self._store.claimed() if each.runner.startswith(server) or not each.runner]
+        for operation in left:
+            text = f"The server was killed while {operation.name} ({operation.kind}) was {operation.state}."
+            self._lose(operation, text, 0.0)
+        return len(left)
+
+    # --- inside -----------------------------------------------------------------------------------------
+
+    def _full(self, queue: str, limits: QueueLimits) -> bool:
+        return self._store.claimed_in(queue) >= limits.of(queue)
+
+    def _claim(self, runner: str, found: Operation) -> Operation:
+        now = self._clock.now()
+        return self._moves.move(
+            found,
+            OperationMove.BEGIN,
+            f"attempt {found.attempt + 1} by {runner}",
+            attempt=found.attempt + 1,
+            tries=found.tries + 1,
+            runner=runner,
+            lease_time=now + self._lease_seconds,
+            attempt_time=now,
+            start_time=found.start_time or now,
+            progress=None,
+        )
+
+    def _fenced(self, operation: str, attempt: int) -> Operation:
+        found = self._moves.find(operation)
+        if not _holds(found, attempt):
+            raise Precondition(
+                Reason.ATTEMPT_OUTDATED,
+                f"Attempt {attempt} of {found.name} is over: it is {found.state} in attempt {found.attempt}.",
+                next_step="Stop; publish nothing of that attempt.",
+                facts={"operation": found.name, "attempt": str(found.attempt), "state": found.state},
+            )
+        return found
+
+    def _lose(self, operation: Operation, text: str, pause: float) -> None:
+        facts = {"operation": operation.name, "kind": operation.kind, "attempt": str(operation.attempt)}
+        step = f"Read the log of {operation.name}; retry it when the cause is mended."
+        problem = Problem(Reason.BODY_LOST, text, facts, step, self._clock.now())
+        self._failed(operation, problem, pause)
+
+    def _failed(self, operation: Operation, problem: Problem, pause: float | None) -> Operation:
+        """End an attempt; `pause` None is for good."""
+        if pause is None or operation.tries >= operation.policy.max_attempts:
+            return self._moves.move(operation, OperationMove.FAIL, problem.message, problem=problem)
+        return self._moves.move(
+            operation,
+            OperationMove.RETRY,
+            f"try {operation.tries} of {operation.policy.max_attempts} failed: {problem.message}",
+            problem=problem,
+            due_time=self._clock.now() + pause,
+        )
+
+
+def _holds(operation: Operation, attempt: int) -> bool:
+    return operation.attempt == attempt and operation.state in CLAIMED_STATES
