@@ -10,7 +10,7 @@ Both sides compute the digest of the tree, and the commit compares them.
 
 import os
 import time
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +33,9 @@ _ASK_BYTES = 32 * 1024 * 1024  # then twice as many: the first question is early
 _MANIFEST_BYTES = 1024 * 1024
 _MANIFEST_FILES = 1000
 _COMMIT_SECONDS = 600.0  # the server reads every chunk's row
+
+# Yields runs of chunks, and each file when it is complete.
+Cutter = Callable[[Sequence[SourceFile], Reporter], Generator[Found, None, None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +76,27 @@ def push(
     """Push files or folders into a new version or checkpoint. Raises IngotError."""
     files = _walk.find_files(sources, include=options.include, exclude=options.exclude, hidden=options.hidden)
     journal = Journal(Path(os.path.commonpath([os.path.abspath(each) for each in sources])))
+
+    def cutter(wanted: Sequence[SourceFile], report: Reporter) -> Generator[Found, None, None]:
+        return _cutting.cut_files(wanted, journal, report)
+
     try:
-        return _Push(link, calls, target, files, journal, options).run(_name_of(sources))
+        return push_cut(link, calls, target, files, cutter, _name_of(sources), options)
     finally:
         journal.close()
+
+
+def push_cut(
+    link: Link,
+    calls: Calls,
+    target: pb.UploadTarget,
+    files: list[SourceFile],
+    cutter: Cutter,
+    original_name: str,
+    options: PushOptions,
+) -> PushResult:
+    """Push files that `cutter` cuts, or knows the cuts of, into a new version or checkpoint."""
+    return _Push(link, calls, target, files, cutter, options).run(original_name)
 
 
 class _Push:
@@ -88,11 +108,11 @@ class _Push:
         calls: Calls,
         target: pb.UploadTarget,
         files: list[SourceFile],
-        journal: Journal,
+        cutter: Cutter,
         options: PushOptions,
     ) -> None:
         self._link, self._calls, self._target = link, calls, target
-        self._files, self._journal, self._options = files, journal, options
+        self._files, self._cutter, self._options = files, cutter, options
         self._stub = transfer_pb2_grpc.TransferServiceStub(link.channel)
         self._report = Reporter(options.on_progress)
         self._cuts: dict[str, CutFile] = {}
@@ -225,7 +245,7 @@ class _Push:
     def _cut(self, files: Sequence[SourceFile]) -> Generator[Found, None, None]:
         # What is cut a second time is not counted a second time.
         report = Reporter(None) if self._cuts else self._report
-        return _cutting.cut_files(files, self._journal, report)
+        return self._cutter(files, report)
 
     def _take(self) -> Batch:
         taken, self._asked, self._asked_bytes = self._asked, [], 0
