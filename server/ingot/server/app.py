@@ -85,7 +85,14 @@ class App:
         self.identity = self.people.identity
         self.usage = Usage(UsageSql(), tokens, clock, activity_days=settings.activity_days)
         catalog = CatalogParts(
-            training_shelves.assignments, training_shelves.jobs, counters, requests, tokens, clock
+            training_shelves.assignments,
+            training_shelves.jobs,
+            counters,
+            requests,
+            tokens,
+            clock,
+            self.operations.operations,
+            validation_required=settings.validation == "required",
         )
         self.training = TrainingRules(
             training_shelves, catalog.access, catalog.versions, TreesSql(), requests, tokens
@@ -98,9 +105,12 @@ class App:
             catalog.access,
             requests,
             counters,
+            catalog.publishing,
         )
         limits = TransferLimits(
-            max_dataset_bytes=settings.max_dataset_bytes, max_model_bytes=settings.max_model_bytes
+            max_dataset_bytes=settings.max_dataset_bytes,
+            max_model_bytes=settings.max_model_bytes,
+            keep_failed_seconds=settings.failed_upload_hours * 3600,
         )
         self.transfer = TransferParts(self.database, packs, side, self.usage, tokens, clock, limits)
         health = Health(SqliteVitals(self.database, folder.path))

@@ -98,6 +98,8 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", type=Path, metavar="FILE", help="TOML file with settings")
     group = parser.add_argument_group("settings", "also INGOT_<NAME> in the environment, or in the TOML file")
     for setting in settings_table.table():
+        if setting.secret:
+            continue
         flag = "--" + setting.name.replace("_", "-")
         flags = ["--data", flag] if setting.name == "data_dir" else [flag]
         text = f"{setting.help} Default: {setting.default}".replace("%", "%%")
@@ -117,7 +119,7 @@ def _run(options: argparse.Namespace) -> int:
     given = {
         setting.name: tuple(value) if isinstance(value, list) else value
         for setting in settings_table.table()
-        if (value := getattr(options, setting.name)) is not None
+        if (value := getattr(options, setting.name, None)) is not None
     }
     settings = settings_table.load(given, os.environ, options.config)
     if options.command == "settings":
@@ -135,6 +137,9 @@ def _print_settings(settings: Settings) -> int:
     """Print the settings in effect as a TOML file."""
     for setting in settings_table.table():
         value = settings.database if setting.name == "database_url" else getattr(settings, setting.name)
+        if setting.secret:
+            print(f"# {setting.name} is a secret; it is {'set' if value else 'not set'}")
+            continue
         print(f"{setting.name} = {json.dumps(str(value) if isinstance(value, Path) else value)}")
     return 0
 

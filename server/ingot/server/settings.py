@@ -19,6 +19,7 @@ from ingot.server.core.operations import QueueLimits
 
 PREFIX = "INGOT_"
 STANDARD_ADDRESS = "127.0.0.1:7070"
+VALIDATIONS = ("none", "required")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 DISPATCHERS = ("rows", "memory")
 _POSITIVE = (
@@ -26,6 +27,7 @@ _POSITIVE = (
     "read_threads",
     "io_threads",
     "activity_days",
+    "failed_upload_hours",
     "worker_lease_seconds",
     "worker_heartbeat_seconds",
     "events_kept",
@@ -112,6 +114,20 @@ class Settings:
     max_model_bytes: int = dataclasses.field(
         default=0,
         metadata=_about("Largest version of a model that may be uploaded, in bytes; 0 is any size."),
+    )
+    validation: str = dataclasses.field(
+        default="none",
+        metadata=_about(
+            "Whether versions must pass a validation before others see them, where their artifact does not "
+            "say: none or required."
+        ),
+    )
+    failed_upload_hours: float = dataclasses.field(
+        default=24.0,
+        metadata=_about(
+            "How long failed uploads are kept, in hours, with the versions that were rejected; then the hourly "
+            "clean-up forgets them."
+        ),
     )
     activity_days: int = dataclasses.field(
         default=90, metadata=_about("How long the record of calls is kept, in days.")
@@ -422,6 +438,10 @@ def _check(settings: Settings) -> None:
         raise SettingsError(
             "worker_heartbeat_seconds: expected at most half of worker_lease_seconds "
             f"({settings.worker_lease_seconds:g}), got {settings.worker_heartbeat_seconds:g}."
+        )
+    if settings.validation not in VALIDATIONS:
+        raise SettingsError(
+            f"validation: expected {' or '.join(VALIDATIONS)}, got {settings.validation!r}."
         )
     if settings.log_level not in LOG_LEVELS:
         raise SettingsError(

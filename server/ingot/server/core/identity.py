@@ -91,6 +91,15 @@ class Caller:
         return not self.is_worker and (self.is_admin or namespace in self.reads or namespace in self.writes)
 
 
+SYSTEM = "system"  # principal of what the server does by itself
+
+
+def user_of(principal: str) -> str:
+    """Return the id of the user behind a recorded principal; "" for the server itself."""
+    parts = principal.split("/")
+    return parts[1] if len(parts) >= 2 and parts[0] == "users" else ""
+
+
 def system_caller() -> Caller:
     """Return the caller of what the server does by itself."""
     return Caller(

@@ -4,7 +4,8 @@
 
     namespaces/{n}                       trainingJobs/{job}                    users/{u}
     namespaces/{n}/models/{a}            trainingJobs/{job}/checkpoints/{step} users/{u}/tokens/{id}
-    namespaces/{n}/datasets/{a}          uploads/{id}   operations/{id}        workers/{id}
+    namespaces/{n}/datasets/{a}          uploads/{id}   operations/{id}        users/{u}/credentials/{host}
+    workers/{id}
     …/versions/{v}   …/aliases/{alias}
 """
 
@@ -178,6 +179,14 @@ def token_ids(text: str, field: str = "name") -> tuple[str, str]:
     parts = text.split("/")
     if len(parts) != 4 or parts[2] != "tokens" or not _MADE_ID.fullmatch(parts[3]):
         raise _bad(field, text, "users/{user}/tokens/{id}")
+    return user_id("/".join(parts[:2]), field), parts[3]
+
+
+def credential_ids(text: str, field: str = "name") -> tuple[str, str]:
+    """Parse `users/{user}/credentials/{host}`; return user and host as they stand. Raises Invalid."""
+    parts = text.split("/")
+    if len(parts) != 4 or parts[2] != "credentials" or not parts[3]:
+        raise _bad(field, text, "users/{user}/credentials/{host}")
     return user_id("/".join(parts[:2]), field), parts[3]
 
 

@@ -1,12 +1,14 @@
-"""AuthService: users and API tokens."""
+"""AuthService: users, API tokens and credentials for outside hosts."""
 
 from typing import Any
 
 import grpc
 
+from ingot.server.core.credentials import Credential
 from ingot.server.core.errors import invalid_field
 from ingot.server.core.identity import ApiToken, Role, Scope, User
-from ingot.server.core.names import token_ids, user_id
+from ingot.server.core.names import credential_ids, token_ids, user_id
+from ingot.server.domain.credentials import Credentials
 from ingot.server.domain.identity import Identity, NewToken, NewUser
 from ingot.server.domain.requests import RequestKey
 from ingot.server.rpc import convert_common as common
@@ -21,9 +23,10 @@ _ROLE = "ROLE_"
 class AuthServicer(auth_pb2_grpc.AuthServiceServicer):
     """Serves AuthService."""
 
-    def __init__(self, hops: Hops, identity: Identity) -> None:
+    def __init__(self, hops: Hops, identity: Identity, credentials: Credentials) -> None:
         self._hops = hops
         self._identity = identity
+        self._credentials = credentials
 
     async def GetMe(self, request: auth_pb2.GetMeRequest, context: Context) -> auth_pb2.GetMeResponse:
         me = await self._hops.read(self._identity.me, pipeline.caller())
@@ -78,6 +81,30 @@ class AuthServicer(auth_pb2_grpc.AuthServiceServicer):
         user, token_id = token_ids(request.name)
         token = await self._hops.write(self._identity.revoke_token, pipeline.caller(), user, token_id)
         return auth_pb2.RevokeTokenResponse(token=_token(token))
+
+    async def SetCredential(
+        self, request: auth_pb2.SetCredentialRequest, context: Context
+    ) -> auth_pb2.SetCredentialResponse:
+        kept = await self._hops.write(self._credentials.set, pipeline.caller(), request.host, request.secret)
+        pipeline.about(kept.name)
+        return auth_pb2.SetCredentialResponse(credential=_credential(kept))
+
+    async def ListCredentials(
+        self, request: auth_pb2.ListCredentialsRequest, context: Context
+    ) -> auth_pb2.ListCredentialsResponse:
+        page = await self._hops.read(
+            self._credentials.page, pipeline.caller(), request.page_size, request.page_token
+        )
+        return auth_pb2.ListCredentialsResponse(
+            credentials=map(_credential, page.items), next_page_token=page.next_token
+        )
+
+    async def DeleteCredential(
+        self, request: auth_pb2.DeleteCredentialRequest, context: Context
+    ) -> auth_pb2.DeleteCredentialResponse:
+        user, host = credential_ids(request.name)
+        await self._hops.write(self._credentials.delete, pipeline.caller(), user, host)
+        return auth_pb2.DeleteCredentialResponse()
 
 
 def _wanted(request: auth_pb2.CreateTokenRequest) -> NewToken:
@@ -138,4 +165,12 @@ def _token(token: ApiToken) -> auth_pb2.ApiToken:
         expire_time=common.timestamp(token.expire_time),
         last_use_time=common.timestamp(token.last_use_time),
         revoke_time=common.timestamp(token.revoke_time),
+    )
+
+
+def _credential(found: Credential) -> auth_pb2.Credential:
+    return auth_pb2.Credential(
+        name=found.name,
+        create_time=common.timestamp(found.create_time),
+        update_time=common.timestamp(found.update_time),
     )

@@ -157,6 +157,8 @@ def target(found: UploadTarget) -> transfer_pb2.UploadTarget:
         format=found.format,
         training_job=found.training_job,
         attempt=found.attempt,
+        source=found.source,
+        source_commit=found.source_commit,
     )
     return transfer_pb2.UploadTarget(version=version)
 
@@ -273,6 +275,8 @@ def _new_version(message: transfer_pb2.NewVersion) -> NewVersion:
         format=message.format,
         training_job=message.training_job,
         attempt=message.attempt,
+        source=message.source,
+        source_commit=message.source_commit,
     )
 
 

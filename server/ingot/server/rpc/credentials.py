@@ -3,6 +3,8 @@
 The rules behind it (`domain/identity.py`) look the token up in the database. Asking them for every call would
 cost one hop more, so answers are kept for a moment. `revision` changes with every committed change of a user
 or a token; an answer from another revision is never used.
+
+Tokens of operations are asked for every time: one ends with its attempt, in that very moment.
 """
 
 import hashlib
@@ -54,7 +56,7 @@ class Credentials:
         if known is not None and known[1] > now:
             return known[0]
         caller = await self._hops.read(self._identity.authenticate, secret)
-        if revision == self._revision:
+        if revision == self._revision and not caller.operation:
             if len(self._kept) >= _KEPT_ENTRIES:
                 self._kept.clear()
             self._kept[key] = (caller, now + KEPT_SECONDS)

@@ -614,6 +614,32 @@ class KeptExport(Table):
     created = peewee.FloatField()
 
 
+# --- registered sources -------------------------------------------------------------------------------------
+
+
+class Registration(Table):
+    """Where the files of a registered artifact come from, and their state; `source` and `error` are JSON."""
+
+    artifact_uid = peewee.TextField(primary_key=True)
+    name = peewee.TextField(unique=True)
+    description = peewee.TextField()
+    source = peewee.TextField()
+    declared = peewee.IntegerField()
+    original_url = peewee.TextField()
+    local_path = peewee.TextField()
+    expected_checksum = peewee.TextField()
+    expected_size = peewee.IntegerField()
+    updated_at_ms = peewee.IntegerField(index=True)
+    downloaded_at_ms = peewee.IntegerField(null=True, index=True)
+    size = peewee.IntegerField()
+    checksum = peewee.TextField()
+    status = peewee.TextField()
+    error = peewee.TextField()
+    download_progress = peewee.FloatField()
+    downloaded = peewee.IntegerField()
+    download_job_id = peewee.TextField(index=True)
+
+
 def all_tables() -> list[type[Table]]:
     """Return every table that is declared under `Table`, in the order of declaration."""
     found: list[type[Table]] = []

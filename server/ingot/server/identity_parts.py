@@ -1,0 +1,66 @@
+"""The parts of users, tokens and credentials, wired for app.py.
+
+    parts = IdentityParts(settings, folder.secret, counters, requests, tokens, clock, database.after_commit)
+    Credentials(hops, parts.sign_in, clock)              # of the pipeline
+    parts.operation_tokens.make(operation)               # for the body of an operation
+    parts.credentials.for_operation(operation)           # the secrets that it may use
+    parts.serve(hops, grpc_server)
+"""
+
+import os
+
+import grpc
+
+from ingot.server.core import keys
+from ingot.server.core.catalog_stores import CounterStore
+from ingot.server.core.clock import Clock
+from ingot.server.core.pages import PageTokens
+from ingot.server.domain.credentials import Credentials, HubAccess
+from ingot.server.domain.events import AfterCommit
+from ingot.server.domain.identity import Identity
+from ingot.server.domain.operation_tokens import Fence, OperationTokens, SignIn
+from ingot.server.domain.requests import Requests
+from ingot.server.rpc.auth import AuthServicer
+from ingot.server.rpc.hops import Hops
+from ingot.server.settings import Settings
+from ingot.server.sources import hub_login
+from ingot.server.storage.credentials_sql import CredentialsSql
+from ingot.server.storage.identity_sql import TokensSql, UsersSql
+from ingot.server.storage.operations_sql import OperationsSql
+from ingot.server.storage.sealing import Sealer
+from ingot.v1 import auth_pb2_grpc
+
+
+class IdentityParts:
+    """The rules of who may come in, and their servicer; `secret` is that of the data folder."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        secret: bytes,
+        counters: CounterStore,
+        requests: Requests,
+        tokens: PageTokens,
+        clock: Clock,
+        after_commit: AfterCommit,
+    ) -> None:
+        users = UsersSql()
+        self.identity = Identity(users, TokensSql(), counters, requests, tokens, clock, after_commit)
+        self.operation_tokens = OperationTokens(secret)
+        self.sign_in = SignIn(self.identity, self.operation_tokens, Fence(OperationsSql()), users)
+        sealer = Sealer(keys.derived(secret, keys.CREDENTIALS))
+        self.credentials = Credentials(CredentialsSql(sealer), tokens, hub_access(settings), clock)
+
+    def serve(self, hops: Hops, server: grpc.aio.Server) -> None:
+        """Add AuthService to a server."""
+        servicer = AuthServicer(hops, self.identity, self.credentials)
+        auth_pb2_grpc.add_AuthServiceServicer_to_server(servicer, server)
+
+
+def hub_access(settings: Settings) -> HubAccess:
+    """Return what the server may say to the Hub, as it is set."""
+
+    def saved(host: str) -> str:
+        return hub_login.saved_token(host, os.environ) if settings.hub_login else ""
+
+    return HubAccess(settings.hub_endpoint, settings.hub_token, saved)
