@@ -95,6 +95,15 @@ if TYPE_CHECKING:
     from ingot.client._identity import (
         version as version,
     )
+    from ingot.client._imports import (
+        BundleFile as BundleFile,
+    )
+    from ingot.client._manifest import (
+        Manifest as Manifest,
+    )
+    from ingot.client._manifest import (
+        TreeFile as TreeFile,
+    )
     from ingot.client._names import (
         job_name as job_name,
     )
@@ -103,6 +112,12 @@ if TYPE_CHECKING:
     )
     from ingot.client._names import (
         upload_name as upload_name,
+    )
+    from ingot.client._operations import (
+        operation_options as operation_options,
+    )
+    from ingot.client._problems import (
+        FINAL_OPERATION_STATES as FINAL_OPERATION_STATES,
     )
     from ingot.client._progress import (
         OnProgress as OnProgress,
@@ -146,22 +161,33 @@ if TYPE_CHECKING:
     from ingot.client._references import (
         parse_tree as parse_tree,
     )
+    from ingot.client._results import (
+        ExportResult as ExportResult,
+    )
+    from ingot.client._results import (
+        FileReport as FileReport,
+    )
+    from ingot.client._results import (
+        Finding as Finding,
+    )
+    from ingot.client._results import (
+        ImportResult as ImportResult,
+    )
+    from ingot.client._results import (
+        ValidationReport as ValidationReport,
+    )
     from ingot.client._training import (
         FINAL_STATES as FINAL_STATES,
+    )
+    from ingot.client._trees import (
+        PlacedFile as PlacedFile,
     )
 
 _HOME = {
     "_catalog": ("artifact_fields",),
     "_client": ("Client",),
-    "_connection": (
-        "Endpoint",
-        "find_endpoint",
-    ),
-    "_contexts": (
-        "Context",
-        "Contexts",
-        "load_contexts",
-    ),
+    "_connection": ("Endpoint", "find_endpoint"),
+    "_contexts": ("Context", "Contexts", "load_contexts"),
     "_errors": (
         "AlreadyExists",
         "Cancelled",
@@ -184,20 +210,13 @@ _HOME = {
         "Unauthenticated",
         "Unreachable",
     ),
-    "_identity": (
-        "declared_user",
-        "version",
-    ),
-    "_names": (
-        "job_name",
-        "operation_name",
-        "upload_name",
-    ),
-    "_progress": (
-        "OnProgress",
-        "Stage",
-        "TransferProgress",
-    ),
+    "_identity": ("declared_user", "version"),
+    "_imports": ("BundleFile",),
+    "_names": ("job_name", "operation_name", "upload_name"),
+    "_operations": ("operation_options",),
+    "_problems": ("FINAL_OPERATION_STATES",),
+    "_progress": ("OnProgress", "Stage", "TransferProgress"),
+    "_manifest": ("Manifest", "TreeFile"),
     "_pull": ("PullResult",),
     "_push": ("PushResult",),
     "_reading": ("VerifyResult",),
@@ -211,7 +230,9 @@ _HOME = {
         "parse_reference",
         "parse_tree",
     ),
+    "_results": ("ExportResult", "FileReport", "Finding", "ImportResult", "ValidationReport"),
     "_training": ("FINAL_STATES",),
+    "_trees": ("PlacedFile",),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 

@@ -1,4 +1,4 @@
-"""Who is calling: users and API tokens."""
+"""Who is calling: users, API tokens and the secrets they keep for outside hosts."""
 
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
@@ -77,6 +77,26 @@ class Auth:
     def revoke_token(self, name: str) -> pb.ApiToken:
         """Make a token useless from the next call on; `name` is users/USER/tokens/TOKEN."""
         return self._calls.unary(self._stub.RevokeToken, pb.RevokeTokenRequest(name=name)).token
+
+    def set_credential(self, host: str, secret: str) -> pb.Credential:
+        """Keep the caller's secret for an outside host, such as a Hub token; it is never shown again."""
+        request = pb.SetCredentialRequest(host=host, secret=secret)
+        return self._calls.unary(self._stub.SetCredential, request).credential
+
+    def credentials(self, *, limit: int | None = None) -> Iterator[pb.Credential]:
+        """Yield for which hosts the caller has kept a secret."""
+
+        def page(size: int, token: str) -> tuple[Sequence[pb.Credential], str]:
+            request = pb.ListCredentialsRequest(page_size=size, page_token=token)
+            reply = self._calls.unary(self._stub.ListCredentials, request)
+            return reply.credentials, reply.next_page_token
+
+        return _pages.walk(page, limit)
+
+    def delete_credential(self, host: str) -> None:
+        """Forget the caller's secret for a host, by `HOST` or users/USER/credentials/HOST."""
+        name = host if host.startswith("users/") else f"{self.me().user.name}/credentials/{host}"
+        self._calls.unary(self._stub.DeleteCredential, pb.DeleteCredentialRequest(name=name))
 
 
 def role_of(word: str) -> pb.Role.ValueType:

@@ -20,8 +20,10 @@ from ingot.client._transfers import Transfers
 if TYPE_CHECKING:  # each part is imported when it is first used: a command needs one of them
     from ingot.client._auth import Auth
     from ingot.client._catalog import Catalog
-    from ingot.client._system import Operations, System
+    from ingot.client._operations import Operations
+    from ingot.client._system import System
     from ingot.client._training import Training
+    from ingot.client._trees import Trees
     from ingot.client._uploads import Uploads
     from ingot.client._workers import Workers
 
@@ -85,6 +87,13 @@ class Client(Transfers):
         return Uploads(self._link, self._calls, self.names)
 
     @cached_property
+    def trees(self) -> "Trees":
+        """Trees chunk by chunk, for programs that keep chunks in a form of their own."""
+        from ingot.client._trees import Trees
+
+        return Trees(self._link, self._calls, self.names)
+
+    @cached_property
     def workers(self) -> "Workers":
         """Machines that train."""
         from ingot.client._workers import Workers
@@ -94,9 +103,9 @@ class Client(Transfers):
     @cached_property
     def operations(self) -> "Operations":
         """Background work of the server."""
-        from ingot.client._system import Operations
+        from ingot.client._operations import Operations
 
-        return Operations(self._link, self._calls)
+        return Operations(self._link, self._calls, self.names, self._namespace)
 
     @cached_property
     def system(self) -> "System":

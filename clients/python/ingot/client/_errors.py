@@ -17,7 +17,7 @@
     ├── Stopped                   8
     │   ├── Cancelled             8  somebody cancelled the call
     │   └── TimedOut              8  it took longer than allowed
-    ├── Unreachable               9  no server answers, or it is shutting down
+    ├── Unreachable               9  no server answers, ours or the source of an import
     └── ServerFault               1  a fault of the server; report it with its request id
 
 `reason` is the name of an ErrorReason of the API without its prefix; `facts` hold the names and numbers
@@ -142,7 +142,7 @@ class TimedOut(Stopped):
 
 
 class Unreachable(IngotError):
-    """No server answers at the address, or it is shutting down."""
+    """No server answers at the address, or it is shutting down, or the source of an import is silent."""
 
     exit_code = 9
 

@@ -20,6 +20,7 @@ class Stage(StrEnum):
     SENDING = "Sending"
     RECEIVING = "Receiving"
     VERIFYING = "Verifying"
+    FETCHING = "Fetching"  # the server fetches it from where it is registered
     COMMITTING = "Committing"
     DONE = "Done"
 

@@ -15,6 +15,7 @@ from google.rpc import error_details_pb2, status_pb2
 
 from ingot.client import _errors
 from ingot.client._errors import FieldProblem, IngotError
+from ingot.client._reasons import BY_REASON
 
 NEXT_STEP = "next_step"
 _DETAILS = "grpc-status-details-bin"
@@ -34,13 +35,6 @@ _KINDS: dict[grpc.StatusCode, type[IngotError]] = {
     grpc.StatusCode.DEADLINE_EXCEEDED: _errors.TimedOut,
     grpc.StatusCode.UNAVAILABLE: _errors.Unreachable,
 }
-# Reasons that say more than their status code.
-_BY_REASON: dict[str, type[IngotError]] = {
-    "CHUNK_HASH_MISMATCH": _errors.Integrity,
-    "DIGEST_MISMATCH": _errors.Integrity,
-    "TLS_REQUIRED": _errors.Denied,
-}
-
 # What gRPC says when it cannot get through, and what a person can do about it.
 _HINTS = (
     (
@@ -80,7 +74,7 @@ def error_of(failure: grpc.RpcError, request_id: str, where: str) -> IngotError:
     text: str = failure.details() or ""
     details = _details_of(failure)
     next_step = details.facts.pop(NEXT_STEP, "")
-    kind = _BY_REASON.get(details.reason) or _KINDS.get(code, _errors.ServerFault)
+    kind = kind_of(code, details.reason)
     if kind is _errors.Unreachable and not details.reason:
         text, next_step = _unreachable(text, where)
     elif kind is _errors.TimedOut and not details.reason:
@@ -100,6 +94,11 @@ def error_of(failure: grpc.RpcError, request_id: str, where: str) -> IngotError:
         request_id=request_id,
         retry_after=details.retry_after,
     )
+
+
+def kind_of(code: grpc.StatusCode, reason: str) -> type[IngotError]:
+    """Return the class of the error for a status code with a reason, which may be empty."""
+    return BY_REASON.get(reason) or _KINDS.get(code, _errors.ServerFault)
 
 
 def _details_of(call: grpc.RpcError) -> _Details:

@@ -1,12 +1,12 @@
-"""The server itself: what it is, how it is, what it holds, what was done on it and what it does behind."""
+"""The server itself: what it is, how it is, what it holds and what was done on it."""
 
 from collections.abc import Iterator, Sequence
 
-from ingot.client import _names, _pages
+from ingot.client import _pages
 from ingot.client._calls import Calls
 from ingot.client._channels import Link
-from ingot.v1 import operations_pb2, operations_pb2_grpc, system_pb2_grpc
 from ingot.v1 import system_pb2 as pb
+from ingot.v1 import system_pb2_grpc
 
 
 class System:
@@ -37,36 +37,5 @@ class System:
             request = pb.ListActivityRequest(page_size=size, page_token=token, target=target, action=action)
             reply = self._calls.unary(self._stub.ListActivity, request)
             return reply.activities, reply.next_page_token
-
-        return _pages.walk(page, limit)
-
-
-class Operations:
-    """Calls of OperationsService: background work of the server."""
-
-    def __init__(self, link: Link, calls: Calls) -> None:
-        self._stub = operations_pb2_grpc.OperationsServiceStub(link.channel)
-        self._calls = calls
-
-    def get(self, operation: str) -> operations_pb2.Operation:
-        """Return one operation: `12`, `op_12` or its long name."""
-        request = operations_pb2.GetOperationRequest(name=_names.operation_name(operation))
-        return self._calls.unary(self._stub.GetOperation, request).operation
-
-    def list(
-        self,
-        *,
-        kind: str = "",
-        state: operations_pb2.OperationState.ValueType = operations_pb2.OPERATION_STATE_UNSPECIFIED,
-        limit: int | None = None,
-    ) -> Iterator[operations_pb2.Operation]:
-        """Yield operations, newest first."""
-
-        def page(size: int, token: str) -> tuple[Sequence[operations_pb2.Operation], str]:
-            request = operations_pb2.ListOperationsRequest(
-                page_size=size, page_token=token, kind=kind, state=state
-            )
-            reply = self._calls.unary(self._stub.ListOperations, request)
-            return reply.operations, reply.next_page_token
 
         return _pages.walk(page, limit)

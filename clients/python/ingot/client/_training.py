@@ -1,18 +1,13 @@
 """Training jobs: create, steer, watch, and text from what they made."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Iterator, Mapping, Sequence
 
-from google.protobuf import json_format
-from google.protobuf.descriptor import FieldDescriptor
-from google.protobuf.message import Message
-
-from ingot.client import _names, _pages, _watches
+from ingot.client import _filling, _names, _pages, _watches
 from ingot.client._calls import Calls, new_id
 from ingot.client._channels import Link
-from ingot.client._errors import IngotError, Invalid
 from ingot.client._names import Names
 from ingot.client._references import Reference
+from ingot.client._watches import OnBreak
 from ingot.v1 import common_pb2, training_pb2_grpc
 from ingot.v1 import training_pb2 as pb
 
@@ -26,7 +21,6 @@ FINAL_STATES = frozenset(
 _GENERATION_IDLE = 600.0  # a waiting reply says that a worker starts; loading a model takes its time
 
 Config = Mapping[str, object]
-M = TypeVar("M", bound=Message)
 
 
 class Training:
@@ -62,8 +56,8 @@ class Training:
             dataset=self._names.version(dataset),
             base_model=self._names.version(base) if base else "",
             output_artifact=self._names.artifact(output) if output else "",
-            config=_filled(pb.TrainingConfig(), config, "config"),
-            deepspeed=_filled(pb.DeepSpeedConfig(), deepspeed, "deepspeed"),
+            config=_filling.filled(pb.TrainingConfig(), config, "config"),
+            deepspeed=_filling.filled(pb.DeepSpeedConfig(), deepspeed, "deepspeed"),
             start=start,
             request_id=request_id or new_id(),
             validate_only=validate_only,
@@ -123,7 +117,7 @@ class Training:
         return self._calls.unary(self._stub.CancelTrainingJob, request).training_job
 
     def watch(
-        self, job: str, *, after: int = 0, on_break: Callable[[IngotError], None] | None = None
+        self, job: str, *, after: int = 0, on_break: OnBreak | None = None
     ) -> Iterator[pb.WatchTrainingJobResponse]:
         """Yield the job as it is, its events after number `after`, `synced`, then each event as it happens.
 
@@ -131,19 +125,12 @@ class Training:
         `snapshot` and `synced` come once each; heartbeats are kept back.
         """
         name = _names.job_name(job)
-        seen: set[str] = set()
 
         def open_stream(position: int) -> Iterator[pb.WatchTrainingJobResponse]:
             request = pb.WatchTrainingJobRequest(name=name, after=position)
             return self._calls.stream(self._stub.WatchTrainingJob, request)
 
-        for message in _watches.follow(self._calls, open_stream, _event_number, after, on_break):
-            kind = message.WhichOneof("message")
-            if kind == "event":
-                yield message
-            elif kind in ("snapshot", "synced") and kind not in seen:
-                seen.add(kind)
-                yield message
+        return _watches.follow_one(self._calls, open_stream, after, on_break)
 
     def wait(self, job: str) -> pb.TrainingJob:
         """Wait until a job has ended and return it; a paused job is waited for too."""
@@ -230,60 +217,3 @@ class Training:
             stop=stop,
         )
         return self._calls.stream(self._stub.GenerateText, request, idle=_GENERATION_IDLE)
-
-
-def _event_number(message: pb.WatchTrainingJobResponse) -> int | None:
-    return message.event.seq if message.WhichOneof("message") == "event" else None
-
-
-def _filled(target: M, values: Config | M | None, what: str) -> M:
-    """Return `target` with the values of a message or of a mapping. Raises Invalid naming the key."""
-    if values is None:
-        return target
-    if isinstance(values, Message):
-        target.CopyFrom(values)
-        return target
-    known = {name for field in target.DESCRIPTOR.fields for name in (field.name, field.json_name)}
-    for key, value in values.items():
-        if key not in known:
-            raise _unknown(what, key, known)
-        try:
-            json_format.ParseDict({key: value}, target)
-        except json_format.ParseError as failure:
-            raise _wrong_kind(target, what, key, value) from failure
-    return target
-
-
-_KINDS = {
-    FieldDescriptor.CPPTYPE_BOOL: "true or false",
-    FieldDescriptor.CPPTYPE_DOUBLE: "a number",
-    FieldDescriptor.CPPTYPE_INT32: "a whole number",
-    FieldDescriptor.CPPTYPE_INT64: "a whole number",
-    FieldDescriptor.CPPTYPE_STRING: "text",
-    FieldDescriptor.CPPTYPE_MESSAGE: "a time such as 90s",
-}
-
-
-def _wrong_kind(target: Message, what: str, key: str, value: object) -> Invalid:
-    field = next(field for field in target.DESCRIPTOR.fields if key in (field.name, field.json_name))
-    return Invalid(
-        f"{what}.{key}: expected {_KINDS[field.cpp_type]}, got {value!r}.",
-        reason="FIELD_INVALID",
-        facts={"field": f"{what}.{key}"},
-        next_step=f"Write for example --set {key}=1" if field.cpp_type in _NUMBERS else "",
-    )
-
-
-_NUMBERS = (FieldDescriptor.CPPTYPE_DOUBLE, FieldDescriptor.CPPTYPE_INT32, FieldDescriptor.CPPTYPE_INT64)
-
-
-def _unknown(what: str, key: str, known: set[str]) -> Invalid:
-    import difflib
-
-    near = difflib.get_close_matches(key, known, n=1)
-    return Invalid(
-        f"{what}: there is no setting {key!r}.",
-        reason="FIELD_INVALID",
-        facts={"field": f"{what}.{key}"},
-        next_step=f"Did you mean {near[0]}?" if near else f"Known: {', '.join(sorted(known))}",
-    )

@@ -16,6 +16,7 @@ from ingot.client._names import AnyName, Names
 from ingot.client._references import DATASETS, Reference
 
 if TYPE_CHECKING:  # what moves bytes is imported when bytes move: most commands move none
+    from ingot.client._operations import Operations
     from ingot.client._progress import OnProgress
     from ingot.client._pull import PullResult
     from ingot.client._push import PushResult
@@ -37,6 +38,11 @@ class Transfers:
     @property
     def uploads(self) -> "Uploads":
         """Uploads, and the files of any tree."""
+        raise NotImplementedError
+
+    @property
+    def operations(self) -> "Operations":
+        """Background work of the server."""
         raise NotImplementedError
 
     def push(
@@ -162,12 +168,19 @@ class Transfers:
         A reference with a path (`models/tiny@3:tokenizer`) brings that file or folder alone. Running the same
         pull again brings what is missing. Raises Conflict (LOCAL_CHANGES), before any file is touched, when
         one would be overwritten that no pull brought or that was edited since; `force` overwrites it.
+
+        What is registered but not fetched yet is fetched by the server first, which this waits for (a dry run
+        does not); the progress of that has the stage FETCHING.
         """
-        from ingot.client import _pull
+        from ingot.client import _fetching, _pull
 
         tree, path = self.names.file_or_tree(ref)
         options = _pull.PullOptions(include, exclude, path, limit_rate, streams, dry_run, force, on_progress)
-        return _pull.pull(self._link, self._calls, tree, Path(folder), options)
+
+        def once() -> "PullResult":
+            return _pull.pull(self._link, self._calls, tree, Path(folder), options)
+
+        return once() if dry_run else _fetching.once_fetched(once, lambda: self.operations, on_progress)
 
     def read(self, ref: AnyName, *, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
         """Yield the bytes of one file in pieces of about 1 MiB, or of a range of it."""
@@ -178,9 +191,14 @@ class Transfers:
 
     def verify(self, ref: AnyName, *, on_progress: "OnProgress | None" = None) -> "VerifyResult":
         """Read every chunk of a tree from the server and check it, keeping nothing."""
-        from ingot.client import _reading
+        from ingot.client import _fetching, _reading
 
-        return _reading.verify_tree(self._link, self._calls, self.names.tree(ref), on_progress=on_progress)
+        tree = self.names.tree(ref)
+
+        def once() -> "VerifyResult":
+            return _reading.verify_tree(self._link, self._calls, tree, on_progress=on_progress)
+
+        return _fetching.once_fetched(once, lambda: self.operations, on_progress)
 
     def verify_folder(
         self, folder: Source, ref: AnyName | None = None, *, on_progress: "OnProgress | None" = None

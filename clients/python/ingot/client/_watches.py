@@ -1,12 +1,13 @@
-"""Follow a log on the server across broken connections, so that nothing is lost or comes twice.
+"""Follow what the server streams across broken connections, so that nothing is lost or comes twice.
 
 The server numbers the events of one resource without gaps. After a break the stream is opened again `after`
-the last number that was handed on. A server that restarts, drains or drops the stream is waited for with the
-pauses of `_retries.py`; anything that arrives starts the count of tries anew.
+the last number that was handed on; a stream of latest states goes on with its last resume token instead. A
+server that restarts, drains or drops the stream is waited for with the pauses of `_retries.py`; anything that
+arrives starts the count of tries anew.
 """
 
 from collections.abc import Callable, Iterator
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from google.protobuf.message import Message
 
@@ -14,7 +15,14 @@ from ingot.client import _retries
 from ingot.client._calls import Calls
 from ingot.client._errors import Cancelled, IngotError, TimedOut, Unreachable
 
+if TYPE_CHECKING:
+    from ingot.v1 import operations_pb2, training_pb2
+
+    W = TypeVar("W", training_pb2.WatchTrainingJobResponse, operations_pb2.WatchOperationResponse)
 R = TypeVar("R", bound=Message)
+P = TypeVar("P")
+
+OnBreak = Callable[[IngotError], None]
 
 
 def follow(
@@ -22,23 +30,61 @@ def follow(
     open_stream: Callable[[int], Iterator[R]],
     sequence_of: Callable[[R], int | None],
     after: int,
-    on_break: Callable[[IngotError], None] | None = None,
+    on_break: OnBreak | None = None,
 ) -> Iterator[R]:
     """Yield the messages of `open_stream(after)` and of its continuations until the server ends it.
 
     `sequence_of` returns the number of a message that is an event and None for any other. `on_break` is told
     each failure that is waited out.
     """
+
+    def moved(position: int, message: R) -> int | None:
+        sequence = sequence_of(message)
+        if sequence is None:
+            return position
+        return sequence if sequence > position else None
+
+    return go_on(calls, open_stream, moved, after, on_break)
+
+
+def follow_one(
+    calls: Calls, open_stream: "Callable[[int], Iterator[W]]", after: int, on_break: OnBreak | None = None
+) -> "Iterator[W]":
+    """Yield a watch of one resource: `snapshot` and `synced` once each, and every event; no heartbeats."""
+    seen: set[str] = set()
+
+    def sequence_of(message: "W") -> int | None:
+        return message.event.seq if message.WhichOneof("message") == "event" else None
+
+    for message in follow(calls, open_stream, sequence_of, after, on_break):
+        kind = message.WhichOneof("message")
+        if kind == "event":
+            yield message
+        elif kind in ("snapshot", "synced") and kind not in seen:
+            seen.add(kind)
+            yield message
+
+
+def go_on(
+    calls: Calls,
+    open_stream: Callable[[P], Iterator[R]],
+    moved: Callable[[P, R], P | None],
+    position: P,
+    on_break: OnBreak | None = None,
+) -> Iterator[R]:
+    """Yield the messages of `open_stream(position)` and of its continuations until the server ends it.
+
+    `moved` returns the position behind a message, None when the message was handed on before.
+    """
     attempt = 1
     while True:
         try:
-            for message in open_stream(after):
+            for message in open_stream(position):
                 attempt = 1
-                sequence = sequence_of(message)
-                if sequence is not None:
-                    if sequence <= after:
-                        continue
-                    after = sequence
+                behind = moved(position, message)
+                if behind is None:
+                    continue
+                position = behind
                 yield message
             return
         except IngotError as error:

@@ -1,0 +1,57 @@
+"""What is registered but not here yet: the server fetches it when it is first read, and we wait for that.
+
+Reading such an artifact starts its import once and is refused with NOT_FETCHED, which names the operation.
+"""
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
+
+from ingot.client._errors import Precondition
+from ingot.client._progress import OnProgress, Stage, TransferProgress
+
+if TYPE_CHECKING:
+    from ingot.client._operations import Operations
+    from ingot.v1 import common_pb2
+
+T = TypeVar("T")
+
+NOT_FETCHED = "NOT_FETCHED"
+_TIMES = 3  # that something may be removed again while it is fetched
+
+
+def once_fetched(
+    work: "Callable[[], T]", operations: "Callable[[], Operations]", on_progress: OnProgress | None
+) -> T:
+    """Return what `work` returns, after waiting for the fetch that it is refused for.
+
+    Raises what the fetch failed with. Its progress is told with the stage FETCHING.
+    """
+    for _ in range(_TIMES):
+        try:
+            return work()
+        except Precondition as error:
+            operation = error.facts.get("operation", "")
+            if error.reason != NOT_FETCHED or not operation:
+                raise
+        operations().wait(operation, on_progress=_told(on_progress) if on_progress else None)
+    return work()
+
+
+def _told(on_progress: OnProgress) -> "Callable[[common_pb2.Progress], None]":
+    begun = time.monotonic()
+
+    def tell(progress: "common_pb2.Progress") -> None:
+        if progress.unit not in ("bytes", ""):
+            return
+        on_progress(
+            TransferProgress(
+                Stage.FETCHING,
+                files_total=1,
+                bytes_total=progress.total,
+                bytes_moved=progress.done,
+                seconds=time.monotonic() - begun,
+            )
+        )
+
+    return tell
