@@ -7,9 +7,9 @@ import socket
 import pytest
 
 from ingot.client import Invalid
-from ingot.client._globs import matches, wanted
 from ingot.client._journal import Cut, FileState, Journal, Note
 from ingot.client._walk import find_files
+from ingot.content.globs import matches, wanted
 
 OLD = 10**18  # nanoseconds: long before now
 

@@ -40,9 +40,12 @@ Found = Batch | CutFile
 
 
 def cut_files(
-    files: Sequence[SourceFile], journal: Journal, report: Reporter
+    files: Sequence[SourceFile], journal: Journal | None, report: Reporter
 ) -> Generator[Found, None, None]:
-    """Yield runs of chunks, and each file when it is complete; close it to stop early."""
+    """Yield runs of chunks, and each file when it is complete; close it to stop early.
+
+    Without a journal every file is read, and nothing is remembered.
+    """
     return _Cutter(files, journal, report).run() if files else _nothing()
 
 
@@ -53,7 +56,7 @@ def _nothing() -> Generator[Found, None, None]:
 class _Cutter:
     """The threads and what they have found."""
 
-    def __init__(self, files: Sequence[SourceFile], journal: Journal, report: Reporter) -> None:
+    def __init__(self, files: Sequence[SourceFile], journal: Journal | None, report: Reporter) -> None:
         self._files = iter(files)
         self._journal = journal
         self._report = report
@@ -79,7 +82,7 @@ class _Cutter:
                 elif isinstance(found, BaseException):
                     raise found
                 else:
-                    if isinstance(found, CutFile) and not found.from_journal:
+                    if self._journal is not None and isinstance(found, CutFile) and not found.from_journal:
                         self._journal.put(found.file.source, found.state, found.cut)
                     yield found
         finally:
@@ -128,7 +131,7 @@ class _Cutter:
         descriptor = os.open(file.source, os.O_RDONLY | os.O_CLOEXEC)
         try:
             state = FileState.of(os.fstat(descriptor))
-            known = self._journal.get(file.source, state)
+            known = self._journal.get(file.source, state) if self._journal is not None else None
             if known is not None:
                 self._report.add(hashed=state.size)
                 done = CutFile(file, state, known, from_journal=True)

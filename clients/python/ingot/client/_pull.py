@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ingot.client import _fetch, _globs, _parts, _pulled
+from ingot.client import _fetch, _parts, _pulled
 from ingot.client._calls import Calls, new_id
 from ingot.client._channels import Link
 from ingot.client._errors import Integrity, LimitReached, NotFound
@@ -28,7 +28,7 @@ from ingot.client._parts import Part
 from ingot.client._progress import OnProgress, Reporter, Stage
 from ingot.client._rates import Rate
 from ingot.client._seeds import Seeds, has_content
-from ingot.content import digests
+from ingot.content import digests, globs
 
 _SMALL_FILES = 2000  # that are synced together
 
@@ -95,7 +95,7 @@ def _chosen(manifest: Manifest, options: PullOptions) -> list[TreeFile]:
     files = [
         each
         for each in manifest.files
-        if _globs.wanted(each.path, options.include, options.exclude)
+        if globs.wanted(each.path, options.include, options.exclude)
         and (not options.path or f"{each.path}/".startswith(f"{options.path}/"))
     ]
     if not files and manifest.files:

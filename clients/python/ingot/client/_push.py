@@ -10,12 +10,12 @@ Both sides compute the digest of the tree, and the commit compares them.
 
 import os
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from ingot.client import _cutting, _walk
+from ingot.client import _cutting, _manifests, _walk
 from ingot.client._calls import Calls, new_id
 from ingot.client._channels import Link
 from ingot.client._cutting import CutFile, Found
@@ -30,9 +30,7 @@ from ingot.v1 import catalog_pb2, transfer_pb2_grpc
 from ingot.v1 import transfer_pb2 as pb
 
 _ASK_BYTES = 32 * 1024 * 1024  # then twice as many: the first question is early, the others are few
-_MANIFEST_BYTES = 1024 * 1024
-_MANIFEST_FILES = 1000
-_COMMIT_SECONDS = 600.0  # the server reads every chunk's row
+COMMIT_SECONDS = 600.0  # the server reads every chunk's row
 
 # Yields runs of chunks, and each file when it is complete.
 Cutter = Callable[[Sequence[SourceFile], Reporter], Generator[Found, None, None]]
@@ -281,7 +279,7 @@ class _Push:
 
     def _put_manifest(self, upload: str) -> None:
         reset = True
-        for files in _grouped(self._cuts[each.path] for each in self._files):
+        for files in _manifests.grouped(self._cuts[each.path] for each in self._files):
             request = pb.PutManifestRequest(upload=upload, files=files, reset=reset)
             self._calls.unary(self._stub.PutManifest, request, timeout=max(self._calls.timeout, 120.0))
             reset = False
@@ -294,7 +292,7 @@ class _Push:
             file_count=len(self._files),
             request_id=new_id(),
         )
-        reply = self._calls.unary(self._stub.CommitUpload, request, timeout=_COMMIT_SECONDS)
+        reply = self._calls.unary(self._stub.CommitUpload, request, timeout=COMMIT_SECONDS)
         version = reply.version if reply.HasField("version") else None
         return self._result(reply.upload, version, reused=self._report.now.bytes_reused)
 
@@ -328,34 +326,6 @@ class _Push:
                     facts={"path": file.source, "expected": str(most), "got": str(file.size)},
                     next_step="Split the file, or leave it out with --exclude.",
                 )
-
-
-def _grouped(cuts: Iterable[CutFile]) -> Iterator[list[pb.FileManifest]]:
-    """Yield groups of file manifests of about 1 MiB; a large file goes over several."""
-    group: list[pb.FileManifest] = []
-    size = 0
-    for found in cuts:
-        segments = found.cut.segments()
-        for manifest in _parts(found, segments):
-            grown = sum(len(each.entries) for each in manifest.segments) + len(manifest.path) + 64
-            if group and (size + grown > _MANIFEST_BYTES or len(group) >= _MANIFEST_FILES):
-                yield group
-                group, size = [], 0
-            group.append(manifest)
-            size += grown
-    if group:
-        yield group
-
-
-def _parts(found: CutFile, segments: list[bytes]) -> Iterator[pb.FileManifest]:
-    for index in range(max(1, len(segments))):
-        yield pb.FileManifest(
-            path=found.file.path,
-            profile=found.cut.profile,
-            size_bytes=found.cut.size,
-            segment_count=len(segments),
-            segments=[pb.Segment(index=index, entries=segments[index])] if segments else [],
-        )
 
 
 def _name_of(sources: Sequence[str | os.PathLike[str]]) -> str:

@@ -1,6 +1,7 @@
 """Uploads as resources: what is open, staged or failed, and files of any tree."""
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from ingot.client import _names, _pages
 from ingot.client._calls import Calls, new_id
@@ -9,11 +10,16 @@ from ingot.client._names import AnyName, Names
 from ingot.v1 import transfer_pb2 as pb
 from ingot.v1 import transfer_pb2_grpc
 
+if TYPE_CHECKING:  # what moves bytes is imported when bytes move
+    from ingot.client._open_upload import OpenUpload
+    from ingot.client._progress import OnProgress
+
 
 class Uploads:
     """Calls about uploads; one may be given as `12`, `file_12` or by its long name."""
 
     def __init__(self, link: Link, calls: Calls, names: Names) -> None:
+        self._link = link
         self._stub = transfer_pb2_grpc.TransferServiceStub(link.channel)
         self._calls = calls
         self._names = names
@@ -50,6 +56,32 @@ class Uploads:
         """Extend the life of an open upload."""
         request = pb.RenewUploadRequest(name=_names.upload_name(upload))
         return self._calls.unary(self._stub.RenewUpload, request).upload
+
+    def open(
+        self,
+        target: pb.NewVersion,
+        *,
+        size_bytes: int = 0,
+        original_name: str = "",
+        request_id: str = "",
+        on_progress: "OnProgress | None" = None,
+    ) -> "OpenUpload":
+        """Begin an upload that is filled file by file; the same request id goes on with the same upload.
+
+        `size_bytes` is about how much will come, 0 when that is not known. Raises Invalid (UPLOAD_CLOSED)
+        when the upload of that request id was aborted or has expired.
+        """
+        from ingot.client import _open_upload
+
+        return _open_upload.open_upload(
+            self._link,
+            self._calls,
+            target,
+            size_bytes=size_bytes,
+            original_name=original_name,
+            request_id=request_id,
+            on_progress=on_progress,
+        )
 
     def files(self, tree: AnyName, *, limit: int | None = None) -> Iterator[pb.FileEntry]:
         """Yield the files of a version, checkpoint or open upload in byte order of their paths."""

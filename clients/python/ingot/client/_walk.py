@@ -12,9 +12,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ingot.client import _globs
 from ingot.client._errors import Invalid
-from ingot.content import paths
+from ingot.content import globs, paths
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +39,7 @@ def find_files(
         if root.is_dir():
             prefix = "" if len(roots) == 1 else f"{root.resolve().name}/"
             found += _folder(root.resolve(), prefix, include, exclude, hidden)
-        elif _globs.wanted(root.name, include, exclude):
+        elif globs.wanted(root.name, include, exclude):
             found.append(_file(root, root.name))
     try:
         paths.check_tree(each.path for each in found)
@@ -85,11 +84,11 @@ def _folder(
                 if entry.name.startswith(".") and not hidden:
                     continue
                 path = inner + entry.name
-                if exclude and not _globs.wanted(path, (), exclude):
+                if exclude and not globs.wanted(path, (), exclude):
                     continue
                 if entry.is_dir(follow_symlinks=False):
                     waiting.append((f"{path}/", entry.path))
-                elif _globs.wanted(path, include, ()):
+                elif globs.wanted(path, include, ()):
                     yield SourceFile(prefix + path, entry.path, _size(root, entry))
 
 

@@ -13,7 +13,7 @@ that is left. All methods may be called from any thread.
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, Literal, TypeVar
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 from ingot.server.bodies.failures import Cancelled
 from ingot.server.bodies.reports import Reports
 from ingot.server.core.body_protocol import BodySpec, Report, ReportedLine, ReportedProgress
+from ingot.server.core.events import FileProgress
 from ingot.server.core.params import Params
 
 if TYPE_CHECKING:  # a body that needs no client does not wait for gRPC
@@ -30,6 +31,7 @@ P = TypeVar("P", bound=Params)
 
 SettingValue = str | int | float | bool | tuple[str, ...]
 SEND_SECONDS = 0.5  # shortest time between two reports of progress
+_MOST_FILES = 8
 _RATE_SECONDS = 10.0  # the rate is that of the last so many seconds
 
 
@@ -83,9 +85,19 @@ class Work(Generic[P]):
     # --- telling ----------------------------------------------------------------------------------------
 
     def progress(
-        self, done: int, total: int = 0, *, phase: str, unit: str = "bytes", message: str = ""
+        self,
+        done: int,
+        total: int = 0,
+        *,
+        phase: str,
+        unit: str = "bytes",
+        message: str = "",
+        files: Sequence[FileProgress] = (),
     ) -> None:
-        """Tell how far it is; `total` 0 is not known. Raises Cancelled when somebody asked to stop."""
+        """Tell how far it is; `total` 0 is not known. Raises Cancelled when somebody asked to stop.
+
+        `files` are those that are being worked on right now; at most 8 are told.
+        """
         self.check()
         now = self._clock()
         with self._lock:
@@ -102,6 +114,7 @@ class Work(Generic[P]):
                 rate=round(rate, 3),
                 eta=round(max(0, total - done) / rate, 1) if rate and total else None,
                 message=message,
+                files=tuple(files[:_MOST_FILES]),
             )
 
     def log(self, text: str, level: Literal["debug", "info", "warning", "error"] = "info") -> None:
