@@ -29,15 +29,24 @@ from ingot.server.core.workers import WorkGrant
 from ingot.server.domain.access import Access
 from ingot.server.domain.aliases import Aliases
 from ingot.server.domain.catalog import Catalog, NewArtifact
+from ingot.server.domain.events import EventLog
 from ingot.server.domain.identity import Identity
+from ingot.server.domain.operation_tokens import Fence
+from ingot.server.domain.publishing import VALIDATE, Publishing
 from ingot.server.domain.requests import RequestKey, Requests
+from ingot.server.domain.validations import Validations
 from ingot.server.domain.versions import Versions
+from ingot.server.operation_parts import OperationParts
+from ingot.server.rpc.tails import Tails
 from ingot.server.settings import Settings
 from ingot.server.storage.catalog_sql import ArtifactsSql
 from ingot.server.storage.database import Database, open_database
+from ingot.server.storage.events_sql import EventsSql
 from ingot.server.storage.identity_sql import CountersSql, RequestsSql, TokensSql, UsersSql
 from ingot.server.storage.migration_runner import migrate
+from ingot.server.storage.operations_sql import OperationsSql
 from ingot.server.storage.trees_sql import TreesSql
+from ingot.server.storage.uploads_sql import UploadsSql
 from ingot.server.storage.versions_sql import AliasesSql, VersionsSql
 from ingot.server.training_parts import TrainingRules, TrainingShelves
 from ingot.server.transfer_parts import CatalogSide
@@ -79,12 +88,16 @@ class FixedWork:
 class CatalogRules:
     """The rules of identity and catalog over one database, wired as the server wires them."""
 
-    def __init__(self, database: Database, clock: Clock, tokens: PageTokens) -> None:
+    def __init__(
+        self, database: Database, clock: Clock, tokens: PageTokens, *, validation_required: bool = False
+    ) -> None:
         self.work = FixedWork()
         self.users, self.counters = UsersSql(), CountersSql()
         self.artifacts, self.version_rows, self.alias_rows = ArtifactsSql(), VersionsSql(), AliasesSql()
+        log = EventLog(EventsSql(), database.after_commit, Tails(), clock, 1000)
+        self.operations = OperationParts(Settings(), log, self.counters, database.after_commit, tokens, clock)
         self.requests = Requests(RequestsSql(), clock)
-        self.access = Access(self.users, self.work)
+        self.access = Access(self.users, self.work, Fence(OperationsSql()))
         self.identity = Identity(
             self.users, TokensSql(), self.counters, self.requests, tokens, clock, database.after_commit
         )
@@ -98,8 +111,33 @@ class CatalogRules:
             tokens,
             clock,
         )
+        self.publishing = Publishing(
+            self.catalog,
+            self.version_rows,
+            self.alias_rows,
+            UploadsSql(),
+            TreesSql(),
+            self.operations.operations,
+            clock,
+            required=validation_required,
+        )
+        self.operations.operations.on(VALIDATE, self.publishing)
         self.versions = Versions(
-            self.catalog, self.artifacts, self.version_rows, self.alias_rows, self.access, tokens
+            self.catalog,
+            self.artifacts,
+            self.version_rows,
+            self.alias_rows,
+            self.publishing,
+            self.access,
+            tokens,
+        )
+        self.validations = Validations(
+            self.catalog,
+            self.versions,
+            self.publishing,
+            self.operations.operations,
+            self.access,
+            self.requests,
         )
         self.aliases = Aliases(
             self.catalog, self.versions, self.alias_rows, self.version_rows, self.requests, tokens, clock
@@ -109,11 +147,13 @@ class CatalogRules:
 class CatalogRig(CatalogRules):
     """The same over a database of its own, with shorthands."""
 
-    def __init__(self, url: str = "sqlite:///:memory:") -> None:
+    def __init__(self, url: str = "sqlite:///:memory:", *, validation_required: bool = False) -> None:
         self.database = open_database(url)
         migrate(self.database)
         self.clock = StandingClock()
-        super().__init__(self.database, self.clock, PageTokens(b"secret"))
+        super().__init__(
+            self.database, self.clock, PageTokens(b"secret"), validation_required=validation_required
+        )
 
     def read(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         return self.database.read(fn, *args, **kwargs)
@@ -191,4 +231,5 @@ def catalog_side(database: Database, clock: Clock, tokens: PageTokens) -> Catalo
         rules.access,
         rules.requests,
         rules.counters,
+        rules.publishing,
     )

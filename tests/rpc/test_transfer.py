@@ -23,11 +23,11 @@ from helpers.transfers import (
 )
 from ingot.content import digests
 from ingot.server.core import failpoints
-from ingot.server.core.identity import Role
+from ingot.server.core.identity import Role, system_caller
 from ingot.server.core.names import UploadName, artifact_name
 from ingot.server.core.uploads import TransferLimits
 from ingot.server.storage import tables
-from ingot.v1 import catalog_pb2, transfer_pb2
+from ingot.v1 import catalog_pb2, errors_pb2, transfer_pb2
 
 NOT_FOUND = grpc.StatusCode.NOT_FOUND
 CONFLICT = grpc.StatusCode.FAILED_PRECONDITION
@@ -281,7 +281,9 @@ def test_only_one_of_two_that_expect_the_same_latest_wins(pusher: Pusher) -> Non
     pusher.commit(first, cuts)
     with refused(grpc.StatusCode.ABORTED, "VERSION_CONFLICT"):
         pusher.commit(second, other)
-    assert pusher.upload(second).state == transfer_pb2.UPLOAD_STATE_OPEN
+    failed = pusher.upload(second)
+    assert failed.state == transfer_pb2.UPLOAD_STATE_FAILED
+    assert failed.problem.reason == errors_pb2.ERROR_REASON_VERSION_CONFLICT
     assert pusher.read(ARTIFACT, "a") == b"1"
 
 
@@ -461,7 +463,7 @@ def test_an_aborted_upload_keeps_its_chunks_for_a_while(rig: TransferRig, pusher
     assert rig.database.write(rig.parts.uploads.upkeep).result() == 2
     assert rig.database.read(lambda: tables.Hold.select().count()) == 0
     rig.clock.ahead = 9 * DAY
-    assert rig.database.write(rig.parts.uploads.upkeep).result() == 2
+    assert rig.database.write(rig.parts.failed.purge, system_caller(), DAY, all_users=True).result() == 2
     with refused(NOT_FOUND, "UPLOAD_NOT_FOUND"):
         pusher.upload(upload)
 

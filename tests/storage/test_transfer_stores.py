@@ -7,14 +7,22 @@ import pytest
 
 from ingot.content import digests
 from ingot.server.core import manifests
-from ingot.server.core.artifacts import ArtifactFields, NewVersion, Visibility
+from ingot.server.core.artifacts import (
+    ArtifactFields,
+    NewVersion,
+    ValidationMode,
+    ValidationPolicy,
+    VersionState,
+    Visibility,
+)
 from ingot.server.core.errors import Conflict, Problem, Reason
 from ingot.server.core.manifests import FileDraft, Segment
 from ingot.server.core.names import UploadName, artifact_name
 from ingot.server.core.packs import PackEntry, SealedPack
+from ingot.server.core.params import Rules
 from ingot.server.core.training import CheckpointKind, NewCheckpoint
 from ingot.server.core.transfer_stores import ChunkRun, ChunkStore, SegmentRow, TreeStore, UploadStore
-from ingot.server.core.uploads import Upload, UploadState, UploadTarget
+from ingot.server.core.uploads import Upload, UploadStage, UploadState, UploadTarget
 from ingot.server.storage.chunks_sql import ChunksSql
 from ingot.server.storage.database import Database, open_database
 from ingot.server.storage.migration_runner import migrate
@@ -23,6 +31,7 @@ from ingot.server.storage.uploads_sql import UploadsSql
 
 NOW = 1000.0
 LATER = NOW + 100
+PROBLEM = Problem(Reason.VALIDATION_FAILED, "cancelled", {}, "retry", NOW)
 
 
 @pytest.fixture(name="database")
@@ -323,7 +332,12 @@ def test_a_hundred_thousand_small_files(database: Database, trees: TreeStore) ->
 VERSION = NewVersion(
     artifact=artifact_name("namespaces/anna/datasets/chat"),
     version_id="1.0",
-    create=ArtifactFields(tags=("a", "b"), visibility=Visibility.PUBLIC, metadata={"n": [1, None]}),
+    create=ArtifactFields(
+        tags=("a", "b"),
+        visibility=Visibility.PUBLIC,
+        metadata={"n": [1, None]},
+        validation=ValidationPolicy(ValidationMode.REQUIRED, Rules(min_records=3, allowed_formats=("csv",))),
+    ),
     expected_latest="",
     metadata={"زبان": "فارسی"},
     aliases=("prod",),
@@ -383,17 +397,17 @@ def test_pages_and_counts(database: Database, uploads: UploadStore) -> None:
     for number, state in enumerate(states, start=1):
         upload = _upload(number, state=state, namespace="anna" if number < 4 else "bert")
         database.write(uploads.add, upload).result()
-    every = frozenset(UploadState)
 
     def numbers(**narrowed: object) -> list[int]:
-        wanted = {"namespaces": None, "creator": None, "states": every, "after": None, "size": 10} | narrowed
+        wanted = {"namespaces": None, "creator": None, "stage": None, "after": None, "size": 10} | narrowed
         return [key for key, _ in database.read(lambda: uploads.page(**wanted))]  # type: ignore[arg-type]
 
     assert numbers() == [4, 3, 2, 1]
     assert numbers(size=2) == [4, 3]
     assert numbers(after=3) == [2, 1]
     assert numbers(namespaces={"bert"}) == [4]
-    assert numbers(states={UploadState.OPEN}) == [3, 1]
+    assert numbers(stage=UploadStage.UPLOADING) == [3, 1]
+    assert numbers(stage=UploadStage.UPLOADING, creator="users/anna", namespaces={"anna"}) == [3, 1]
     assert numbers(creator="users/nobody") == []
     assert database.read(uploads.count_open, "users/anna") == 3
 
@@ -408,10 +422,38 @@ def test_what_is_due_and_what_is_forgotten(database: Database, uploads: UploadSt
     ]
     for row in rows:
         database.write(uploads.add, row).result()
-    assert [each.name.upload for each in database.read(uploads.due, NOW, 10)] == ["file_1", "file_2"]
+    rows.append(_upload(6, state=UploadState.FAILED, expire_time=NOW))
+    rows.append(_upload(7, state=UploadState.COMMITTED, version_state=VersionState.VALIDATING))
+    for row in rows[5:]:
+        database.write(uploads.add, row).result()
+    due = database.read(uploads.due, NOW, 10)
+    assert [each.name.upload for each in due] == ["file_1", "file_2", "file_6"]
     forgotten = database.write(uploads.forget, LATER, 10).result()
-    assert sorted(each.name.upload for each in forgotten) == ["file_2", "file_3", "file_5"]
+    assert [each.name.upload for each in forgotten] == ["file_3"]
     assert database.read(uploads.find, UploadName("file_3")) is None
+
+
+def test_failed_ones_are_found_by_age_and_creator(database: Database, uploads: UploadStore) -> None:
+    rows = [
+        _upload(1, state=UploadState.ABORTED, update_time=NOW + 2),
+        _upload(2, state=UploadState.EXPIRED, update_time=NOW + 1, creator="users/bert"),
+        _upload(3, state=UploadState.COMMITTED, version_state=VersionState.REJECTED, update_time=NOW),
+        _upload(4, state=UploadState.COMMITTED, version_state=VersionState.STAGED, problem=PROBLEM),
+        _upload(5, state=UploadState.COMMITTED, version_state=VersionState.STAGED),
+        _upload(6, state=UploadState.FAILED, update_time=LATER),
+    ]
+    for row in rows:
+        database.write(uploads.add, row).result()
+
+    def failed(creator: str | None, size: int = 10) -> set[str]:
+        return {each.name.upload for each in database.read(uploads.failed, LATER, creator, size)}
+
+    assert failed(None) == {"file_1", "file_2", "file_3", "file_4"}
+    assert failed("users/bert") == {"file_2"}
+    assert len(failed(None, 2)) == 2
+    database.write(uploads.remove, UploadName("file_2")).result()
+    assert failed("users/bert") == set()
+    assert database.read(uploads.find, UploadName("file_3")) == rows[2]
 
 
 def test_bytes_that_travelled_are_added_in_any_state(database: Database, uploads: UploadStore) -> None:

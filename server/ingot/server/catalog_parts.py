@@ -2,7 +2,7 @@
 
 They stand between training, whose claims decide what workers may read, and transfers, which make versions:
 
-    parts = CatalogParts(shelves.assignments, shelves.jobs, counters, requests, tokens, clock)
+    parts = CatalogParts(shelves.assignments, shelves.jobs, counters, requests, tokens, clock, operations, …)
     parts.serve(hops, usage, grpc_server)
 """
 
@@ -14,13 +14,20 @@ from ingot.server.core.pages import PageTokens
 from ingot.server.domain.access import Access
 from ingot.server.domain.aliases import Aliases
 from ingot.server.domain.catalog import Catalog
+from ingot.server.domain.operation_tokens import Fence
+from ingot.server.domain.operations import Operations
+from ingot.server.domain.publishing import VALIDATE, Publishing
 from ingot.server.domain.requests import Requests
 from ingot.server.domain.usage import Usage
+from ingot.server.domain.validations import Validations
 from ingot.server.domain.versions import Versions
 from ingot.server.rpc.catalog import CatalogServicer
 from ingot.server.rpc.hops import Hops
 from ingot.server.storage.catalog_sql import ArtifactsSql
 from ingot.server.storage.identity_sql import UsersSql
+from ingot.server.storage.operations_sql import OperationsSql
+from ingot.server.storage.trees_sql import TreesSql
+from ingot.server.storage.uploads_sql import UploadsSql
 from ingot.server.storage.versions_sql import AliasesSql, VersionsSql
 from ingot.v1 import catalog_pb2_grpc
 
@@ -36,14 +43,33 @@ class CatalogParts:
         requests: Requests,
         tokens: PageTokens,
         clock: Clock,
+        operations: Operations,
+        *,
+        validation_required: bool,
     ) -> None:
         versions, aliases = VersionsSql(), AliasesSql()
         self.artifacts = ArtifactsSql()
-        self.access = Access(UsersSql(), assignments)
+        self.access = Access(UsersSql(), assignments, Fence(OperationsSql()))
         self.catalog = Catalog(
             self.artifacts, versions, dependants, counters, requests, self.access, tokens, clock
         )
-        self.versions = Versions(self.catalog, self.artifacts, versions, aliases, self.access, tokens)
+        self.publishing = Publishing(
+            self.catalog,
+            versions,
+            aliases,
+            UploadsSql(),
+            TreesSql(),
+            operations,
+            clock,
+            required=validation_required,
+        )
+        operations.on(VALIDATE, self.publishing)
+        self.versions = Versions(
+            self.catalog, self.artifacts, versions, aliases, self.publishing, self.access, tokens
+        )
+        self.validations = Validations(
+            self.catalog, self.versions, self.publishing, operations, self.access, requests
+        )
         self.aliases = Aliases(self.catalog, self.versions, aliases, versions, requests, tokens, clock)
 
     def serve(self, hops: Hops, usage: Usage, server: grpc.aio.Server) -> None:

@@ -337,8 +337,8 @@ def markdown() -> str:
 
 
 _EXAMPLE = """\
-As flags a setting is written with dashes, `--drain-seconds 5`; `--data` stands for `--data-dir`. Secrets are no
-flags. As a file:
+As flags a setting is written with dashes, `--drain-seconds 5`; `--data` stands for `--data-dir`; secrets are
+no flags. As a file:
 
 ```toml
 data_dir = "/var/lib/ingot"
@@ -455,7 +455,7 @@ def _check(settings: Settings) -> None:
     queue_limits(settings.operation_queues)
     if not settings.hub_endpoint.startswith(("https://", "http://")):
         raise SettingsError(
-            f"hub_endpoint: expected an address such as https://huggingface.co, got {settings.hub_endpoint!r}."
+            f"hub_endpoint: expected an address as https://huggingface.co, got {settings.hub_endpoint!r}."
         )
     for address in settings.listen:
         _check_address(address, insecure=settings.insecure)

@@ -17,6 +17,7 @@ import grpc
 
 from ingot.server.core.catalog_stores import ArtifactStore, CounterStore
 from ingot.server.core.clock import Clock
+from ingot.server.core.identity import system_caller
 from ingot.server.core.pages import PageTokens
 from ingot.server.core.stores import PackStore
 from ingot.server.core.uploads import TransferLimits
@@ -27,6 +28,7 @@ from ingot.server.domain.chunk_intake import ChunkIntake
 from ingot.server.domain.commits import Commits
 from ingot.server.domain.downloads import Downloads
 from ingot.server.domain.failed_uploads import FailedUploads
+from ingot.server.domain.publishing import Publishing
 from ingot.server.domain.recovery import Recovery
 from ingot.server.domain.requests import Requests
 from ingot.server.domain.uploads import Uploads
@@ -54,6 +56,7 @@ class CatalogSide:
     access: Access
     requests: Requests
     counters: CounterStore
+    publishing: Publishing
 
 
 class TransferParts:
@@ -84,7 +87,7 @@ class TransferParts:
             clock,
             limits,
         )
-        self.failed = FailedUploads(self.uploads, rows, trees, side.requests, clock)
+        self.failed = FailedUploads(self.uploads, rows, trees, side.publishing, side.requests, clock)
         self.intake = ChunkIntake(self.uploads, rows, chunks, side.artifacts, side.access, clock, limits)
         self.commits = Commits(self.uploads, rows, trees, chunks, side.versions, side.checkpoints, clock)
         self.downloads = Downloads(
@@ -110,9 +113,12 @@ class TransferParts:
 
     async def tidy(self, hops: Hops) -> int:
         """Expire and forget uploads whose time is up, some in each write; return how many."""
-        tidied = 0
+        tidied = purged = 0
         while some := await hops.write(self.uploads.upkeep):
             tidied += some
-        if tidied:
-            log.info("uploads.tidied count=%d", tidied)
-        return tidied
+        keep = self.limits.keep_failed_seconds
+        while some := await hops.write(self.failed.purge, system_caller(), keep, all_users=True):
+            purged += some
+        if tidied or purged:
+            log.info("uploads.tidied count=%d purged=%d", tidied + purged, purged)
+        return tidied + purged

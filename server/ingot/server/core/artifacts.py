@@ -2,17 +2,26 @@
 
 An artifact is the named, mutable thing; a version is its immutable content. `ArtifactFields` are what its
 owner says; everything else is counted or given by the server. Times are epoch seconds, sizes bytes.
+
+A version that must pass a validation first is published in steps; readers see it once it is READY:
+
+    STAGED ──BEGIN──▶ VALIDATING ──PASS──▶ READY
+      ▲  ▲                │  └───REJECT──▶ REJECTED
+      │  └────RELEASE─────┘                    │         (it ended without a verdict, or tries again later)
+      └──────────────────AGAIN─────────────────┘
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from ingot.server.core import ids
+from ingot.server.core import ids, json_values
+from ingot.server.core.errors import Precondition, Reason
 from ingot.server.core.names import AliasName, ArtifactName, Kind, VersionName
+from ingot.server.core.params import Rules
 
-JsonValue = None | bool | int | float | str | Sequence["JsonValue"] | Mapping[str, "JsonValue"]
-JsonObject = Mapping[str, JsonValue]
+JsonValue = json_values.JsonValue
+JsonObject = json_values.JsonObject
 
 
 class Visibility(StrEnum):
@@ -40,6 +49,53 @@ class VersionState(StrEnum):
     REJECTED = "REJECTED"
 
 
+class VersionMove(StrEnum):
+    """What may happen to a version."""
+
+    BEGIN = "begin"
+    PASS = "pass"
+    REJECT = "reject"
+    RELEASE = "release"
+    AGAIN = "again"
+
+
+_MOVES: dict[tuple[VersionState, VersionMove], VersionState] = {
+    (VersionState.STAGED, VersionMove.BEGIN): VersionState.VALIDATING,
+    (VersionState.VALIDATING, VersionMove.PASS): VersionState.READY,
+    (VersionState.VALIDATING, VersionMove.REJECT): VersionState.REJECTED,
+    (VersionState.VALIDATING, VersionMove.RELEASE): VersionState.STAGED,
+    (VersionState.REJECTED, VersionMove.AGAIN): VersionState.STAGED,
+}
+
+
+def next_version_state(name: VersionName, state: VersionState, move: VersionMove) -> VersionState:
+    """Return the state of a version after `move`. Raises Precondition (STATE_INVALID)."""
+    after = _MOVES.get((state, move))
+    if after is None:
+        raise Precondition(
+            Reason.STATE_INVALID,
+            f"{name} is {state}; it cannot {move} in that state.",
+            facts={"name": str(name), "state": state},
+        )
+    return after
+
+
+class ValidationMode(StrEnum):
+    """When the versions of an artifact are validated."""
+
+    SERVER = "SERVER"  # as the server is set
+    NONE = "NONE"  # only on request
+    REQUIRED = "REQUIRED"  # after each commit, before anybody else sees it
+
+
+@dataclass(frozen=True, slots=True)
+class ValidationPolicy:
+    """What the versions of an artifact must pass."""
+
+    mode: ValidationMode = ValidationMode.SERVER
+    rules: Rules = field(default_factory=Rules)
+
+
 @dataclass(frozen=True, slots=True)
 class ArtifactFields:
     """What the owner of an artifact says about it; domain/catalog_fields.py checks and normalises it."""
@@ -58,6 +114,7 @@ class ArtifactFields:
     metadata: JsonObject = field(default_factory=dict)
     visibility: Visibility = Visibility.PRIVATE
     lifecycle: Lifecycle = Lifecycle.ACTIVE
+    validation: ValidationPolicy = field(default_factory=ValidationPolicy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +177,8 @@ class Version:
     performance_metrics: JsonObject = field(default_factory=dict)
     origin: VersionOrigin = field(default_factory=VersionOrigin)
     aliases: tuple[str, ...] = ()  # ids of the aliases that point at it, `latest` among them
+    asked_aliases: tuple[str, ...] = ()  # ids of those that move to it once it is READY
+    last_validation: str = ""  # operations/{id}
 
     @property
     def etag(self) -> str:

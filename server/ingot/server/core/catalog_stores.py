@@ -15,6 +15,7 @@ from ingot.server.core.artifacts import (
     Scope,
     Term,
     Version,
+    VersionState,
 )
 from ingot.server.core.identity import ApiToken, User
 from ingot.server.core.names import ArtifactName
@@ -171,20 +172,51 @@ class VersionStore(Protocol):
         """Return one version of an artifact."""
         ...
 
+    def by_validation(self, operation: str) -> tuple[Artifact, Version] | None:
+        """Return the version whose last validation is this operation (its name), also from the trash."""
+        ...
+
+    def by_upload(self, upload: str) -> tuple[Artifact, Version] | None:
+        """Return the version that an upload (its name) became, also from the trash."""
+        ...
+
     def add(self, artifact: Artifact, version: Version) -> bool:
         """Add a version; False, and nothing added, when the artifact has one with this id."""
+        ...
+
+    def save(self, version: Version, expected: VersionState) -> bool:
+        """Store state, ready time and last validation if the stored state is `expected`; return whether."""
+        ...
+
+    def remove(self, version: Version) -> None:
+        """Drop a version that no alias points at; its id is free again."""
         ...
 
     def largest_number(self, artifact: Artifact) -> int:
         """Return the largest leading number (names.leading_number) of its version ids; 0 without any."""
         ...
 
-    def page(self, artifact: Artifact, after: int | None, size: int) -> Sequence[tuple[int, Version]]:
+    def newest_ready(self, artifact: Artifact) -> tuple[int, Version] | None:
+        """Return the READY version that was committed last, with its position."""
+        ...
+
+    def position(self, artifact: Artifact, version_id: str) -> int:
+        """Return where a version stands in the order of commits; 0 without such a version."""
+        ...
+
+    def page(
+        self, artifact: Artifact, after: int | None, size: int, *, ready_only: bool = False
+    ) -> Sequence[tuple[int, Version]]:
         """Return up to `size` versions, newest first, with their positions; after the position `after`."""
         ...
 
-    def newest(self, artifacts: Sequence[Artifact], size: int) -> Mapping[str, Sequence[Version]]:
-        """Return the newest `size` versions of each artifact by its uid, in one query for all."""
+    def newest(
+        self, artifacts: Sequence[Artifact], size: int, ready_only: Collection[str] = ()
+    ) -> Mapping[str, Sequence[Version]]:
+        """Return the newest `size` versions of each artifact by its uid, in one query for all.
+
+        Of the artifacts whose uids are in `ready_only`, only READY versions.
+        """
         ...
 
     def descendants(self, artifact: ArtifactName, limit: int) -> Sequence[str]:

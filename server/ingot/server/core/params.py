@@ -257,7 +257,9 @@ class BundleExport(Params):
     path: str
     root: str = Field(description="The allowed folder that the path lies in.")
     since: float | None = Field(default=None, description="Only versions committed after this time.")
-    jobs: tuple[JobFacts, ...] = Field(default=(), description="Training jobs that made some of the versions.")
+    jobs: tuple[JobFacts, ...] = Field(
+        default=(), description="Training jobs that made some of the versions."
+    )
 
 
 Destination = Annotated[FolderExport | HubExport | BundleExport, Field(discriminator="kind")]

@@ -12,7 +12,7 @@ from typing import Protocol
 from ingot.server.core.manifests import FileDraft, FileFacts, Tree
 from ingot.server.core.names import UploadName
 from ingot.server.core.packs import ChunkPlace, PackId, SealedPack
-from ingot.server.core.uploads import Upload, UploadState
+from ingot.server.core.uploads import Upload, UploadStage, UploadState
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,18 +153,18 @@ class UploadStore(Protocol):
         self,
         namespaces: Collection[str] | None,
         creator: str | None,
-        states: Collection[UploadState],
+        stage: UploadStage | None,
         after: int | None,
         size: int,
     ) -> Sequence[KeyedUpload]:
         """Return up to `size` uploads, newest first, each with its key; they start after the key `after`.
 
-        Narrowed to namespaces (None: all), to a creator (None: any) and to states.
+        Narrowed to namespaces (None: all), to a creator (None: any) and to a stage (None: any).
         """
         ...
 
     def due(self, now: float, size: int) -> Sequence[Upload]:
-        """Return up to `size` uploads whose time is up and that still have a tree: open or aborted ones."""
+        """Return up to `size` uploads whose time is up and that still have a tree: open or failed ones."""
         ...
 
     def in_state(self, state: UploadState) -> Sequence[Upload]:
@@ -172,7 +172,7 @@ class UploadStore(Protocol):
         ...
 
     def failed(self, before: float, creator: str | None, size: int) -> Sequence[Upload]:
-        """Return up to `size` failed uploads that last changed before that time, the oldest first.
+        """Return up to `size` uploads in the stage FAILED that last changed before that time, oldest first.
 
         Narrowed to a creator (None: any).
         """
@@ -183,7 +183,7 @@ class UploadStore(Protocol):
         ...
 
     def forget(self, before: float, size: int) -> Sequence[Upload]:
-        """Drop up to `size` closed uploads that last changed before that time; return them."""
+        """Drop up to `size` uploads in the stage FRESH that last changed before that time; return them."""
         ...
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from ingot.content import digests, paths
-from ingot.server.core.artifacts import NewVersion
+from ingot.server.core.artifacts import NewVersion, VersionState
 from ingot.server.core.errors import Invalid, Precondition, Problem, Reason, TooSlow
 from ingot.server.core.manifests import MAX_FILE_BYTES
 from ingot.server.core.names import UploadName
@@ -35,10 +35,12 @@ class UploadState(StrEnum):
 
 
 class UploadStage(StrEnum):
-    """Where an upload stands for people who think in a pipeline."""
+    """Where an upload stands for people who think in a pipeline; see `Upload.stage`."""
 
     UPLOADING = "UPLOADING"
+    PROCESSING = "PROCESSING"
     STAGED = "STAGED"
+    VALIDATING = "VALIDATING"
     FRESH = "FRESH"
     FAILED = "FAILED"
 
@@ -65,15 +67,20 @@ _MOVES: dict[tuple[UploadState, UploadMove], UploadState] = {
     (UploadState.FAILED, UploadMove.RETRY): UploadState.OPEN,
     (UploadState.EXPIRED, UploadMove.RETRY): UploadState.OPEN,
 }
-FAILED_STATES = frozenset({UploadState.ABORTED, UploadState.EXPIRED, UploadState.FAILED})
 
 _STAGES: dict[UploadState, UploadStage] = {
     UploadState.OPEN: UploadStage.UPLOADING,
-    UploadState.SEALING: UploadStage.STAGED,
-    UploadState.COMMITTED: UploadStage.FRESH,
+    UploadState.SEALING: UploadStage.PROCESSING,
     UploadState.ABORTED: UploadStage.FAILED,
     UploadState.EXPIRED: UploadStage.FAILED,
     UploadState.FAILED: UploadStage.FAILED,
+}
+_VERSION_STAGES: dict[VersionState | None, UploadStage] = {
+    None: UploadStage.FRESH,
+    VersionState.READY: UploadStage.FRESH,
+    VersionState.STAGED: UploadStage.STAGED,
+    VersionState.VALIDATING: UploadStage.VALIDATING,
+    VersionState.REJECTED: UploadStage.FAILED,
 }
 
 
@@ -93,11 +100,6 @@ def closed(name: UploadName, state: UploadState) -> Precondition:
         next_step="Begin a new upload; chunks that are stored already need not be sent again.",
         facts={"upload": str(name), "state": state},
     )
-
-
-def states_of(stage: UploadStage) -> frozenset[UploadState]:
-    """Return the states that people see as `stage`."""
-    return frozenset(state for state, each in _STAGES.items() if each is stage)
 
 
 UploadTarget = NewVersion | NewCheckpoint
@@ -142,11 +144,21 @@ class Upload:
     result: str = ""
     result_digest: bytes = b""
     problem: Problem | None = None
+    version_state: VersionState | None = None  # of the version it became
+    open_time: float = 0.0  # when it was opened, or opened again
 
     @property
     def stage(self) -> UploadStage:
-        """Return where it stands for people."""
-        return _STAGES[self.state]
+        """Return where it stands for people.
+
+        uploading → processing (it is being committed) → staged (waits for its validation) → validating →
+        fresh; failed when nothing more happens by itself: it ended, its version was rejected, or the
+        validation came to no verdict.
+        """
+        if self.state is not UploadState.COMMITTED:
+            return _STAGES[self.state]
+        stage = _VERSION_STAGES[self.version_state]
+        return UploadStage.FAILED if stage is UploadStage.STAGED and self.problem else stage
 
     @property
     def progress_percent(self) -> float:
@@ -180,6 +192,7 @@ class TransferLimits:
     max_ranges: int = 8192
     upload_ttl_seconds: float = 24 * 3600.0
     keep_closed_seconds: float = 7 * 24 * 3600.0
+    keep_failed_seconds: float = 24 * 3600.0
     max_dataset_bytes: int = 0
     max_model_bytes: int = 0
 

@@ -1,10 +1,14 @@
 """Who may read and write what. Every rule that touches somebody's things asks here.
 
 What is not the caller's to see does not exist for it: the error is the same as for an absent thing. Workers
-own nothing; they may touch what their work needs while they hold its lease, and nothing else.
+own nothing; they may touch what their work needs while they hold its lease, and nothing else. The body of an
+operation may write only while its attempt lasts, and its operation's target is the one version that it reads
+before that is ready.
 """
 
-from ingot.server.core.artifacts import EVERYONE, Artifact, Scope, Visibility
+from typing import Protocol
+
+from ingot.server.core.artifacts import EVERYONE, Artifact, Scope, Version, VersionState, Visibility
 from ingot.server.core.catalog_stores import AssignmentStore, UserStore
 from ingot.server.core.errors import Denied, NotFound, Reason
 from ingot.server.core.identity import Caller
@@ -12,18 +16,28 @@ from ingot.server.core.names import ANY_NAMESPACE, ArtifactName, Kind, VersionNa
 from ingot.server.core.workers import WorkGrant
 
 
+class Fence(Protocol):
+    """Keeps out the bodies of operations whose attempt is over."""
+
+    def require_current(self, caller: Caller) -> None:
+        """Refuse such a body; everybody else passes. Raises Unauthenticated (TOKEN_EXPIRED)."""
+        ...
+
+
 class Access:
     """Answers what a caller may do. Its methods run inside a unit of work."""
 
-    def __init__(self, users: UserStore, assignments: AssignmentStore) -> None:
+    def __init__(self, users: UserStore, assignments: AssignmentStore, fence: Fence) -> None:
         self._users = users
         self._assignments = assignments
+        self._fence = fence
 
     def require_write(self, caller: Caller, namespace: str) -> None:
         """Refuse unless the caller may change what the namespace owns.
 
-        Raises NotFound (NAMESPACE_NOT_FOUND).
+        Raises NotFound (NAMESPACE_NOT_FOUND), Unauthenticated (TOKEN_EXPIRED).
         """
+        self._fence.require_current(caller)
         if not caller.may_write(namespace) or not self._users.namespace_exists(namespace):
             raise namespace_not_found(namespace)
 
@@ -40,6 +54,7 @@ class Access:
 
         Raises NotFound (ARTIFACT_NOT_FOUND) when it may not even read it, else Denied (SCOPE_MISSING).
         """
+        self._fence.require_current(caller)
         if caller.may_write(artifact.name.namespace):
             return
         self.require_artifact_read(caller, artifact)
@@ -61,6 +76,19 @@ class Access:
             return
         self.require_artifact_read(caller, artifact)
 
+    def sees(self, caller: Caller, version: Version) -> bool:
+        """Return whether a version whose artifact the caller reads is in a state that it may see.
+
+        READY ones are for all of them; others for who may write the artifact, and for what works on them. The
+        body of an operation works on its target and sees no other.
+        """
+        return (
+            version.state is VersionState.READY
+            or (caller.may_write(version.name.artifact.namespace) and not caller.operation)
+            or caller.target == str(version.name)
+            or (caller.is_worker and version.name in self.held_versions(caller))
+        )
+
     def require_job_read(self, caller: Caller, job: str, namespace: str) -> None:
         """Refuse unless the caller may read a training job (`trainingJobs/{id}`) of the namespace.
 
@@ -73,8 +101,9 @@ class Access:
     def require_job_write(self, caller: Caller, job: str, namespace: str) -> None:
         """Refuse unless the caller may change a training job or upload into it.
 
-        Raises NotFound (TRAINING_JOB_NOT_FOUND).
+        Raises NotFound (TRAINING_JOB_NOT_FOUND), Unauthenticated (TOKEN_EXPIRED).
         """
+        self._fence.require_current(caller)
         allowed = self.assignment(caller, job) if caller.is_worker else caller.may_write(namespace)
         if not allowed:
             raise job_not_found(job)

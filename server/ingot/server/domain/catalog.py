@@ -163,10 +163,14 @@ class Catalog:
     def newest_versions(
         self, caller: Caller, artifacts: Sequence[Artifact]
     ) -> Mapping[str, Sequence[Version]]:
-        """Return the newest 20 versions of each artifact by its uid; to workers only those they hold."""
-        found = self._versions.newest(artifacts, NEWEST_VERSIONS)
+        """Return the newest 20 versions of each artifact by its uid; READY ones unless the caller writes it.
+
+        To workers only those they hold.
+        """
         if not caller.is_worker:
-            return found
+            hidden = [each.uid for each in artifacts if not caller.may_write(each.name.namespace)]
+            return self._versions.newest(artifacts, NEWEST_VERSIONS, ready_only=hidden)
+        found = self._versions.newest(artifacts, NEWEST_VERSIONS)
         held = self._access.held_versions(caller)
         return {uid: [each for each in versions if each.name in held] for uid, versions in found.items()}
 
@@ -233,23 +237,24 @@ class Catalog:
         uid, _ = self._requests.run(caller, "UpdateArtifact", key, make)
         return self._by_uid(uid)
 
-    def grown(self, artifact: Artifact, version: Version, now: float) -> Artifact:
-        """Count a ready version that was just added, let `latest` move to it, and return the artifact."""
+    def grown(self, artifact: Artifact, version: Version, newest: Version, now: float) -> Artifact:
+        """Count a version that became READY, let `latest` point at the newest, and return the artifact."""
+        moved = artifact.delete_time is None and artifact.current_version != newest.name.version
         grown = self._save(
             dataclasses.replace(
                 artifact,
-                current_version=version.name.version,
-                format=version.format,
+                current_version=newest.name.version,
+                format=newest.format,
                 version_count=artifact.version_count + 1,
-                size_bytes=version.size_bytes,
+                size_bytes=newest.size_bytes,
                 version_bytes=artifact.version_bytes + version.size_bytes,
                 stored_bytes=artifact.stored_bytes + version.new_bytes,
                 update_time=now,
                 revision=artifact.revision + 1,
             )
         )
-        for hook in self._hooks:
-            hook.latest_moved(grown, version)
+        for hook in self._hooks if moved else ():
+            hook.latest_moved(grown, newest)
         return grown
 
     def delete(
@@ -280,7 +285,7 @@ class Catalog:
             if artifact is None:
                 return ""
             dependants = self._dependants_of(artifact.name)
-            if not force and (artifact.version_count or dependants):
+            if not force and (self._versions.page(artifact, None, 1) or dependants):
                 raise in_use(artifact, dependants)
             now = self._clock.now()
             changed = dataclasses.replace(

@@ -67,6 +67,7 @@ def checked(fields: ArtifactFields, prefix: str = "artifact.") -> ArtifactFields
         metadata=texts.json_object(f"{prefix}metadata", fields.metadata),
         visibility=fields.visibility,
         lifecycle=fields.lifecycle,
+        validation=fields.validation,
     )
 
 

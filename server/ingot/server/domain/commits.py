@@ -29,6 +29,20 @@ from ingot.server.domain.manifest_check import CheckedManifest, ManifestCheck, c
 from ingot.server.domain.uploads import Uploads
 from ingot.server.domain.versions import Versions
 
+# Why a commit is refused that no chunk and no manifest can cure: its target, or who asks, must change first.
+_FOR_GOOD = frozenset(
+    {
+        Reason.TOO_LARGE,
+        Reason.NAME_TAKEN,
+        Reason.VERSION_CONFLICT,
+        Reason.ATTEMPT_OUTDATED,
+        Reason.NAMESPACE_NOT_FOUND,
+        Reason.ARTIFACT_NOT_FOUND,
+        Reason.TRAINING_JOB_NOT_FOUND,
+        Reason.SCOPE_MISSING,
+    }
+)
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Committed:
@@ -138,10 +152,11 @@ class Commits:
         if isinstance(target, NewCheckpoint):
             tree = self._tree(upload, checked)
             result = self._checkpoints.commit(caller, target, tree).name
-            version, owner, artifact = None, result, ""
+            version, owner, artifact, state = None, result, "", None
         else:
             version = self._commit_version(caller, upload, target, checked)
             result, owner, artifact = str(version.name), version.uid, str(version.name.artifact)
+            state = version.state
         self._trees.adopt(upload.tree, owner, artifact, checked.digest, checked.late_roots)
         failpoints.hit("commit.adopted")
         upload = self._uploads.move(
@@ -151,13 +166,15 @@ class Commits:
             result_digest=checked.digest,
             missing_chunks=0,
             problem=None,
+            version_state=state,
         )
         return Committed(upload, version)
 
     def reopen(self, sealed: Upload, error: Exception) -> None:
         """Let a sealed upload be changed again and remember why its commit came to nothing. Inside a write.
 
-        Without effect when the commit counts after all.
+        It is FAILED instead when nothing that can be sent to it would help. Without effect when the commit
+        counts after all.
         """
         upload = self._store.find(sealed.name)
         if upload is None or upload.state is not UploadState.SEALING:
@@ -173,7 +190,8 @@ class Commits:
                 "Commit it again; if that fails too, the server's log has the cause.",
                 now,
             )
-        self._uploads.move(upload, UploadMove.REOPEN, missing_chunks=missing, problem=problem)
+        move = UploadMove.FAIL if problem.reason in _FOR_GOOD else UploadMove.REOPEN
+        self._uploads.move(upload, move, missing_chunks=missing, problem=problem)
 
     def committed(self, caller: Caller, upload: Upload) -> Committed:
         """Return what an upload became when it was committed before. Inside a read."""
@@ -194,7 +212,13 @@ class Commits:
             new_bytes=upload.new_bytes,
             format=checked.format,
         )
-        origin = dataclasses.replace(origin, upload=str(upload.name))
+        origin = dataclasses.replace(
+            origin,
+            upload=str(upload.name),
+            operation=caller.operation,
+            source=target.source,
+            hub_commit=target.source_commit,
+        )
         version = self._versions.commit(caller, target, facts, origin, self._clock.now())
         if target.training_job:
             self._checkpoints.commit_result(caller, target, version.name)

@@ -102,7 +102,7 @@ class Downloads:
         """Return a tree that the caller may read.
 
         Raises NotFound (ARTIFACT_NOT_FOUND, VERSION_NOT_FOUND, ALIAS_NOT_FOUND, CHECKPOINT_NOT_FOUND,
-        UPLOAD_NOT_FOUND), Precondition (STATE_INVALID).
+        UPLOAD_NOT_FOUND).
         """
         if isinstance(name, UploadName):
             upload = self._uploads.find(caller, name)
@@ -110,14 +110,14 @@ class Downloads:
         if isinstance(name, CheckpointName):
             checkpoint = self._checkpoints.find(caller, name)
             return OpenedTree(self._tree(checkpoint.name, checkpoint.name), checkpoint.name, "")
-        version = self._versions.resolve(caller, name)
+        version = self._versions.get(caller, name)
         artifact = self._catalog.require_read(caller, version.name.artifact)
         shown = str(version.name)
         return OpenedTree(self._tree(version.uid, shown), shown, artifact.uid)
 
     def count(self, caller: Caller, opened: OpenedTree, download_id: str) -> None:
-        """Count a download once for each id, an access without one. Callable anywhere."""
-        if not opened.artifact_uid:
+        """Count a download once for each id, an access without one; none of operations. Callable anywhere."""
+        if not opened.artifact_uid or caller.operation:  # what the server itself does is nobody's use
             return
         if download_id:
             self._usage.downloaded(caller, opened.artifact_uid, download_id)

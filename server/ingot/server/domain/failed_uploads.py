@@ -1,18 +1,21 @@
 """Failed uploads: try one again, and forget those that nobody came back to.
 
-An upload fails when it is left alone too long (EXPIRED), when its commit is refused for a reason that sending
-it again cannot cure (FAILED), and when it is given up (ABORTED; it cannot be retried, since somebody decided so).
+An upload fails when it is left alone too long (EXPIRED), when its commit is refused for a reason that
+sending again cannot cure (FAILED), when it is given up (ABORTED: somebody decided so, it is not tried again),
+and when the version that it became was rejected, or could not be validated.
 """
 
 import dataclasses
 import logging
 
+from ingot.server.core.artifacts import NewVersion
 from ingot.server.core.clock import Clock
 from ingot.server.core.errors import Denied, Precondition, Reason
 from ingot.server.core.identity import Caller
 from ingot.server.core.names import UploadName, made_id
 from ingot.server.core.transfer_stores import TreeStore, UploadStore
-from ingot.server.core.uploads import Upload, UploadMove, UploadState
+from ingot.server.core.uploads import Upload, UploadMove, UploadStage, UploadState
+from ingot.server.domain.publishing import Publishing
 from ingot.server.domain.requests import RequestKey, Requests
 from ingot.server.domain.uploads import Uploads
 
@@ -25,18 +28,26 @@ class FailedUploads:
     """The rules about failed uploads; every method runs inside a write."""
 
     def __init__(
-        self, uploads: Uploads, store: UploadStore, trees: TreeStore, requests: Requests, clock: Clock
+        self,
+        uploads: Uploads,
+        store: UploadStore,
+        trees: TreeStore,
+        publishing: Publishing,
+        requests: Requests,
+        clock: Clock,
     ) -> None:
         self._uploads = uploads
         self._store = store
         self._trees = trees
+        self._publishing = publishing
         self._requests = requests
         self._clock = clock
 
     def retry(self, caller: Caller, name: UploadName, key: RequestKey) -> Upload:
         """Try a failed upload again and return it as it is then.
 
-        An expired or failed one is OPEN again. Its chunks may be gone meanwhile: FindMissing tells.
+        An expired or failed one is OPEN again; its chunks may be gone meanwhile: FindMissing tells. A
+        rejected version is validated again, with the rules that count now.
         Raises NotFound (UPLOAD_NOT_FOUND), Precondition (STATE_INVALID) when it has not failed, and as
         Uploads.begin where its target cannot be committed any more.
         """
@@ -46,24 +57,26 @@ class FailedUploads:
     def purge(self, caller: Caller, seconds: float, *, all_users: bool) -> int:
         """Forget failed uploads that last changed so long ago, some of them; return how many.
 
+        The versions that never became READY go with them, unless a training made them: that is dear.
         Call it until it gives 0. Raises Denied (SCOPE_MISSING) when others than administrators ask for all.
         """
         if all_users and not caller.is_admin:
             raise Denied(
                 Reason.SCOPE_MISSING,
-                f"Only administrators may forget the failed uploads of everybody; {caller.principal} is none.",
+                f"Only administrators may forget everybody's failed uploads; {caller.principal} is none.",
                 next_step="Leave all_users out to forget your own.",
             )
         creator = None if all_users else caller.principal
         found = self._store.failed(self._clock.now() - seconds, creator, _BATCH)
         for upload in found:
-            if upload.tree:
-                self._trees.drop(upload.tree)
-            self._store.remove(upload.name)
+            self._drop(upload)
         return len(found)
 
     def _retry(self, caller: Caller, name: UploadName) -> Upload:
         upload = self._uploads.find(caller, name)
+        if upload.stage is UploadStage.FAILED and upload.state is UploadState.COMMITTED:
+            self._publishing.retry(caller, upload.name)
+            return upload
         if upload.state not in (UploadState.EXPIRED, UploadState.FAILED):
             raise _not_failed(upload)
         target, _ = self._uploads.checked_target(caller, upload.target)
@@ -73,6 +86,15 @@ class FailedUploads:
             upload = self._emptied(upload)
         opened = self._uploads.move(upload, UploadMove.RETRY, target=target, problem=None)
         return self._uploads.touch(opened)
+
+    def _drop(self, upload: Upload) -> None:
+        made_by_training = isinstance(upload.target, NewVersion) and upload.target.training_job
+        if upload.state is UploadState.COMMITTED:
+            if not made_by_training:
+                self._publishing.discard(upload.name)
+        elif upload.tree:
+            self._trees.drop(upload.tree)
+        self._store.remove(upload.name)
 
     def _emptied(self, upload: Upload) -> Upload:
         """Return the upload with a new tree; what it had held may have been collected."""

@@ -24,7 +24,6 @@ from ingot.server.core.uploads import (
     UploadState,
     UploadTarget,
     closed,
-    states_of,
     transition,
 )
 from ingot.server.domain.checkpoints import Checkpoints
@@ -33,7 +32,7 @@ from ingot.server.domain.versions import Versions
 
 log = logging.getLogger(__name__)
 
-_WEEK = 7 * 24 * 3600.0  # no upload lives longer, however often it is renewed
+_WEEK = 7 * 24 * 3600.0  # no upload stays open longer, however often it is renewed
 _BATCH = 100  # uploads per turn of upkeep: keeps one write short
 _TEXT_LIMIT = 1000
 
@@ -125,11 +124,10 @@ class Uploads:
         wanted = page_size(size)
         query = f"ListUploads {namespace} {stage} {caller.principal}"
         after = self._tokens.decode(query, token)
-        states = states_of(stage) if stage else frozenset(UploadState)
         rows = self._store.page(
             self._namespaces(caller, namespace),
             caller.principal if caller.is_worker else None,
-            states,
+            stage,
             int(after[0]) if after else None,
             wanted + 1,
         )
@@ -144,7 +142,7 @@ class Uploads:
     def touch(self, upload: Upload, **changes: object) -> Upload:
         """Store changes of an open upload and renew it and its leases."""
         now = self._clock.now()
-        expires = min(now + self._limits.upload_ttl_seconds, upload.create_time + _WEEK)
+        expires = min(now + self._limits.upload_ttl_seconds, upload.open_time + _WEEK)
         changed = dataclasses.replace(upload, update_time=now, expire_time=expires, **changes)  # type: ignore[arg-type]
         if not self._store.save(changed, UploadState.OPEN):
             raise closed(upload.name, upload.state)
@@ -213,9 +211,6 @@ class Uploads:
             else:
                 self._store.save(dataclasses.replace(upload, tree=0), upload.state)
         old = self._store.forget(now - self._limits.keep_closed_seconds, _BATCH)
-        for upload in old:
-            if upload.tree and upload.state is not UploadState.COMMITTED:
-                self._trees.drop(upload.tree)
         return len(due) + len(old)
 
     def reopen_interrupted(self) -> int:
@@ -254,6 +249,7 @@ class Uploads:
             create_time=now,
             update_time=now,
             expire_time=expires,
+            open_time=now,
         )
         self._store.add(upload)
         log.info("upload.begun name=%s namespace=%s size=%d", name, namespace, draft.size_bytes)

@@ -8,7 +8,6 @@ import dataclasses
 
 from ingot.server.core import ids, names, texts
 from ingot.server.core.artifacts import (
-    Alias,
     Artifact,
     ArtifactFields,
     NewVersion,
@@ -25,6 +24,9 @@ from ingot.server.core.pages import Page, PageTokens, fit, page_size
 from ingot.server.domain import catalog_fields
 from ingot.server.domain.access import Access, artifact_not_found
 from ingot.server.domain.catalog import Catalog
+from ingot.server.domain.publishing import Publishing
+
+SOURCE_LIMIT, COMMIT_LIMIT = 2000, 100  # characters
 
 
 class Versions:
@@ -36,6 +38,7 @@ class Versions:
         artifacts: ArtifactStore,
         versions: VersionStore,
         aliases: AliasStore,
+        publishing: Publishing,
         access: Access,
         tokens: PageTokens,
     ) -> None:
@@ -43,6 +46,7 @@ class Versions:
         self._artifacts = artifacts
         self._versions = versions
         self._aliases = aliases
+        self._publishing = publishing
         self._access = access
         self._tokens = tokens
 
@@ -56,6 +60,7 @@ class Versions:
         (VERSION_CONFLICT).
         """
         target = self._normalised(target)
+        _check_source(caller, target)
         self._access.require_version_write(caller, target.artifact, target.training_job)
         if target.training_job:
             _check_result(target)
@@ -71,7 +76,8 @@ class Versions:
         """Make the version that `target` asks for out of a stored tree, and return it.
 
         Makes the artifact first when it is missing and `target.create` is set. The version is READY at once,
-        `latest` moves to it, and so do the aliases asked for. `now` in epoch seconds.
+        `latest` moves to it, and so do the aliases asked for; or it is STAGED and its validation enqueued,
+        when the artifact requires one. `now` in epoch seconds.
         Raises as check_target. Call it inside a write; nothing remains of it when that fails.
         """
         target = self.check_target(caller, target)
@@ -79,10 +85,11 @@ class Versions:
         if artifact is None:
             artifact = self._catalog.add(caller, target.artifact, target.create or ArtifactFields(), now)
         version_id = target.version_id or str(self._versions.largest_number(artifact) + 1)
+        staged = self._publishing.requires(artifact.fields)
         version = Version(
             name=artifact.name.version(version_id),
             uid=ids.new_uid(now),
-            state=VersionState.READY,
+            state=VersionState.STAGED if staged else VersionState.READY,
             digest=tree.digest,
             file_count=tree.file_count,
             size_bytes=tree.size_bytes,
@@ -90,19 +97,20 @@ class Versions:
             format=target.format or tree.format,
             creator=caller.principal,
             create_time=now,
-            ready_time=now,
+            ready_time=None if staged else now,
             changelog=target.changelog,
             metadata=target.metadata,
             performance_metrics=target.performance_metrics,
             origin=origin,
+            asked_aliases=target.aliases if staged else (),
         )
+        if staged:
+            version = self._publishing.stage(caller, artifact, version)
         if not self._versions.add(artifact, version):
             raise _version_taken(version.name)
-        artifact = self._catalog.grown(artifact, version, now)
-        for alias in target.aliases:
-            self._aliases.put(
-                artifact, Alias(artifact.name.alias(alias), version.name, now, caller.principal)
-            )
+        if staged:
+            return version
+        self._publishing.publish(artifact, version, target.aliases)
         return dataclasses.replace(version, aliases=tuple(sorted((*target.aliases, names.LATEST))))
 
     # --- reading ----------------------------------------------------------------------------------------
@@ -119,7 +127,7 @@ class Versions:
         return version
 
     def get(self, caller: Caller, reference: VersionReference) -> Version:
-        """Return a version in any state. Raises NotFound as `resolve`."""
+        """Return a version; only READY ones unless the caller writes them. Raises NotFound as `resolve`."""
         name = reference if isinstance(reference, ArtifactName) else reference.artifact
         artifact = self._artifacts.find(name)
         if artifact is None:
@@ -128,13 +136,14 @@ class Versions:
         version_id = self._pinned(caller, artifact, reference)
         self._access.require_version_read(caller, artifact, artifact.name.version(version_id))
         version = self._versions.find(artifact, version_id)
-        if version is None:
+        if version is None or not self._access.sees(caller, version):
             raise version_not_found(artifact.name.version(version_id))
         return version
 
     def page(self, caller: Caller, name: ArtifactName, size: int, token: str) -> Page[Version]:
-        """Return a page of the versions of an artifact, newest first; to workers only those they hold.
+        """Return a page of the versions of an artifact, newest first; READY ones unless the caller writes it.
 
+        To workers only those they hold.
         Raises NotFound (ARTIFACT_NOT_FOUND), Invalid (FIELD_INVALID, PAGE_TOKEN_INVALID).
         """
         size = page_size(size)
@@ -143,7 +152,12 @@ class Versions:
             return Page(self._held(caller, artifact), "")
         query = f"ListVersions {artifact.uid}"
         after = self._tokens.decode(query, token)
-        rows = self._versions.page(artifact, int(after[0]) if after else None, size + 1)
+        rows = self._versions.page(
+            artifact,
+            int(after[0]) if after else None,
+            size + 1,
+            ready_only=not caller.may_write(artifact.name.namespace),
+        )
         items, last = fit(rows, size, catalog_fields.version_weight_of)
         return Page(items, self._tokens.encode(query, (last,)) if last else "")
 
@@ -160,6 +174,8 @@ class Versions:
             performance_metrics=texts.json_object("performance_metrics", target.performance_metrics),
             aliases=tuple(dict.fromkeys(names.check_alias_id(each, "aliases") for each in target.aliases)),
             format=texts.word("format", target.format),
+            source=texts.line("source", target.source, SOURCE_LIMIT),
+            source_commit=texts.line("source_commit", target.source_commit, COMMIT_LIMIT),
         )
 
     def _check_free(self, artifact: Artifact | None, target: NewVersion) -> None:
@@ -231,6 +247,17 @@ def not_ready(version: Version) -> Precondition:
         next_step="Wait for its validation, or use another version.",
         facts={"name": str(version.name), "state": version.state.value},
     )
+
+
+def _check_source(caller: Caller, target: NewVersion) -> None:
+    """Refuse a source that nobody read: lineage is written by the server. Raises Invalid (FIELD_INVALID)."""
+    for field, told in (("source", target.source), ("source_commit", target.source_commit)):
+        if told and not caller.operation:
+            raise invalid_field(
+                f"target.version.{field}",
+                "expected nothing: only an operation of the server may tell where it read",
+                next_step="Leave it out, or keep it in `metadata`.",
+            )
 
 
 def _check_result(target: NewVersion) -> None:

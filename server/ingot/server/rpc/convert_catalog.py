@@ -20,6 +20,7 @@ from ingot.server.core.names import Kind
 from ingot.server.core.usage import ArtifactUsage
 from ingot.server.domain.catalog import ArtifactChange
 from ingot.server.rpc import convert_common as common
+from ingot.server.rpc import convert_validation
 from ingot.v1 import catalog_pb2
 
 _KINDS = {
@@ -34,7 +35,10 @@ _TEXTS = (
 # Messages nest up to 100 deep, JSON takes three levels each, and answers hold it deeper than requests: what
 # just fits into a request could not be read back.
 JSON_DEPTH = 20
-_ORIGINS = ("upload", "operation", "training_job", "hub_commit", "dataset_version", "base_version")
+_ORIGINS = (
+    *("upload", "operation", "training_job", "hub_commit", "dataset_version", "base_version"),
+    "source",
+)
 
 
 def kind_of(value: catalog_pb2.ArtifactKind.ValueType, field: str = "kind") -> Kind:
@@ -61,6 +65,7 @@ def fields_of(message: catalog_pb2.Artifact, field: str = "artifact") -> Artifac
         metadata=json_of(message.metadata, f"{field}.metadata"),
         visibility=_visibility_of(message.visibility),
         lifecycle=_lifecycle_of(message.lifecycle),
+        validation=convert_validation.policy_of(message.validation, f"{field}.validation"),
     )
 
 
@@ -102,6 +107,7 @@ def artifact_message(
         update_time=common.timestamp(found.update_time),
         delete_time=common.timestamp(found.delete_time),
         etag=found.etag,
+        validation=convert_validation.policy_message(fields.validation),
         versions=map(version_message, versions),
     )
 
@@ -128,6 +134,7 @@ def version_message(found: Version) -> catalog_pb2.Version:
         ready_time=common.timestamp(found.ready_time),
         etag=found.etag,
         aliases=found.aliases,
+        last_validation=found.last_validation,
     )
 
 

@@ -26,7 +26,7 @@ from ingot.server.core.artifacts import (
 )
 from ingot.server.core.names import ArtifactName, Kind
 from ingot.server.core.pages import Key
-from ingot.server.storage import sql, tables
+from ingot.server.storage import policies, sql, tables
 
 _TEXTS = (
     *("display_name", "description", "card", "language", "license"),
@@ -51,11 +51,11 @@ class ArtifactsSql:
 
     def find(self, name: ArtifactName) -> Artifact | None:
         row = tables.Artifact.get_or_none(tables.Artifact.name == str(name).lower())
-        return None if row is None else _artifact(row)
+        return None if row is None else artifact_of(row)
 
     def by_uid(self, uid: str) -> Artifact | None:
         row = tables.Artifact.get_or_none(tables.Artifact.uid == uid)
-        return None if row is None else _artifact(row)
+        return None if row is None else artifact_of(row)
 
     def add(self, artifact: Artifact, search_text: str, terms: Collection[Term]) -> bool:
         if self.find(artifact.name) is not None:
@@ -80,7 +80,7 @@ class ArtifactsSql:
         merged = list(itertools.islice(heapq.merge(*found, reverse=query.descending), size))
         ids = [row_id for _, row_id in merged]
         rows = {row.id: row for row in tables.Artifact.select().where(sql.id_in(ids))}
-        return [(place, _artifact(rows[row_id])) for place, row_id in merged]
+        return [(place, artifact_of(rows[row_id])) for place, row_id in merged]
 
     def totals(self, scopes: Sequence[Scope], fields: Collection[str]) -> CatalogTotals:
         artifacts = versions = size = 0
@@ -231,6 +231,7 @@ def _row(artifact: Artifact) -> dict[str, Any]:
         "metadata": json.dumps(fields.metadata, ensure_ascii=False),
         "visibility": fields.visibility.value,
         "lifecycle": fields.lifecycle.value,
+        "validation": policies.encode(fields.validation),
         "format": artifact.format,
         "current_version": artifact.current_version,
         "version_count": artifact.version_count,
@@ -244,7 +245,8 @@ def _row(artifact: Artifact) -> dict[str, Any]:
     }
 
 
-def _artifact(row: tables.Artifact) -> Artifact:
+def artifact_of(row: tables.Artifact) -> Artifact:
+    """Return the artifact of a row, also from the trash."""
     fields = ArtifactFields(
         **{name: getattr(row, name) for name in _TEXTS},
         tags=tuple(json.loads(row.tags)),
@@ -252,6 +254,7 @@ def _artifact(row: tables.Artifact) -> Artifact:
         metadata=json.loads(row.metadata),
         visibility=Visibility(row.visibility),
         lifecycle=Lifecycle(row.lifecycle),
+        validation=policies.decode(row.validation),
     )
     return Artifact(
         name=ArtifactName(row.namespace, Kind(row.kind), row.artifact),

@@ -222,7 +222,7 @@ class Version(Table):
     creator = peewee.TextField()
     created = peewee.FloatField()
     ready = peewee.FloatField(null=True)
-    upload = peewee.TextField()
+    upload = peewee.TextField(index=True)
     operation = peewee.TextField()
     training_job = peewee.TextField()
     hub_commit = peewee.TextField()

@@ -8,6 +8,7 @@ from ingot.server.core.artifacts import ArtifactFields, Lifecycle, NewVersion, V
 from ingot.server.core.errors import Problem, Reason
 from ingot.server.core.training import CheckpointKind, NewCheckpoint
 from ingot.server.core.uploads import UploadTarget
+from ingot.server.storage import policies
 
 
 def encode(target: UploadTarget) -> str:
@@ -15,6 +16,8 @@ def encode(target: UploadTarget) -> str:
     fields = asdict(target)
     if isinstance(target, NewVersion):
         fields["artifact"] = str(target.artifact)
+        if target.create is not None:
+            fields["create"]["validation"] = policies.encode(target.create.validation)
     return json.dumps(fields, ensure_ascii=False)
 
 
@@ -31,6 +34,7 @@ def decode(text: str) -> UploadTarget:
                 "tags": tuple(create["tags"]),
                 "visibility": Visibility(create["visibility"]),
                 "lifecycle": Lifecycle(create["lifecycle"]),
+                "validation": policies.decode(create.get("validation", "")),
             }
         )
     return NewVersion(

@@ -2,9 +2,10 @@
 
 from collections.abc import Collection, Sequence
 
+from ingot.server.core.artifacts import VersionState
 from ingot.server.core.names import UploadName
 from ingot.server.core.transfer_stores import KeyedUpload
-from ingot.server.core.uploads import FAILED_STATES, Upload, UploadState
+from ingot.server.core.uploads import Upload, UploadStage, UploadState
 from ingot.server.storage import tables, upload_targets
 
 _LIVE = (UploadState.OPEN, UploadState.SEALING)
@@ -43,11 +44,13 @@ class UploadsSql:
         self,
         namespaces: Collection[str] | None,
         creator: str | None,
-        states: Collection[UploadState],
+        stage: UploadStage | None,
         after: int | None,
         size: int,
     ) -> Sequence[KeyedUpload]:
-        query = tables.Upload.select().where(tables.Upload.state.in_(list(states)))
+        query = tables.Upload.select()
+        if stage is not None:
+            query = query.where(tables.Upload.stage == stage)
         if namespaces is not None:
             query = query.where(tables.Upload.namespace.in_(list(namespaces)))
         if creator is not None:
@@ -58,7 +61,7 @@ class UploadsSql:
 
     def due(self, now: float, size: int) -> Sequence[Upload]:
         query = tables.Upload.select().where(
-            tables.Upload.state.in_((UploadState.OPEN, UploadState.ABORTED)),
+            tables.Upload.state.in_((UploadState.OPEN, UploadState.ABORTED, UploadState.FAILED)),
             tables.Upload.tree != 0,
             tables.Upload.expires <= now,
         )
@@ -69,18 +72,18 @@ class UploadsSql:
 
     def failed(self, before: float, creator: str | None, size: int) -> Sequence[Upload]:
         query = tables.Upload.select().where(
-            tables.Upload.state.in_(list(FAILED_STATES)), tables.Upload.updated < before
+            tables.Upload.stage == UploadStage.FAILED, tables.Upload.updated < before
         )
         if creator is not None:
             query = query.where(tables.Upload.creator == creator)
-        return [_upload(row) for row in query.order_by(tables.Upload.id).limit(size)]
+        return [_upload(row) for row in query.order_by(tables.Upload.updated).limit(size)]
 
     def remove(self, name: UploadName) -> None:
         tables.Upload.delete().where(tables.Upload.id == number_of(name)).execute()
 
     def forget(self, before: float, size: int) -> Sequence[Upload]:
         query = tables.Upload.select().where(
-            tables.Upload.state.not_in(_LIVE), tables.Upload.updated < before
+            tables.Upload.stage == UploadStage.FRESH, tables.Upload.updated < before
         )
         found = [_upload(row) for row in query.limit(size)]
         keys = [number_of(upload.name) for upload in found]
@@ -117,6 +120,9 @@ def _columns(upload: Upload) -> dict[str, object]:
         "result": upload.result,
         "result_digest": upload.result_digest,
         "problem": upload_targets.encode_problem(upload.problem),
+        "version_state": upload.version_state or "",
+        "stage": upload.stage,
+        "opened": upload.open_time,
     }
 
 
@@ -146,4 +152,6 @@ def _upload(row: tables.Upload) -> Upload:
         result=row.result,
         result_digest=row.result_digest,
         problem=upload_targets.decode_problem(row.problem),
+        version_state=VersionState(row.version_state) if row.version_state else None,
+        open_time=row.opened,
     )

@@ -1,20 +1,27 @@
 """Rows of versions and aliases: the stores behind core/catalog_stores.py."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+
+import peewee
 
 from ingot.server.core.artifacts import Alias, Artifact, Version, VersionOrigin, VersionState
 from ingot.server.core.names import LATEST, AliasName, ArtifactName, leading_number
 from ingot.server.storage import sql, tables
-from ingot.server.storage.catalog_sql import row_id_of
+from ingot.server.storage.catalog_sql import artifact_of, row_id_of
 
-_ORIGIN = ("upload", "operation", "training_job", "hub_commit", "dataset_version", "base_version")
+_ORIGIN = (
+    *("upload", "operation", "training_job", "hub_commit"),
+    *("dataset_version", "base_version", "source"),
+)
 
-
-# Parameters: how many of each artifact, JSON list of uids. Reads no more versions than it returns.
+# Parameters: JSON list of the uids whose READY versions count only, how many of each artifact, JSON list of
+# uids. Reads hardly more versions than it returns.
 _NEWEST = (
     "SELECT artifact.uid, version.id FROM artifact JOIN version ON version.id IN ("
-    "SELECT mine.id FROM version AS mine WHERE mine.artifact_id = artifact.id ORDER BY mine.id DESC LIMIT ?"
+    "SELECT mine.id FROM version AS mine WHERE mine.artifact_id = artifact.id "
+    "AND (mine.state = 'READY' OR artifact.uid NOT IN (SELECT value FROM json_each(?))) "
+    "ORDER BY mine.id DESC LIMIT ?"
     ") WHERE artifact.uid IN (SELECT value FROM json_each(?))"
 )
 
@@ -49,23 +56,62 @@ class VersionsSql:
             creator=version.creator,
             created=version.create_time,
             ready=version.ready_time,
+            asked_aliases=json.dumps(version.asked_aliases),
+            validation=version.last_validation,
         ).execute()
         return True
+
+    def save(self, version: Version, expected: VersionState) -> bool:
+        return bool(
+            sql.run(
+                "UPDATE version SET state = ?, ready = ?, validation = ? WHERE uid = ? AND state = ?",
+                version.state.value,
+                version.ready_time,
+                version.last_validation,
+                version.uid,
+                expected.value,
+            )
+        )
+
+    def remove(self, version: Version) -> None:
+        sql.run("DELETE FROM version WHERE uid = ?", version.uid)
+
+    def by_validation(self, operation: str) -> tuple[Artifact, Version] | None:
+        return _named_by(tables.Version.validation == operation) if operation else None
+
+    def by_upload(self, upload: str) -> tuple[Artifact, Version] | None:
+        return _named_by(tables.Version.upload == upload) if upload else None
 
     def largest_number(self, artifact: Artifact) -> int:
         found = sql.rows("SELECT max(number) FROM version WHERE artifact_id = ?", row_id_of(artifact))
         return int(found[0][0] or 0)
 
-    def page(self, artifact: Artifact, after: int | None, size: int) -> Sequence[tuple[int, Version]]:
+    def newest_ready(self, artifact: Artifact) -> tuple[int, Version] | None:
+        found = self.page(artifact, None, 1, ready_only=True)
+        return found[0] if found else None
+
+    def position(self, artifact: Artifact, version_id: str) -> int:
+        found = sql.rows(
+            "SELECT id FROM version WHERE artifact_id = ? AND version = ?", row_id_of(artifact), version_id
+        )
+        return int(found[0][0]) if found else 0
+
+    def page(
+        self, artifact: Artifact, after: int | None, size: int, *, ready_only: bool = False
+    ) -> Sequence[tuple[int, Version]]:
         query = tables.Version.select().where(tables.Version.artifact == row_id_of(artifact))
+        if ready_only:
+            query = query.where(tables.Version.state == VersionState.READY.value)
         if after is not None:
             query = query.where(tables.Version.id < after)
         rows = list(query.order_by(tables.Version.id.desc()).limit(size))
         return list(zip((row.id for row in rows), _versions(artifact, rows), strict=True))
 
-    def newest(self, artifacts: Sequence[Artifact], size: int) -> Mapping[str, Sequence[Version]]:
+    def newest(
+        self, artifacts: Sequence[Artifact], size: int, ready_only: Collection[str] = ()
+    ) -> Mapping[str, Sequence[Version]]:
         by_uid = {artifact.uid: artifact for artifact in artifacts}
-        ranked = sql.rows(_NEWEST, size, json.dumps(list(by_uid)))
+        ranked = sql.rows(_NEWEST, json.dumps(list(ready_only)), size, json.dumps(list(by_uid)))
         ids = [row_id for _, row_id in ranked]
         rows = {row.id: row for row in tables.Version.select().where(sql.id_in(ids))}
         found: dict[str, list[tables.Version]] = {}
@@ -130,6 +176,14 @@ class AliasesSql:
         return [_alias(artifact, row) for row in rows]
 
 
+def _named_by(condition: peewee.Expression) -> tuple[Artifact, Version] | None:
+    row = tables.Version.get_or_none(condition)
+    if row is None:
+        return None
+    artifact = artifact_of(row.artifact)
+    return artifact, _versions(artifact, [row])[0]
+
+
 def _versions(
     artifact: Artifact, rows: Sequence[tables.Version], known: Mapping[int, list[str]] | None = None
 ) -> list[Version]:
@@ -168,6 +222,8 @@ def _version(artifact: Artifact, row: tables.Version, aliases: Sequence[str]) ->
         performance_metrics=json.loads(row.performance_metrics),
         origin=VersionOrigin(**{name: getattr(row, name) for name in _ORIGIN}),
         aliases=tuple(sorted((*latest, *aliases))),
+        asked_aliases=tuple(json.loads(row.asked_aliases)),
+        last_validation=row.validation,
     )
 
 

@@ -1,0 +1,295 @@
+"""Publishing: a version that must pass a validation first, from its commit to READY.
+
+    commit           the version is STAGED, its validation is enqueued, all in the write of the commit
+    it runs          VALIDATING
+    its report       passed: READY, and `latest` and the aliases asked for move; else REJECTED. In the write
+                     that ends the operation, so that nobody sees the one without the other
+    no verdict       STAGED again: the operation failed, was cancelled, or waits for its next attempt
+
+`latest` is the newest READY version in the order of commits, whichever passed first. The upload that brought
+the version follows along, so that people see its stage and the reason.
+"""
+
+import dataclasses
+import logging
+from collections.abc import Collection
+
+from ingot.server.core import params
+from ingot.server.core.artifacts import (
+    Alias,
+    Artifact,
+    ArtifactFields,
+    ValidationMode,
+    Version,
+    VersionMove,
+    VersionState,
+    next_version_state,
+)
+from ingot.server.core.catalog_stores import AliasStore, VersionStore
+from ingot.server.core.clock import Clock
+from ingot.server.core.errors import NotFound, Problem, Reason
+from ingot.server.core.identity import Caller, Role
+from ingot.server.core.names import UploadName
+from ingot.server.core.operations import NewOperation, Operation, OperationOptions, OperationState
+from ingot.server.core.transfer_stores import TreeStore, UploadStore
+from ingot.server.core.uploads import UploadState
+from ingot.server.domain.catalog import Catalog
+from ingot.server.domain.operations import Operations
+
+log = logging.getLogger(__name__)
+
+VALIDATE = "validate"
+
+
+class Publishing:
+    """The rules about versions on their way to READY; every method runs inside a write.
+
+    It hears of all validations: `operations.on(VALIDATE, publishing)`.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        versions: VersionStore,
+        aliases: AliasStore,
+        uploads: UploadStore,
+        trees: TreeStore,
+        operations: Operations,
+        clock: Clock,
+        *,
+        required: bool,
+    ) -> None:
+        """`required` is what counts for artifacts without a policy of their own."""
+        self._catalog = catalog
+        self._versions = versions
+        self._aliases = aliases
+        self._uploads = uploads
+        self._trees = trees
+        self._operations = operations
+        self._clock = clock
+        self._required = required
+
+    def requires(self, fields: ArtifactFields) -> bool:
+        """Return whether the versions of an artifact must pass a validation before others see them."""
+        mode = fields.validation.mode
+        return self._required if mode is ValidationMode.SERVER else mode is ValidationMode.REQUIRED
+
+    def stage(self, caller: Caller, artifact: Artifact, version: Version) -> Version:
+        """Enqueue the validation of a version that is about to be added; return the version that names it."""
+        operation = self._enqueue(
+            caller, artifact, version, artifact.fields.validation.rules, OperationOptions()
+        )
+        return dataclasses.replace(version, last_validation=operation.name)
+
+    def publish(self, artifact: Artifact, version: Version, aliases: Collection[str]) -> Artifact:
+        """Count a version that has just become READY, move `latest` and these aliases; return the artifact.
+
+        An alias stays where it is when it was moved to a version committed later, or by somebody since.
+        """
+        found = self._versions.newest_ready(artifact)
+        newest = found[1] if found else version
+        artifact = self._catalog.grown(artifact, version, newest, self._clock.now())
+        for alias in aliases:
+            name = artifact.name.alias(alias)
+            if self._may_move(artifact, alias, version):
+                self._aliases.put(artifact, Alias(name, version.name, self._clock.now(), version.creator))
+        return artifact
+
+    def validate(
+        self,
+        caller: Caller,
+        artifact: Artifact,
+        version: Version,
+        rules: params.Rules,
+        options: OperationOptions,
+        *,
+        publish: bool,
+    ) -> Operation:
+        """Enqueue a validation of a version that exists; one that runs already for it is returned instead.
+
+        With `publish` its report decides about a version that is not READY, and the version names it.
+        """
+        if not publish:
+            return self._enqueue(caller, artifact, version, rules, options, publish=False)
+        operation = self._enqueue(caller, artifact, version, rules, options)
+        if version.state is VersionState.REJECTED:
+            self._move(version, VersionMove.AGAIN, last_validation=operation.name)
+        elif operation.name != version.last_validation:
+            self._versions.save(dataclasses.replace(version, last_validation=operation.name), version.state)
+            self._tell_upload(version, None)
+        return operation
+
+    def moved(self, operation: Operation) -> None:
+        """Take note of a change of a validation: it begins, ends, or waits again."""
+        found = self._versions.by_validation(operation.name)
+        if found is None or found[1].state is VersionState.READY:
+            return
+        artifact, version = found
+        match operation.state:
+            case OperationState.RUNNING:
+                self._move(version, VersionMove.BEGIN)
+            case OperationState.SUCCEEDED:
+                self._conclude(artifact, version, operation)
+            case OperationState.QUEUED | OperationState.RETRYING:
+                self._release(version, None)
+            case OperationState.FAILED | OperationState.CANCELLED:
+                self._release(version, operation.problem or _cancelled(version, operation, self._clock.now()))
+            case OperationState.CANCELLING:
+                pass  # it is VALIDATING until the body has stopped
+
+    def retry(self, caller: Caller, upload: UploadName) -> None:
+        """Validate the version that an upload brought again, with the rules that count now.
+
+        Raises NotFound (ARTIFACT_NOT_FOUND) when it was deleted, or is not the caller's to write.
+        """
+        found = self._versions.by_upload(str(upload))
+        if found is None or found[0].delete_time or not caller.may_write(found[0].name.namespace):
+            raise NotFound(
+                Reason.ARTIFACT_NOT_FOUND,
+                f"What {upload} became is gone, or it is not yours.",
+                next_step="Push it again.",
+                facts={"upload": str(upload)},
+            )
+        artifact, version = found
+        rules = artifact.fields.validation.rules
+        self.validate(caller, artifact, version, rules, OperationOptions(), publish=True)
+
+    def discard(self, upload: UploadName) -> None:
+        """Drop the version that an upload brought, with its files, unless it is READY."""
+        found = self._versions.by_upload(str(upload))
+        if found is None or found[1].state is VersionState.READY:
+            return
+        version = found[1]
+        tree = self._trees.find(version.uid)
+        if tree is not None:
+            self._trees.drop(tree.id)
+        self._versions.remove(version)
+        log.info("version.discarded name=%s state=%s", version.name, version.state)
+
+    # --- inside -----------------------------------------------------------------------------------------
+
+    def _enqueue(
+        self,
+        caller: Caller,
+        artifact: Artifact,
+        version: Version,
+        rules: params.Rules,
+        options: OperationOptions,
+        *,
+        publish: bool = True,
+    ) -> Operation:
+        namespace = artifact.name.namespace
+        readable = caller.may_read(namespace)
+        return self._operations.enqueue(
+            _person(caller, namespace),
+            NewOperation(
+                kind=VALIDATE,
+                params=params.ValidationParams(rules=rules, publish=publish).document(),
+                target=str(version.name),
+                namespace=namespace if publish else "",
+                reads=(namespace,) if readable and not publish else (),
+                key=f"validate/{version.uid}" + ("" if publish else f"/{caller.principal}"),
+                options=options,
+            ),
+        )
+
+    def _conclude(self, artifact: Artifact, version: Version, operation: Operation) -> None:
+        report = params.ValidationReport.model_validate(operation.result)
+        if not report.passed:
+            problem = _rejected(version, operation, report, self._clock.now())
+            self._move(version, VersionMove.REJECT, problem)
+            return
+        ready = self._move(version, VersionMove.PASS, ready_time=self._clock.now())
+        self.publish(artifact, ready, version.asked_aliases)
+
+    def _release(self, version: Version, problem: Problem | None) -> None:
+        if version.state is VersionState.VALIDATING:
+            self._move(version, VersionMove.RELEASE, problem)
+        else:
+            self._tell_upload(version, problem)
+
+    def _move(
+        self,
+        version: Version,
+        move: VersionMove,
+        problem: Problem | None = None,
+        *,
+        ready_time: float | None = None,
+        last_validation: str = "",
+    ) -> Version:
+        state = next_version_state(version.name, version.state, move)
+        moved = dataclasses.replace(
+            version,
+            state=state,
+            ready_time=ready_time,
+            last_validation=last_validation or version.last_validation,
+        )
+        self._versions.save(moved, version.state)
+        self._tell_upload(moved, problem)
+        log.info("version.%s name=%s validation=%s", state.lower(), moved.name, moved.last_validation)
+        return moved
+
+    def _tell_upload(self, version: Version, problem: Problem | None) -> None:
+        """Let the upload that brought a version show its state, and why it does not go on."""
+        name = version.origin.upload.rpartition("/")[2]
+        upload = self._uploads.find(UploadName(name)) if name else None
+        if upload is None or upload.state is not UploadState.COMMITTED:
+            return
+        changed = dataclasses.replace(
+            upload, version_state=version.state, problem=problem, update_time=self._clock.now()
+        )
+        self._uploads.save(changed, UploadState.COMMITTED)
+
+    def _may_move(self, artifact: Artifact, alias: str, version: Version) -> bool:
+        before = self._aliases.find(artifact, alias)
+        if before is None or before.version == version.name:
+            return True
+        position = self._versions.position
+        if position(artifact, before.version.version) > position(artifact, version.name.version):
+            return False
+        shown = self._versions.find(artifact, before.version.version)
+        by_itself = shown is not None and before.update_time == shown.ready_time
+        return by_itself or before.update_time <= version.create_time
+
+
+def _person(caller: Caller, namespace: str) -> Caller:
+    """Return whom a validation belongs to: the caller, or whom a worker works for."""
+    if not caller.is_worker:
+        return caller
+    owner = frozenset({namespace})
+    return dataclasses.replace(
+        caller,
+        principal=f"users/{namespace}",
+        user=namespace,
+        role=Role.MEMBER,
+        namespace=namespace,
+        writes=owner,
+        reads=owner,
+    )
+
+
+def _rejected(version: Version, operation: Operation, report: params.ValidationReport, now: float) -> Problem:
+    facts = {"version": str(version.name), "operation": operation.name, "findings": str(report.finding_count)}
+    first = next(iter(report.findings), None)
+    where = ""
+    if first is not None:
+        facts |= {"path": first.path, "finding": first.reason}
+        row = "" if first.row is None else f", row {first.row}"
+        where = f" First: {first.path}{row}: {first.message}"
+    return Problem(
+        Reason.VALIDATION_FAILED,
+        f"{version.name} did not pass its validation: {report.summary}{where}",
+        facts,
+        f"{operation.name} has the whole report. Push it corrected, or change the rules and retry.",
+        now,
+    )
+
+
+def _cancelled(version: Version, operation: Operation, now: float) -> Problem:
+    return Problem(
+        Reason.VALIDATION_FAILED,
+        f"The validation of {version.name} was cancelled before it was done.",
+        {"version": str(version.name), "operation": operation.name},
+        "Retry the upload to validate it again.",
+        now,
+    )
