@@ -1,0 +1,127 @@
+"""Writing below an allowed folder of the server: no links, no foreign files lost, one writer at a time.
+
+Paths were checked when the work was asked for. They are checked again here, step by step, since whoever may
+write to an allowed folder could have put a link into it meanwhile.
+"""
+
+import contextlib
+import ctypes
+import errno
+import fcntl
+import os
+import shutil
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from ingot.server.bodies.failures import BodyFailure
+from ingot.server.core.errors import Reason
+
+_BUSY_SECONDS = 5.0
+_AT_FDCWD = -100
+_RENAME_EXCHANGE = 2
+
+
+def make_parents(root: str, path: Path) -> None:
+    """Make the folders between an allowed folder and a path. Raises BodyFailure (BAD_PATH) for a link."""
+    place = Path(root)
+    place.mkdir(parents=True, exist_ok=True)
+    if os.path.realpath(place) != str(place):
+        raise _link(place)
+    for part in path.relative_to(place).parts[:-1]:
+        place /= part
+        with contextlib.suppress(FileExistsError):
+            place.mkdir()
+        if not stat.S_ISDIR(os.lstat(place).st_mode):
+            raise _link(place)
+
+
+@contextlib.contextmanager
+def held(target: Path) -> Iterator[None]:
+    """Keep other writers of a target away for the length of a with block.
+
+    Raises BodyFailure (BUSY) when there is one. The lock goes with the process, also after kill -9.
+    """
+    lock = target.with_name(f".{target.name}.ingot-lock")
+    file = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            mine = os.fstat(file).st_ino == os.lstat(lock).st_ino  # not one that was just removed
+        except (BlockingIOError, FileNotFoundError):
+            mine = False
+        if not mine:
+            raise BodyFailure(
+                Reason.BUSY,
+                f"Another operation writes {target}.",
+                next_step="Wait; this one tries again by itself.",
+                facts={"path": str(target)},
+                retry=True,
+                retry_after=_BUSY_SECONDS,
+            )
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)
+    finally:
+        os.close(file)
+
+
+def swap(new: Path, target: Path) -> None:
+    """Put a new file or folder in the place of what is there, in one step; the old one is removed.
+
+    Where the system cannot exchange two names there is a moment in which neither has the target's.
+    """
+    if not os.path.lexists(target):
+        new.rename(target)
+        sync_folder(target.parent)
+        return
+    if not _exchange(new, target):
+        aside = new.with_name(f"{new.name}.old")
+        remove(aside)
+        target.rename(aside)
+        new.rename(target)
+        aside.rename(new)
+    sync_folder(target.parent)
+    remove(new)
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder with everything in it; a link alone, not what it leads to."""
+    if not os.path.lexists(path):
+        return
+    if path.is_symlink() or not path.is_dir():
+        path.unlink()
+    else:
+        shutil.rmtree(path)
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring the names in a folder to the disk."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Exchange two names in one step; False where the system or the file system cannot."""
+    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if rename is None:
+        return False
+    if rename(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) == 0:
+        return True
+    code = ctypes.get_errno()
+    if code in (errno.EINVAL, errno.ENOSYS, errno.EPERM):
+        return False
+    raise OSError(code, os.strerror(code), str(other))
+
+
+def _link(place: Path) -> BodyFailure:
+    return BodyFailure(
+        Reason.BAD_PATH,
+        f"Cannot write below {place}: it is a link or a file, not a folder.",
+        next_step="Remove it, or export to another folder.",
+        facts={"path": str(place)},
+    )
