@@ -37,10 +37,10 @@ class Quarantine:
                 self._good = self.cleaned.open("wb")
         self._good.write(data)
 
-    def good(self, record: bytes) -> None:
-        """Write a good record, with whatever ends or separates it."""
-        self.good_records += 1
-        self.write(record)
+    def good(self, data: bytes, count: int = 1) -> None:
+        """Write good records, with whatever ends or separates them."""
+        self.good_records += count
+        self.write(data)
 
     def bad(
         self, record: bytes, *, reason: str, row: int, byte_offset: int, column: int | None = None

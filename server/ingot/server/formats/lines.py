@@ -1,0 +1,102 @@
+"""Read a source as batches of lines, with the offset of each batch.
+
+A batch holds the whole lines of about READ_BYTES. A line longer than MAX_LINE_BYTES comes in a batch of its
+own, cut, so that a file without line ends needs no more memory than any other.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ingot.server.formats.findings import FindingSink
+from ingot.server.formats.seam import BinarySource
+
+MAX_LINE_BYTES = 8 * 1024 * 1024
+_READ_BYTES = 512 * 1024
+_BOM = b"\xef\xbb\xbf"
+_OTHER_ENCODINGS = {  # the longer mark first: that of UTF-32 begins like that of UTF-16
+    b"\xff\xfe\x00\x00": "UTF-32",
+    b"\x00\x00\xfe\xff": "UTF-32",
+    b"\xff\xfe": "UTF-16",
+    b"\xfe\xff": "UTF-16",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Lines without their line feeds; `offset` is that of the first one in the file."""
+
+    offset: int
+    lines: list[bytes]
+    end: int  # offset behind the batch and its last line feed
+    closed: bool = True  # the last line has a line feed
+    cut: bool = False  # it is one line, of which only the beginning is here
+    returns: int = 0  # lines that end with a carriage return, as those of Windows do
+
+
+def skip_mark(source: BinarySource, findings: FindingSink) -> int | None:
+    """Step over a byte order mark and return the offset of the text; None when it is no UTF-8."""
+    head = source.read(4)
+    for mark, name in _OTHER_ENCODINGS.items():
+        if head.startswith(mark):
+            findings.error(
+                "encoding",
+                f"The file is {name}; expected UTF-8. Convert it, for example with iconv.",
+                byte_offset=0,
+            )
+            return None
+    if head.startswith(_BOM):
+        findings.warning(
+            "byte_order_mark",
+            "The file begins with a byte order mark, which many readers take for text.",
+            byte_offset=0,
+        )
+        return source.seek(len(_BOM))
+    return source.seek(0)
+
+
+def batches(source: BinarySource, most: int = MAX_LINE_BYTES) -> Iterator[Batch]:
+    """Yield the lines from the source's position to its end."""
+    offset = source.tell()
+    carried: list[bytes] = []
+    size = 0  # of what is carried
+    while block := source.read(_READ_BYTES):
+        last = block.rfind(b"\n")
+        if last < 0:
+            carried.append(block)
+            size += len(block)
+            if size > most:
+                yield (batch := _long_line(source, offset, b"".join(carried), most))
+                offset, carried, size = batch.end, [], 0
+            continue
+        carried.append(block[:last])
+        text = b"".join(carried)
+        end = offset + len(text) + 1
+        rows = text.split(b"\n")
+        yield Batch(offset, rows, end, returns=_returns(rows) if b"\r" in text else 0)
+        offset, size = end, len(block) - last - 1
+        carried = [block[last + 1 :]] if size else []
+    if size:
+        rest = [b"".join(carried)]
+        yield Batch(offset, rest, offset + size, closed=False, returns=_returns(rest))
+
+
+def _long_line(source: BinarySource, offset: int, begun: bytes, most: int) -> Batch:
+    """Read to the end of a line that is too long, and go behind it."""
+    end = offset + len(begun)
+    while block := source.read(_READ_BYTES):
+        found = block.find(b"\n")
+        if found >= 0:
+            end += found + 1
+            source.seek(end)
+            return Batch(offset, [begun[:most]], end, cut=True)
+        end += len(block)
+    return Batch(offset, [begun[:most]], end, closed=False, cut=True)
+
+
+def _returns(rows: list[bytes]) -> int:
+    return sum(1 for each in rows if each.endswith(b"\r"))
+
+
+def characters(data: bytes) -> int:
+    """Return how many characters the beginning of a line has; bytes that are no UTF-8 count as one each."""
+    return len(data) if data.isascii() else len(data.decode("utf-8", "surrogateescape"))
