@@ -1,0 +1,98 @@
+"""What is wanted, and how much of it may be taken: files, caps and the disk."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx2
+
+from ingot.server.core.errors import DataLoss, Exhausted, Precondition, Reason
+from ingot.server.sources.addresses import shown
+from ingot.server.sources.answers import facts
+
+
+@dataclass(frozen=True, slots=True)
+class WantedFile:
+    """One file: addresses of the same bytes in order, and what is known of them."""
+
+    urls: tuple[str, ...]
+    checksum: str = ""  # algorithm:hex
+    size: int | None = None
+
+    @property
+    def name(self) -> str:
+        """Its first address, as it may be shown."""
+        return shown(self.urls[0])
+
+
+def free_bytes(folder: Path) -> int:
+    """Return how much may be written to the disk of `folder`."""
+    return shutil.disk_usage(folder).free
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Caps in bytes; 0 is none. `headroom` stays free on the disk."""
+
+    file_bytes: int = 0
+    all_bytes: int = 0
+    headroom: int = 256 * 1024 * 1024
+    free: Callable[[Path], int] = free_bytes
+
+
+@dataclass(slots=True)
+class Budget:
+    """The limits of everything that one body fetches, and what of them is used."""
+
+    limits: Limits
+    taken_bytes: int = 0  # that came, also those that were thrown away
+    kept_bytes: int = 0  # of the files that are complete
+
+    def check_size(self, wanted: WantedFile, url: str, size: int | None) -> None:
+        """Refuse a size that is not the wanted one, or above a limit. Raises DataLoss, Precondition."""
+        if size is None:
+            return
+        if wanted.size is not None and size != wanted.size:
+            raise mismatch(url, f"has {size} bytes, expected {wanted.size}")
+        self.check_limits(wanted, size)
+
+    def check_limits(self, wanted: WantedFile, size: int) -> None:
+        """Refuse a file of so many bytes when that is more than the limits allow. Raises Precondition."""
+        limits = self.limits
+        if limits.file_bytes and size > limits.file_bytes:
+            raise _too_large(wanted, f"has more than {limits.file_bytes} bytes", "import_max_file_bytes")
+        if limits.all_bytes and self.kept_bytes + size > limits.all_bytes:
+            raise _too_large(
+                wanted, f"makes it more than {limits.all_bytes} bytes in all", "import_max_bytes"
+            )
+
+    def check_disk(self, folder: Path, needed: int) -> None:
+        """Refuse to write `needed` bytes when the disk has no room for them. Raises Exhausted (DISK_LOW)."""
+        free = self.limits.free(folder) - self.limits.headroom
+        if needed > free:
+            raise Exhausted(
+                Reason.DISK_LOW,
+                f"The server's disk has room for {max(0, free)} more bytes, and {needed} are needed.",
+                next_step="Free or add disk space on the server, then retry; what was fetched is kept.",
+                facts={"needed": str(needed), "free": str(max(0, free))},
+            )
+
+
+def mismatch(url: str, why: str) -> DataLoss:
+    """Return the error for bytes that are not the wanted ones."""
+    return DataLoss(
+        Reason.SOURCE_MISMATCH,
+        f"{shown(url)} {why}.",
+        next_step="Check size and checksum; the bytes that came were thrown away.",
+        facts=facts(httpx2.URL(url), "mismatch"),
+    )
+
+
+def _too_large(wanted: WantedFile, why: str, setting: str) -> Precondition:
+    return Precondition(
+        Reason.TOO_LARGE,
+        f"{wanted.name} {why}, which is the limit of the server.",
+        next_step=f"Fetch less, or raise {setting} in the settings of the server.",
+        facts={"url": wanted.name, "setting": setting},
+    )
