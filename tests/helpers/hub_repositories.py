@@ -80,8 +80,25 @@ class HubRepository:
         listed += [{"type": "directory", "path": path, "size": 0, "oid": "0" * 40} for path in folders]
         return sorted(listed, key=lambda each: str(each["path"]))
 
-    def info(self, commit: str) -> JsonDocument:
+    def sibling(self, path: str, content: bytes) -> JsonDocument:
+        """Return a file as the repository's own description has it."""
+        entry = self.entry(path, content)
+        found: JsonDocument = {"rfilename": path, "size": len(content), "blobId": entry["oid"]}
+        if large := entry.get("lfs"):
+            assert isinstance(large, dict)
+            found["lfs"] = {
+                "sha256": large["oid"],
+                "size": large["size"],
+                "pointerSize": large["pointerSize"],
+            }
+        return found
+
+    def info(self, commit: str, *, with_sizes: bool = False) -> JsonDocument:
         """Return what the Hub tells of the repository at a commit."""
+        files = sorted(self.commits[commit].items())
+        siblings = [
+            self.sibling(path, content) if with_sizes else {"rfilename": path} for path, content in files
+        ]
         return {
             "_id": "1",
             "id": self.name,
@@ -95,6 +112,6 @@ class HubRepository:
             "tags": [],
             "lastModified": "2026-01-01T00:00:00.000Z",
             "createdAt": "2026-01-01T00:00:00.000Z",
-            "siblings": [{"rfilename": path} for path in sorted(self.commits[commit])],
+            "siblings": siblings,
             **self.facts,
         }

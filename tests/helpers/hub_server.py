@@ -47,6 +47,7 @@ class Hub:
         self.faults = Faults()
         self.requests: list[Seen] = []
         self.page_size = 1000  # entries of a page of a tree listing
+        self.bare_siblings = False  # a mirror that tells names only
         self.stopped = threading.Event()
         self.url = ""
         self.network_url = ""
@@ -257,7 +258,8 @@ class HubFront(HubHandler):
         commit = _commit(repository, rest[1] if rest else "main")
         if rest[:1] == ["tree"]:
             return self._tree(repository, commit, "/".join(rest[2:]))
-        return self.send_json(repository.info(commit))
+        with_sizes = bool(self.query.get("blobs")) and not self.hub.bare_siblings
+        return self.send_json(repository.info(commit, with_sizes=with_sizes))
 
     def _tree(self, repository: HubRepository, commit: str, folder: str) -> None:
         entries = [
