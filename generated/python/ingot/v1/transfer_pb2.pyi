@@ -43,7 +43,7 @@ class _UploadStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_UploadSta
     UPLOAD_STATE_EXPIRED: _UploadState.ValueType  # 5
     """Was left alone too long."""
     UPLOAD_STATE_FAILED: _UploadState.ValueType  # 6
-    """Cannot be committed."""
+    """Cannot be committed as things are; `problem` says why."""
 
 class UploadState(_UploadState, metaclass=_UploadStateEnumTypeWrapper):
     """State of an upload."""
@@ -61,7 +61,7 @@ UPLOAD_STATE_ABORTED: UploadState.ValueType  # 4
 UPLOAD_STATE_EXPIRED: UploadState.ValueType  # 5
 """Was left alone too long."""
 UPLOAD_STATE_FAILED: UploadState.ValueType  # 6
-"""Cannot be committed."""
+"""Cannot be committed as things are; `problem` says why."""
 Global___UploadState: _TypeAlias = UploadState  # noqa: Y015
 
 class _UploadStage:
@@ -75,15 +75,15 @@ class _UploadStageEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_UploadSta
     UPLOAD_STAGE_UPLOADING: _UploadStage.ValueType  # 1
     """Bytes are coming."""
     UPLOAD_STAGE_STAGED: _UploadStage.ValueType  # 2
-    """Complete, waiting."""
+    """Committed, waiting for its validation."""
     UPLOAD_STAGE_VALIDATING: _UploadStage.ValueType  # 3
     """Being validated."""
     UPLOAD_STAGE_PROCESSING: _UploadStage.ValueType  # 4
-    """Being processed."""
+    """Being committed: the server checks all of it."""
     UPLOAD_STAGE_FRESH: _UploadStage.ValueType  # 5
     """Ready for use."""
     UPLOAD_STAGE_FAILED: _UploadStage.ValueType  # 6
-    """Failed; may be retried."""
+    """Failed, aborted, expired or rejected; `problem` says why, RetryUpload tries it again."""
 
 class UploadStage(_UploadStage, metaclass=_UploadStageEnumTypeWrapper):
     """Where an upload stands for people who think in a pipeline; derived from upload, version and operation, never set."""
@@ -93,15 +93,15 @@ UPLOAD_STAGE_UNSPECIFIED: UploadStage.ValueType  # 0
 UPLOAD_STAGE_UPLOADING: UploadStage.ValueType  # 1
 """Bytes are coming."""
 UPLOAD_STAGE_STAGED: UploadStage.ValueType  # 2
-"""Complete, waiting."""
+"""Committed, waiting for its validation."""
 UPLOAD_STAGE_VALIDATING: UploadStage.ValueType  # 3
 """Being validated."""
 UPLOAD_STAGE_PROCESSING: UploadStage.ValueType  # 4
-"""Being processed."""
+"""Being committed: the server checks all of it."""
 UPLOAD_STAGE_FRESH: UploadStage.ValueType  # 5
 """Ready for use."""
 UPLOAD_STAGE_FAILED: UploadStage.ValueType  # 6
-"""Failed; may be retried."""
+"""Failed, aborted, expired or rejected; `problem` says why, RetryUpload tries it again."""
 Global___UploadStage: _TypeAlias = UploadStage  # noqa: Y015
 
 class _ChunkOutcome:
@@ -1789,7 +1789,7 @@ class PurgeUploadsRequest(_message.Message):
     """Of everybody; for administrators."""
     @_builtins.property
     def older_than(self) -> _duration_pb2.Duration:
-        """Only those older than this; 24 hours when unset."""
+        """Only those that failed longer ago; 24 hours when unset."""
 
     def __init__(
         self,

@@ -228,15 +228,18 @@ class TransferServiceServicer(object):
 
     def RetryUpload(self, request, context):
         """Tries a failed upload again: an expired or failed one is open again, a rejected version is validated again.
+        One that was aborted stays so. The rules that count now are applied.
 
-        Errors: NOT_FOUND (UPLOAD_NOT_FOUND); FAILED_PRECONDITION (STATE_INVALID: it has not failed); RESOURCE_EXHAUSTED (BUSY, DISK_LOW).
+        Errors: NOT_FOUND (UPLOAD_NOT_FOUND); FAILED_PRECONDITION (STATE_INVALID: it has not failed, REQUEST_ID_REUSED); and as BeginUpload
+        where its target cannot be committed any more.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def PurgeUploads(self, request, context):
-        """Forgets the caller's failed uploads that are older than a span, all of them for administrators who ask for it.
+        """Forgets the caller's uploads that failed longer ago than a span, all of them for administrators who ask for it. Versions that were
+        rejected go with them, their ids are free again; results of trainings stay.
 
         Errors: INVALID_ARGUMENT (FIELD_INVALID); PERMISSION_DENIED (SCOPE_MISSING).
         """

@@ -95,11 +95,14 @@ class TransferServiceStub:
     """
     RetryUpload: _grpc.UnaryUnaryMultiCallable[_transfer_pb2.RetryUploadRequest, _transfer_pb2.RetryUploadResponse]
     """Tries a failed upload again: an expired or failed one is open again, a rejected version is validated again.
+    One that was aborted stays so. The rules that count now are applied.
 
-    Errors: NOT_FOUND (UPLOAD_NOT_FOUND); FAILED_PRECONDITION (STATE_INVALID: it has not failed); RESOURCE_EXHAUSTED (BUSY, DISK_LOW).
+    Errors: NOT_FOUND (UPLOAD_NOT_FOUND); FAILED_PRECONDITION (STATE_INVALID: it has not failed, REQUEST_ID_REUSED); and as BeginUpload
+    where its target cannot be committed any more.
     """
     PurgeUploads: _grpc.UnaryUnaryMultiCallable[_transfer_pb2.PurgeUploadsRequest, _transfer_pb2.PurgeUploadsResponse]
-    """Forgets the caller's failed uploads that are older than a span, all of them for administrators who ask for it.
+    """Forgets the caller's uploads that failed longer ago than a span, all of them for administrators who ask for it. Versions that were
+    rejected go with them, their ids are free again; results of trainings stay.
 
     Errors: INVALID_ARGUMENT (FIELD_INVALID); PERMISSION_DENIED (SCOPE_MISSING).
     """
@@ -196,11 +199,14 @@ class TransferServiceAsyncStub(TransferServiceStub):
     """
     RetryUpload: _aio.UnaryUnaryMultiCallable[_transfer_pb2.RetryUploadRequest, _transfer_pb2.RetryUploadResponse]  # type: ignore[assignment]
     """Tries a failed upload again: an expired or failed one is open again, a rejected version is validated again.
+    One that was aborted stays so. The rules that count now are applied.
 
-    Errors: NOT_FOUND (UPLOAD_NOT_FOUND); FAILED_PRECONDITION (STATE_INVALID: it has not failed); RESOURCE_EXHAUSTED (BUSY, DISK_LOW).
+    Errors: NOT_FOUND (UPLOAD_NOT_FOUND); FAILED_PRECONDITION (STATE_INVALID: it has not failed, REQUEST_ID_REUSED); and as BeginUpload
+    where its target cannot be committed any more.
     """
     PurgeUploads: _aio.UnaryUnaryMultiCallable[_transfer_pb2.PurgeUploadsRequest, _transfer_pb2.PurgeUploadsResponse]  # type: ignore[assignment]
-    """Forgets the caller's failed uploads that are older than a span, all of them for administrators who ask for it.
+    """Forgets the caller's uploads that failed longer ago than a span, all of them for administrators who ask for it. Versions that were
+    rejected go with them, their ids are free again; results of trainings stay.
 
     Errors: INVALID_ARGUMENT (FIELD_INVALID); PERMISSION_DENIED (SCOPE_MISSING).
     """
@@ -360,8 +366,10 @@ class TransferServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_transfer_pb2.RetryUploadResponse, _abc.Awaitable[_transfer_pb2.RetryUploadResponse]]:
         """Tries a failed upload again: an expired or failed one is open again, a rejected version is validated again.
+        One that was aborted stays so. The rules that count now are applied.
 
-        Errors: NOT_FOUND (UPLOAD_NOT_FOUND); FAILED_PRECONDITION (STATE_INVALID: it has not failed); RESOURCE_EXHAUSTED (BUSY, DISK_LOW).
+        Errors: NOT_FOUND (UPLOAD_NOT_FOUND); FAILED_PRECONDITION (STATE_INVALID: it has not failed, REQUEST_ID_REUSED); and as BeginUpload
+        where its target cannot be committed any more.
         """
 
     @_abc_1.abstractmethod
@@ -370,7 +378,8 @@ class TransferServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _transfer_pb2.PurgeUploadsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_transfer_pb2.PurgeUploadsResponse, _abc.Awaitable[_transfer_pb2.PurgeUploadsResponse]]:
-        """Forgets the caller's failed uploads that are older than a span, all of them for administrators who ask for it.
+        """Forgets the caller's uploads that failed longer ago than a span, all of them for administrators who ask for it. Versions that were
+        rejected go with them, their ids are free again; results of trainings stay.
 
         Errors: INVALID_ARGUMENT (FIELD_INVALID); PERMISSION_DENIED (SCOPE_MISSING).
         """

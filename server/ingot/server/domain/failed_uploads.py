@@ -80,11 +80,13 @@ class FailedUploads:
         if upload.state not in (UploadState.EXPIRED, UploadState.FAILED):
             raise _not_failed(upload)
         target, _ = self._uploads.checked_target(caller, upload.target)
-        self._uploads.check_size(target, upload.size_bytes)
+        self._uploads.check_size(target, upload.size_bytes or upload.manifest_bytes)
         self._uploads.check_room(caller)
         if not upload.tree:
             upload = self._emptied(upload)
-        opened = self._uploads.move(upload, UploadMove.RETRY, target=target, problem=None)
+        opened = self._uploads.move(
+            upload, UploadMove.RETRY, target=target, problem=None, open_time=self._clock.now()
+        )
         return self._uploads.touch(opened)
 
     def _drop(self, upload: Upload) -> None:
