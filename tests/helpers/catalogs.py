@@ -216,9 +216,8 @@ def add_user(users: UsersSql, name: str, role: Role = Role.MEMBER) -> None:
     users.add(User(name, f"uid-{name}", name.title(), role, START))
 
 
-def catalog_side(database: Database, clock: Clock, tokens: PageTokens) -> CatalogSide:
+def catalog_side(rules: CatalogRules, database: Database, clock: Clock, tokens: PageTokens) -> CatalogSide:
     """Return what transfers need of catalog and training, with a user for each role (see pipelines.py)."""
-    rules = CatalogRules(database, clock, tokens)
     for role in Role:
         database.write(add_user, rules.users, role.value.lower(), role).result()
     shelves = TrainingShelves(Settings(), database.after_commit, rules.counters, clock)

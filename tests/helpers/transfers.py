@@ -16,7 +16,7 @@ import pytest
 from google.rpc import error_details_pb2, status_pb2
 
 from helpers import loops
-from helpers.catalogs import catalog_side
+from helpers.catalogs import CatalogRules, catalog_side
 from helpers.pipelines import FixedIdentity, bearer
 from ingot.content import chunking, digests
 from ingot.server.core.clock import SystemClock
@@ -61,6 +61,7 @@ class TransferRig:
     folder: pathlib.Path
     parts: TransferParts
     side: CatalogSide
+    rules: CatalogRules
     usage: Usage
     clock: ShiftedClock
     recovered: RecoveryReport
@@ -81,7 +82,8 @@ def transfer_rig(
         migrate(database)
         clock, tokens, packs = ShiftedClock(), PageTokens(b"secret"), DiskPacks(home)
         usage = Usage(UsageSql(), tokens, clock, activity_days=1)
-        side = catalog_side(database, clock, tokens)
+        rules = CatalogRules(database, clock, tokens)
+        side = catalog_side(rules, database, clock, tokens)
         parts = TransferParts(database, packs, side, usage, tokens, clock, limits or TransferLimits())
         recovered = parts.recovery.run()
         hops = stack.enter_context(contextlib.closing(Hops(database)))
@@ -98,7 +100,7 @@ def transfer_rig(
         server = loops.run(start())
         stack.callback(lambda: loops.run(server.drain(0)))
         channel = stack.enter_context(grpc.insecure_channel(f"unix:{socket}", options=OPTIONS))
-        yield TransferRig(channel, database, packs, home, parts, side, usage, clock, recovered)
+        yield TransferRig(channel, database, packs, home, parts, side, rules, usage, clock, recovered)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

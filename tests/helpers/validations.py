@@ -1,0 +1,78 @@
+"""Validations that a test runs itself, step by step, in the place of the runner.
+
+validator = Validator(rig)              # a CatalogRig
+operation = validator.begin()           # claims the one that waits longest
+validator.report(operation, passed=False)
+"""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from helpers.catalogs import CatalogRules
+from ingot.server.core.artifacts import ValidationMode, ValidationPolicy, Version
+from ingot.server.core.errors import Problem, Reason
+from ingot.server.core.names import VersionName
+from ingot.server.core.operations import Operation
+from ingot.server.core.params import Finding, ValidationReport
+from ingot.server.storage.database import Database
+
+T = TypeVar("T")
+
+REQUIRED = ValidationPolicy(ValidationMode.REQUIRED)
+BAD_ROW = Finding(path="a.jsonl", reason="json_syntax", message="expected a value", row=7, byte_offset=120)
+
+
+class Validator:
+    """Claims validations and ends them as the test says."""
+
+    def __init__(self, rules: CatalogRules, database: Database) -> None:
+        self._claims = rules.operations.claims
+        self._limits = rules.operations.limits
+        self._operations = rules.operations.operations
+        self._rules = rules
+        self._database = database
+
+    def begin(self) -> Operation:
+        """Claim the validation that is next."""
+        found = self._write(lambda: self._claims.next("test", "validate", self._limits))
+        assert found is not None
+        return found
+
+    def waits(self) -> bool:
+        """Return whether a validation is due; claims it if so."""
+        return self._write(lambda: self._claims.next("test", "validate", self._limits)) is not None
+
+    def report(self, operation: Operation, *, passed: bool, findings: tuple[Finding, ...] = ()) -> Operation:
+        """End a validation with a report."""
+        report = ValidationReport(
+            passed=passed, summary="Seen all of it.", findings=findings, finding_count=len(findings)
+        )
+        return self._write(lambda: self._claims.succeed(operation.id, operation.attempt, report.document()))
+
+    def fail(self, operation: Operation, *, retry: bool = False) -> Operation:
+        """End an attempt without a verdict."""
+        problem = Problem(Reason.INTERNAL, "The body died.", {}, "Retry it.", 1.0)
+        return self._write(lambda: self._claims.fail(operation.id, operation.attempt, problem, retry=retry))
+
+    def run(self, *, passed: bool = True, findings: tuple[Finding, ...] = ()) -> Operation:
+        """Do the validation that is next as a whole."""
+        return self.report(self.begin(), passed=passed, findings=findings)
+
+    def stored(self, version: Version) -> Version:
+        """Return a version as it is now."""
+        return self._database.read(self._find, version.name)
+
+    def operation_of(self, version: Version) -> Operation:
+        """Return the last validation of a version as it is now."""
+        name = self.stored(version).last_validation.rpartition("/")[2]
+        return self._database.read(self._operations.moves.find, name)
+
+    def _find(self, name: VersionName) -> Version:
+        artifact = self._rules.artifacts.find(name.artifact)
+        assert artifact is not None
+        found = self._rules.version_rows.find(artifact, name.version)
+        assert found is not None
+        return found
+
+    def _write(self, fn: Callable[[], T]) -> T:
+        return self._database.write(fn).result()
