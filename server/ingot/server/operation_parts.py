@@ -1,14 +1,22 @@
 """The parts of operations, wired for app.py and for tests.
 
-parts = OperationParts(settings, log, counters, database.after_commit, tokens, clock)
-parts.operations.enqueue(…)          # inside the write of any feature
-parts.serve(hops, grpc_server)
+    parts = OperationParts(settings, log, counters, database.after_commit, tokens, clock)
+    parts.operations.enqueue(…)                     # inside the write of any feature
+    parts.operations.on("import", hook)             # a feature follows its operations
+    parts.shelf.add("collect", upkeep.collect)      # the bodies that run inside the server
+    parts.serve(hops, grpc_server)
+    runner = parts.runner(hops, home, server_id, means)
 """
+
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
 
 import grpc
 
 from ingot.server.core.catalog_stores import CounterStore
 from ingot.server.core.clock import Clock
+from ingot.server.core.kinds import Place
 from ingot.server.core.operations import OperationDefaults, RetryPolicy
 from ingot.server.core.pages import PageTokens
 from ingot.server.domain.claims import Claims
@@ -17,13 +25,18 @@ from ingot.server.domain.operations import Operations
 from ingot.server.domain.schedules import Schedules
 from ingot.server.rpc.hops import Hops
 from ingot.server.rpc.operations import OperationsServicer
-from ingot.server.settings import Settings, queue_limits
+from ingot.server.runner.bodies import BODY_COMMAND, BodyFolders, BodyMeans, ProcessBodies, SettingValue
+from ingot.server.runner.dispatchers import Dispatcher, Memory, Rows
+from ingot.server.runner.runner import Runner
+from ingot.server.runner.seams import Patience
+from ingot.server.runner.shelf import ShelfBodies
+from ingot.server.settings import Settings, queue_limits, table
 from ingot.server.storage.operations_sql import OperationsSql, SchedulesSql
 from ingot.v1 import operations_pb2_grpc
 
 
 class OperationParts:
-    """The rules of operations, and their servicer."""
+    """The rules of operations, their servicer, and who runs them."""
 
     def __init__(
         self,
@@ -35,11 +48,13 @@ class OperationParts:
         clock: Clock,
     ) -> None:
         rows = OperationsSql()
+        self._settings = settings
+        self._clock = clock
         self.limits = queue_limits(settings.operation_queues)
         self.operations = Operations(rows, log, counters, after_commit, tokens, defaults_of(settings), clock)
         self.claims = Claims(rows, self.operations.moves, settings.operation_lease_seconds, clock)
-        periods = {"clean": settings.clean_hours * 3600}
-        self.schedules = Schedules(SchedulesSql(), self.operations, periods, clock)
+        self.schedules = Schedules(SchedulesSql(), self.operations, periods_of(settings), clock)
+        self.shelf = ShelfBodies()
 
     def serve(self, hops: Hops, server: grpc.aio.Server) -> None:
         """Add OperationsService to a server."""
@@ -47,8 +62,61 @@ class OperationParts:
             OperationsServicer(hops, self.operations), server
         )
 
+    def runner(
+        self,
+        hops: Hops,
+        home: Path,
+        server_id: str,
+        means: BodyMeans,
+        command: Sequence[str] = BODY_COMMAND,
+        patience: Patience | None = None,
+    ) -> Runner:
+        """Return what runs the operations of this server; its bodies keep their files below `home`."""
+        patience = patience or Patience(lease=self._settings.operation_lease_seconds)
+        folders = BodyFolders(home)
+        processes = ProcessBodies(hops, folders, means, command)
+        return Runner(
+            f"{server_id}/{secrets.token_hex(4)}",  # each run of a server is a runner of its own
+            hops,
+            self.operations,
+            self.claims,
+            self.schedules,
+            self._dispatcher(hops, patience),
+            {Place.PROCESS: processes, Place.SHELF: self.shelf},
+            self.limits,
+            patience,
+            folders,
+            self._clock,
+        )
+
+    def _dispatcher(self, hops: Hops, patience: Patience) -> Dispatcher:
+        if self._settings.operation_dispatcher == "memory":
+            return Memory(self.claims, hops, self._clock, patience.poll)
+        return Rows(self.claims, hops, self.limits, patience.poll)
+
 
 def defaults_of(settings: Settings) -> OperationDefaults:
     """Return retries and timeout as they are set."""
     policy = RetryPolicy(settings.operation_attempts, settings.operation_retry_seconds)
     return OperationDefaults(policy, settings.operation_timeout_seconds)
+
+
+def periods_of(settings: Settings) -> dict[str, float]:
+    """Return the seconds between two turns of each periodic kind; 0 is never."""
+    hours = {
+        "clean": settings.clean_hours,
+        "collect": settings.collect_hours,
+        "scrub": settings.scrub_hours,
+        "backup": settings.backup_hours,
+    }
+    return {kind: each * 3600 for kind, each in hours.items()}
+
+
+def settings_of_bodies(settings: Settings) -> dict[str, SettingValue]:
+    """Return what bodies are told of the settings: all but secrets, paths as texts."""
+    values: dict[str, SettingValue] = {}
+    for each in table():
+        if not each.secret:
+            value = getattr(settings, each.name)
+            values[each.name] = str(value) if isinstance(value, Path) else value
+    return values

@@ -14,6 +14,7 @@ from ingot.server.core.artifacts import JsonObject
 from ingot.server.core.clock import Clock
 from ingot.server.core.errors import Precondition, Problem, Reason
 from ingot.server.core.events import LogLine, NewEvent, Progress
+from ingot.server.core.kinds import QUEUES
 from ingot.server.core.operation_stores import OperationStore
 from ingot.server.core.operations import (
     CLAIMED_STATES,
@@ -53,6 +54,29 @@ class Claims:
         if found is None or found.state not in WAITING_STATES or found.due_time > self._clock.now():
             return None
         return None if self._full(found.queue, limits) else self._claim(runner, found)
+
+    def ready(self, limits: QueueLimits) -> Sequence[str]:
+        """Return the queues that have something due and a free slot. Inside a read, as the next three."""
+        now = self._clock.now()
+        return [
+            queue
+            for queue in QUEUES
+            if not self._full(queue, limits) and self._store.next_waiting(queue, now) is not None
+        ]
+
+    def waiting(self) -> Sequence[Operation]:
+        """Return all operations that wait for their turn, due or not."""
+        return self._store.waiting()
+
+    def seconds_to_next(self) -> float | None:
+        """Return the seconds until a waiting operation becomes due; None without one."""
+        now = self._clock.now()
+        due = self._store.next_due(now)
+        return None if due is None else due - now
+
+    def find(self, operation: str) -> Operation | None:
+        """Return an operation by its id."""
+        return self._store.find(operation)
 
     # --- while it runs ----------------------------------------------------------------------------------
 

@@ -1,0 +1,203 @@
+"""The runner: claims what a dispatcher names, runs it under supervision, and keeps time for all of it.
+
+await runner.recover(server_id)   # before anything is served: what an earlier run had is taken back
+await runner.now("recover")       # one operation, here and now
+runner.start()                    # when the server can be reached: bodies are its clients
+await runner.stop(seconds)        # bodies are asked to stop; the next start goes on with what they left
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+
+from ingot.server.core.clock import Clock
+from ingot.server.core.identity import system_caller
+from ingot.server.core.kinds import KINDS, Place
+from ingot.server.core.operations import (
+    WAITING_STATES,
+    NewOperation,
+    Operation,
+    OperationState,
+    QueueLimits,
+)
+from ingot.server.domain.claims import Claims
+from ingot.server.domain.operations import Operations
+from ingot.server.domain.schedules import Schedules
+from ingot.server.runner.bodies import BodyFolders
+from ingot.server.runner.dispatchers import Dispatcher, Launched
+from ingot.server.runner.seams import Bodies, Hops, Patience
+from ingot.server.runner.supervision import Supervision
+
+log = logging.getLogger(__name__)
+
+KEPT_SECONDS = 24 * 3600.0  # folders of operations that failed
+
+
+class NotDoneError(Exception):
+    """An operation that something waited for did not succeed; the message says why."""
+
+
+class Runner:
+    """Runs operations; implements Launcher and OperationListener. `name` starts with that of the server."""
+
+    def __init__(
+        self,
+        name: str,
+        hops: Hops,
+        operations: Operations,
+        claims: Claims,
+        schedules: Schedules,
+        dispatcher: Dispatcher,
+        places: Mapping[Place, Bodies],
+        limits: QueueLimits,
+        patience: Patience,
+        folders: BodyFolders,
+        clock: Clock,
+    ) -> None:
+        self.name = name
+        self._hops = hops
+        self._operations = operations
+        self._claims = claims
+        self._schedules = schedules
+        self._dispatcher = dispatcher
+        self._places = dict(places)
+        self._limits = limits
+        self._patience = patience
+        self._folders = folders
+        self._clock = clock
+        self._running: dict[str, tuple[Supervision, asyncio.Task[None]]] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._rounds: asyncio.Task[None] | None = None
+        self._tidying: set[asyncio.Task[None]] = set()
+
+    # --- life -------------------------------------------------------------------------------------------
+
+    async def recover(self, server: str) -> int:
+        """Take back what earlier runs of this server had claimed; return how many."""
+        return await self._hops.write(self._claims.recover, server)
+
+    def start(self) -> None:
+        """Begin to run operations."""
+        self._loop = asyncio.get_running_loop()
+        self._operations.listen(self)
+        self._dispatcher.start(self)
+        self._rounds = asyncio.create_task(self._keep_time())
+
+    async def stop(self, grace: float) -> None:
+        """Start nothing more, and give back what runs within about `grace` seconds."""
+        if self._rounds is not None:
+            self._rounds.cancel()
+            await asyncio.gather(self._rounds, return_exceptions=True)
+            await self._dispatcher.stop()
+        tasks = []
+        for supervision, task in self._running.values():
+            supervision.release(min(grace, self._patience.grace))
+            tasks.append(task)
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._loop = None
+        await asyncio.gather(*self._tidying, return_exceptions=True)
+
+    async def now(self, kind: str) -> Operation:
+        """Run an operation of a kind at once and return it. Raises NotDoneError."""
+        queued = await self._hops.write(
+            self._operations.enqueue, system_caller(), NewOperation(kind, key=kind)
+        )
+        if await self.launch(queued.id) is not Launched.YES:
+            raise NotDoneError(f"{queued.name} ({kind}), which is {queued.state}, could not be started.")
+        await asyncio.wait({self._running[queued.id][1]})
+        ended = await self._hops.read(self._operations.get, system_caller(), queued.id)
+        if ended.state is not OperationState.SUCCEEDED:
+            why = ended.problem.message if ended.problem else ""
+            raise NotDoneError(f"{ended.name} ({kind}) is {ended.state}. {why}")
+        return ended
+
+    async def sweep(self) -> int:
+        """Remove files of bodies that nobody needs any more; return of how many forgotten operations.
+
+        The folder of a FAILED one stays for a day, so that a retry by hand goes on where it stopped.
+        """
+        swept = 0
+        for name in await self._hops.io(self._folders.known):
+            found = await self._hops.read(self._claims.find, name)
+            if found is None:
+                await self._hops.io(self._folders.forget, name)
+            elif found.finish_time is not None and self._clock.now() - found.finish_time > KEPT_SECONDS:
+                await self._hops.io(self._folders.remove, name)
+            swept += found is None
+        return swept
+
+    @property
+    def running(self) -> frozenset[str]:
+        """The ids of the operations that run here."""
+        return frozenset(self._running)
+
+    # --- called by the dispatcher -----------------------------------------------------------------------
+
+    async def launch(self, operation: str) -> Launched:
+        """Claim one operation by its id and run it."""
+        claimed = await self._hops.write(self._claims.claim, self.name, operation, self._limits)
+        if claimed is not None:
+            self._run(claimed)
+            return Launched.YES
+        found = await self._hops.read(self._claims.find, operation)
+        waits = found is not None and found.state in WAITING_STATES
+        return Launched.LATER if waits else Launched.NO
+
+    async def launch_next(self, queue: str) -> bool:
+        """Claim what is next in a queue and run it; return whether there was something."""
+        claimed = await self._hops.write(self._claims.next, self.name, queue, self._limits)
+        if claimed is not None:
+            self._run(claimed)
+        return claimed is not None
+
+    # --- called after commits ---------------------------------------------------------------------------
+
+    def changed(self, operation: Operation) -> None:
+        """Tell the dispatcher, and the body that is to stop; may be called from any thread."""
+        loop = self._loop
+        if loop is not None and not loop.is_closed():
+            loop.call_soon_threadsafe(self._changed, operation)
+
+    def _changed(self, operation: Operation) -> None:
+        self._dispatcher.changed(operation)
+        running = self._running.get(operation.id)
+        if operation.state is OperationState.CANCELLING and running is not None:
+            running[0].cancel()
+        if operation.ended and operation.state is not OperationState.FAILED:
+            tidying = asyncio.create_task(self._hops.io(self._folders.remove, operation.id))
+            self._tidying.add(tidying)
+            tidying.add_done_callback(self._tidying.discard)
+
+    # --- inside -----------------------------------------------------------------------------------------
+
+    def _run(self, operation: Operation) -> None:
+        supervision = Supervision(operation, self._claims, self._hops, self._patience, self._clock)
+        task = asyncio.create_task(self._attempt(operation, supervision))
+        self._running[operation.id] = supervision, task
+
+    async def _attempt(self, operation: Operation, supervision: Supervision) -> None:
+        log.info(
+            "operation.begun name=%s kind=%s attempt=%d", operation.name, operation.kind, operation.attempt
+        )
+        try:
+            body = await self._places[KINDS[operation.kind].place].start(operation)
+        except Exception as error:  # noqa: BLE001 (no memory, no disk: the attempt has failed)
+            await supervision.fail(error)
+        else:
+            await supervision.run(body)
+        finally:
+            del self._running[operation.id]
+
+    async def _keep_time(self) -> None:
+        while True:
+            try:
+                await self._hops.write(self._round, self.running)
+            except Exception:
+                log.exception("runner.round_failed")
+            await asyncio.sleep(self._patience.round)
+
+    def _round(self, alive: frozenset[str]) -> None:
+        lost = self._claims.reap(alive)
+        if lost:
+            log.warning("operations.reaped count=%d", lost)
+        self._schedules.turn()

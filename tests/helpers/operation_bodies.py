@@ -1,0 +1,117 @@
+"""Bodies for tests of the runner: a program that behaves as the target of its operation says.
+
+    succeed     reports progress and a line, then a result          fail, refuse   a problem, to be retried or not
+    poison      kills itself                                        freeze         stops itself (SIGSTOP)
+    wait        works until it is asked to stop                     stubborn       never stops, asked or not
+    late        works for ever                                      exit           ends with status 7 and some words
+    flood       reports without end                                 garbage        no reports, then a result
+    liar        a result of another kind                            orphan         leaves a child behind
+
+`poison*2` misbehaves in its first two attempts and succeeds in the third. Each attempt adds its number and
+process id to the file `attempts` in the folder above its own.
+"""
+
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+asked = threading.Event()
+pipe = os.fdopen(int(os.environ["INGOT_REPORTS"]), "wb", 0)
+
+
+def say(**report: object) -> None:
+    pipe.write(json.dumps(report).encode() + b"\n")
+
+
+def succeed(folder: Path) -> None:
+    say(progress={"phase": "working", "done": 1, "total": 2, "unit": "files"})
+    say(log={"level": "info", "text": "half of it is done"})
+    say(progress={"phase": "working", "done": 2, "total": 2, "unit": "files", "percent": 100.0})
+    say(result={"version": "namespaces/sara/models/tiny/versions/1", "fetched_bytes": 5})
+
+
+def fail(folder: Path, retry: bool = True) -> None:
+    say(problem={"reason": "SOURCE_UNREACHABLE", "message": "The source is away.", "retry": retry})
+
+
+def refuse(folder: Path) -> None:
+    fail(folder, retry=False)
+
+
+def poison(folder: Path) -> None:
+    print("I take poison", file=sys.stderr, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def freeze(folder: Path) -> None:
+    os.kill(os.getpid(), signal.SIGSTOP)
+    succeed(folder)  # woken by somebody: nobody may listen
+
+
+def wait(folder: Path) -> None:
+    signal.signal(signal.SIGTERM, lambda *_: asked.set())
+    for number in itertools.count():
+        say(progress={"phase": "waiting", "done": number})
+        if asked.wait(0.05):
+            say(cancelled=True)
+            return
+
+
+def stubborn(folder: Path) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    late(folder)
+
+
+def late(folder: Path) -> None:
+    while not asked.wait(0.05):
+        say()
+
+
+def exit_early(folder: Path) -> None:
+    print("the token is", json.loads(spec)["token"], file=sys.stderr, flush=True)
+    sys.exit(7)
+
+
+def flood(folder: Path) -> None:
+    line = b'{"progress": {"done": 1}, "log": {"text": "again"}}\n' * 100
+    while True:
+        pipe.write(line)
+
+
+def garbage(folder: Path) -> None:
+    pipe.write(b'no json\n[1, 2]\n\xff\xfe\n{"unknown": 1}\n\n')
+    pipe.write(b"x" * (17 * 1024 * 1024) + b"\n")
+    say(progress={"done": 2**70, "total": -1, "rate": float("inf"), "percent": 1e9, "message": "m" * 10_000})
+    say(log={"text": "l" * 100_000})
+    say(result={"version": "namespaces/sara/models/tiny/versions/1"})
+
+
+def liar(folder: Path) -> None:
+    say(result={"unknown": 1})
+
+
+def orphan(folder: Path) -> None:
+    child = subprocess.Popen(
+        [sys.executable, "-I", "-S", "-c", "import signal; signal.pause()"], close_fds=False
+    )
+    (folder.parent / "orphan").write_text(str(child.pid))
+    succeed(folder)
+
+
+MODES = {each.__name__: each for each in (succeed, fail, refuse, poison, freeze, wait, stubborn, late)}
+MODES |= {each.__name__: each for each in (flood, garbage, liar, orphan)} | {"exit": exit_early}
+
+if __name__ == "__main__":
+    spec = sys.stdin.buffer.read()
+    parsed = json.loads(spec)
+    mode, _, times = parsed["target"].partition("*")
+    home = Path(parsed["folder"])
+    with (home.parent / f"{home.name}.attempts").open("a") as file:
+        file.write(f"{parsed['attempt']} {os.getpid()}\n")
+    say()
+    MODES[mode if not times or parsed["attempt"] <= int(times) else "succeed"](home)
