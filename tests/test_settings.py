@@ -35,7 +35,7 @@ def test_other_variables_of_the_source_systems_are_accepted() -> None:
         "PORT": "3001",
     }
     found = settings.load({}, environment)
-    assert found.data_dir == Path("models")
+    assert found.mount_point == Path("models")
     assert found.database == "sqlite:////srv/meta.db"
     assert found.listen == ("127.0.0.1:3001",)
 
@@ -120,5 +120,12 @@ def test_every_setting_is_used_somewhere(setting: settings.Setting) -> None:
         for path in (ROOT / "server").rglob("*.py")
         if path.name != "settings.py"
     ]
-    name = {"database_url": "database", "insecure": "listen"}.get(setting.name, setting.name)
+    properties = {
+        "database_url": "database",
+        "insecure": "listen",
+        "mount_point": "mount",
+        "export_roots": "export_folders",
+        "import_roots": "import_folders",
+    }
+    name = properties.get(setting.name, setting.name)
     assert any(re.search(rf"settings\.{name}\b", text) for text in code)

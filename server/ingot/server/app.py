@@ -24,6 +24,7 @@ from ingot.server.core.uploads import TransferLimits
 from ingot.server.domain.health import Health
 from ingot.server.domain.requests import Requests
 from ingot.server.domain.usage import Usage
+from ingot.server.export_parts import ExportParts
 from ingot.server.identity_parts import IdentityParts
 from ingot.server.operation_parts import OperationParts
 from ingot.server.rpc.credentials import Credentials
@@ -113,6 +114,9 @@ class App:
             keep_failed_seconds=settings.failed_upload_hours * 3600,
         )
         self.transfer = TransferParts(self.database, packs, side, self.usage, tokens, clock, limits)
+        self.exports = ExportParts(
+            settings, catalog, self.operations.operations, requests, training_shelves.jobs, clock
+        )
         health = Health(SqliteVitals(self.database, folder.path))
 
         # --- doors ---
@@ -143,6 +147,7 @@ class App:
         if secret is not None:
             path = self.folder.keep_token(ADMIN, secret)
             log.info("identity.administrator_token_made file=%s", path)
+        await self.exports.begin(self.hops)
         self.addresses = await self.grpc.start(self.settings.listen, self.unix_socket)
         self.folder.announce(
             {

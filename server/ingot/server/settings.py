@@ -8,6 +8,7 @@ import dataclasses
 import difflib
 import ipaddress
 import os
+import re
 import tomllib
 import typing
 from collections.abc import Mapping, Sequence
@@ -67,7 +68,7 @@ class Settings:
         default_factory=_data_dir,
         metadata=_about(
             "Folder that holds everything: database, packs, logs, the administrator's token.",
-            variables=("UPLOAD_DIR", "MODELS_MOUNT_POINT"),
+            variables=("UPLOAD_DIR",),
             default="$XDG_DATA_HOME/ingot, else ~/.local/share/ingot",
         ),
     )
@@ -231,9 +232,56 @@ class Settings:
             "`hf auth login`, where neither they nor hub_token has a token."
         ),
     )
+    mount_point: Path = dataclasses.field(
+        default=Path(),
+        metadata=_about(
+            "Folder in which every model and dataset is kept readable for programs that know no Ingot: one "
+            "folder each, with the files of its latest version; ./models is usual. It takes that space again.",
+            variables=("MODELS_MOUNT_POINT",),
+            default="none",
+        ),
+    )
+    export_roots: tuple[str, ...] = dataclasses.field(
+        default=(),
+        metadata=_about(
+            "Folders of the server below which exports may write, beside the mount point.",
+            default="exports in the data folder",
+        ),
+    )
+    import_roots: tuple[str, ...] = dataclasses.field(
+        default=(),
+        metadata=_about(
+            "Folders of the server below which bundles may be read.", default="those of export_roots"
+        ),
+    )
+    trusted_bundle_keys: tuple[str, ...] = dataclasses.field(
+        default=(),
+        metadata=_about(
+            "Public keys, ed25519:<hex>, of servers whose bundles may be imported beside this one's own.",
+            default="none",
+        ),
+    )
     log_level: str = dataclasses.field(
         default="info", metadata=_about(f"Least serious events that are logged: {', '.join(LOG_LEVELS)}.")
     )
+
+    @property
+    def mount(self) -> Path | None:
+        """The mount point, None where none is set."""
+        return None if self.mount_point == Path() else self.mount_point.absolute()
+
+    @property
+    def export_folders(self) -> tuple[Path, ...]:
+        """Folders below which exports may write; relative paths begin at the first."""
+        folders = tuple(Path(each).expanduser().absolute() for each in self.export_roots)
+        mount = (self.mount,) if self.mount else ()
+        return (*(folders or (self.data_dir.absolute() / "exports",)), *mount)
+
+    @property
+    def import_folders(self) -> tuple[Path, ...]:
+        """Folders below which bundles may be read."""
+        folders = tuple(Path(each).expanduser().absolute() for each in self.import_roots)
+        return folders or self.export_folders
 
     @property
     def backup_folder(self) -> Path:
@@ -419,6 +467,7 @@ def _read(path: Path) -> dict[str, object]:
 
 
 def _check(settings: Settings) -> None:
+    _check_keys(settings.trusted_bundle_keys)
     for name in _POSITIVE:
         if getattr(settings, name) <= 0:
             raise SettingsError(f"{name}: expected more than 0, got {getattr(settings, name)}.")
@@ -459,6 +508,12 @@ def _check(settings: Settings) -> None:
         )
     for address in settings.listen:
         _check_address(address, insecure=settings.insecure)
+
+
+def _check_keys(keys: tuple[str, ...]) -> None:
+    for key in keys:
+        if not re.fullmatch(r"ed25519:[0-9a-fA-F]{64}", key):
+            raise SettingsError(f"trusted_bundle_keys: expected ed25519: and 64 hex digits, got {key!r}.")
 
 
 def _check_address(address: str, *, insecure: bool) -> None:

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from ingot.server.core import params
 from ingot.server.core.artifacts import Artifact, Version, VersionState
 from ingot.server.core.catalog_stores import ArtifactStore, VersionStore
-from ingot.server.core.clock import Clock
 from ingot.server.core.errors import Invalid, Precondition, Reason, invalid_field
 from ingot.server.core.exports import (
     AllowedFolders,
@@ -74,8 +73,7 @@ class Exports:
         versions: Versions,
         operations: Operations,
         requests: Requests,
-        clock: Clock,
-        mount: Place,
+        usual: Place,
     ) -> None:
         self._shelves = shelves
         self._kept = kept
@@ -83,8 +81,7 @@ class Exports:
         self._versions = versions
         self._operations = operations
         self._requests = requests
-        self._clock = clock
-        self._mount = mount
+        self._usual = usual  # where an export without a path goes
 
     def start(
         self,
@@ -110,8 +107,8 @@ class Exports:
             self._follow(caller, wanted, operation, chosen)
             asked = dataclasses.replace(operation, options=options)
             queued = self._operations.enqueue(caller, asked)
-            if queued.kind != asked.kind or queued.params != asked.params:
-                raise _busy(queued)
+            if queued.params != asked.params or not _sees(caller, queued):
+                raise _busy(caller, queued)
             return queued.id
 
         number, _ = self._requests.run(caller, "StartExport", key, make)
@@ -262,7 +259,7 @@ class Exports:
         return _operation(caller, asked, chosen, f"export {place.path}")
 
     def _place(self, wanted: WantedFolder) -> Place:
-        return self._shelves.folders.find(wanted.path, "folder.path") if wanted.path else self._mount
+        return self._shelves.folders.find(wanted.path, "folder.path") if wanted.path else self._usual
 
     def _jobs(self, caller: Caller, chosen: Sequence[_Chosen]) -> tuple[params.JobFacts, ...]:
         """Return the facts of the training jobs behind the versions, of those that the caller may see."""
@@ -361,10 +358,16 @@ def _taken(folder: str) -> Precondition:
     )
 
 
-def _busy(queued: Operation) -> Precondition:
+def _sees(caller: Caller, operation: Operation) -> bool:
+    return caller.is_admin or operation.requester == caller.principal
+
+
+def _busy(caller: Caller, queued: Operation) -> Precondition:
+    known = _sees(caller, queued)
+    who = f"{queued.name}, which is {queued.state}," if known else "Another operation"
     return Precondition(
         Reason.IN_USE,
-        f"{queued.name} is writing there and is {queued.state}; it was asked for something else.",
+        f"{who} writes there already and was asked for something else.",
         next_step="Wait until it has ended, or cancel it; then ask again.",
-        facts={"operation": queued.name},
+        facts={"operation": queued.name} if known else {},
     )

@@ -5,11 +5,13 @@ somebody who may write to an allowed folder could still put a link there; the bo
 """
 
 import os
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from ingot.server.core.errors import FieldProblem, Invalid, Reason
 from ingot.server.core.exports import Place
+from ingot.server.storage.data_folder import DataFolderError
 
 _LONGEST = 4000  # bytes; the system's limit is 4096
 
@@ -33,6 +35,22 @@ class AllowedFoldersOnDisk:
                 return Place(str(found), str(root))
         allowed = ", ".join(str(root) for root in self._roots)
         raise _refused(field, path, f"a path below {allowed}", self._setting)
+
+
+def make_mount_point(folder: Path) -> None:
+    """Make the mount point, unless it is there; it must be a folder that may be written to.
+
+    Raises DataFolderError.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise DataFolderError(
+            f"The mount point {folder} cannot be used: {error.strerror}. Let the user who runs the server "
+            "write there, or choose another folder with --mount-point."
+        ) from error
 
 
 def _refused(field: str, path: str, expected: str, setting: str) -> Invalid:

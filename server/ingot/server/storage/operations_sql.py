@@ -79,8 +79,13 @@ class OperationsSql:
         for column, value in _conditions(wanted):
             query = query.where(_plain(column) == value)
         if wanted.active_only:
-            query = query.where(_plain(_Row.phase).in_(_ACTIVE))
+            shown = _plain(_Row.phase).in_(_ACTIVE)
+            later = wanted.but_after
+            query = query.where(shown if later is None else shown | (_plain(_Row.change) > later))
         return [_operation(row) for row in query.order_by(_Row.change).limit(limit)]
+
+    def latest_change(self) -> int:
+        return int(_Row.select(peewee.fn.MAX(_Row.change)).scalar() or 0)
 
     def next_waiting(self, queue: str, now: float) -> Operation | None:
         query = _Row.select().where(_Row.phase == WAITING, _Row.queue == queue, _plain(_Row.due) <= now)

@@ -8,6 +8,7 @@ def up(migrator: SqliteMigrator, db: peewee.SqliteDatabase) -> None:
     """Make the table."""
 
     class KeptExport(peewee.Model):
+        id = peewee.AutoField()
         folder_key = peewee.TextField(unique=True)
         artifact_uid = peewee.TextField(index=True)
         folder = peewee.TextField()

@@ -1,0 +1,392 @@
+"""Rules of exports: what is pinned, where it may go, one writer for each place, and what follows latest."""
+
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from helpers.catalogs import NO_KEY, CatalogRig
+from ingot.server.core import params
+from ingot.server.core.artifacts import Visibility
+from ingot.server.core.errors import Denied, IngotError, Invalid, NotFound, Precondition, Reason
+from ingot.server.core.exports import Layout, WantedBundle, WantedExport, WantedFolder, WantedHub
+from ingot.server.core.identity import Caller, Role, system_caller
+from ingot.server.core.names import artifact_name
+from ingot.server.core.operation_stores import OperationFilter
+from ingot.server.core.operations import Operation, OperationOptions, QueueLimits
+from ingot.server.domain.requests import RequestKey
+from ingot.server.export_parts import ExportParts
+from ingot.server.settings import Settings
+from ingot.server.storage.training_sql import TrainingSql
+
+TINY = "namespaces/sara/models/tiny"
+LIMITS = QueueLimits({"export": 10})
+
+
+class Rig(CatalogRig):
+    """The catalog with exports below a folder of the test."""
+
+    def __init__(self, folder: Path, *, mounted: bool = False) -> None:
+        super().__init__()
+        self.root = folder / "out"
+        self.mount = folder / "mount"
+        self.parts = self.make(mounted=mounted)
+
+    def make(self, *, mounted: bool) -> ExportParts:
+        """Wire exports, as a server that is started anew."""
+        settings = Settings(
+            data_dir=self.root.parent / "data",
+            export_roots=(str(self.root),),
+            mount_point=self.mount if mounted else Path(),
+        )
+        return ExportParts(
+            settings, self, self.operations.operations, self.requests, TrainingSql(), self.clock
+        )
+
+    def start(
+        self,
+        caller: Caller,
+        destination: WantedFolder | WantedHub | WantedBundle,
+        *sources: str,
+        key: RequestKey = NO_KEY,
+    ) -> Operation:
+        wanted = WantedExport(sources or (TINY,), destination)
+        operation = self.write(
+            self.parts.exports.start, caller, key, wanted, OperationOptions(), validate_only=False
+        )
+        assert operation is not None
+        return operation
+
+    def queued(self) -> list[Operation]:
+        """Return all operations, oldest first."""
+        page = self.read(
+            self.operations.operations.page, system_caller(), OperationFilter(kind="export"), 1000, ""
+        )
+        return list(reversed(page.items))
+
+    def run(self, operation: Operation, *, fails: bool = False) -> None:
+        """Claim an operation and end it."""
+        claims = self.operations.claims
+        claimed = self.write(claims.claim, "here:1", operation.id, LIMITS)
+        assert claimed is not None
+        if fails:
+            problem = Invalid(Reason.IN_USE, "in the way").problem(self.clock.now())
+            self.write(claims.fail, operation.id, claimed.attempt, problem, retry=False)
+        else:
+            self.write(claims.succeed, operation.id, claimed.attempt, {})
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Iterator[Rig]:
+    made = Rig(tmp_path)
+    yield made
+    made.database.close()
+
+
+@pytest.fixture
+def sara(rig: Rig) -> Caller:
+    return rig.user("sara")
+
+
+def folder_of(operation: Operation) -> params.FolderExport:
+    asked = params.ExportParams.model_validate(operation.params)
+    assert isinstance(asked.destination, params.FolderExport)
+    return asked.destination
+
+
+def refused(
+    rig: Rig, caller: Caller, destination: WantedFolder | WantedHub | WantedBundle, *sources: str
+) -> IngotError:
+    with pytest.raises(IngotError) as caught:
+        rig.start(caller, destination, *sources)
+    assert rig.queued() == []
+    return caught.value
+
+
+# --- what -----------------------------------------------------------------------------------------------
+
+
+def test_references_are_pinned_to_concrete_versions(rig: Rig, sara: Caller) -> None:
+    rig.commit(sara, TINY, aliases=("prod",))
+    rig.commit(sara, TINY)
+    other = rig.commit(sara, "namespaces/sara/datasets/chat").name
+    operation = rig.start(sara, WantedFolder("a"), f"{TINY}/aliases/prod", "namespaces/sara/datasets/chat")
+    assert operation.params["versions"] == [f"{TINY}/versions/1", str(other)]
+    latest = rig.start(sara, WantedFolder("b"), TINY)
+    assert latest.params["versions"] == [f"{TINY}/versions/2"]
+    assert (latest.namespace, latest.reads, latest.target) == ("sara", ("sara",), f"{TINY}/versions/2")
+
+
+def test_what_one_may_not_read_is_not_found(rig: Rig, sara: Caller) -> None:
+    rig.commit(sara, TINY)
+    ali = rig.user("ali")
+    assert refused(rig, ali, WantedFolder("a")).reason is Reason.ARTIFACT_NOT_FOUND
+    assert isinstance(refused(rig, ali, WantedBundle("a.bundle")), NotFound)
+    assert isinstance(refused(rig, sara, WantedFolder("a"), f"{TINY}/versions/9"), NotFound)
+
+
+def test_a_reader_exports_what_is_shared_and_its_operation_reads_only_that(rig: Rig, sara: Caller) -> None:
+    rig.create(sara, "tiny", visibility=Visibility.INTERNAL)
+    rig.commit(sara, TINY)
+    operation = rig.start(rig.user("ali"), WantedFolder("a"))
+    assert (operation.namespace, operation.reads) == ("ali", ("sara",))
+
+
+def test_two_versions_do_not_go_into_one_folder(rig: Rig, sara: Caller) -> None:
+    rig.commit(sara, TINY)
+    rig.commit(sara, TINY)
+    error = refused(rig, sara, WantedFolder("a"), f"{TINY}/versions/1", f"{TINY}/versions/2")
+    assert error.reason is Reason.FIELD_INVALID
+    assert "would both be written to" in error.message
+
+
+def test_one_repository_takes_one_version(rig: Rig, sara: Caller) -> None:
+    rig.commit(sara, TINY)
+    rig.commit(sara, "namespaces/sara/datasets/chat")
+    assert (
+        "one version" in refused(rig, sara, WantedHub("a/b"), TINY, "namespaces/sara/datasets/chat").message
+    )
+    found = rig.start(sara, WantedHub("a/b"), "namespaces/sara/datasets/chat")
+    asked = params.ExportParams.model_validate(found.params)
+    assert isinstance(asked.destination, params.HubExport)
+    assert asked.destination.repository_kind == "dataset"
+
+
+@pytest.mark.parametrize("wanted", [WantedHub("a/b/c"), WantedHub("../x"), WantedHub("a", branch="a..b")])
+def test_names_of_the_hub_are_checked(rig: Rig, sara: Caller, wanted: WantedHub) -> None:
+    rig.commit(sara, TINY)
+    assert refused(rig, sara, wanted).reason is Reason.FIELD_INVALID
+
+
+def test_a_bundle_takes_all_ready_versions_of_an_artifact_or_those_since(rig: Rig, sara: Caller) -> None:
+    rig.commit(sara, TINY)
+    rig.clock.time += 10
+    rig.commit(sara, TINY)
+    every = rig.start(sara, WantedBundle("a.bundle"))
+    assert every.params["versions"] == [f"{TINY}/versions/1", f"{TINY}/versions/2"]
+    later = rig.start(sara, WantedBundle("b.bundle", since=rig.clock.time - 5))
+    assert later.params["versions"] == [f"{TINY}/versions/2"]
+    with pytest.raises(Precondition, match="no version that was committed after"):
+        rig.start(sara, WantedBundle("c.bundle", since=rig.clock.time))
+
+
+def test_a_bundle_never_holds_two_artifacts_of_one_id(rig: Rig, sara: Caller) -> None:
+    rig.commit(sara, TINY)
+    ali = rig.user("ali")
+    rig.create(ali, "Tiny", visibility=Visibility.INTERNAL)
+    rig.commit(ali, "namespaces/ali/models/Tiny")
+    error = refused(rig, sara, WantedBundle("a.bundle"), TINY, "namespaces/ali/models/Tiny")
+    assert "the same id" in error.message
+
+
+# --- where ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.contract("S4-36", "S2-8")
+@pytest.mark.parametrize("path", ["/etc", "../outside", "a/../../outside", "link/x", "\0", "/"])
+def test_only_allowed_folders_are_written(rig: Rig, sara: Caller, tmp_path: Path, path: str) -> None:
+    rig.commit(sara, TINY)
+    rig.root.mkdir()
+    (rig.root / "link").symlink_to(tmp_path)
+    assert refused(rig, sara, WantedFolder(path)).reason is Reason.BAD_PATH
+    assert refused(rig, sara, WantedBundle(path)).reason is Reason.BAD_PATH
+
+
+def test_a_path_begins_at_the_first_allowed_folder(rig: Rig, sara: Caller) -> None:
+    rig.commit(sara, TINY)
+    for given in ("x/./y/", str(rig.root / "x/y")):
+        place = folder_of(rig.start(sara, WantedFolder(given)))
+        assert (place.path, place.root, place.names) == (str(rig.root / "x/y"), str(rig.root), ("tiny",))
+
+
+@pytest.mark.contract("S1-2", "S1-7")
+def test_the_layout_by_owner_names_a_folder_for_each_and_the_uid(rig: Rig, sara: Caller) -> None:
+    rig.commit(sara, TINY)
+    uid = rig.read(rig.catalog.require_read, sara, artifact_name(TINY)).uid
+    assert folder_of(rig.start(sara, WantedFolder("x", Layout.OWNER_UID))).names == (f"sara/{uid}",)
+
+
+def test_validate_only_changes_nothing_and_refuses_the_same(rig: Rig, sara: Caller) -> None:
+    rig.commit(sara, TINY)
+    start = rig.parts.exports.start
+    for destination, fine in ((WantedFolder("x", keep=True), True), (WantedFolder("/etc"), False)):
+        wanted = WantedExport((TINY,), destination)
+        if fine:
+            assert rig.write(start, sara, NO_KEY, wanted, OperationOptions(), validate_only=True) is None
+        else:
+            with pytest.raises(Invalid):
+                rig.write(start, sara, NO_KEY, wanted, OperationOptions(), validate_only=True)
+    assert rig.queued() == []
+    rig.commit(sara, TINY)
+    assert rig.queued() == []
+
+
+def test_a_request_sent_again_is_the_same_operation(rig: Rig, sara: Caller) -> None:
+    rig.commit(sara, TINY)
+    key = RequestKey(str(uuid.uuid4()), b"export")
+    first = rig.start(sara, WantedFolder("x"), key=key)
+    rig.run(first)
+    assert rig.start(sara, WantedFolder("x"), key=key).name == first.name
+
+
+def test_one_place_has_one_writer_at_a_time(rig: Rig, sara: Caller) -> None:
+    rig.commit(sara, TINY)
+    first = rig.start(sara, WantedFolder("x"))
+    assert rig.start(sara, WantedFolder("x")).name == first.name
+    rig.commit(sara, TINY)
+    with pytest.raises(Precondition) as caught:
+        rig.start(sara, WantedFolder("x"))
+    assert caught.value.facts == {"operation": first.name}
+    rig.run(first)
+    assert rig.start(sara, WantedFolder("x")).name != first.name
+
+
+def test_a_stranger_hears_that_a_place_is_busy_and_not_by_whom(rig: Rig, sara: Caller) -> None:
+    rig.create(sara, "tiny", visibility=Visibility.INTERNAL)
+    rig.commit(sara, TINY)
+    rig.start(sara, WantedFolder("x"))
+    with pytest.raises(Precondition) as caught:
+        rig.start(rig.user("ali"), WantedFolder("x"))
+    assert caught.value.facts == {}
+
+
+# --- keeping --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.contract("S2-47")
+def test_a_kept_folder_follows_latest(rig: Rig, sara: Caller) -> None:
+    rig.commit(sara, TINY)
+    first = rig.start(sara, WantedFolder("x", keep=True))
+    rig.run(first)
+    rig.commit(sara, TINY)
+    second = rig.queued()[-1]
+    assert second.params["versions"] == [f"{TINY}/versions/2"]
+    assert folder_of(second) == folder_of(first)
+    assert (second.requester, second.namespace) == ("users/sara", "sara")
+
+
+def test_latest_that_moves_during_an_export_is_exported_after_it(rig: Rig, sara: Caller) -> None:
+    rig.commit(sara, TINY)
+    first = rig.start(sara, WantedFolder("x", keep=True))
+    rig.commit(sara, TINY)
+    rig.commit(sara, TINY)
+    assert rig.queued() == [first]
+    rig.run(first)
+    assert [each.params["versions"] for each in rig.queued()] == [
+        [f"{TINY}/versions/1"],
+        [f"{TINY}/versions/3"],
+    ]
+
+
+def test_a_kept_export_that_fails_is_not_asked_for_in_a_loop(rig: Rig, sara: Caller) -> None:
+    rig.commit(sara, TINY)
+    first = rig.start(sara, WantedFolder("x", keep=True))
+    rig.run(first, fails=True)
+    assert len(rig.queued()) == 1
+    rig.commit(sara, TINY)
+    assert len(rig.queued()) == 2
+
+
+@pytest.mark.contract("S4-8")
+def test_the_local_path_is_told_once_something_lies_there(rig: Rig, sara: Caller) -> None:
+    rig.commit(sara, TINY)
+    operation = rig.start(sara, WantedFolder("x", keep=True))
+    artifact = rig.read(rig.catalog.require_read, sara, artifact_name(TINY))
+    assert rig.read(rig.parts.exports.local_paths, [artifact]) == {}
+    rig.run(operation)
+    told = rig.read(rig.parts.exports.local_paths, [artifact])
+    assert told == {artifact.uid: str(rig.root / "x" / "tiny")}
+
+
+def test_the_same_export_without_keep_ends_the_following(rig: Rig, sara: Caller) -> None:
+    rig.commit(sara, TINY)
+    rig.run(rig.start(sara, WantedFolder("x", keep=True)))
+    rig.run(rig.start(sara, WantedFolder("x")))
+    rig.commit(sara, TINY)
+    assert len(rig.queued()) == 2
+
+
+def test_only_who_may_write_an_artifact_keeps_it_or_ends_that(rig: Rig, sara: Caller) -> None:
+    rig.create(sara, "tiny", visibility=Visibility.INTERNAL)
+    rig.commit(sara, TINY)
+    ali = rig.user("ali")
+    assert isinstance(refused(rig, ali, WantedFolder("x", keep=True)), Denied)
+    rig.run(rig.start(sara, WantedFolder("x", keep=True)))
+    with pytest.raises(Denied):
+        rig.start(ali, WantedFolder("x"))
+
+
+def test_a_kept_folder_takes_no_other_artifact(rig: Rig, sara: Caller) -> None:
+    rig.commit(sara, TINY)
+    rig.commit(sara, "namespaces/sara/datasets/Tiny")
+    rig.run(rig.start(sara, WantedFolder("x", keep=True)))
+    with pytest.raises(Precondition, match="keeps another artifact"):
+        rig.start(sara, WantedFolder("x"), "namespaces/sara/datasets/Tiny")
+
+
+def test_only_the_latest_version_is_kept(rig: Rig, sara: Caller) -> None:
+    rig.commit(sara, TINY)
+    rig.commit(sara, TINY)
+    assert "latest version" in refused(rig, sara, WantedFolder("x", keep=True), f"{TINY}/versions/1").message
+
+
+@pytest.mark.contract("S4-31")
+def test_deleting_an_artifact_removes_what_was_kept_of_it(rig: Rig, sara: Caller) -> None:
+    rig.commit(sara, TINY)
+    kept = rig.start(sara, WantedFolder("x", keep=True))
+    rig.run(kept)
+    rig.run(rig.start(sara, WantedFolder("once")))
+    rig.write(rig.catalog.delete, sara, artifact_name(TINY), NO_KEY, force=True)
+    *_, last = rig.queued()
+    assert len(rig.queued()) == 3
+    assert folder_of(last).remove
+    assert (folder_of(last).path, folder_of(last).names) == (folder_of(kept).path, ("tiny",))
+
+
+# --- the mount point ------------------------------------------------------------------------------------
+
+
+@pytest.mark.contract("S2-8", "S2-47")
+def test_the_mount_point_keeps_every_artifact_under_its_name(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, mounted=True)
+    sara, ali = rig.user("sara"), rig.user("ali")
+    rig.commit(sara, TINY)
+    rig.commit(ali, "namespaces/ali/models/Tiny")
+    rig.commit(sara, "namespaces/sara/datasets/tiny")
+    assert [folder_of(each).names[0] for each in rig.queued()] == ["tiny", "ali.Tiny", "sara.tiny"]
+    assert {folder_of(each).path for each in rig.queued()} == {str(rig.mount)}
+    assert {each.requester for each in rig.queued()} == {"system"}
+
+
+def test_a_new_mount_point_is_filled_with_what_is_there_and_only_once(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    sara = rig.user("sara")
+    for number in range(3):
+        rig.commit(sara, f"namespaces/sara/models/m{number}")
+    rig.create(sara, "empty")
+    assert rig.queued() == []
+    kept = rig.make(mounted=True).kept
+    assert rig.write(kept.catch_up) is None
+    assert [folder_of(each).names for each in rig.queued()] == [("m0",), ("m1",), ("m2",)]
+    for each in rig.queued():
+        rig.run(each)
+    rig.write(kept.catch_up)
+    assert len(rig.queued()) == 3
+
+
+def test_a_mount_point_that_is_no_longer_set_is_no_longer_followed(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, mounted=True)
+    sara = rig.user("sara")
+    rig.commit(sara, TINY)
+    rig.run(rig.queued()[0])
+    plain = rig.make(mounted=False).kept
+    assert rig.write(plain.forget_other_mounts) == 1
+    assert rig.write(plain.forget_other_mounts) == 0
+
+
+def test_an_export_without_a_path_goes_to_the_mount_point(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, mounted=True)
+    admin = rig.user("root", Role.ADMIN)
+    rig.commit(admin, "namespaces/root/models/big")
+    assert folder_of(rig.start(admin, WantedFolder(), "namespaces/root/models/big")).path == str(rig.mount)
