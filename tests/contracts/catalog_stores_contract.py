@@ -260,6 +260,69 @@ class VersionStoreContract:
         }
         assert units.read(store.newest, [], 2) == {}
 
+    def test_readers_are_told_of_ready_ones_only(
+        self, units: Database, store: VersionStore, artifacts: ArtifactStore, tiny: Artifact
+    ) -> None:
+        other = artifact("other")
+        units.write(artifacts.add, other, "", ()).result()
+        states = (VersionState.READY, VersionState.STAGED, VersionState.READY, VersionState.REJECTED)
+        for number, state in enumerate(states):
+            for each in (tiny, other):
+                units.write(store.add, each, version(each, str(number), state=state)).result()
+        first = units.read(store.page, tiny, None, 1, ready_only=True)
+        second = units.read(store.page, tiny, first[0][0], 5, ready_only=True)
+        assert [each.name.version for _, each in (*first, *second)] == ["2", "0"]
+        found = units.read(store.newest, [tiny, other], 2, ready_only=[tiny.uid])
+        assert [each.name.version for each in found[tiny.uid]] == ["2", "0"]
+        assert [each.name.version for each in found[other.uid]] == ["3", "2"]
+        newest = units.read(store.newest_ready, tiny)
+        assert newest is not None
+        assert newest == first[0]
+        assert newest[0] == units.read(store.position, tiny, "2") < units.read(store.position, tiny, "3")
+        assert units.read(store.position, tiny, "9") == 0
+
+    def test_a_change_of_state_compares_the_state(
+        self, units: Database, store: VersionStore, tiny: Artifact
+    ) -> None:
+        made = version(tiny, "1", state=VersionState.STAGED, ready_time=None, asked_aliases=("b", "a"))
+        units.write(store.add, tiny, made).result()
+        ready = dataclasses.replace(
+            made, state=VersionState.READY, ready_time=7.5, last_validation="operations/op_3"
+        )
+        assert not units.write(store.save, ready, VersionState.VALIDATING).result()
+        assert units.read(store.find, tiny, "1") == made
+        assert units.write(store.save, ready, VersionState.STAGED).result()
+        assert units.read(store.find, tiny, "1") == ready
+
+    def test_it_is_found_by_what_made_and_validated_it(
+        self, units: Database, store: VersionStore, artifacts: ArtifactStore, tiny: Artifact
+    ) -> None:
+        made = version(
+            tiny, "1", origin=VersionOrigin(upload="uploads/file_4"), last_validation="operations/op_3"
+        )
+        units.write(store.add, tiny, made).result()
+        units.write(store.add, tiny, version(tiny, "2", origin=VersionOrigin())).result()
+        trashed = changed(tiny, delete_time=1.0)
+        assert units.write(artifacts.save, trashed, "", ()).result()
+        for found in (
+            units.read(store.by_validation, "operations/op_3"),
+            units.read(store.by_upload, "uploads/file_4"),
+        ):
+            assert found == (trashed, made)
+        for nothing in ("", "operations/op_4"):
+            assert units.read(store.by_validation, nothing) is None
+            assert units.read(store.by_upload, nothing) is None
+
+    def test_a_removed_one_leaves_its_id_free(
+        self, units: Database, store: VersionStore, tiny: Artifact
+    ) -> None:
+        for version_id in ("1", "2"):
+            units.write(store.add, tiny, version(tiny, version_id)).result()
+        units.write(store.remove, version(tiny, "1")).result()
+        assert units.read(store.find, tiny, "1") is None
+        assert units.read(store.find, tiny, "2") is not None
+        assert units.write(store.add, tiny, version(tiny, "1", uid="another")).result()
+
     def test_descendants_are_by_artifact_and_not_from_the_trash(
         self, units: Database, store: VersionStore, artifacts: ArtifactStore, tiny: Artifact
     ) -> None:

@@ -178,6 +178,49 @@ def test_an_update_with_mask_and_etag(server: Server) -> None:
         assert facts["field"] == "update_mask"
 
 
+@pytest.mark.contract("S3-34")
+def test_a_validation_policy_is_kept_and_changed_as_a_whole(server: Server) -> None:
+    rules = pb.ValidationRules(
+        max_file_size=1_000_000_000, allowed_formats=["jsonl", "csv"], min_records=100, max_bad_ratio=0.0
+    )
+    policy = pb.ValidationPolicy(mode=pb.VALIDATION_MODE_REQUIRED, rules=rules)
+    assert not _create(server, "plain").HasField("validation")
+    assert _create(server, "tiny", validation=policy).validation == policy
+    assert _get(server, TINY).validation == policy
+
+    def update(*paths: str, **fields: object) -> pb.Artifact:
+        request = pb.UpdateArtifactRequest(
+            artifact=pb.Artifact(name=TINY, **fields),  # type: ignore[arg-type]  # by name
+            update_mask=field_mask_pb2.FieldMask(paths=paths),
+        )
+        return server.member().catalog.UpdateArtifact(request).artifact
+
+    looser = pb.ValidationPolicy(mode=pb.VALIDATION_MODE_NONE)
+    assert update("license", validation=looser, license="MIT").validation == policy
+    changed = update(validation=looser).validation
+    assert (changed.mode, changed.rules) == (pb.VALIDATION_MODE_NONE, pb.ValidationRules())
+    assert not update("validation").HasField("validation")
+
+
+@pytest.mark.parametrize(
+    ("rules", "field"),
+    [
+        (pb.ValidationRules(max_file_size=-1), "max_file_size"),
+        (pb.ValidationRules(max_bad_ratio=1.5), "max_bad_ratio"),
+        (pb.ValidationRules(max_duplicate_ratio=float("nan")), "max_duplicate_ratio"),
+        (pb.ValidationRules(min_records=5, max_records=4), "min_records"),
+        (pb.ValidationRules(allowed_formats=[" "]), "allowed_formats"),
+        (pb.ValidationRules(required_columns=["x" * 201]), "required_columns"),
+    ],
+)
+def test_a_policy_that_means_nothing_is_refused(
+    server: Server, rules: pb.ValidationRules, field: str
+) -> None:
+    with refused(grpc.StatusCode.INVALID_ARGUMENT, "FIELD_INVALID") as facts:
+        _create(server, "tiny", validation=pb.ValidationPolicy(rules=rules))
+    assert facts["field"] == f"artifact.validation.rules.{field}"
+
+
 @pytest.mark.contract("S0-17", "S0-35", "S2-38")
 def test_deleting_tells_what_goes_and_asks_for_force(server: Server) -> None:
     version = _push(server, TINY, b"x" * 100)

@@ -590,6 +590,7 @@ class Upload(Table):
             (("creator", "state"), False),
             (("namespace", "id"), False),
             (("namespace", "stage"), False),
+            (("creator", "id"), False),
             (("creator", "stage"), False),
             (("stage", "updated"), False),
         )

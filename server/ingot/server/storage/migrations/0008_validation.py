@@ -19,6 +19,7 @@ _STATEMENTS = (
     "WHEN 'SEALING' THEN 'PROCESSING' WHEN 'COMMITTED' THEN 'FRESH' ELSE 'FAILED' END",
     "CREATE INDEX upload_stage ON upload(stage)",
     "CREATE INDEX upload_namespace_stage ON upload(namespace, stage)",
+    "CREATE INDEX upload_creator_id ON upload(creator, id)",
     "CREATE INDEX upload_creator_stage ON upload(creator, stage)",
     "CREATE INDEX upload_stage_updated ON upload(stage, updated)",
 )
