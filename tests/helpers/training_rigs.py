@@ -180,7 +180,6 @@ def training_rig(settings: Settings | None = None) -> Iterator[Rig]:
             )
             server = GrpcServer(pipeline, health=False, reflection=False)
             bench.rules.serve(hops, server.server)
-            bench.operations.serve(hops, server.server)
             await server.start([], path / "s")
             return server
 

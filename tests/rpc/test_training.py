@@ -12,10 +12,8 @@ from google.rpc import error_details_pb2, status_pb2
 from helpers.eventually import eventually
 from helpers.jobs import BASE, DATASET, OUTPUT
 from helpers.training_rigs import FakeWorker, Rig, training_rig
-from ingot.server.core.identity import system_caller
-from ingot.server.core.operations import NewOperation
 from ingot.server.settings import Settings
-from ingot.v1 import common_pb2, errors_pb2, operations_pb2, training_pb2, workers_pb2
+from ingot.v1 import common_pb2, errors_pb2, training_pb2, workers_pb2
 
 pb = training_pb2
 
@@ -554,31 +552,3 @@ def test_texts_that_cannot_be_written(rig: Rig, fields: dict[str, object], field
         list(rig.sara.training.GenerateText(request))
     code, _, bad = refused(error)
     assert (code, list(bad)) == (grpc.StatusCode.INVALID_ARGUMENT, [field])
-
-
-# --- operations ---------------------------------------------------------------------------------------
-
-
-def test_operations_are_for_administrators(rig: Rig) -> None:
-    parts = rig.bench.operations
-    begun = rig.bench.write(parts.operations.enqueue, system_caller(), NewOperation("clean"))
-    rig.bench.write(parts.claims.claim, "one", begun.id, parts.limits)
-    rig.bench.write(parts.claims.succeed, begun.id, 1, {"expired": 3})
-    root = rig.stubs("root").operations
-    found = root.GetOperation(operations_pb2.GetOperationRequest(name=begun.name)).operation
-    assert (found.kind, found.state, found.requester) == (
-        "clean",
-        operations_pb2.OPERATION_STATE_SUCCEEDED,
-        "system",
-    )
-    assert found.result["expired"] == 3
-    listed = root.ListOperations(
-        operations_pb2.ListOperationsRequest(
-            kind="clean", state=operations_pb2.OPERATION_STATE_SUCCEEDED, page_size=1
-        )
-    )
-    assert [each.name for each in listed.operations] == [begun.name]
-    with pytest.raises(grpc.RpcError) as error:
-        rig.sara.operations.GetOperation(operations_pb2.GetOperationRequest(name=begun.name))
-    assert refused(error)[:2] == (grpc.StatusCode.NOT_FOUND, "OPERATION_NOT_FOUND")
-    assert not rig.sara.operations.ListOperations(operations_pb2.ListOperationsRequest()).operations

@@ -22,16 +22,22 @@ from ingot.server.core.clock import Clock, SystemClock
 from ingot.server.core.pages import PageTokens
 from ingot.server.core.uploads import TransferLimits
 from ingot.server.domain.health import Health
+from ingot.server.domain.imports import NothingRegistered
 from ingot.server.domain.requests import Requests
+from ingot.server.domain.upkeep_starts import UpkeepStarts
 from ingot.server.domain.usage import Usage
 from ingot.server.export_parts import ExportParts
 from ingot.server.identity_parts import IdentityParts
-from ingot.server.operation_parts import OperationParts
+from ingot.server.import_parts import ImportParts
+from ingot.server.operation_parts import OperationParts, settings_of_bodies
 from ingot.server.rpc.credentials import Credentials
 from ingot.server.rpc.hops import Hops
+from ingot.server.rpc.operations import Starts
 from ingot.server.rpc.pipeline import Pipeline
 from ingot.server.rpc.server import GrpcServer
 from ingot.server.rpc.system import ServerFacts, SystemServicer
+from ingot.server.runner.bodies import BodyMeans
+from ingot.server.runner.shelf import ShelfWork
 from ingot.server.settings import Settings
 from ingot.server.storage.data_folder import DataFolder
 from ingot.server.storage.database import open_database
@@ -43,7 +49,6 @@ from ingot.server.storage.usage_sql import UsageSql
 from ingot.server.storage.vitals import SqliteVitals
 from ingot.server.training_parts import TrainingRules, TrainingShelves
 from ingot.server.transfer_parts import CatalogSide, TransferParts
-from ingot.server.upkeep import Upkeep
 from ingot.server.worker_process import WorkerProcess
 from ingot.v1 import system_pb2_grpc
 
@@ -52,7 +57,6 @@ log = logging.getLogger(__name__)
 _USAGE_SECONDS = 1.0
 _TOKEN_USE_SECONDS = 30.0
 _REAP_SECONDS = 1.0  # how soon a lease that ran out is noticed
-_UPKEEP_SECONDS = 3600.0
 ADMIN = "admin"
 WORKER = "worker"
 
@@ -117,6 +121,14 @@ class App:
         self.exports = ExportParts(
             settings, catalog, self.operations.operations, requests, training_shelves.jobs, clock
         )
+        self.imports = ImportParts(
+            settings,
+            catalog,
+            self.operations.operations,
+            self.exports.import_folders,
+            NothingRegistered(),
+            requests,
+        )
         health = Health(SqliteVitals(self.database, folder.path))
 
         # --- doors ---
@@ -129,20 +141,34 @@ class App:
         )
         self.grpc = GrpcServer(self.pipeline, health=settings.health, reflection=settings.reflection)
         self.facts = ServerFacts(version(), folder.server_id, folder.path, clock.now())
-        self.upkeep = Upkeep(self.hops, self.operations, folder.server_id, clock)
+        means = BodyMeans(
+            f"unix:{self.unix_socket}",
+            self.people.operation_tokens.make,
+            self.people.credentials.for_operation,
+            settings_of_bodies(settings),
+        )
+        self.runner = self.operations.runner(self.hops, folder.path, folder.server_id, means)
+        self.operations.shelf.add("recover", self._recover)
+        self.operations.shelf.add("clean", self._clean)
         server = self.grpc.server
         self.people.serve(self.hops, server)
         catalog.serve(self.hops, self.usage, server)
         system = SystemServicer(self.hops, self.facts, health, self.usage, clock)
         system_pb2_grpc.add_SystemServiceServicer_to_server(system, server)
         self.training.serve(self.hops, server)
-        self.operations.serve(self.hops, server)
+        starts = Starts(
+            self.imports.imports,
+            catalog.validations,
+            self.exports.exports,
+            UpkeepStarts(self.operations.operations, requests),
+        )
+        self.operations.serve(self.hops, server, starts, training_shelves.tails)
         self.transfer.serve(self.hops, server, lambda: self.pipeline.draining)
 
     async def start(self) -> None:
         """Put right what an earlier run left, make the administrator's token if there is none, and serve."""
-        await self.upkeep.recover()
-        await self.upkeep.run("recover", self._recover)
+        await self.runner.recover(self.folder.server_id)
+        await self.runner.now("recover")
         secret = await self.hops.write(self.identity.ensure_administrator, self.folder.token(ADMIN))
         if secret is not None:
             path = self.folder.keep_token(ADMIN, secret)
@@ -162,7 +188,7 @@ class App:
         self._every(_USAGE_SECONDS, self._store_usage)
         self._every(_TOKEN_USE_SECONDS, self._store_token_uses)
         self._every(_REAP_SECONDS, self._reap)
-        self._every(_UPKEEP_SECONDS, self._clean)
+        self.runner.start()
         log.info("server.started addresses=%s data=%s", ",".join(self.addresses), self.folder.path)
 
     async def start_worker(self) -> WorkerProcess:
@@ -179,7 +205,8 @@ class App:
     async def stop(self) -> None:
         """Drain, then write down what is gathered and close everything."""
         log.info("server.draining seconds=%g", self.settings.drain_seconds)
-        await self.grpc.drain(self.settings.drain_seconds)
+        drain = self.settings.drain_seconds
+        await asyncio.gather(self.runner.stop(drain), self.grpc.drain(drain))  # bodies are clients too
         for task in self._periodic:
             task.cancel()
         await asyncio.gather(*self._periodic, return_exceptions=True)
@@ -196,7 +223,7 @@ class App:
     async def _store_token_uses(self) -> None:
         await self.hops.write(self.identity.store_uses)
 
-    async def _recover(self) -> JsonObject:
+    async def _recover(self, work: ShelfWork) -> JsonObject:
         report = await asyncio.to_thread(self.transfer.recovery.run)
         return {
             "leases": await self.hops.write(self.training.workers.recover),
@@ -212,14 +239,17 @@ class App:
     async def _reap(self) -> None:
         await self.hops.write(self.training.workers.reap)
 
-    async def _clean(self) -> None:
-        async def work() -> JsonObject:
-            return {
-                "uploads": await self.transfer.tidy(self.hops),
-                "activities": await self.hops.write(self.usage.forget_old),
-            }
-
-        await self.upkeep.run("clean", work)
+    async def _clean(self, work: ShelfWork) -> JsonObject:
+        operations = 0
+        while forgotten := await self.hops.write(self.operations.operations.forget_old):
+            operations += len(forgotten)
+            await work.step()
+        return {
+            "uploads": await self.transfer.tidy(self.hops),
+            "activities": await self.hops.write(self.usage.forget_old),
+            "operations": operations,
+            "bodies": await self.runner.sweep(),
+        }
 
     def _every(self, seconds: float, work: Callable[[], Awaitable[object]]) -> None:
         """Do `work` now and every so many seconds; a failure is logged and its next turn comes anyway."""

@@ -4,7 +4,7 @@
     parts.operations.enqueue(…)                     # inside the write of any feature
     parts.operations.on("import", hook)             # a feature follows its operations
     parts.shelf.add("collect", upkeep.collect)      # the bodies that run inside the server
-    parts.serve(hops, grpc_server)
+    parts.serve(hops, grpc_server, starts, tails)
     runner = parts.runner(hops, home, server_id, means)
 """
 
@@ -21,10 +21,13 @@ from ingot.server.core.operations import OperationDefaults, RetryPolicy
 from ingot.server.core.pages import PageTokens
 from ingot.server.domain.claims import Claims
 from ingot.server.domain.events import AfterCommit, EventLog
+from ingot.server.domain.operation_kinds import OperationKinds
 from ingot.server.domain.operations import Operations
 from ingot.server.domain.schedules import Schedules
 from ingot.server.rpc.hops import Hops
-from ingot.server.rpc.operations import OperationsServicer
+from ingot.server.rpc.operations import OperationsServicer, Starts
+from ingot.server.rpc.operations_watching import OperationWatcher
+from ingot.server.rpc.tails import Tails
 from ingot.server.runner.bodies import BODY_COMMAND, BodyFolders, BodyMeans, ProcessBodies, SettingValue
 from ingot.server.runner.dispatchers import Dispatcher, Memory, Rows
 from ingot.server.runner.runner import Runner
@@ -49,6 +52,7 @@ class OperationParts:
     ) -> None:
         rows = OperationsSql()
         self._settings = settings
+        self._tokens = tokens
         self._clock = clock
         self.limits = queue_limits(settings.operation_queues)
         self.operations = Operations(rows, log, counters, after_commit, tokens, defaults_of(settings), clock)
@@ -56,11 +60,12 @@ class OperationParts:
         self.schedules = Schedules(SchedulesSql(), self.operations, periods_of(settings), clock)
         self.shelf = ShelfBodies()
 
-    def serve(self, hops: Hops, server: grpc.aio.Server) -> None:
-        """Add OperationsService to a server."""
-        operations_pb2_grpc.add_OperationsServiceServicer_to_server(
-            OperationsServicer(hops, self.operations), server
-        )
+    def serve(self, hops: Hops, server: grpc.aio.Server, starts: Starts, tails: Tails) -> None:
+        """Add OperationsService to a server; `tails` are those that the log announces to."""
+        kinds = OperationKinds(self.operations, self.schedules, self.limits)
+        watcher = OperationWatcher(hops, self.operations, tails, self._tokens, self._clock)
+        servicer = OperationsServicer(hops, self.operations, kinds, starts, watcher)
+        operations_pb2_grpc.add_OperationsServiceServicer_to_server(servicer, server)
 
     def runner(
         self,

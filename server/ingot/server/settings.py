@@ -126,8 +126,8 @@ class Settings:
     failed_upload_hours: float = dataclasses.field(
         default=24.0,
         metadata=_about(
-            "How long failed uploads are kept, in hours, with the versions that were rejected; then the hourly "
-            "clean-up forgets them."
+            "How long failed uploads are kept, in hours, with the versions that were rejected; then the "
+            "hourly clean-up forgets them."
         ),
     )
     activity_days: int = dataclasses.field(
@@ -209,6 +209,13 @@ class Settings:
         default=0.0, metadata=_about("How often a backup is made, in hours; 0 is only on request.")
     )
     backup_keep: int = dataclasses.field(default=7, metadata=_about("How many backups are kept."))
+    import_private_networks: tuple[str, ...] = dataclasses.field(
+        default=(),
+        metadata=_about(
+            "Networks that imports may fetch from although they are not public, such as 10.0.0.0/8.",
+            default="none",
+        ),
+    )
     hub_endpoint: str = dataclasses.field(
         default="https://huggingface.co",
         metadata=_about(
@@ -502,12 +509,23 @@ def _check(settings: Settings) -> None:
             f"operation_dispatcher: expected {expected}, got {settings.operation_dispatcher!r}."
         )
     queue_limits(settings.operation_queues)
+    _check_sources(settings)
+    for address in settings.listen:
+        _check_address(address, insecure=settings.insecure)
+
+
+def _check_sources(settings: Settings) -> None:
+    for text in settings.import_private_networks:
+        try:
+            ipaddress.ip_network(text)
+        except ValueError as error:
+            raise SettingsError(
+                f"import_private_networks: expected a network such as 10.0.0.0/8, got {text!r}: {error}."
+            ) from None
     if not settings.hub_endpoint.startswith(("https://", "http://")):
         raise SettingsError(
             f"hub_endpoint: expected an address as https://huggingface.co, got {settings.hub_endpoint!r}."
         )
-    for address in settings.listen:
-        _check_address(address, insecure=settings.insecure)
 
 
 def _check_keys(keys: tuple[str, ...]) -> None:

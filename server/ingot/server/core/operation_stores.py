@@ -21,6 +21,7 @@ class OperationFilter:
     queue: str = ""
     target: str = ""
     active_only: bool = False  # leave out those that have ended
+    but_after: int | None = None  # with active_only: show those that ended with a later change all the same
 
 
 class OperationStore(Protocol):
@@ -55,6 +56,10 @@ class OperationStore(Protocol):
         self, requester: str | None, wanted: OperationFilter, change: int, limit: int
     ) -> Sequence[Operation]:
         """Return up to `limit` operations whose last change has a higher number, in the order of changes."""
+        ...
+
+    def latest_change(self) -> int:
+        """Return the number of the last change of any operation, 0 when there are none."""
         ...
 
     def next_waiting(self, queue: str, now: float) -> Operation | None:

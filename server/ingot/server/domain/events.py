@@ -4,6 +4,7 @@ What is appended becomes visible to readers and watchers together with the chang
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 from ingot.server.core.clock import Clock
@@ -20,6 +21,19 @@ from ingot.server.core.training_stores import EventStore
 
 AfterCommit = Callable[[Callable[[], None]], None]
 _TRIM_EVERY = 4096  # events between two looks at whether a log has become too long
+
+
+@dataclass(frozen=True, slots=True)
+class LogPage:
+    """Some events of a log in order, and the number after which to go on.
+
+    `latest` is the last number given; `ended` says that nothing is left and no more will come.
+    """
+
+    events: Sequence[Event]
+    position: int
+    latest: int
+    ended: bool
 
 
 class EventLog:

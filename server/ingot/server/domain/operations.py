@@ -7,6 +7,7 @@
 What is enqueued runs if, and only if, the write that enqueued it is committed. Running is claims.py's.
 """
 
+import json
 from collections.abc import Sequence
 
 import pydantic
@@ -27,9 +28,9 @@ from ingot.server.core.operations import (
     OperationState,
     RetryPolicy,
 )
-from ingot.server.core.pages import Page, PageTokens, page_size
+from ingot.server.core.pages import Page, PageTokens, fit, page_size
 from ingot.server.domain.catalog_refusals import check_etag
-from ingot.server.domain.events import AfterCommit, EventLog
+from ingot.server.domain.events import AfterCommit, EventLog, LogPage
 from ingot.server.domain.operation_moves import OperationMoves, operation_not_found
 
 KEPT_SECONDS = 90 * 24 * 3600.0
@@ -116,9 +117,14 @@ class Operations:
         Raises NotFound (OPERATION_NOT_FOUND), also when it is not theirs.
         """
         found = self.moves.find(operation)
-        if not caller.is_admin and found.requester != caller.principal:
+        if not self.sees(caller, found):
             raise operation_not_found(operation)
         return found
+
+    def sees(self, caller: Caller, operation: Operation) -> bool:
+        """Return whether an operation is the caller's to see: asked for by it, or about what it owns."""
+        owned = bool(operation.namespace) and caller.may_write(operation.namespace)
+        return owned or caller.is_admin or operation.requester == caller.principal
 
     def page(self, caller: Caller, wanted: OperationFilter, size: int, token: str) -> Page[Operation]:
         """Return a page of operations, newest first; those of others are for administrators.
@@ -128,8 +134,9 @@ class Operations:
         size = page_size(size)
         query = f"ListOperations {caller.principal} {wanted}"
         after = self._tokens.decode(query, token)
-        rows = self._store.page(_whose(caller), wanted, int(after[0]) if after else None, size)
-        return Page(tuple(rows.items), self._tokens.encode(query, rows.next_key) if rows.next_key else "")
+        rows = self._store.page(_whose(caller), wanted, int(after[0]) if after else None, size + 1)
+        items, last = fit([(each.number, each) for each in rows.items], size, _weight_of)
+        return Page(items, self._tokens.encode(query, (last,)) if last else "")
 
     def since(self, caller: Caller, wanted: OperationFilter, change: int, limit: int) -> Sequence[Operation]:
         """Return up to `limit` operations that changed after a change, in the order of their last change.
@@ -137,6 +144,20 @@ class Operations:
         Each comes with `change`, the number to go on with. States in between are skipped.
         """
         return self._store.since(_whose(caller), wanted, change, limit)
+
+    def latest_change(self) -> int:
+        """Return the number of the last change of any operation: what happens from now on has higher ones."""
+        return self._store.latest_change()
+
+    def events(self, caller: Caller, operation: str, after: int, limit: int) -> LogPage:
+        """Return up to `limit` events of an operation after a number, and whether it ended with them.
+
+        Raises NotFound (OPERATION_NOT_FOUND), OutOfRange (RESUME_TOKEN_EXPIRED).
+        """
+        found = self.get(caller, operation)
+        events = self.log.read(found.name, after, limit)
+        position, latest = events[-1].seq if events else after, self.log.bounds(found.name).latest
+        return LogPage(events, position, latest, found.ended and position >= latest)
 
     # --- steering ---------------------------------------------------------------------------------------
 
@@ -194,6 +215,12 @@ def kind_named(name: str) -> OperationKind:
 
 def _whose(caller: Caller) -> str | None:
     return None if caller.is_admin else caller.principal
+
+
+def _weight_of(operation: Operation) -> int:
+    """Return about how many characters the operation has on the wire; reports of validations are long."""
+    texts = (operation.params, operation.result)
+    return 1000 + sum(len(json.dumps(values, ensure_ascii=False)) for values in texts if values)
 
 
 def _checked(kind: OperationKind, given: JsonObject) -> JsonObject:

@@ -30,6 +30,11 @@ class Schedules:
         turns = (self._one(kind, period) for kind, period in self._periods.items() if period)
         return [made for made in turns if made is not None]
 
+    def of(self, kind: str) -> tuple[float, float | None]:
+        """Return how often a kind runs by itself, in seconds (0 is never), and when next; None if unknown."""
+        period = self._periods.get(kind, 0.0)
+        return period, self._store.due(kind) if period else None
+
     def _one(self, kind: str, period: float) -> Operation | None:
         now = self._clock.now()
         due = self._store.due(kind)

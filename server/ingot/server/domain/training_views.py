@@ -25,23 +25,10 @@ from ingot.server.core.training_stores import CheckpointStore, MetricStore, Trai
 from ingot.server.core.workers import Worker, WorkPolicy
 from ingot.server.domain import plans
 from ingot.server.domain.access import Access
-from ingot.server.domain.events import EventLog
+from ingot.server.domain.events import EventLog, LogPage
 from ingot.server.domain.jobs import Jobs
 
 DEFAULT_POINTS, LARGEST_POINTS = 500, 10_000
-
-
-@dataclass(frozen=True, slots=True)
-class LogPage:
-    """Some events of a job in order, and the number after which to go on.
-
-    `latest` is the last number given; `ended` says that nothing is left and no more will come.
-    """
-
-    events: Sequence[Event]
-    position: int
-    latest: int
-    ended: bool
 
 
 @dataclass(frozen=True, slots=True)

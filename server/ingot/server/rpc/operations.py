@@ -1,84 +1,224 @@
 """OperationsService: background work of the server, for whoever may look at it."""
 
-from typing import Any
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import grpc
-from google.protobuf import struct_pb2
+from google.protobuf.message import Message
 
-from ingot.server.core.artifacts import JsonObject
-from ingot.server.core.errors import invalid_field
-from ingot.server.core.names import made_id
-from ingot.server.core.operations import Operation, OperationState
-from ingot.server.domain.operations import Operations
-from ingot.server.rpc import convert_common as common
-from ingot.server.rpc import pipeline
+from ingot.server.core.exports import WantedExport
+from ingot.server.core.identity import Caller
+from ingot.server.core.imports import WantedImport
+from ingot.server.core.names import VersionReference, made_id, version_reference
+from ingot.server.core.operation_stores import OperationFilter
+from ingot.server.core.operations import Operation, OperationOptions, RetryPolicy
+from ingot.server.core.params import Rules
+from ingot.server.domain.operation_kinds import OperationKinds
+from ingot.server.domain.operations import Operations, kind_named
+from ingot.server.domain.requests import RequestKey
+from ingot.server.rpc import convert_imports, convert_validation, pipeline
+from ingot.server.rpc import convert_operations as convert
 from ingot.server.rpc.hops import Hops
-from ingot.v1 import operations_pb2, operations_pb2_grpc
+from ingot.server.rpc.operations_watching import OperationWatcher
+from ingot.v1 import operations_pb2 as pb
+from ingot.v1 import operations_pb2_grpc
 
 Context = grpc.aio.ServicerContext[Any, Any]
-_STATE = "OPERATION_STATE_"
+
+
+class Imports(Protocol):
+    """The rules that start imports."""
+
+    def start(self, caller: Caller, key: RequestKey, wanted: WantedImport) -> Operation:
+        """Queue an import."""
+        ...
+
+
+class Validations(Protocol):
+    """The rules that start validations."""
+
+    def start(
+        self,
+        caller: Caller,
+        key: RequestKey,
+        reference: VersionReference,
+        rules: Rules,
+        options: OperationOptions,
+    ) -> Operation:
+        """Queue a validation."""
+        ...
+
+
+class Exports(Protocol):
+    """The rules that start exports."""
+
+    def start(
+        self,
+        caller: Caller,
+        key: RequestKey,
+        wanted: WantedExport,
+        options: OperationOptions,
+        *,
+        validate_only: bool,
+    ) -> Operation | None:
+        """Queue an export; None with `validate_only`."""
+        ...
+
+
+class UpkeepStarts(Protocol):
+    """The rules that start upkeep."""
+
+    def start(self, caller: Caller, key: RequestKey, kind: str, options: OperationOptions) -> Operation:
+        """Queue upkeep."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Starts:
+    """What can be started."""
+
+    imports: Imports
+    validations: Validations
+    exports: Exports
+    upkeep: UpkeepStarts
 
 
 class OperationsServicer(operations_pb2_grpc.OperationsServiceServicer):
     """Serves OperationsService."""
 
-    def __init__(self, hops: Hops, operations: Operations) -> None:
+    def __init__(
+        self,
+        hops: Hops,
+        operations: Operations,
+        kinds: OperationKinds,
+        starts: Starts,
+        watcher: OperationWatcher,
+    ) -> None:
         self._hops = hops
         self._operations = operations
+        self._kinds = kinds
+        self._starts = starts
+        self._watcher = watcher
+
+    # --- starting ---------------------------------------------------------------------------------------
+
+    async def StartImport(self, request: pb.StartImportRequest, context: Context) -> pb.StartImportResponse:
+        wanted = convert_imports.wanted_import(request, self._policy("import"))
+        start = self._starts.imports.start
+        found = await self._hops.write(start, pipeline.caller(), _key(request, request.request_id), wanted)
+        pipeline.about(found.name)
+        return pb.StartImportResponse(operation=convert.operation(found))
+
+    async def StartValidation(
+        self, request: pb.StartValidationRequest, context: Context
+    ) -> pb.StartValidationResponse:
+        found = await self._hops.write(
+            self._starts.validations.start,
+            pipeline.caller(),
+            _key(request, request.request_id),
+            version_reference(request.version, "version"),
+            convert_validation.rules_of(request.rules),
+            convert_imports.options(request.options, self._policy("validate")),
+        )
+        pipeline.about(found.name)
+        return pb.StartValidationResponse(operation=convert.operation(found))
+
+    async def StartExport(self, request: pb.StartExportRequest, context: Context) -> pb.StartExportResponse:
+        found = await self._hops.write(
+            self._starts.exports.start,
+            pipeline.caller(),
+            _key(request, request.request_id),
+            convert_imports.wanted_export(request),
+            convert_imports.options(request.options, self._policy("export")),
+            validate_only=request.validate_only,
+        )
+        if found is None:
+            return pb.StartExportResponse()
+        pipeline.about(found.name)
+        return pb.StartExportResponse(operation=convert.operation(found))
+
+    async def StartUpkeep(self, request: pb.StartUpkeepRequest, context: Context) -> pb.StartUpkeepResponse:
+        kind = convert_imports.upkeep_kind(request.kind)
+        found = await self._hops.write(
+            self._starts.upkeep.start,
+            pipeline.caller(),
+            _key(request, request.request_id),
+            kind,
+            convert_imports.options(request.options, self._policy(kind)),
+        )
+        pipeline.about(found.name)
+        return pb.StartUpkeepResponse(operation=convert.operation(found))
+
+    # --- steering ---------------------------------------------------------------------------------------
+
+    async def CancelOperation(
+        self, request: pb.CancelOperationRequest, context: Context
+    ) -> pb.CancelOperationResponse:
+        name = made_id(request.name, "operations")
+        found = await self._hops.write(self._operations.cancel, pipeline.caller(), name, request.etag)
+        return pb.CancelOperationResponse(operation=convert.operation(found))
+
+    async def RetryOperation(
+        self, request: pb.RetryOperationRequest, context: Context
+    ) -> pb.RetryOperationResponse:
+        name = made_id(request.name, "operations")
+        found = await self._hops.write(self._operations.retry, pipeline.caller(), name, request.etag)
+        return pb.RetryOperationResponse(operation=convert.operation(found))
+
+    # --- looking ----------------------------------------------------------------------------------------
+
+    async def ListOperationKinds(
+        self, request: pb.ListOperationKindsRequest, context: Context
+    ) -> pb.ListOperationKindsResponse:
+        found = await self._hops.read(self._kinds.all)
+        return pb.ListOperationKindsResponse(kinds=map(convert.kind, found))
 
     async def GetOperation(
-        self, request: operations_pb2.GetOperationRequest, context: Context
-    ) -> operations_pb2.GetOperationResponse:
+        self, request: pb.GetOperationRequest, context: Context
+    ) -> pb.GetOperationResponse:
         name = made_id(request.name, "operations")
         found = await self._hops.read(self._operations.get, pipeline.caller(), name)
-        return operations_pb2.GetOperationResponse(operation=_message(found))
+        return pb.GetOperationResponse(operation=convert.operation(found))
 
     async def ListOperations(
-        self, request: operations_pb2.ListOperationsRequest, context: Context
-    ) -> operations_pb2.ListOperationsResponse:
+        self, request: pb.ListOperationsRequest, context: Context
+    ) -> pb.ListOperationsResponse:
         page = await self._hops.read(
             self._operations.page,
             pipeline.caller(),
-            request.kind,
-            _state_of(request.state),
+            convert.filter_of(request),
             request.page_size,
             request.page_token,
         )
-        return operations_pb2.ListOperationsResponse(
-            operations=map(_message, page.items), next_page_token=page.next_token
+        return pb.ListOperationsResponse(
+            operations=map(convert.operation, page.items), next_page_token=page.next_token
         )
 
+    async def WatchOperation(
+        self, request: pb.WatchOperationRequest, context: Context
+    ) -> AsyncIterator[pb.WatchOperationResponse]:
+        name = made_id(request.name, "operations")
+        found = self._watcher.one(pipeline.caller(), name, request.after)
+        async with contextlib.aclosing(found) as messages:
+            async for message in messages:
+                yield message
 
-def _state_of(value: operations_pb2.OperationState.ValueType) -> OperationState | None:
-    if value == operations_pb2.OPERATION_STATE_UNSPECIFIED:
-        return None
-    if value not in operations_pb2.OperationState.values():
-        raise invalid_field("state", f"expected a state of an operation, got {value}")
-    return OperationState(operations_pb2.OperationState.Name(value).removeprefix(_STATE))
+    async def WatchOperations(
+        self, request: pb.WatchOperationsRequest, context: Context
+    ) -> AsyncIterator[pb.WatchOperationsResponse]:
+        wanted = OperationFilter(
+            kind=request.kind, queue=request.queue, target=request.target, active_only=request.active_only
+        )
+        found = self._watcher.several(pipeline.caller(), wanted, request.resume_token)
+        async with contextlib.aclosing(found) as messages:
+            async for message in messages:
+                yield message
 
-
-def _message(found: Operation) -> operations_pb2.Operation:
-    return operations_pb2.Operation(
-        name=found.name,
-        kind=found.kind,
-        target=found.target,
-        queue=found.queue,
-        state=operations_pb2.OperationState.Value(_STATE + found.state),
-        attempt=found.attempt,
-        retry_policy=operations_pb2.RetryPolicy(max_attempts=1, multiplier=1.0),
-        progress=common.progress(found.progress),
-        problem=common.problem(found.problem),
-        requester=found.requester,
-        params=_struct(found.params),
-        result=_struct(found.result),
-        create_time=common.timestamp(found.create_time),
-        start_time=common.timestamp(found.start_time),
-        finish_time=common.timestamp(found.finish_time),
-        etag=found.etag,
-    )
+    def _policy(self, kind: str) -> RetryPolicy:
+        return self._operations.limits_of(kind_named(kind))[0]
 
 
-def _struct(values: JsonObject) -> struct_pb2.Struct:
-    message = struct_pb2.Struct()
-    message.update(dict(values))
-    return message
+def _key(request: Message, request_id: str) -> RequestKey:
+    return RequestKey(request_id, request.SerializeToString(deterministic=True))

@@ -18,9 +18,9 @@ from ingot.server.domain.workers import Workers
 from ingot.server.rpc import convert_common as common
 from ingot.server.rpc import convert_training, pipeline
 from ingot.server.rpc import convert_workers as convert
+from ingot.server.rpc.following import HEARTBEAT_SECONDS
 from ingot.server.rpc.hops import Hops
 from ingot.server.rpc.tails import Tails, wait_any
-from ingot.server.rpc.watching import HEARTBEAT_SECONDS
 from ingot.v1 import workers_pb2, workers_pb2_grpc
 
 Context = grpc.aio.ServicerContext[Any, Any]

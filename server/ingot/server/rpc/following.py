@@ -1,0 +1,68 @@
+"""Following one log: what it is about, every event, `synced`, and then each event as it happens.
+
+A watcher holds nothing but the number it has sent last. Sending waits for the client (flow control), so one
+that is slow is simply served later, from the ring or from the database. Training jobs and operations are
+followed alike; what differs is in `Followed`.
+"""
+
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from ingot.server.core.errors import invalid_field
+from ingot.server.core.events import Event
+from ingot.server.domain.events import LogPage
+from ingot.server.rpc.tails import Tails
+
+HEARTBEAT_SECONDS = 10.0  # the API promises one at least every 15
+BATCH = 200  # events read at a time; one may have 64 KiB
+
+M = TypeVar("M")
+
+
+@dataclass(frozen=True, slots=True)
+class Followed(Generic[M]):
+    """One watched thing, and how its watch speaks; `M` is the message of its stream."""
+
+    topic: str  # name of the log and of the news about it
+    snapshot: Callable[[], Awaitable[M]]  # the thing as it is
+    page: Callable[[int, int], Awaitable[LogPage]]  # events after a number, so many at most
+    event: Callable[[Event], M]
+    synced: Callable[[], M]
+    heartbeat: Callable[[int], M]  # with the latest number
+
+
+async def follow(tails: Tails, followed: Followed[M], after: int) -> AsyncGenerator[M, None]:
+    """Yield the thing, its events after `after`, `synced`, and what comes; end after its final state.
+
+    Raises Invalid (FIELD_INVALID) for a negative `after`, and what `followed` raises.
+    """
+    check_count("after", after)
+    with tails.watch(followed.topic) as tail:
+        yield await followed.snapshot()
+        position, synced = after, False
+        while True:
+            version = tail.version
+            events = tail.after(position) if synced else ()
+            page: LogPage | None = None
+            if not events:
+                page = await followed.page(position, BATCH)
+                events = page.events
+            for event in events:
+                yield followed.event(event)
+                position = event.seq
+            if events or page is None:
+                continue
+            if not synced:
+                yield followed.synced()
+                synced = True
+            if page.ended:
+                return
+            if not await tail.wait(version, HEARTBEAT_SECONDS):
+                yield followed.heartbeat(page.latest)
+
+
+def check_count(field: str, value: int) -> None:
+    """Raise Invalid (FIELD_INVALID) for a negative number."""
+    if value < 0:
+        raise invalid_field(field, f"expected 0 or more, got {value}", next_step="Leave it out to see all.")
