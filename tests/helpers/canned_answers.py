@@ -3,7 +3,16 @@
 from google.protobuf import duration_pb2, timestamp_pb2
 
 from helpers.canned_server import CannedServer
-from ingot.v1 import auth_pb2, catalog_pb2, common_pb2, operations_pb2, system_pb2, training_pb2, workers_pb2
+from ingot.v1 import (
+    auth_pb2,
+    catalog_pb2,
+    common_pb2,
+    errors_pb2,
+    operations_pb2,
+    system_pb2,
+    training_pb2,
+    workers_pb2,
+)
 from ingot.v1 import transfer_pb2 as transfer
 
 DATASET = "namespaces/ada/datasets/chat"
@@ -158,6 +167,102 @@ def upload() -> transfer.Upload:
         update_time=at(21),
         expire_time=at(3600),
     )
+
+
+def operation(state: str, kind: str = "import") -> operations_pb2.Operation:
+    """Return an import of two files, or another kind of work, in a state such as RUNNING."""
+    made = operations_pb2.Operation(
+        name="operations/op_12",
+        kind=kind,
+        target=MODEL,
+        queue="download",
+        state=operations_pb2.OperationState.Value(f"OPERATION_STATE_{state}"),
+        attempt=0 if state == "QUEUED" else 2,
+        retry_policy=operations_pb2.RetryPolicy(max_attempts=5, delay=lasting(30), multiplier=1),
+        timeout=lasting(36000),
+        requester="users/ada",
+        create_time=at(1),
+        namespace="namespaces/ada",
+        etag='"7"',
+    )
+    made.params.update({"source": {"kind": "hub", "repository": "google/tiny"}, "force": False})
+    if state != "QUEUED":
+        made.start_time.CopyFrom(at(3))
+    if state == "RUNNING":
+        made.progress.CopyFrom(fetching(0.25))
+    if state in ("SUCCEEDED", "FAILED", "CANCELLED"):
+        made.finish_time.CopyFrom(at(45))
+    if state == "FAILED":
+        made.problem.reason = errors_pb2.ERROR_REASON_SOURCE_DENIED
+        made.problem.message = "google/tiny is private or gated, and no token is kept for huggingface.co."
+        made.problem.next_step = "Keep one: ingot credentials set huggingface.co"
+        made.problem.facts["repository"] = "google/tiny"
+    return made
+
+
+def fetching(share: float) -> common_pb2.Progress:
+    """Return how far the import is: two files of 96 and 32 MiB come side by side."""
+    mib = 1 << 20
+    return common_pb2.Progress(
+        phase="fetching",
+        done=int(128 * mib * share),
+        total=128 * mib,
+        unit="bytes",
+        percent=100 * share,
+        rate=4 * mib,
+        eta=lasting(32 * (1 - share)),
+        files=[
+            common_pb2.FileProgress(path="model.safetensors", done=int(96 * mib * share), total=96 * mib),
+            common_pb2.FileProgress(path="tokenizer.json", done=int(32 * mib * share), total=32 * mib),
+        ],
+    )
+
+
+def recovered() -> operations_pb2.Operation:
+    """Return what the server did for itself when it started."""
+    made = operations_pb2.Operation(
+        name="operations/op_1",
+        kind="recover",
+        state=operations_pb2.OPERATION_STATE_SUCCEEDED,
+        attempt=1,
+        requester="system",
+        create_time=at(1),
+        finish_time=at(2),
+    )
+    made.result.update({"packs": 3})
+    return made
+
+
+def kinds() -> list[operations_pb2.OperationKind]:
+    """Return two kinds of operations."""
+    policy = operations_pb2.RetryPolicy(max_attempts=5, delay=lasting(30), multiplier=1)
+    fetch = operations_pb2.OperationKind(
+        kind="import",
+        description="Fetch a Hub repository, URLs or a bundle and make a version of it.",
+        queue="download",
+        queue_limit=2,
+        retry_policy=policy,
+        timeout=lasting(36000),
+    )
+    fetch.params_schema.update(
+        {
+            "properties": {
+                "force": {"type": "boolean", "description": "Fetch even when that content is here already."},
+                "source": {"oneOf": [{"$ref": "#/$defs/HubImport"}, {"$ref": "#/$defs/UrlImport"}]},
+            }
+        }
+    )
+    scrub = operations_pb2.OperationKind(
+        kind="scrub",
+        description="Read a share of the stored chunks and check their digests.",
+        queue="maintenance",
+        queue_limit=1,
+        retry_policy=operations_pb2.RetryPolicy(max_attempts=3, delay=lasting(10), multiplier=2),
+        timeout=lasting(36000),
+        period=lasting(86400),
+        next_time=at(3600),
+    )
+    return [fetch, scrub]
 
 
 def install(server: CannedServer) -> None:
@@ -318,20 +423,22 @@ def _around(server: CannedServer) -> None:
         last_heartbeat_time=at(55),
     )
     server.answer("WorkersService/ListWorkers", workers_pb2.ListWorkersResponse(workers=[worker]))
-    operation = operations_pb2.Operation(
-        name="operations/op_1",
-        kind="recover",
-        state=operations_pb2.OPERATION_STATE_SUCCEEDED,
-        attempt=1,
-        requester="system",
-        create_time=at(1),
-        finish_time=at(2),
-    )
-    operation.result.update({"packs": 3})
     server.answer(
-        "OperationsService/ListOperations", operations_pb2.ListOperationsResponse(operations=[operation])
+        "OperationsService/ListOperations",
+        operations_pb2.ListOperationsResponse(operations=[operation("RUNNING"), recovered()]),
     )
-    server.answer("OperationsService/GetOperation", operations_pb2.GetOperationResponse(operation=operation))
+    server.answer(
+        "OperationsService/GetOperation", operations_pb2.GetOperationResponse(operation=operation("FAILED"))
+    )
+    server.answer(
+        "OperationsService/ListOperationKinds", operations_pb2.ListOperationKindsResponse(kinds=kinds())
+    )
+    credential = auth_pb2.Credential(
+        name="users/ada/credentials/huggingface.co", create_time=at(1), update_time=at(30)
+    )
+    server.answer("AuthService/ListCredentials", auth_pb2.ListCredentialsResponse(credentials=[credential]))
+    server.answer("AuthService/SetCredential", auth_pb2.SetCredentialResponse(credential=credential))
+    server.answer("AuthService/DeleteCredential", auth_pb2.DeleteCredentialResponse())
     user = auth_pb2.User(
         name="users/sara", display_name="سارا", role=auth_pb2.ROLE_MEMBER, namespace="namespaces/sara"
     )

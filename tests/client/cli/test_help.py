@@ -55,6 +55,17 @@ PROMISED = [
     "workers/ls",
     "operations/ls",
     "operations/show",
+    "operations/watch",
+    "operations/cancel",
+    "operations/retry",
+    "operations/kinds",
+    "upkeep",
+    "import",
+    "export",
+    "validate",
+    "credentials/ls",
+    "credentials/set",
+    "credentials/rm",
     "tokens/ls",
     "tokens/create",
     "tokens/revoke",
@@ -94,7 +105,7 @@ def test_help_says_what_it_does_and_has_two_examples(name: str) -> None:
 @pytest.mark.parametrize("name", commands.ENTRIES)
 def test_examples_parse(name: str) -> None:
     for example in commands.ENTRIES[name].load().examples:
-        for part in example.partition(" > ")[0].split(" && "):
+        for part in re.split(" [<>] ", example)[0].split(" && "):
             program, *words = shlex.split(part)
             assert program == "ingot"
             call = commands.find(words)

@@ -3,6 +3,7 @@
 import io
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -18,8 +19,10 @@ from helpers.patterns import pattern
 from ingot.client._progress import Stage, TransferProgress
 from ingot.client.cli.bars import TransferBar
 from ingot.client.cli.job_view import JobView
-from ingot.client.cli.live import LiveLine
+from ingot.client.cli.live import LiveBlock, LiveLine
+from ingot.client.cli.operation_view import OperationView, bars
 from ingot.client.cli.output import Output
+from ingot.v1 import common_pb2, operations_pb2
 from ingot.v1 import training_pb2 as pb
 
 ROOT = pathlib.Path(__file__).parents[3]
@@ -135,6 +138,58 @@ def test_the_line_of_the_moment_has_every_number_that_helps() -> None:
     )
 
 
+def test_an_import_shows_the_whole_and_each_file_in_flight() -> None:
+    view = OperationView(drawn=True, every_line=False)
+    snapshot = operations_pb2.WatchOperationResponse(snapshot=canned_answers.operation("RUNNING"))
+    assert list(view.lines(snapshot)) == ["operations/op_12 is running: import models/ada/tiny"]
+    assert view.now() == [
+        "fetching    █████░░░░░░░░░░░░░░░   25%  32.00 MB of 128.00 MB  4.00 MB/s  24 s left",
+        "  model.safetensors  █████░░░░░░░░░░░░░░░  24.00 MB of 96.00 MB",
+        "  tokenizer.json     █████░░░░░░░░░░░░░░░  8.00 MB of 32.00 MB",
+    ]
+    change = common_pb2.StateChange(to="SUCCEEDED")
+    for _ in view.lines(operations_pb2.WatchOperationResponse(event=common_pb2.Event(seq=1, state=change))):
+        continue
+    assert view.now() == []
+
+
+def test_progress_without_a_total_and_with_a_long_path() -> None:
+    progress = common_pb2.Progress(phase="reading", done=1200, unit="records", rate=300, message="a.jsonl")
+    assert bars(progress, drawn=True) == ["reading     1,200 records  300/s  a.jsonl"]
+    path = "very/" * 20 + "end.bin"
+    progress.files.add(path=path, done=5)
+    (_, file) = bars(progress, drawn=True)
+    assert file == f"  …{path[-39:]}  5 B"
+
+
+def test_several_lines_are_redrawn_in_their_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "10")
+    monkeypatch.setenv("LINES", "4")
+    notes, clock = Terminal(), Clock()
+    block = LiveBlock(Output(io.StringIO(), notes), clock)
+    block.show(["whole", "one", "two"])
+    block.show(["too soon"])
+    clock.now = 0.2
+    block.show(["whole", "a line that is too long", "three", "does not fit"])
+    block.clear()
+    block.clear()
+    assert notes.getvalue() == (
+        "\r\x1b[Jwhole\none\ntwo\r\x1b[2A\x1b[Jwhole\na line t…\nthree\r\x1b[2A\x1b[J"
+    )
+
+
+def test_without_a_terminal_only_the_whole_is_told_now_and_then() -> None:
+    notes, clock = io.StringIO(), Clock()
+    block = LiveBlock(Output(io.StringIO(), notes), clock)
+    for clock.now in (0.0, 5.0, 6.0, 10.0, 15.0):
+        block.show([f"whole {clock.now:g}", "file"], plain=1)
+    clock.now = 20.0
+    block.show(["whole 15", "another"], plain=2)
+    block.clear()
+    assert notes.getvalue() == "whole 5\nwhole 10\nwhole 15\nanother\n"
+
+
 def _waiting(release: threading.Event) -> Iterator[pb.WatchTrainingJobResponse]:
     yield pb.WatchTrainingJobResponse(snapshot=canned_answers.job())
     release.wait(60)
@@ -168,6 +223,50 @@ def test_ctrl_c_leaves_the_job_alone_and_says_how_to_come_back(
     assert errors.endswith("Stopped. The job goes on. Come back: ingot jobs watch job_1\n")
     assert "Traceback" not in errors
     assert canned.requests("TrainingService/CancelTrainingJob") == []
+
+
+def _fetching(release: threading.Event) -> Iterator[operations_pb2.WatchOperationResponse]:
+    yield operations_pb2.WatchOperationResponse(snapshot=canned_answers.operation("RUNNING"))
+    yield operations_pb2.WatchOperationResponse(synced=common_pb2.Synced())
+    for seq in (6, 7):
+        line = common_pb2.LogLine(level=common_pb2.LOG_LEVEL_WARNING, text="slow")
+        yield operations_pb2.WatchOperationResponse(event=common_pb2.Event(seq=seq, log=line))
+    release.wait(60)
+
+
+@pytest.mark.slow
+def test_ctrl_c_leaves_an_import_to_the_server_and_says_how_to_come_back(canned: CannedServer) -> None:
+    release = threading.Event()
+    running = canned_answers.operation("RUNNING")
+    canned.answer("OperationsService/StartImport", operations_pb2.StartImportResponse(operation=running))
+    canned.answer("OperationsService/WatchOperation", lambda _: _fetching(release))
+    path = os.pathsep.join(str(ROOT / each) for each in ("clients/python", "generated/python"))
+    words = ["import", "hf://google/tiny", "--server", canned.address]
+    watch = subprocess.Popen(
+        [sys.executable, "-m", "ingot.client.cli.main", *words],
+        env={**os.environ, "PYTHONPATH": path},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert watch.stderr is not None
+        lines = [watch.stderr.readline() for _ in range(3)]
+        assert lines[0] == "operations/op_12 does that already; following it.\n"
+        assert [line.endswith("  warning: slow\n") for line in lines[1:]] == [True, True]
+        watch.send_signal(signal.SIGINT)
+        _, errors = watch.communicate(timeout=20)
+    finally:
+        release.set()
+        watch.kill()
+        watch.wait()
+    assert watch.returncode == 8
+    assert re.search(  # a line is printed just before it counts as seen
+        r"^Stopped\. The server goes on with it\. Come back: ingot operations watch op_12 --after [67]"
+        r"    Stop it: ingot operations cancel op_12$",
+        errors,
+        re.MULTILINE,
+    )
+    assert canned.requests("OperationsService/CancelOperation") == []
 
 
 @pytest.mark.slow

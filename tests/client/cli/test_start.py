@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from helpers.canned_server import CannedServer
-from ingot.v1 import catalog_pb2
+from ingot.v1 import catalog_pb2, operations_pb2
 
 ROOT = pathlib.Path(__file__).parents[3]
 ROOTS = ("clients/python", "generated/python")
@@ -23,6 +23,7 @@ NEVER = {
     "hypothesis",
     "requests",
     "yaml",
+    "pydantic",
 }
 NOT_WITHOUT_A_CALL = NEVER | {"grpc", "google.protobuf.message", "asyncio", "blake3", "pyfastcdc"}
 SECONDS = 0.2
@@ -46,7 +47,18 @@ def _start(*words: str) -> tuple[set[str], str]:
     return set(loaded.split()), printed
 
 
-@pytest.mark.parametrize("words", [("--help",), ("push", "--help"), ("train", "--help"), ("version",)])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--help",),
+        ("push", "--help"),
+        ("train", "--help"),
+        ("import", "--help"),
+        ("validate", "--help"),
+        ("operations", "watch", "--help"),
+        ("version",),
+    ],
+)
 def test_help_loads_no_protocol(words: tuple[str, ...]) -> None:
     loaded, printed = _start(*words)
     assert printed
@@ -55,9 +67,11 @@ def test_help_loads_no_protocol(words: tuple[str, ...]) -> None:
 
 def test_a_call_loads_nothing_heavy(canned: CannedServer) -> None:
     canned.answer("CatalogService/ListArtifacts", catalog_pb2.ListArtifactsResponse())
-    loaded, _ = _start("ls", "--server", canned.address)
-    assert "grpc" in loaded
-    assert loaded & NEVER == set()
+    canned.answer("OperationsService/ListOperations", operations_pb2.ListOperationsResponse())
+    for words in (["ls"], ["operations", "ls"]):
+        loaded, _ = _start(*words, "--server", canned.address)
+        assert "grpc" in loaded
+        assert loaded & NEVER == set()
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])

@@ -142,6 +142,7 @@ def _show_artifact(shell: Shell, artifact: "catalog_pb2.Artifact", ref: Referenc
             "downloads": formats.count(usage.download_count),
             "accesses": f"{formats.count(usage.access_count)} by {people}",
             "first download": first,
+            "registered": _fetch(artifact.fetch) if artifact.HasField("fetch") else "",
             "created": formats.moment(artifact.create_time),
             "updated": formats.moment(artifact.update_time),
         }
@@ -153,7 +154,20 @@ def _show_artifact(shell: Shell, artifact: "catalog_pb2.Artifact", ref: Referenc
     if artifact.version_count > len(artifact.versions):
         shell.out.note(f"The newest {len(artifact.versions)} of {artifact.version_count} versions.")
     if not artifact.versions:
-        shell.out.note(f"No version yet: ingot push {ref} PATH")
+        how = f"ingot import {ref}" if artifact.HasField("fetch") else f"ingot push {ref} PATH"
+        shell.out.note(f"No version yet: {how}")
+
+
+def _fetch(fetch: "catalog_pb2.Fetch") -> str:
+    """Return where a registered artifact is fetched from, and how far that is."""
+    from ingot.v1 import catalog_pb2 as pb
+
+    state = formats.word(pb.FetchState.Name(fetch.state), "FETCH_STATE")
+    percent = f" {fetch.download_progress:.0%}" if state == "fetching" else ""
+    lines = [fetch.original_url, f"{state}{percent}" + (f" by {fetch.operation}" if fetch.operation else "")]
+    lines += [f"in {fetch.local_path}"] if fetch.local_path else []
+    lines += [fetch.problem.message] if fetch.HasField("problem") else []
+    return "\n".join(line for line in lines if line)
 
 
 def _version_row(version: "catalog_pb2.Version") -> tuple[str, ...]:
@@ -188,7 +202,10 @@ def _show_version(out: Output, version: "catalog_pb2.Version") -> None:
             "changes": version.changelog,
             "metadata": _pairs(dict(version.metadata)),
             "metrics": _pairs(dict(version.performance_metrics)),
-            "made by": origin.training_job or origin.upload,
+            "made by": origin.training_job or origin.operation or origin.upload,
+            "fetched from": origin.source,
+            "commit": origin.hub_commit,
+            "last validation": version.last_validation,
             "learned from": named.short(origin.dataset_version),
             "started from": named.short(origin.base_version),
             "creator": named.user(version.creator),

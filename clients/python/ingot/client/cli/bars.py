@@ -10,6 +10,12 @@ _FULL, _EMPTY = "█", "░"
 _NEWEST = 0.3  # weight of the newest speed in the shown one
 
 
+def cells(share: float) -> str:
+    """Return a bar that is full by this share, 0 to 1."""
+    full = round(min(max(share, 0.0), 1.0) * _CELLS)
+    return _FULL * full + _EMPTY * (_CELLS - full)
+
+
 class TransferBar:
     """Shows the progress that the SDK reports; give `show` to it as the callback."""
 
@@ -48,8 +54,7 @@ class TransferBar:
         share = done / total if total else 0.0
         parts = [f"{progress.stage.value:<10}"]
         if self._drawn:
-            full = round(share * _CELLS)
-            parts.append(_FULL * full + _EMPTY * (_CELLS - full))
+            parts.append(cells(share))
         parts.append(f"{share:4.0%}  {formats.size(done)} of {formats.size(total)}")
         parts.append(f"{formats.count(progress.files_done)}/{formats.plural(progress.files_total, 'file')}")
         if self._speed:

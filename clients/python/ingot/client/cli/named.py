@@ -26,9 +26,19 @@ def chosen(ref: str | None, bare: str | None) -> str:
 
 def from_bare(name: str) -> str:
     """Return the reference of a bare name: `google/flan-t5-small` is models/google_flan-t5-small here."""
-    if name.split("/", maxsplit=1)[0] in (*KINDS, "namespaces"):
+    if is_long(name):
         return name
     return f"{MODELS}/{name.replace('/', '_')}"
+
+
+def is_long(name: str) -> bool:
+    """Return whether a name says that it is a model or a dataset; else it is bare, or something else."""
+    return name.split("/", maxsplit=1)[0] in (*KINDS, "namespaces")
+
+
+def hub_source(name: str) -> str | None:
+    """Return where a bare name is on the Hub, None when it says more than the name of a model there."""
+    return None if is_long(name) or "@" in name or ":" in name else f"hf://{name}"
 
 
 def short(name: str) -> str:

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from ingot.client._errors import Invalid
+from ingot.client._errors import Invalid, NotFound
 from ingot.client._references import Reference, parse_tree
-from ingot.client.cli import formats, named, push
+from ingot.client.cli import following, formats, named, push
 from ingot.client.cli.command import Command, Parser
 from ingot.client.cli.shell import Shell
 
@@ -13,8 +13,11 @@ class Pull(Command):
     """Fetch the files of a version, a checkpoint or an upload; REF:PATH fetches one file or folder of it.
 
     Only what is not there already travels. A file that no pull brought, or that was edited since, is only
-    overwritten with --force. Stopped or killed, the same command goes on where it was. The last
-    line is the path.
+    overwritten with --force. Stopped or killed, the same command goes on where it was. The last line is the
+    path.
+
+    What is registered but not here yet is fetched by the server first. So is a model of the Hub that is named
+    with -n, as google/flan-t5-small, when it is not here.
     """
 
     examples = ("ingot pull datasets/chat", "ingot pull datasets/chat@1 copy --include '*.jsonl'")
@@ -26,6 +29,8 @@ class Pull(Command):
     limit_rate: str
     dry_run: bool
     force: bool
+    _fetching = ""
+    _seen = 0
 
     @classmethod
     def declare(cls, parser: Parser) -> None:
@@ -42,10 +47,14 @@ class Pull(Command):
     def run(self, shell: Shell) -> int:
         from ingot.client.cli.bars import TransferBar
 
+        if self.id and self.ref and self.folder is None and not named.is_long(self.ref):
+            self.ref, self.folder = None, self.ref  # beside -n the first word is the folder
         text = named.chosen(self.ref, self.id)
         found = parse_tree(text)
         name = found.artifact if isinstance(found, Reference) else found.name
         folder = self._chosen_folder() or (Path() if found.path else push.default_folder(name))
+        if self.id and not self.dry_run and isinstance(found, Reference):
+            self._bring_here(shell, found)
         bar = TransferBar(shell.out)
         try:
             done = shell.client.pull(
@@ -91,6 +100,27 @@ class Pull(Command):
         shell.out.line(path)
         return 0
 
+    def _bring_here(self, shell: Shell, found: Reference) -> None:
+        """Let the server fetch a bare name from the Hub when there is no such model here."""
+        source = named.hub_source(self.id or "")
+        if source is None:
+            return
+        try:
+            shell.client.catalog.version(found)
+            return
+        except NotFound as error:
+            if error.reason != "ARTIFACT_NOT_FOUND":
+                raise
+        if not shell.out.quiet:
+            shell.out.note(f"{found} is not here yet: the server fetches {source}.")
+        self._fetching = shell.client.operations.start_import(source).name
+        ended = following.follow(shell, self._fetching, seen=self._remember, events=False)
+        following.check(shell, ended)
+        self._fetching = ""
+
+    def _remember(self, number: int) -> None:
+        self._seen = number
+
     def _chosen_folder(self) -> Path | None:
         """Return the folder that was named. Raises Invalid for an empty name, which a script let slip in."""
         if self.folder == "":
@@ -103,4 +133,6 @@ class Pull(Command):
 
     def how_to_go_on(self) -> str:
         """Say that nothing is lost."""
+        if self._fetching:
+            return following.detached(self._fetching, self._seen)
         return "What came is kept: the same command goes on from there."

@@ -15,7 +15,7 @@ from ingot.client.cli.shell import Shell
 if TYPE_CHECKING:
     from ingot.client._push import PushResult
 
-_FIELDS = {
+FIELDS = {
     "--title": ("display_name", "title in any script"),
     "--description": ("description", "one paragraph"),
     "--license": ("license", "SPDX id or name"),
@@ -74,7 +74,7 @@ class Push(Command):
         parser.add_argument(
             "--tag", action="append", default=[], metavar="T", help="tag the artifact (repeat)"
         )
-        for flag, (field, text) in _FIELDS.items():
+        for flag, (field, text) in FIELDS.items():
             parser.add_argument(flag, dest=field, default="", metavar="TEXT", help=text)
         parser.add_argument("--format", default="", metavar="F", help="main format (found from the files)")
         parser.add_argument("--include", action="append", default=[], metavar="G", help="only these (repeat)")
@@ -89,7 +89,7 @@ class Push(Command):
         from ingot.client._catalog import artifact_fields
         from ingot.client.cli.bars import TransferBar
 
-        texts = {field: str(getattr(self, field)) for field, _ in _FIELDS.values()}
+        texts = {field: str(getattr(self, field)) for field, _ in FIELDS.values()}
         bar = TransferBar(shell.out)
         try:
             done = shell.client.push(
