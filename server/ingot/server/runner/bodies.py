@@ -39,6 +39,8 @@ if os.getppid() == int(parent):  # else it died before the line above
     os.execv(command[0], command)
 """,
 )
+# What the server may know and a body must not: it gets the secrets of its requester, and no others.
+_KEPT_BACK = ("INGOT_HUB_TOKEN", "HUGGINGFACE_TOKEN", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
 _TAIL = 1500  # bytes of its output that a problem quotes
 _DRAIN_SECONDS = 2.0  # for what is left in the pipe of a process that has ended
 _BLACK = "[secret]"
@@ -174,7 +176,7 @@ class ProcessBody:
                     stdout=output,
                     stderr=output,
                     cwd=spec.folder,
-                    env={**os.environ, REPORTS: str(theirs)},
+                    env={**_environment(), REPORTS: str(theirs)},
                     pass_fds=(theirs,),
                     start_new_session=True,
                 )
@@ -249,3 +251,7 @@ class ProcessBody:
                 text = text.replace(secret, _BLACK) if secret else text
             return text
         return ""
+
+
+def _environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name not in _KEPT_BACK}

@@ -61,4 +61,5 @@ def _owner(user: str, host: str) -> str:
 
 
 def _credential(row: tables.Credential) -> Credential:
-    return Credential(row.user_id, row.host, row.created, row.updated)
+    user = row.__data__["user"]  # the id; `row.user` would ask for the whole row
+    return Credential(user, row.host, row.created, row.updated)

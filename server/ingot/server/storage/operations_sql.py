@@ -81,7 +81,7 @@ class OperationsSql:
         if wanted.active_only:
             shown = _plain(_Row.phase).in_(_ACTIVE)
             later = wanted.but_after
-            query = query.where(shown if later is None else shown | (_plain(_Row.change) > later))
+            query = query.where(shown if later is None else shown | (_Row.change > later))
         return [_operation(row) for row in query.order_by(_Row.change).limit(limit)]
 
     def latest_change(self) -> int:
