@@ -1,11 +1,11 @@
 """Bodies for tests of the runner: a program that behaves as the target of its operation says.
 
-    succeed     reports progress and a line, then a result          fail, refuse   a problem, to be retried or not
-    poison      kills itself                                        freeze         stops itself (SIGSTOP)
-    wait        works until it is asked to stop                     stubborn       never stops, asked or not
-    late        works for ever                                      exit           ends with status 7 and some words
-    flood       reports without end                                 garbage        no reports, then a result
-    liar        a result of another kind                            orphan         leaves a child behind
+    succeed   reports progress and a line, then a result     fail, refuse   a problem, to be retried or not
+    poison    kills itself                                   freeze         stops itself (SIGSTOP)
+    wait      works until it is asked to stop                stubborn       never stops, asked or not
+    late      works for ever                                 exit           ends with status 7 and words
+    flood     reports without end                            garbage        no reports, then a result
+    liar      a result of another kind                       orphan         leaves a child behind
 
 `poison*2` misbehaves in its first two attempts and succeeds in the third. Each attempt adds its number and
 process id to the file `attempts` in the folder above its own.
@@ -44,7 +44,8 @@ def refuse(folder: Path) -> None:
 
 
 def poison(folder: Path) -> None:
-    print("I take poison", file=sys.stderr, flush=True)
+    sys.stderr.write("I take poison\n")
+    sys.stderr.flush()
     os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -73,7 +74,7 @@ def late(folder: Path) -> None:
 
 
 def exit_early(folder: Path) -> None:
-    print("the token is", json.loads(spec)["token"], file=sys.stderr, flush=True)
+    sys.stderr.write(f"the token is {json.loads(spec)['token']}\n")
     sys.exit(7)
 
 

@@ -9,8 +9,6 @@ The clock is the machine's until a test moves it.
 
 import contextlib
 import dataclasses
-import json
-import os
 import sys
 import time
 from collections.abc import Iterator
@@ -19,8 +17,9 @@ from pathlib import Path
 from helpers import loops
 from helpers.eventually import eventually
 from helpers.jobs import Bench, person
-from ingot.server.core.identity import Role
+from ingot.server.core.artifacts import JsonObject
 from ingot.server.core.events import Event, StateChange
+from ingot.server.core.identity import Role
 from ingot.server.core.operations import (
     NewOperation,
     Operation,
@@ -39,7 +38,7 @@ TOKEN = "token-of-this-attempt"
 AT_ONCE = RetryPolicy(5, 0.0)
 SERVER = "this-server"
 ADMIN = person("root", Role.ADMIN)
-PARAMS = {
+PARAMS: JsonObject = {
     "source": {"kind": "urls", "files": [{"urls": ["https://a/b"]}]},
     "target": {"artifact": "namespaces/sara/models/tiny"},
 }
@@ -99,9 +98,18 @@ class RunnerRig:
         assert found is not None
         return found
 
+    def until_beaten(self, operation: Operation) -> None:
+        """Wait until the lease of an operation is extended."""
+        before = self.now(operation).lease_time
+        eventually(lambda: self.now(operation).lease_time != before, timeout=30.0, what="a beat")
+
     def cancel(self, operation: Operation) -> None:
         """Ask an operation to stop."""
         self.bench.write(self.bench.operations.operations.cancel, person(), operation.id)
+
+    def retry(self, operation: Operation) -> None:
+        """Queue an operation that ended again."""
+        self.bench.write(self.bench.operations.operations.retry, person(), operation.id)
 
     def events(self, operation: Operation) -> list[Event]:
         """Return the log of an operation."""

@@ -41,6 +41,6 @@ class Schedules:
         if due is not None and now < due <= now + period:
             return None
         self._store.plan(kind, now + period)
-        if due is not None and due > now:  # the clock was set back, or the period made shorter
+        if due is None or due > now:  # it is new, or the clock was set back, or the period made shorter
             return None
         return self._operations.enqueue(system_caller(), NewOperation(kind, key=kind))

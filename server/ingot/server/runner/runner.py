@@ -11,6 +11,7 @@ import logging
 from collections.abc import Mapping
 
 from ingot.server.core.clock import Clock
+from ingot.server.core.errors import Precondition, Reason
 from ingot.server.core.identity import system_caller
 from ingot.server.core.kinds import KINDS, Place
 from ingot.server.core.operations import (
@@ -31,10 +32,6 @@ from ingot.server.runner.supervision import Supervision
 log = logging.getLogger(__name__)
 
 KEPT_SECONDS = 24 * 3600.0  # folders of operations that failed
-
-
-class NotDoneError(Exception):
-    """An operation that something waited for did not succeed; the message says why."""
 
 
 class Runner:
@@ -98,18 +95,20 @@ class Runner:
         await asyncio.gather(*self._tidying, return_exceptions=True)
 
     async def now(self, kind: str) -> Operation:
-        """Run an operation of a kind at once and return it. Raises NotDoneError."""
+        """Run an operation of a kind at once and return it. Raises Precondition when it did not succeed."""
         queued = await self._hops.write(
             self._operations.enqueue, system_caller(), NewOperation(kind, key=kind)
         )
         if await self.launch(queued.id) is not Launched.YES:
-            raise NotDoneError(f"{queued.name} ({kind}), which is {queued.state}, could not be started.")
+            raise Precondition(Reason.STATE_INVALID, f"{queued.name} ({kind}) is {queued.state} already.")
         await asyncio.wait({self._running[queued.id][1]})
         ended = await self._hops.read(self._operations.get, system_caller(), queued.id)
-        if ended.state is not OperationState.SUCCEEDED:
-            why = ended.problem.message if ended.problem else ""
-            raise NotDoneError(f"{ended.name} ({kind}) is {ended.state}. {why}")
-        return ended
+        if ended.state is OperationState.SUCCEEDED:
+            return ended
+        if ended.problem is None:
+            raise Precondition(Reason.STATE_INVALID, f"{ended.name} ({kind}) is {ended.state}.")
+        why = ended.problem
+        raise Precondition(why.reason, why.message, next_step=why.next_step, facts=why.facts)
 
     async def sweep(self) -> int:
         """Remove files of bodies that nobody needs any more; return of how many forgotten operations.
