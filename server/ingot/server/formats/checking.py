@@ -45,9 +45,13 @@ def check(
     _check_size(size, rules, findings)
     head = _head(source)
     name = path
-    if gzipped.is_gzip(head) and path.lower().endswith(".gz"):
+    if gzipped.is_gzip(head):
         source = gzipped.GzipSource(source, rules, findings, progress)
-        name = path[: -len(".gz")]
+        if path.lower().endswith(".gz"):
+            name = path[: -len(".gz")]
+        elif not path.lower().endswith(".tgz"):
+            message = "The content is packed with gzip; expected a name that ends with .gz."
+            findings.warning("format_mismatch", message, byte_offset=0)
         progress = source.progress
         head = _head(source)
     match = registry.find(name, head)

@@ -17,7 +17,7 @@ from ingot.server.core.params import Rules
 from ingot.server.formats import json_scanner
 from ingot.server.formats.findings import FindingSink
 from ingot.server.formats.json_scanner import JsonError
-from ingot.server.formats.records import Defect
+from ingot.server.formats.records import Defect, wrong_length
 from ingot.server.formats.shapes import Shape, Shapes
 from ingot.server.formats.statistics import Statistics
 
@@ -37,8 +37,8 @@ class JsonRecords:
         self.shapes = Shapes(rules.required_columns)
         self.long_integers = 0
         self._statistics = statistics
-        self._least, self._most = rules.min_text_length, rules.max_text_length
-        self._length_matters = self._least is not None or self._most is not None
+        self._rules = rules
+        self._length_matters = rules.min_text_length is not None or rules.max_text_length is not None
         self._next = 0  # record whose text goes into the profile
         self._count = 0
 
@@ -68,15 +68,11 @@ class JsonRecords:
                 try:
                     strings, length = _measured(record, 1)
                 except _TooDeep:
-                    defects.append(_broken(index, raw) or Defect(index, 0, "too_deep", "It is too deep."))
+                    defects.append(broken(index, raw) or Defect(index, 0, "too_deep", "It is too deep."))
                     continue
             lengths.append(length)
-            if shape.missing:
-                defects.append(_missing(index, raw, shape))
-            elif raw.count(b'"') != 2 * strings and (twice := _twice(index, raw, strings)):
-                defects.append(twice)
-            elif self._length_matters and (wrong := self._wrong_length(index, length)):
-                defects.append(wrong)
+            if shape.missing or raw.count(b'"') != 2 * strings or self._length_matters:
+                defects += self._defect(index, raw, shape, strings, length)
             if shape.floats:
                 self._count_long_integers(raw, record, shape)
             if self._count + index >= self._next:  # a bad record is left out, and the next stands in for it
@@ -94,14 +90,13 @@ class JsonRecords:
                 f"{self.long_integers} records have integers beyond 64 bits, which most readers round.",
             )
 
-    def _wrong_length(self, index: int, length: int) -> Defect | None:
-        if self._least is not None and length < self._least:
-            message = f"The text has {length} characters; expected at least {self._least} (min_text_length)."
-            return Defect(index, 0, "text_too_short", message)
-        if self._most is not None and length > self._most:
-            message = f"The text has {length} characters; expected at most {self._most} (max_text_length)."
-            return Defect(index, 0, "text_too_long", message)
-        return None
+    def _defect(self, index: int, raw: bytes, shape: Shape, strings: int, length: int) -> list[Defect]:
+        """Return what is wrong with a record that could be read, if anything is."""
+        if shape.missing:
+            return [_missing(index, raw, shape)]
+        if raw.count(b'"') != 2 * strings and (twice := _twice(index, raw, strings)):
+            return [twice]
+        return wrong_length(index, length, self._rules)
 
     def _count_long_integers(self, raw: bytes, record: dict[str, object], shape: Shape) -> None:
         values = [*record.values()]
@@ -150,7 +145,7 @@ def _measured(value: object, depth: int) -> tuple[int, int]:
 
 def _unreadable(index: int, raw: bytes, failure: orjson.JSONDecodeError) -> Defect:
     # What the scanner lets pass and orjson does not, if there is such a thing, is at the place orjson names.
-    return _broken(index, raw) or Defect(
+    return broken(index, raw) or Defect(
         index,
         len(failure.doc[: failure.pos].encode()),
         "json_syntax",
@@ -158,8 +153,11 @@ def _unreadable(index: int, raw: bytes, failure: orjson.JSONDecodeError) -> Defe
     )
 
 
-def _broken(index: int, raw: bytes) -> Defect | None:
-    """Return the first defect of a record: bytes that are no UTF-8, or broken JSON."""
+def broken(index: int, raw: bytes, *, whole: bool = True) -> Defect | None:
+    """Return the first defect of a record: bytes that are no UTF-8, or broken JSON.
+
+    With `whole` false it is only the beginning of one, and may end anywhere.
+    """
     found: Defect | None = None
     text = raw
     try:
@@ -171,7 +169,7 @@ def _broken(index: int, raw: bytes) -> Defect | None:
     scanner = json_scanner.JsonScanner()
     try:
         scanner.feed(text)
-        if found is None:
+        if found is None and whole:
             scanner.finish()
     except JsonError as error:
         return Defect(index, error.offset, error.reason, error.message)

@@ -55,19 +55,20 @@ class LineCheck:
         if batch.cut:
             self._too_long(batch)
             return
-        rows, numbers = batch.lines, None
+        rows = batch.lines
+        numbers: Sequence[int] = range(len(rows))
         if not all(map(bytes.strip, rows)):
             numbers = [index for index, each in enumerate(rows) if each.strip(_BLANK)]
             self._note_empty(batch, set(numbers))
             rows = [rows[index] for index in numbers]
-        self.statistics.add(rows, self._row + 1)
+        self.statistics.add(rows, [self._row + 1 + each for each in numbers])
         defects = self.defects(rows)
         quarantine = self.inspection.quarantine
         if defects:
             self.statistics.bad_records += len(defects)
             offsets = _offsets(batch)
             for defect in defects:
-                line = defect.index if numbers is None else numbers[defect.index]
+                line = numbers[defect.index]
                 place = batch.offset + offsets[line]
                 row = self._row + line + 1
                 records.report(self.findings, defect, rows[defect.index], row, place, quarantine)

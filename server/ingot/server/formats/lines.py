@@ -13,6 +13,7 @@ from ingot.server.formats.seam import BinarySource
 MAX_LINE_BYTES = 8 * 1024 * 1024
 _READ_BYTES = 512 * 1024
 _BOM = b"\xef\xbb\xbf"
+_CONTINUATIONS = bytes(range(0x80, 0xC0))
 _OTHER_ENCODINGS = {  # the longer mark first: that of UTF-32 begins like that of UTF-16
     b"\xff\xfe\x00\x00": "UTF-32",
     b"\x00\x00\xfe\xff": "UTF-32",
@@ -30,6 +31,7 @@ class Batch:
     end: int  # offset behind the batch and its last line feed
     closed: bool = True  # the last line has a line feed
     cut: bool = False  # it is one line, of which only the beginning is here
+    nul: bool = False  # a NUL byte is in it
     returns: int = 0  # lines that end with a carriage return, as those of Windows do
 
 
@@ -72,12 +74,14 @@ def batches(source: BinarySource, most: int = MAX_LINE_BYTES) -> Iterator[Batch]
         text = b"".join(carried)
         end = offset + len(text) + 1
         rows = text.split(b"\n")
-        yield Batch(offset, rows, end, returns=_returns(rows) if b"\r" in text else 0)
+        returns = _returns(rows) if b"\r" in text else 0
+        yield Batch(offset, rows, end, nul=b"\0" in text, returns=returns)
         offset, size = end, len(block) - last - 1
         carried = [block[last + 1 :]] if size else []
     if size:
         rest = [b"".join(carried)]
-        yield Batch(offset, rest, offset + size, closed=False, returns=_returns(rest))
+        nul = b"\0" in rest[0]
+        yield Batch(offset, rest, offset + size, closed=False, nul=nul, returns=_returns(rest))
 
 
 def _long_line(source: BinarySource, offset: int, begun: bytes, most: int) -> Batch:
@@ -98,5 +102,5 @@ def _returns(rows: list[bytes]) -> int:
 
 
 def characters(data: bytes) -> int:
-    """Return how many characters the beginning of a line has; bytes that are no UTF-8 count as one each."""
-    return len(data) if data.isascii() else len(data.decode("utf-8", "surrogateescape"))
+    """Return how many characters begin in `data`: all bytes but the continuations of UTF-8."""
+    return len(data) if data.isascii() else len(data.translate(None, _CONTINUATIONS))

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ingot.server.core.params import Rules
 from ingot.server.formats.findings import FindingSink
 from ingot.server.formats.lines import characters
 from ingot.server.formats.quarantine import Quarantine
@@ -17,6 +18,18 @@ class Defect:
     reason: str
     message: str
     column: int | None = None  # field of a CSV row; the character in the line when None
+
+
+def wrong_length(index: int, length: int, rules: Rules) -> list[Defect]:
+    """Return the defect of a record whose text is shorter or longer than the rules allow, if it is."""
+    least, most = rules.min_text_length, rules.max_text_length
+    if least is not None and length < least:
+        message = f"The text has {length} characters; expected at least {least} (min_text_length)."
+        return [Defect(index, 0, "text_too_short", message)]
+    if most is not None and length > most:
+        message = f"The text has {length} characters; expected at most {most} (max_text_length)."
+        return [Defect(index, 0, "text_too_long", message)]
+    return []
 
 
 def report(
@@ -38,3 +51,21 @@ def keep_good(
     good = [each for index, each in enumerate(records) if index not in bad]
     if good:
         quarantine.good(end.join([*good, b""]), len(good))
+
+
+class LinePlace:
+    """Knows how many characters of the current line were passed, for text without a limit of line length."""
+
+    def __init__(self) -> None:
+        self._passed = 0
+
+    def advance(self, data: bytes) -> None:
+        """Go past more of the text."""
+        self._passed = self.column(data) - 1
+
+    def column(self, ahead: bytes) -> int:
+        """Return the column, from 1, of the character behind `ahead`, which follows what was passed."""
+        last = ahead.rfind(b"\n")
+        if last >= 0:
+            return characters(ahead[last + 1 :]) + 1
+        return self._passed + characters(ahead) + 1

@@ -8,10 +8,10 @@ module has a FORMATS tuple that is listed here.
 
 from dataclasses import dataclass
 
-from ingot.server.formats import plain
+from ingot.server.formats import data, plain
 from ingot.server.formats.seam import Format, Head
 
-FORMATS: tuple[Format, ...] = (*plain.FORMATS,)
+FORMATS: tuple[Format, ...] = (*data.FORMATS, *plain.FORMATS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Match:
 def find(path: str, head: Head, formats: tuple[Format, ...] = FORMATS) -> Match:
     """Return the format of a file by its path and its beginning; the plain one when nothing fits."""
     named = by_name(path, formats)
-    seen = [each for each in formats if each.recognises(head)]
+    seen = [each for each in formats if _may_be(each, named) and each.recognises(head)]
     for each in seen:
         if each in named:
             return Match(each)
@@ -41,3 +41,7 @@ def by_name(path: str, formats: tuple[Format, ...] = FORMATS) -> list[Format]:
     name = path.rpartition("/")[2].lower()
     whole = [each for each in formats if name in each.names]
     return whole or [each for each in formats if name.endswith(each.extensions)]
+
+
+def _may_be(format: Format, named: list[Format]) -> bool:
+    return not format.rivals or format in named or any(each.name in format.rivals for each in named)

@@ -26,21 +26,21 @@ class Samples:
         self._weight = 1.0
         self._next = DRAWN
 
-    def add(self, rows: Sequence[bytes], first_row: int) -> None:
-        """Take rows; the first of them has the number `first_row`."""
+    def add(self, rows: Sequence[bytes], numbers: Sequence[int]) -> None:
+        """Take rows with their numbers."""
         begin = self._count
         self._count += len(rows)
         for index in range(min(len(rows), max(0, ENDS - begin))):
-            self._first.append((first_row + index, rows[index]))
+            self._first.append((numbers[index], rows[index]))
         tail = range(max(0, len(rows) - ENDS), len(rows))
-        self._last = [*self._last, *((first_row + index, rows[index]) for index in tail)][-ENDS:]
+        self._last = [*self._last, *((numbers[index], rows[index]) for index in tail)][-ENDS:]
         for index in range(min(len(rows), max(0, DRAWN - begin))):
-            self._drawn.append((first_row + index, rows[index]))
+            self._drawn.append((numbers[index], rows[index]))
             if len(self._drawn) == DRAWN:
                 self._leap(DRAWN - 1)
         while len(self._drawn) == DRAWN and self._next < self._count:
             index = self._next - begin
-            self._drawn[self._random.randrange(DRAWN)] = (first_row + index, rows[index])
+            self._drawn[self._random.randrange(DRAWN)] = (numbers[index], rows[index])
             self._leap(self._next)
 
     def document(self) -> dict[str, object]:

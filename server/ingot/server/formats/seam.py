@@ -104,7 +104,7 @@ class Format:
     `extensions` are lower case with the dot (".jsonl"); several formats may share one, such as ".bin", then
     the content decides. `names` are whole file names. `recognises` is only for signs that no other format
     has by accident (a magic number): a file that is recognised but named otherwise is reported, and checked
-    as what it is.
+    as what it is. A format of text has only weaker signs; they count against the names in `rivals` alone.
     """
 
     name: str  # as in Rules.allowed_formats and FileReport.format
@@ -113,3 +113,4 @@ class Format:
     extensions: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
     recognises: Callable[[Head], bool] = field(default=_never)
+    rivals: tuple[str, ...] = ()  # formats for which its files are mistaken; any when empty

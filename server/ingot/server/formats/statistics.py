@@ -25,11 +25,11 @@ class Statistics:
         self._duplicates = Duplicates(folder)
         self._samples = Samples()
 
-    def add(self, rows: Sequence[bytes], first_row: int) -> None:
-        """Take the bytes of records."""
+    def add(self, rows: Sequence[bytes], numbers: Sequence[int]) -> None:
+        """Take the bytes of records, with the number of each."""
         self.records += len(rows)
         self._duplicates.add(rows)
-        self._samples.add(rows, first_row)
+        self._samples.add(rows, numbers)
 
     def finish(self, findings: FindingSink) -> dict[str, object]:
         """Return everything as JSON, and report what somebody should look at. Call it once."""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from ingot.server.core.params import FileReport
 from ingot.server.formats.line_check import LineCheck
-from ingot.server.formats.records import Defect
+from ingot.server.formats.records import Defect, wrong_length
 from ingot.server.formats.seam import Inspection
 
 NAME = "txt"
@@ -23,7 +23,7 @@ class _Text(LineCheck):
     def __init__(self, inspection: Inspection) -> None:
         super().__init__(inspection)
         rules = inspection.rules
-        self._least, self._most = rules.min_text_length, rules.max_text_length
+        self._rules = rules
         self._count = 0
         self._next = 0
         if rules.required_columns:
@@ -48,12 +48,7 @@ class _Text(LineCheck):
                 found.append(_control(index, raw, odd.start()))
                 continue
             lengths.append(len(text))
-            if self._least is not None and len(text) < self._least:
-                message = f"The line has {len(text)} characters; expected at least {self._least}."
-                found.append(Defect(index, 0, "text_too_short", f"{message[:-1]} (min_text_length)."))
-            elif self._most is not None and len(text) > self._most:
-                message = f"The line has {len(text)} characters; expected at most {self._most}."
-                found.append(Defect(index, 0, "text_too_long", f"{message[:-1]} (max_text_length)."))
+            found += wrong_length(index, len(text), self._rules)
             if self._count + index >= self._next:
                 self._next += self.statistics.profile.stride
                 self.statistics.profile.add(text)

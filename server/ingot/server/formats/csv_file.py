@@ -1,0 +1,263 @@
+"""Check CSV: quotes, ragged rows, the header, UTF-8. `row` counts from behind the header, `column` fields.
+
+The first row is the header. The delimiter is the one of `,` `;` tab and `|` by which the first rows have the
+same number of fields, and more than one; a .tsv file has tabs.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+
+from ingot.server.core.params import FileReport
+from ingot.server.formats import lines, records
+from ingot.server.formats.csv_rows import QUOTE, QuotedRows, Row
+from ingot.server.formats.lines import Batch
+from ingot.server.formats.records import Defect
+from ingot.server.formats.seam import HEAD_BYTES, Inspection
+from ingot.server.formats.statistics import Statistics
+
+NAME = "csv"
+DELIMITERS = (b",", b";", b"\t", b"|")
+_SNIFFED = 50  # rows
+_NUMBER = re.compile(rb"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_INTEGER = re.compile(rb"[+-]?[0-9]+")
+
+
+def check(inspection: Inspection) -> FileReport:
+    """Check a file row by row."""
+    source = inspection.source
+    begin = lines.skip_mark(source, inspection.findings)
+    head = source.read(HEAD_BYTES) if begin is not None else b""
+    if begin is not None:
+        source.seek(begin)
+    tabs = inspection.path.lower().endswith((".tsv", ".tab"))
+    delimiter = b"\t" if tabs else sniff(head)
+    check = _Csv(inspection, delimiter)
+    return check.run(readable=begin is not None)
+
+
+def sniff(head: bytes) -> bytes:
+    """Return the delimiter of a file that begins like this; a comma when nothing tells."""
+    rows = head.split(b"\n")[: _SNIFFED + 1]
+    if len(rows) > 1:
+        rows.pop()  # it may be cut
+    best, most = DELIMITERS[0], (0.0, 0)
+    for delimiter in DELIMITERS:
+        cutter = QuotedRows(delimiter)
+        widths = [len(row.fields) for each in rows if each.strip() for row in cutter.take(each, 0)]
+        if not widths:
+            continue
+        width, count = Counter(widths).most_common(1)[0]
+        score = (count / len(widths), width)
+        if width > 1 and score > most:
+            best, most = delimiter, score
+    return best
+
+
+class _Csv:
+    def __init__(self, inspection: Inspection, delimiter: bytes) -> None:
+        self._to = inspection
+        self._findings = inspection.findings
+        self._delimiter = delimiter
+        self._statistics = Statistics(inspection.source.size, inspection.folder)
+        self._quoted = QuotedRows(delimiter)
+        self._header: list[str] = []
+        self._width = 0
+        self._rows = 0
+        self._empty_lines = 0
+        self._returns = 0
+        self._lines = 0
+        self._empty: list[int] = []  # rows in which a column is empty
+        self._kinds: list[Counter[str]] = []  # of the values of a column, in sampled rows
+        self._next = 0
+        self._nul = False  # one was seen
+        rules = inspection.rules
+        self._length_matters = rules.min_text_length is not None or rules.max_text_length is not None
+
+    def run(self, *, readable: bool) -> FileReport:
+        """Check the file."""
+        try:
+            for batch in lines.batches(self._to.source) if readable else ():
+                self._take(batch)
+                self._to.progress(batch.end)
+            self._check(list(self._quoted.finish()), nul=True)
+            if not self._width and readable:
+                self._findings.error("no_header", "There is no header; expected a row with the columns.")
+            return self._report()
+        finally:
+            self._statistics.close()
+
+    # --- cutting ----------------------------------------------------------------------------------------
+
+    def _take(self, batch: Batch) -> None:
+        self._lines += len(batch.lines)
+        self._returns += batch.returns
+        if batch.cut:
+            row = Row(batch.offset, batch.lines[0])
+            message = f"The line has more than {len(row.raw)} bytes; only its beginning was looked at."
+            row.defect = Defect(0, 0, "line_too_long", message, 1)
+            self._check([*self._quoted.finish(), row], nul=True)
+            return
+        self._check(list(self._cut(batch)), nul=batch.nul)
+
+    def _cut(self, batch: Batch) -> Iterator[Row]:
+        """Yield the rows that end in a batch."""
+        quoted, delimiter, offset = self._quoted, self._delimiter, batch.offset
+        returns = batch.returns > 0
+        for line in batch.lines:
+            if QUOTE in line or quoted.inside:
+                yield from quoted.take(line, offset)
+            elif not line.strip(b"\r"):
+                self._empty_lines += 1
+            else:
+                text = line.removesuffix(b"\r") if returns else line
+                yield Row(offset, line, text.split(delimiter))
+            offset += len(line) + 1
+
+    # --- checking ---------------------------------------------------------------------------------------
+
+    def _check(self, rows: list[Row], *, nul: bool) -> None:
+        self._nul = self._nul or nul
+        if rows and not self._width:
+            self._check_header(rows.pop(0))
+        raws = [each.raw for each in rows]
+        self._statistics.add(raws, range(self._rows + 1, self._rows + 1 + len(rows)))
+        lengths: list[int] = []
+        defects: list[Defect] = []
+        for index, row in enumerate(rows):
+            length = sum(map(len, row.fields))
+            wrong = row.defect or self._defect(row)
+            if wrong is None and not row.raw.isascii():
+                try:  # what is not in a field is quotes and delimiters, a byte each
+                    length += len(row.raw.decode("utf-8")) - len(row.raw)
+                except UnicodeDecodeError as failure:
+                    wrong = self._no_text(row, failure)
+            if wrong is None:
+                lengths.append(length)
+                if self._length_matters:
+                    wrong = next(iter(records.wrong_length(0, length, self._to.rules)), None)
+                if b"" in row.fields:
+                    self._count_empty(row)
+                if self._rows + index >= self._next:
+                    self._next += self._statistics.profile.stride
+                    self._sample(row)
+            if wrong is not None:
+                column = wrong.column or 1
+                defects.append(Defect(index, wrong.at, wrong.reason, wrong.message, column))
+        self._statistics.lengths.add(lengths)
+        self._tell(rows, raws, defects)
+        self._rows += len(rows)
+
+    def _tell(self, rows: list[Row], raws: list[bytes], defects: list[Defect]) -> None:
+        self._statistics.bad_records += len(defects)
+        quarantine = self._to.quarantine
+        for defect in defects:
+            row = rows[defect.index]
+            number = self._rows + defect.index + 1
+            records.report(self._findings, defect, row.raw, number, row.offset, quarantine)
+        if quarantine is not None:
+            records.keep_good(quarantine, raws, defects)
+
+    def _defect(self, row: Row) -> Defect | None:
+        if len(row.fields) != self._width:
+            got = len(row.fields)
+            message = f"The row has {got} fields; expected {self._width}, as the header has."
+            at = len(row.raw) if got < self._width else _start(row, self._width)
+            return Defect(0, at, "ragged_row", message, min(got, self._width + 1))
+        if self._nul and (at := row.raw.find(b"\0")) >= 0:
+            return Defect(0, at, "nul", "A NUL byte; expected text.", self._field_at(row, at))
+        return None
+
+    def _no_text(self, row: Row, failure: UnicodeDecodeError) -> Defect:
+        byte, at = row.raw[failure.start], failure.start
+        message = f"Byte 0x{byte:02x} is no UTF-8 here ({failure.reason})."
+        return Defect(0, at, "invalid_utf8", message, self._field_at(row, at))
+
+    def _field_at(self, row: Row, at: int) -> int:
+        if row.starts:
+            return max(1, sum(1 for each in row.starts if each <= at))
+        return row.raw.count(self._delimiter, 0, at) + 1
+
+    def _check_header(self, row: Row) -> None:
+        """Take the first row as the names of the columns."""
+        if self._to.quarantine is not None:
+            self._to.quarantine.write(row.raw + b"\n")
+        self._width = max(1, len(row.fields))
+        self._empty = [0] * self._width
+        self._kinds = [Counter() for _ in range(self._width)]
+        self._header = [each.decode("utf-8", "replace").strip() for each in row.fields]
+        wrong = row.defect
+        try:
+            row.raw.decode("utf-8")
+        except UnicodeDecodeError as failure:
+            wrong = wrong or self._no_text(row, failure)
+        if wrong is not None:
+            place = row.offset + wrong.at
+            self._findings.error(wrong.reason, wrong.message, byte_offset=place, column=wrong.column)
+        for index, name in enumerate(self._header):
+            where = {"byte_offset": row.offset + _start(row, index), "column": index + 1}
+            if not name:
+                self._findings.warning("empty_column_name", "The header names no column here.", **where)
+            elif name in self._header[:index]:
+                self._findings.error("duplicate_column", f"The header has {name!r} twice.", **where)
+        missing = [each for each in self._to.rules.required_columns if each not in self._header]
+        if missing:
+            got = ", ".join(self._header[:20])
+            message = f"The header misses {', '.join(missing)}; it has {got} (required_columns)."
+            self._findings.error("missing_column", message, byte_offset=row.offset)
+
+    # --- counting ---------------------------------------------------------------------------------------
+
+    def _count_empty(self, row: Row) -> None:
+        for index, value in enumerate(row.fields):
+            if not value:
+                self._empty[index] += 1
+
+    def _sample(self, row: Row) -> None:
+        for kinds, value in zip(self._kinds, row.fields, strict=True):
+            kinds[_kind(value)] += 1
+        self._statistics.profile.add("\n".join(each.decode("utf-8", "replace") for each in row.fields))
+
+    def _report(self) -> FileReport:
+        if 0 < self._returns < self._lines:
+            message = f"{self._returns} of {self._lines} lines end with CR LF, the others with LF."
+            self._findings.warning("mixed_line_ends", message)
+        whole = self._rows - self._statistics.bad_records
+        columns = {
+            name: {"present": whole - empty, "empty": empty, "sampled_types": dict(kinds.most_common())}
+            for name, empty, kinds in zip(self._header, self._empty, self._kinds, strict=True)
+        }
+        own: dict[str, object] = {
+            "delimiter": self._delimiter.decode(),
+            "lines": self._lines,
+            "empty_lines": self._empty_lines,
+            "columns": columns,
+        }
+        counted = self._statistics.finish(self._findings)
+        return FileReport(
+            path=self._to.path,
+            size_bytes=self._to.source.size,
+            format=NAME,
+            validator=NAME,
+            records=self._statistics.records,
+            bad_records=self._statistics.bad_records,
+            duplicates=self._statistics.duplicates,
+            statistics={**own, **counted},
+        )
+
+
+def _start(row: Row, index: int) -> int:
+    """Return where a field begins in the bytes of its row."""
+    if row.starts:
+        return row.starts[index]
+    return sum(len(each) + 1 for each in row.fields[:index])
+
+
+def _kind(value: bytes) -> str:
+    if not value:
+        return "empty"
+    if _INTEGER.fullmatch(value):
+        return "integer"
+    if _NUMBER.fullmatch(value):
+        return "number"
+    return "boolean" if value.lower() in (b"true", b"false") else "string"
