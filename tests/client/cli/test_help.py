@@ -52,6 +52,8 @@ PROMISED = [
     "uploads/ls",
     "uploads/show",
     "uploads/abort",
+    "uploads/retry",
+    "uploads/purge",
     "workers/ls",
     "operations/ls",
     "operations/show",

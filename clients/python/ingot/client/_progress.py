@@ -22,6 +22,7 @@ class Stage(StrEnum):
     VERIFYING = "Verifying"
     FETCHING = "Fetching"  # the server fetches it from where it is registered
     COMMITTING = "Committing"
+    VALIDATING = "Validating"  # the server checks it before others see it
     DONE = "Done"
 
 
@@ -36,11 +37,14 @@ class TransferProgress:
     bytes_hashed: int = 0  # read and cut on this side
     bytes_moved: int = 0  # that travelled
     bytes_reused: int = 0  # that did not have to: they were there
+    bytes_validated: int = 0  # that the server has checked
     seconds: float = 0.0
 
     @property
     def bytes_done(self) -> int:
         """Bytes of `bytes_total` that the present stage has behind it."""
+        if self.stage is Stage.VALIDATING:
+            return self.bytes_validated
         return self.bytes_hashed if self.stage is Stage.HASHING else self.bytes_moved + self.bytes_reused
 
 
@@ -85,6 +89,13 @@ class Reporter:
                 bytes_moved=self._now.bytes_moved + moved,
                 bytes_reused=self._now.bytes_reused + reused,
             )
+            if time.monotonic() - self._told >= _INTERVAL:
+                self._tell()
+
+    def validated(self, size: int) -> None:
+        """Set how many bytes the server has checked."""
+        with self._lock:
+            self._now = replace(self._now, bytes_validated=size)
             if time.monotonic() - self._told >= _INTERVAL:
                 self._tell()
 

@@ -12,7 +12,7 @@ import os
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ingot.client import _cutting, _manifests, _walk
@@ -24,9 +24,10 @@ from ingot.client._journal import FileState, Journal, Note
 from ingot.client._progress import OnProgress, Reporter, Stage
 from ingot.client._rates import Rate
 from ingot.client._streams import Batch, Missing, Sender, changed
+from ingot.client._validated import Verdict
 from ingot.client._walk import SourceFile
 from ingot.content import digests
-from ingot.v1 import catalog_pb2, transfer_pb2_grpc
+from ingot.v1 import catalog_pb2, common_pb2, transfer_pb2_grpc
 from ingot.v1 import transfer_pb2 as pb
 
 _ASK_BYTES = 32 * 1024 * 1024  # then twice as many: the first question is early, the others are few
@@ -61,6 +62,7 @@ class PushOptions:
     limit_rate: float = 0.0  # bytes a second; 0 is no limit
     streams: int | None = None
     dry_run: bool = False
+    wait: bool = False  # until the version has passed its validation, when its artifact requires one
     on_progress: OnProgress | None = None
 
 
@@ -131,13 +133,17 @@ class _Push:
         request = pb.BeginUploadRequest(target=self._target, size_bytes=size, original_name=original_name)
         note = Note("upload", self._link.endpoint.target, request.SerializeToString(deterministic=True).hex())
         upload = self._begin(request, note)
+        result = None
         if upload.state == pb.UPLOAD_STATE_COMMITTED:
-            if done := self._already(upload, note):
-                return done
-            upload = self._begin(request, note)
-        if self._options.dry_run:
+            result = self._already(upload)
+            if result is None:
+                note.remove()
+                upload = self._begin(request, note)
+        if self._options.dry_run and result is None:
             return self._dry_run(upload, note)
-        result = self._fill(upload)
+        result = result or self._fill(upload)
+        if self._options.wait and not self._options.dry_run:
+            result = self._validated(result)
         note.remove()
         self._report.stage(Stage.DONE)
         return result
@@ -148,17 +154,16 @@ class _Push:
         """Open the upload, or the one that a run before this opened and did not finish."""
         request.request_id = note.read_or(new_id())
         upload = self._calls.unary(self._stub.BeginUpload, request).upload
-        if upload.state in (pb.UPLOAD_STATE_OPEN, pb.UPLOAD_STATE_SEALING, pb.UPLOAD_STATE_COMMITTED):
+        if upload.stage != pb.UPLOAD_STAGE_FAILED:
             return upload
         request.request_id = note.keep(new_id())
         return self._calls.unary(self._stub.BeginUpload, request).upload
 
-    def _already(self, upload: pb.Upload, note: Note) -> PushResult | None:
+    def _already(self, upload: pb.Upload) -> PushResult | None:
         """Return what a run before this committed without hearing of it, when it is the same tree."""
         for found in self._cut(self._files):
             if isinstance(found, CutFile):
                 self._cuts[found.file.path] = found
-        note.remove()
         if upload.result_digest == self._digest():
             return self._result(upload, None, reused=self._size())
         self._cuts.clear()
@@ -295,6 +300,20 @@ class _Push:
         reply = self._calls.unary(self._stub.CommitUpload, request, timeout=COMMIT_SECONDS)
         version = reply.version if reply.HasField("version") else None
         return self._result(reply.upload, version, reused=self._report.now.bytes_reused)
+
+    def _validated(self, result: PushResult) -> PushResult:
+        """Wait until the version may be used by others. Raises what its validation found."""
+        if result.version is not None and result.version.state == catalog_pb2.VERSION_STATE_READY:
+            return result
+
+        def tell(progress: common_pb2.Progress) -> None:
+            if progress.unit == "bytes":
+                self._report.validated(progress.done)
+
+        self._report.stage(Stage.VALIDATING)
+        verdict = Verdict(self._link, self._calls)
+        verdict.wait(result.upload, tell)
+        return replace(result, version=verdict.version(result.name))
 
     def _result(self, upload: pb.Upload, version: catalog_pb2.Version | None, *, reused: int) -> PushResult:
         return PushResult(

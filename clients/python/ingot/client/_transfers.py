@@ -5,13 +5,14 @@ The second half are the functions that a system before Ingot offered, under thei
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ingot.client import _names
 from ingot.client._calls import Calls
 from ingot.client._channels import Link
-from ingot.client._errors import Invalid
+from ingot.client._errors import Invalid, Precondition
 from ingot.client._names import AnyName, Names
 from ingot.client._references import DATASETS, Reference
 
@@ -63,6 +64,7 @@ class Transfers:
         limit_rate: float = 0.0,
         streams: int | None = None,
         dry_run: bool = False,
+        wait: bool = True,
         on_progress: "OnProgress | None" = None,
     ) -> "PushResult":
         """Push files and folders as a new version of a model or dataset, which is created when missing.
@@ -70,6 +72,9 @@ class Transfers:
         `ref` may name the new version (`models/tiny@3`) or an alias to set (`models/tiny@prod`). `fields`
         describe an artifact that is created now (`artifact_fields`). With `expected_latest` the push fails
         unless that version is the latest when it commits. Running the same push again sends what is missing.
+
+        Where the artifact requires a validation this waits for it and raises what it found, unless `wait` is
+        false: then the version may not be READY yet (`client.uploads.wait`).
         """
         from ingot.client import _push, _structs
         from ingot.v1 import catalog_pb2
@@ -88,7 +93,14 @@ class Transfers:
             format=format,
         )
         options = _push.PushOptions(
-            include, exclude, hidden, limit_rate, streams, dry_run=dry_run, on_progress=on_progress
+            include,
+            exclude,
+            hidden,
+            limit_rate,
+            streams,
+            dry_run=dry_run,
+            wait=wait,
+            on_progress=on_progress,
         )
         return _push.push(self._link, self._calls, pb.UploadTarget(version=new), sources, options)
 
@@ -227,13 +239,14 @@ class Transfers:
     ) -> str:
         """Push one file as a new version of a dataset and return the id of its upload, `file_12`.
 
-        The dataset is called `name`, else after the file.
+        The dataset is called `name`, else after the file. A validation that it requires goes on meanwhile:
+        `get_upload_progress` tells its stage, which ends at fresh or failed.
         """
         from ingot.v1 import catalog_pb2
 
         dataset = Reference(DATASETS, name or Path(path).stem)
         fields = catalog_pb2.Artifact(description=description or f"Uploaded {Path(path).name}")
-        done = self.push(dataset, path, fields=fields, on_progress=on_progress)
+        done = self.push(dataset, path, fields=fields, wait=False, on_progress=on_progress)
         return done.upload.removeprefix("uploads/")
 
     def get_upload_progress(self, file_id: str) -> "pb.Upload":
@@ -254,6 +267,30 @@ class Transfers:
             )
         stage = stages[status] if status else pb.UPLOAD_STAGE_UNSPECIFIED
         return list(self.uploads.list(stage=stage, limit=200))
+
+    def process_file(self, file_id: str, rules: "Mapping[str, object] | None" = None) -> str:
+        """Validate what an upload became; return the name of the operation, whose result is the report.
+
+        Rules are such as {"min_records": 100}; others come from the policy of its dataset. One that did not
+        pass before becomes ready when it passes now.
+        """
+        upload = self.uploads.get(file_id)
+        if not upload.result:
+            raise Precondition(
+                f"{upload.name} is not complete: there is nothing to process yet.",
+                reason="STATE_INVALID",
+                facts={"upload": upload.name},
+                next_step="Push the file again: it goes on where it was.",
+            )
+        return self.operations.start_validation(upload.result, rules).name
+
+    def retry_failed_file(self, file_id: str) -> "pb.Upload":
+        """Try a failed upload again and return it as it is then."""
+        return self.uploads.retry(file_id)
+
+    def cleanup_failed_uploads(self, hours_old: float = 24) -> int:
+        """Forget one's uploads that failed longer ago than so many hours; return how many."""
+        return self.uploads.purge(older_than=timedelta(hours=hours_old))
 
     def get_file_info(self, ref: AnyName) -> "pb.FileEntry":
         """Return size, digests and format of one file."""

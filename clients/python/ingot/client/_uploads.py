@@ -1,9 +1,10 @@
 """Uploads as resources: what is open, staged or failed, and files of any tree."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from ingot.client import _names, _pages
+from ingot.client import _filling, _names, _pages
 from ingot.client._calls import Calls, new_id
 from ingot.client._channels import Link
 from ingot.client._names import AnyName, Names
@@ -13,6 +14,7 @@ from ingot.v1 import transfer_pb2_grpc
 if TYPE_CHECKING:  # what moves bytes is imported when bytes move
     from ingot.client._open_upload import OpenUpload
     from ingot.client._progress import OnProgress
+    from ingot.v1 import common_pb2
 
 
 class Uploads:
@@ -56,6 +58,35 @@ class Uploads:
         """Extend the life of an open upload."""
         request = pb.RenewUploadRequest(name=_names.upload_name(upload))
         return self._calls.unary(self._stub.RenewUpload, request).upload
+
+    def wait(
+        self, upload: str, *, on_progress: "Callable[[common_pb2.Progress], None] | None" = None
+    ) -> pb.Upload:
+        """Wait until an upload is fresh: committed, and validated where that is required.
+
+        Raises why it failed. `on_progress` is told how far its validation is.
+        """
+        from ingot.client._validated import Verdict
+
+        return Verdict(self._link, self._calls).wait(_names.upload_name(upload), on_progress)
+
+    def retry(self, upload: str) -> pb.Upload:
+        """Try a failed upload again: one that expired is open again, a rejected version is validated again.
+
+        Push the same files to fill one that is open; what is stored still does not travel.
+        """
+        request = pb.RetryUploadRequest(name=_names.upload_name(upload), request_id=new_id())
+        return self._calls.unary(self._stub.RetryUpload, request).upload
+
+    def purge(self, *, older_than: timedelta | None = None, all_users: bool = False) -> int:
+        """Forget one's uploads that failed longer ago, 24 hours unless told otherwise; return how many.
+
+        Versions that were rejected go with them. `all_users` is for administrators.
+        """
+        request = pb.PurgeUploadsRequest(all_users=all_users)
+        if older_than is not None:
+            request.older_than.CopyFrom(_filling.duration_of(older_than))
+        return self._calls.unary(self._stub.PurgeUploads, request).purged
 
     def open(
         self,

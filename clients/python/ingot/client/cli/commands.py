@@ -72,6 +72,8 @@ GROUPS: dict[str, tuple[Entry, ...]] = {
         Entry("uploads ls", "uploads:Ls", "list uploads"),
         Entry("uploads show", "uploads:Show", "show one upload"),
         Entry("uploads abort", "uploads:Abort", "give up an upload"),
+        Entry("uploads retry", "uploads:Retry", "try a failed upload again"),
+        Entry("uploads purge", "uploads:Purge", "forget failed uploads"),
         Entry("workers ls", "workers:Ls", "list machines that train"),
         Entry("operations ls", "operations:Ls", "list background work of the server"),
         Entry("operations show", "operations:Show", "show one piece of background work"),

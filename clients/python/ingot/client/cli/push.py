@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ingot.client._errors import Invalid
+from ingot.client._errors import Integrity, Invalid, NotFound
 from ingot.client._references import parse_artifact
 from ingot.client.cli import formats, named
 from ingot.client.cli.command import Command, Parser
@@ -26,6 +26,7 @@ FIELDS = {
     "--source": ("source", "manual, huggingface, training, url"),
     "--visibility": ("visibility", "private, internal or public"),
 }
+_FINDINGS = 10  # of a validation that are shown
 _UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3}
 _RATE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([KMG]?)i?B?(?:/s)?", re.IGNORECASE)
 
@@ -35,6 +36,9 @@ class Push(Command):
 
     Only what the server does not have travels. Stopped or killed, the same command goes on where it was. The
     last line is the reference of the version and its digest.
+
+    Where the artifact requires a validation, this waits for it, tells what it found, and ends with 6 when the
+    version did not pass.
     """
 
     examples = (
@@ -55,6 +59,7 @@ class Push(Command):
     format: str
     limit_rate: str
     dry_run: bool
+    no_wait: bool
 
     @classmethod
     def declare(cls, parser: Parser) -> None:
@@ -84,6 +89,7 @@ class Push(Command):
             "--limit-rate", default="", metavar="R", help="at most so fast: 500K, 10M a second"
         )
         parser.add_argument("--dry-run", action="store_true", help="only tell what would travel")
+        parser.add_argument("--no-wait", action="store_true", help="do not wait for its validation")
 
     def run(self, shell: Shell) -> int:
         from ingot.client._catalog import artifact_fields
@@ -107,8 +113,14 @@ class Push(Command):
                 hidden=self.hidden,
                 limit_rate=rate(self.limit_rate),
                 dry_run=self.dry_run,
+                wait=not self.no_wait,
                 on_progress=bar.show,
             )
+        except Integrity as error:
+            bar.end()
+            if error.reason == "VALIDATION_FAILED":
+                tell_findings(shell, error.facts.get("operation", ""))
+            raise
         finally:
             bar.end()
         if not self.dry_run:
@@ -136,6 +148,27 @@ class Push(Command):
     def how_to_go_on(self) -> str:
         """Say that nothing is lost."""
         return "What was sent is kept for a while: the same command goes on from there."
+
+
+def tell_findings(shell: Shell, operation: str) -> None:
+    """Print the first findings of a validation that did not pass."""
+    from ingot.client._results import ValidationReport
+    from ingot.client.cli import validating
+    from ingot.v1 import operations_pb2
+
+    if not operation or shell.out.json:
+        return
+    try:
+        found = shell.client.operations.get(operation)
+    except NotFound:  # its record is gone, or was never ours to see: the error itself says enough
+        return
+    if found.state != operations_pb2.OPERATION_STATE_SUCCEEDED:
+        return
+    report = ValidationReport.of(found)
+    for finding in report.findings[:_FINDINGS]:
+        shell.out.note(validating.line(finding))
+    if report.finding_count > _FINDINGS:
+        shell.out.note(f"These are the first {_FINDINGS} of {formats.count(report.finding_count)}.")
 
 
 def pairs(settings: list[str], flag: str) -> dict[str, object]:
@@ -199,10 +232,21 @@ def _print(out: Output, done: "PushResult") -> None:
             f"{verb} {formats.size(done.sent_bytes)} of {formats.size(done.size_bytes)} in {files}{there};"
             f" {formats.seconds(done.seconds)}."
         )
+        _note_state(out, done)
     if out.quiet:
         out.line(reference)
     else:
         out.line(f"{reference}  {done.digest}".strip())
+
+
+def _note_state(out: Output, done: "PushResult") -> None:
+    """Say so when others cannot see the version yet."""
+    from ingot.v1 import catalog_pb2 as pb
+
+    if done.version is not None and done.version.state != pb.VERSION_STATE_READY:
+        state = formats.word(pb.VersionState.Name(done.version.state), "VERSION_STATE")
+        upload = done.upload.removeprefix("uploads/")
+        out.note(f"It is {state} until it passed its validation: ingot uploads show {upload}")
 
 
 def default_folder(name: str) -> Path:

@@ -1,8 +1,9 @@
 """uploads: sessions that gather chunks until they are committed or given up."""
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from ingot.client._errors import Invalid
+from ingot.client._errors import Integrity, Invalid
 from ingot.client.cli import formats, named
 from ingot.client.cli.command import Command, Parser, declare_limit, declare_yes
 from ingot.client.cli.output import Listing, Output
@@ -81,6 +82,76 @@ class Abort(Command):
                 return 8
             ended = shell.client.uploads.abort(upload.name)
             shell.out.document(ended, ended.name, lambda: shell.out.line(f"{upload.name} is given up."))  # noqa: B023  # called at once
+        return 0
+
+
+class Retry(Command):
+    """Try a failed upload again.
+
+    One that expired is open again: push the same files to fill it. A version that was rejected is validated
+    again, with the rules that count now; this waits for that and tells what it found.
+    """
+
+    examples = ("ingot uploads retry 1", "ingot uploads retry file_1 --no-wait")
+    upload: str
+    no_wait: bool
+
+    @classmethod
+    def declare(cls, parser: Parser) -> None:
+        parser.add_argument("upload", metavar="UPLOAD", help="12, file_12 or uploads/file_12")
+        parser.add_argument("--no-wait", action="store_true", help="do not wait for its validation")
+
+    def run(self, shell: Shell) -> int:
+        from ingot.client.cli import push
+        from ingot.v1 import transfer_pb2 as pb
+
+        upload = shell.client.uploads.retry(self.upload)
+        if upload.stage != pb.UPLOAD_STAGE_UPLOADING and not self.no_wait:
+            shell.out.note(f"{upload.name} is validated again.")
+            try:
+                upload = shell.client.uploads.wait(upload.name)
+            except Integrity as error:
+                push.tell_findings(shell, error.facts.get("operation", ""))
+                raise
+        stage = formats.word(pb.UploadStage.Name(upload.stage), "UPLOAD_STAGE")
+        shell.out.document(upload, upload.name, lambda: shell.out.line(f"{upload.name} is {stage}."))
+        return 0
+
+
+class Purge(Command):
+    """Forget failed uploads: aborted, expired and rejected ones, with the versions that were rejected.
+
+    The server does the same by itself, every hour, with those that are older than its setting
+    failed_upload_hours.
+    """
+
+    examples = ("ingot uploads purge --yes", "ingot uploads purge --older-than 0 --yes")
+    older_than: float
+    all: bool
+    yes: bool
+
+    @classmethod
+    def declare(cls, parser: Parser) -> None:
+        parser.add_argument(
+            "--older-than", type=float, default=24.0, metavar="HOURS", help="failed so long ago (24)"
+        )
+        parser.add_argument("--all", action="store_true", help="everybody's, for administrators")
+        declare_yes(parser)
+
+    def run(self, shell: Shell) -> int:
+        whose = "everybody's uploads" if self.all else "your uploads"
+        loss = f"Of {whose} those that failed more than {self.older_than:g} h ago go, with what they brought."
+        if not shell.confirm(loss, self.yes):
+            return 8
+        purged = shell.client.uploads.purge(older_than=timedelta(hours=self.older_than), all_users=self.all)
+        if shell.out.json:
+            from ingot.client.cli import plain
+
+            shell.out.line(plain.dumps({"purged": purged}, indent=2))
+        elif shell.out.quiet:
+            shell.out.line(str(purged))
+        else:
+            shell.out.line(f"Forgot {formats.plural(purged, 'failed upload')}.")
         return 0
 
 
