@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ingot.server.core.kinds import QUEUES
+from ingot.server.core.kinds import MAINTENANCE, QUEUES
 from ingot.server.core.operations import QueueLimits
 
 PREFIX = "INGOT_"
@@ -31,6 +31,7 @@ _POSITIVE = (
     "failed_upload_hours",
     "worker_lease_seconds",
     "worker_heartbeat_seconds",
+    "import_stall_seconds",
     "events_kept",
     "operation_attempts",
     "operation_timeout_seconds",
@@ -156,7 +157,9 @@ class Settings:
     )
     operation_queues: tuple[str, ...] = dataclasses.field(
         default=("download=2", "validate=2", "export=1", "maintenance=2"),
-        metadata=_about("How many operations of each queue run at once, as queue=number."),
+        metadata=_about(
+            "How many operations of each queue run at once, as queue=number; 0 lets a queue wait."
+        ),
     )
     operation_attempts: int = dataclasses.field(
         default=5, metadata=_about("Attempts of an operation, where neither it nor its kind says otherwise.")
@@ -215,6 +218,20 @@ class Settings:
             "Networks that imports may fetch from although they are not public, such as 10.0.0.0/8.",
             default="none",
         ),
+    )
+    import_max_file_bytes: int = dataclasses.field(
+        default=0, metadata=_about("Largest file that imports fetch, in bytes; 0 is any size.")
+    )
+    import_max_bytes: int = dataclasses.field(
+        default=0,
+        metadata=_about("Most that one import fetches or unpacks in all, in bytes; 0 is any size."),
+    )
+    import_stall_seconds: float = dataclasses.field(
+        default=60.0, metadata=_about("How long a source may be silent before it is given up for a while.")
+    )
+    import_min_bytes_per_second: int = dataclasses.field(
+        default=1024,
+        metadata=_about("Slowest pace of a source, over import_stall_seconds; 0 is any pace."),
     )
     hub_endpoint: str = dataclasses.field(
         default="https://huggingface.co",
@@ -351,10 +368,14 @@ def queue_limits(queues: Sequence[str]) -> QueueLimits:
     limits = {}
     for text in queues:
         queue, _, number = text.partition("=")
-        if queue not in QUEUES or not number.isdecimal() or int(number) == 0:
+        if queue not in QUEUES or not number.isdecimal():
             raise SettingsError(
-                f"operation_queues: expected queue=number with a number above 0 and one of the queues "
-                f"{', '.join(QUEUES)}, got {text!r}."
+                f"operation_queues: expected queue=number with one of the queues {', '.join(QUEUES)}, "
+                f"got {text!r}."
+            )
+        if queue == MAINTENANCE and int(number) == 0:
+            raise SettingsError(
+                "operation_queues: maintenance cannot stand still; expected 1 or more, got 0."
             )
         limits[queue] = int(number)
     return QueueLimits(limits)
@@ -481,6 +502,9 @@ def _check(settings: Settings) -> None:
     for name in (
         "max_dataset_bytes",
         "max_model_bytes",
+        "import_max_file_bytes",
+        "import_max_bytes",
+        "import_min_bytes_per_second",
         "drain_seconds",
         "training_retries",
         "training_retry_seconds",
@@ -496,9 +520,7 @@ def _check(settings: Settings) -> None:
             f"({settings.worker_lease_seconds:g}), got {settings.worker_heartbeat_seconds:g}."
         )
     if settings.validation not in VALIDATIONS:
-        raise SettingsError(
-            f"validation: expected {' or '.join(VALIDATIONS)}, got {settings.validation!r}."
-        )
+        raise SettingsError(f"validation: expected {' or '.join(VALIDATIONS)}, got {settings.validation!r}.")
     if settings.log_level not in LOG_LEVELS:
         raise SettingsError(
             f"log_level: expected one of {', '.join(LOG_LEVELS)}, got {settings.log_level!r}."

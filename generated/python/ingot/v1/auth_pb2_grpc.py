@@ -144,7 +144,7 @@ class AuthServiceServicer(object):
     def SetCredential(self, request, context):
         """Keeps the caller's secret for an outside host, encrypted, such as a Hub token; it replaces an earlier one. It is never shown again.
 
-        Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID).
+        Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID); PERMISSION_DENIED (SCOPE_MISSING: a worker's token).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -153,7 +153,7 @@ class AuthServiceServicer(object):
     def ListCredentials(self, request, context):
         """Returns the caller's credentials without their secrets.
 
-        Errors: INVALID_ARGUMENT (PAGE_TOKEN_INVALID).
+        Errors: INVALID_ARGUMENT (FIELD_INVALID, PAGE_TOKEN_INVALID).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -162,7 +162,7 @@ class AuthServiceServicer(object):
     def DeleteCredential(self, request, context):
         """Forgets a credential; one that is absent is no error.
 
-        Errors: INVALID_ARGUMENT (NAME_INVALID).
+        Errors: INVALID_ARGUMENT (NAME_INVALID); NOT_FOUND (USER_NOT_FOUND: another user's, unless for administrators).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -67,17 +67,17 @@ class AuthServiceStub:
     SetCredential: _grpc.UnaryUnaryMultiCallable[_auth_pb2.SetCredentialRequest, _auth_pb2.SetCredentialResponse]
     """Keeps the caller's secret for an outside host, encrypted, such as a Hub token; it replaces an earlier one. It is never shown again.
 
-    Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID).
+    Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID); PERMISSION_DENIED (SCOPE_MISSING: a worker's token).
     """
     ListCredentials: _grpc.UnaryUnaryMultiCallable[_auth_pb2.ListCredentialsRequest, _auth_pb2.ListCredentialsResponse]
     """Returns the caller's credentials without their secrets.
 
-    Errors: INVALID_ARGUMENT (PAGE_TOKEN_INVALID).
+    Errors: INVALID_ARGUMENT (FIELD_INVALID, PAGE_TOKEN_INVALID).
     """
     DeleteCredential: _grpc.UnaryUnaryMultiCallable[_auth_pb2.DeleteCredentialRequest, _auth_pb2.DeleteCredentialResponse]
     """Forgets a credential; one that is absent is no error.
 
-    Errors: INVALID_ARGUMENT (NAME_INVALID).
+    Errors: INVALID_ARGUMENT (NAME_INVALID); NOT_FOUND (USER_NOT_FOUND: another user's, unless for administrators).
     """
 
 @_typing.type_check_only
@@ -119,17 +119,17 @@ class AuthServiceAsyncStub(AuthServiceStub):
     SetCredential: _aio.UnaryUnaryMultiCallable[_auth_pb2.SetCredentialRequest, _auth_pb2.SetCredentialResponse]  # type: ignore[assignment]
     """Keeps the caller's secret for an outside host, encrypted, such as a Hub token; it replaces an earlier one. It is never shown again.
 
-    Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID).
+    Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID); PERMISSION_DENIED (SCOPE_MISSING: a worker's token).
     """
     ListCredentials: _aio.UnaryUnaryMultiCallable[_auth_pb2.ListCredentialsRequest, _auth_pb2.ListCredentialsResponse]  # type: ignore[assignment]
     """Returns the caller's credentials without their secrets.
 
-    Errors: INVALID_ARGUMENT (PAGE_TOKEN_INVALID).
+    Errors: INVALID_ARGUMENT (FIELD_INVALID, PAGE_TOKEN_INVALID).
     """
     DeleteCredential: _aio.UnaryUnaryMultiCallable[_auth_pb2.DeleteCredentialRequest, _auth_pb2.DeleteCredentialResponse]  # type: ignore[assignment]
     """Forgets a credential; one that is absent is no error.
 
-    Errors: INVALID_ARGUMENT (NAME_INVALID).
+    Errors: INVALID_ARGUMENT (NAME_INVALID); NOT_FOUND (USER_NOT_FOUND: another user's, unless for administrators).
     """
 
 class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -210,7 +210,7 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_auth_pb2.SetCredentialResponse, _abc.Awaitable[_auth_pb2.SetCredentialResponse]]:
         """Keeps the caller's secret for an outside host, encrypted, such as a Hub token; it replaces an earlier one. It is never shown again.
 
-        Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID).
+        Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID); PERMISSION_DENIED (SCOPE_MISSING: a worker's token).
         """
 
     @_abc_1.abstractmethod
@@ -221,7 +221,7 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_auth_pb2.ListCredentialsResponse, _abc.Awaitable[_auth_pb2.ListCredentialsResponse]]:
         """Returns the caller's credentials without their secrets.
 
-        Errors: INVALID_ARGUMENT (PAGE_TOKEN_INVALID).
+        Errors: INVALID_ARGUMENT (FIELD_INVALID, PAGE_TOKEN_INVALID).
         """
 
     @_abc_1.abstractmethod
@@ -232,7 +232,7 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_auth_pb2.DeleteCredentialResponse, _abc.Awaitable[_auth_pb2.DeleteCredentialResponse]]:
         """Forgets a credential; one that is absent is no error.
 
-        Errors: INVALID_ARGUMENT (NAME_INVALID).
+        Errors: INVALID_ARGUMENT (NAME_INVALID); NOT_FOUND (USER_NOT_FOUND: another user's, unless for administrators).
         """
 
 def add_AuthServiceServicer_to_server(servicer: AuthServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

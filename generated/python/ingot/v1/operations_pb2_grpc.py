@@ -102,7 +102,8 @@ class OperationsServiceServicer(object):
         size and free disk at the source and ends without fetching.
 
         Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID, BAD_PATH); NOT_FOUND (NAMESPACE_NOT_FOUND, ARTIFACT_NOT_FOUND); ALREADY_EXISTS
-        (NAME_TAKEN, NAME_COLLIDES: the id belongs to another original); FAILED_PRECONDITION (REQUEST_ID_REUSED, SOURCE_ADDRESS_REFUSED).
+        (NAME_TAKEN, NAME_COLLIDES: the id belongs to another original); PERMISSION_DENIED (SOURCE_ADDRESS_REFUSED, SCOPE_MISSING);
+        FAILED_PRECONDITION (REQUEST_ID_REUSED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -132,7 +133,7 @@ class OperationsServiceServicer(object):
     def StartUpkeep(self, request, context):
         """Starts upkeep of the store now; the periodic turns of the same kind go on.
 
-        Errors: INVALID_ARGUMENT (FIELD_INVALID, BAD_PATH); FAILED_PRECONDITION (REQUEST_ID_REUSED); PERMISSION_DENIED (SCOPE_MISSING).
+        Errors: INVALID_ARGUMENT (FIELD_INVALID); FAILED_PRECONDITION (REQUEST_ID_REUSED); PERMISSION_DENIED (SCOPE_MISSING).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -177,8 +178,8 @@ class OperationsServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def WatchOperations(self, request, context):
-        """Streams the latest state of every operation that matches, then each change as it happens; states in between may be skipped. With the
-        resume token of the last message handled only what changed since then is sent.
+        """Streams the latest state of every operation that ListOperations would show and that matches, then each change as it happens; states in
+        between may be skipped. With the resume token of the last message handled only what changed since then is sent.
 
         Errors: INVALID_ARGUMENT (FIELD_INVALID, PAGE_TOKEN_INVALID: the token belongs to another filter); UNAVAILABLE (DRAINING).
         """
@@ -196,7 +197,7 @@ class OperationsServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListOperations(self, request, context):
-        """Returns a page of operations, newest first. Those of the server itself are for administrators.
+        """Returns a page of the operations that the caller asked for, newest first; of all of them for administrators.
 
         Errors: INVALID_ARGUMENT (FIELD_INVALID, PAGE_TOKEN_INVALID).
         """

@@ -39,7 +39,8 @@ class OperationsServiceStub:
     size and free disk at the source and ends without fetching.
 
     Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID, BAD_PATH); NOT_FOUND (NAMESPACE_NOT_FOUND, ARTIFACT_NOT_FOUND); ALREADY_EXISTS
-    (NAME_TAKEN, NAME_COLLIDES: the id belongs to another original); FAILED_PRECONDITION (REQUEST_ID_REUSED, SOURCE_ADDRESS_REFUSED).
+    (NAME_TAKEN, NAME_COLLIDES: the id belongs to another original); PERMISSION_DENIED (SOURCE_ADDRESS_REFUSED, SCOPE_MISSING);
+    FAILED_PRECONDITION (REQUEST_ID_REUSED).
     """
     StartValidation: _grpc.UnaryUnaryMultiCallable[_operations_pb2.StartValidationRequest, _operations_pb2.StartValidationResponse]
     """Starts the validation of a version. A staged or rejected one becomes READY or REJECTED by it; a READY one stays what it is.
@@ -57,7 +58,7 @@ class OperationsServiceStub:
     StartUpkeep: _grpc.UnaryUnaryMultiCallable[_operations_pb2.StartUpkeepRequest, _operations_pb2.StartUpkeepResponse]
     """Starts upkeep of the store now; the periodic turns of the same kind go on.
 
-    Errors: INVALID_ARGUMENT (FIELD_INVALID, BAD_PATH); FAILED_PRECONDITION (REQUEST_ID_REUSED); PERMISSION_DENIED (SCOPE_MISSING).
+    Errors: INVALID_ARGUMENT (FIELD_INVALID); FAILED_PRECONDITION (REQUEST_ID_REUSED); PERMISSION_DENIED (SCOPE_MISSING).
     """
     CancelOperation: _grpc.UnaryUnaryMultiCallable[_operations_pb2.CancelOperationRequest, _operations_pb2.CancelOperationResponse]
     """Asks an operation to stop. One that waits is CANCELLED at once, one that runs is CANCELLING until its body has stopped.
@@ -82,8 +83,8 @@ class OperationsServiceStub:
     kept); UNAVAILABLE (DRAINING).
     """
     WatchOperations: _grpc.UnaryStreamMultiCallable[_operations_pb2.WatchOperationsRequest, _operations_pb2.WatchOperationsResponse]
-    """Streams the latest state of every operation that matches, then each change as it happens; states in between may be skipped. With the
-    resume token of the last message handled only what changed since then is sent.
+    """Streams the latest state of every operation that ListOperations would show and that matches, then each change as it happens; states in
+    between may be skipped. With the resume token of the last message handled only what changed since then is sent.
 
     Errors: INVALID_ARGUMENT (FIELD_INVALID, PAGE_TOKEN_INVALID: the token belongs to another filter); UNAVAILABLE (DRAINING).
     """
@@ -93,7 +94,7 @@ class OperationsServiceStub:
     Errors: NOT_FOUND (OPERATION_NOT_FOUND).
     """
     ListOperations: _grpc.UnaryUnaryMultiCallable[_operations_pb2.ListOperationsRequest, _operations_pb2.ListOperationsResponse]
-    """Returns a page of operations, newest first. Those of the server itself are for administrators.
+    """Returns a page of the operations that the caller asked for, newest first; of all of them for administrators.
 
     Errors: INVALID_ARGUMENT (FIELD_INVALID, PAGE_TOKEN_INVALID).
     """
@@ -109,7 +110,8 @@ class OperationsServiceAsyncStub(OperationsServiceStub):
     size and free disk at the source and ends without fetching.
 
     Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID, BAD_PATH); NOT_FOUND (NAMESPACE_NOT_FOUND, ARTIFACT_NOT_FOUND); ALREADY_EXISTS
-    (NAME_TAKEN, NAME_COLLIDES: the id belongs to another original); FAILED_PRECONDITION (REQUEST_ID_REUSED, SOURCE_ADDRESS_REFUSED).
+    (NAME_TAKEN, NAME_COLLIDES: the id belongs to another original); PERMISSION_DENIED (SOURCE_ADDRESS_REFUSED, SCOPE_MISSING);
+    FAILED_PRECONDITION (REQUEST_ID_REUSED).
     """
     StartValidation: _aio.UnaryUnaryMultiCallable[_operations_pb2.StartValidationRequest, _operations_pb2.StartValidationResponse]  # type: ignore[assignment]
     """Starts the validation of a version. A staged or rejected one becomes READY or REJECTED by it; a READY one stays what it is.
@@ -127,7 +129,7 @@ class OperationsServiceAsyncStub(OperationsServiceStub):
     StartUpkeep: _aio.UnaryUnaryMultiCallable[_operations_pb2.StartUpkeepRequest, _operations_pb2.StartUpkeepResponse]  # type: ignore[assignment]
     """Starts upkeep of the store now; the periodic turns of the same kind go on.
 
-    Errors: INVALID_ARGUMENT (FIELD_INVALID, BAD_PATH); FAILED_PRECONDITION (REQUEST_ID_REUSED); PERMISSION_DENIED (SCOPE_MISSING).
+    Errors: INVALID_ARGUMENT (FIELD_INVALID); FAILED_PRECONDITION (REQUEST_ID_REUSED); PERMISSION_DENIED (SCOPE_MISSING).
     """
     CancelOperation: _aio.UnaryUnaryMultiCallable[_operations_pb2.CancelOperationRequest, _operations_pb2.CancelOperationResponse]  # type: ignore[assignment]
     """Asks an operation to stop. One that waits is CANCELLED at once, one that runs is CANCELLING until its body has stopped.
@@ -152,8 +154,8 @@ class OperationsServiceAsyncStub(OperationsServiceStub):
     kept); UNAVAILABLE (DRAINING).
     """
     WatchOperations: _aio.UnaryStreamMultiCallable[_operations_pb2.WatchOperationsRequest, _operations_pb2.WatchOperationsResponse]  # type: ignore[assignment]
-    """Streams the latest state of every operation that matches, then each change as it happens; states in between may be skipped. With the
-    resume token of the last message handled only what changed since then is sent.
+    """Streams the latest state of every operation that ListOperations would show and that matches, then each change as it happens; states in
+    between may be skipped. With the resume token of the last message handled only what changed since then is sent.
 
     Errors: INVALID_ARGUMENT (FIELD_INVALID, PAGE_TOKEN_INVALID: the token belongs to another filter); UNAVAILABLE (DRAINING).
     """
@@ -163,7 +165,7 @@ class OperationsServiceAsyncStub(OperationsServiceStub):
     Errors: NOT_FOUND (OPERATION_NOT_FOUND).
     """
     ListOperations: _aio.UnaryUnaryMultiCallable[_operations_pb2.ListOperationsRequest, _operations_pb2.ListOperationsResponse]  # type: ignore[assignment]
-    """Returns a page of operations, newest first. Those of the server itself are for administrators.
+    """Returns a page of the operations that the caller asked for, newest first; of all of them for administrators.
 
     Errors: INVALID_ARGUMENT (FIELD_INVALID, PAGE_TOKEN_INVALID).
     """
@@ -182,7 +184,8 @@ class OperationsServiceServicer(metaclass=_abc_1.ABCMeta):
         size and free disk at the source and ends without fetching.
 
         Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID, BAD_PATH); NOT_FOUND (NAMESPACE_NOT_FOUND, ARTIFACT_NOT_FOUND); ALREADY_EXISTS
-        (NAME_TAKEN, NAME_COLLIDES: the id belongs to another original); FAILED_PRECONDITION (REQUEST_ID_REUSED, SOURCE_ADDRESS_REFUSED).
+        (NAME_TAKEN, NAME_COLLIDES: the id belongs to another original); PERMISSION_DENIED (SOURCE_ADDRESS_REFUSED, SCOPE_MISSING);
+        FAILED_PRECONDITION (REQUEST_ID_REUSED).
         """
 
     @_abc_1.abstractmethod
@@ -218,7 +221,7 @@ class OperationsServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_operations_pb2.StartUpkeepResponse, _abc.Awaitable[_operations_pb2.StartUpkeepResponse]]:
         """Starts upkeep of the store now; the periodic turns of the same kind go on.
 
-        Errors: INVALID_ARGUMENT (FIELD_INVALID, BAD_PATH); FAILED_PRECONDITION (REQUEST_ID_REUSED); PERMISSION_DENIED (SCOPE_MISSING).
+        Errors: INVALID_ARGUMENT (FIELD_INVALID); FAILED_PRECONDITION (REQUEST_ID_REUSED); PERMISSION_DENIED (SCOPE_MISSING).
         """
 
     @_abc_1.abstractmethod
@@ -273,8 +276,8 @@ class OperationsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _operations_pb2.WatchOperationsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_operations_pb2.WatchOperationsResponse], _abc.AsyncIterator[_operations_pb2.WatchOperationsResponse]]:
-        """Streams the latest state of every operation that matches, then each change as it happens; states in between may be skipped. With the
-        resume token of the last message handled only what changed since then is sent.
+        """Streams the latest state of every operation that ListOperations would show and that matches, then each change as it happens; states in
+        between may be skipped. With the resume token of the last message handled only what changed since then is sent.
 
         Errors: INVALID_ARGUMENT (FIELD_INVALID, PAGE_TOKEN_INVALID: the token belongs to another filter); UNAVAILABLE (DRAINING).
         """
@@ -296,7 +299,7 @@ class OperationsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _operations_pb2.ListOperationsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_operations_pb2.ListOperationsResponse, _abc.Awaitable[_operations_pb2.ListOperationsResponse]]:
-        """Returns a page of operations, newest first. Those of the server itself are for administrators.
+        """Returns a page of the operations that the caller asked for, newest first; of all of them for administrators.
 
         Errors: INVALID_ARGUMENT (FIELD_INVALID, PAGE_TOKEN_INVALID).
         """

@@ -21,7 +21,7 @@ def struct(values: JsonObject) -> struct_pb2.Struct | None:
 
 
 def _struct(values: JsonObject, depth: int) -> struct_pb2.Struct:
-    return struct_pb2.Struct(fields={_text(name): _value(each, depth) for name, each in values.items()})
+    return struct_pb2.Struct(fields={name: _value(each, depth) for name, each in values.items()})
 
 
 def _value(value: JsonValue, depth: int) -> struct_pb2.Value:
@@ -35,16 +35,11 @@ def _value(value: JsonValue, depth: int) -> struct_pb2.Value:
                 return struct_pb2.Value(number_value=value)
             return struct_pb2.Value(string_value=str(value))
         case str():
-            return struct_pb2.Value(string_value=_text(value))
+            return struct_pb2.Value(string_value=value)
         case _ if depth >= _DEPTH:
-            return struct_pb2.Value(string_value=_text(json.dumps(value, ensure_ascii=False)))
+            return struct_pb2.Value(string_value=json.dumps(value, ensure_ascii=False))
         case Mapping():
             return struct_pb2.Value(struct_value=_struct(value, depth + 1))
         case _:
             items = [_value(each, depth + 1) for each in value]
             return struct_pb2.Value(list_value=struct_pb2.ListValue(values=items))
-
-
-def _text(value: str) -> str:
-    """Return text that can be encoded: what stands for bytes that are no Unicode is replaced."""
-    return value.encode("utf-8", "replace").decode()
