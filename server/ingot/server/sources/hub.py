@@ -11,13 +11,14 @@ are not the asker's to see; our errors say so.
 import hashlib
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import httpx2
 
-from ingot.server.core.errors import Denied, IngotError
+from ingot.server.core.errors import Denied
 from ingot.server.core.hosts import host_of
 from ingot.server.sources.budgets import WantedFile
 from ingot.server.sources.hub_cards import HubCard, read_card
@@ -31,7 +32,7 @@ RepositoryKind = Literal["model", "dataset"]
 
 _SECONDS = 30.0  # for one answer about a repository
 _MOST_SIBLINGS = 50_000  # above, only the listing of the tree is complete
-_QUIET = {
+QUIET = {
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "HF_HUB_DISABLE_UPDATE_CHECK": "1",
@@ -81,7 +82,7 @@ class Hub:
         self.host = host_of(self.endpoint)
         if not self.host:
             raise no_endpoint(endpoint)
-        self._token = token
+        self.token = token
         self._seconds = seconds
 
     def look_up(self, name: str, kind: RepositoryKind, revision: str = "") -> HubRepository:
@@ -91,22 +92,13 @@ class Hub:
         Unavailable and Precondition (SOURCE_UNREACHABLE).
         """
         asked = self._asked(source_of(name, kind), revision)
-        api = self._library(asked)
-        from huggingface_hub.hf_api import DatasetInfo, ModelInfo
-
         try:
-            info = api.repo_info(
-                name, repo_type=kind, revision=revision or None, files_metadata=True, timeout=self._seconds
-            )
-            if not isinstance(info, ModelInfo | DatasetInfo) or not info.sha:
-                raise asked.not_a_hub()
-            files = tuple(_files(api, info, kind))
+            with self._library(asked) as api:
+                return self._told(api, asked, name, kind)
         except httpx2.TransportError as error:
             raise asked.unreachable(error) from error
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise asked.misunderstood(error) from error
-        gated = bool(getattr(info, "gated", False))
-        return HubRepository(name, kind, info.sha, bool(info.private), gated, files, read_card(info))
 
     def wanted_file(self, repository: HubRepository, file: HubFile) -> WantedFile:
         """Return where a file is and what its bytes must be, for the fetcher."""
@@ -121,27 +113,46 @@ class Hub:
         )
         return WantedFile((url,), f"sha256:{file.sha256}" if file.sha256 else "", file.size)
 
-    def not_given(self, repository: HubRepository, error: IngotError) -> Denied:
+    def not_given(self, repository: HubRepository) -> Denied:
         """Return the error for a file that the Hub does not give although it tells of the repository."""
-        return self._asked(repository.source, repository.commit).gated(error)
+        return self._asked(repository.source, repository.commit).gated()
 
     def _asked(self, source: str, revision: str) -> Asked:
-        return Asked(self.endpoint, source, revision, bool(self._token))
+        return Asked(self.endpoint, source, revision, bool(self.token))
 
-    def _library(self, asked: Asked) -> "HfApi":
-        """Return the library's client, made so that every refusal of the Hub is one of our errors."""
-        for name, value in _QUIET.items():
+    def _told(self, api: "HfApi", asked: Asked, name: str, kind: RepositoryKind) -> HubRepository:
+        from huggingface_hub.hf_api import DatasetInfo, ModelInfo
+
+        revision = asked.revision or None
+        info = api.repo_info(
+            name, repo_type=kind, revision=revision, files_metadata=True, timeout=self._seconds
+        )
+        if not isinstance(info, ModelInfo | DatasetInfo) or not info.sha:
+            raise asked.not_a_hub()
+        gated, files = bool(getattr(info, "gated", False)), tuple(_files(api, info, kind))
+        return HubRepository(name, kind, info.sha, bool(info.private), gated, files, read_card(info))
+
+    @contextmanager
+    def _library(self, asked: Asked) -> Iterator["HfApi"]:
+        """Give the library's client, made so that every refusal of the Hub is one of our errors."""
+        for name, value in QUIET.items():
             os.environ.setdefault(name, value)
-        import huggingface_hub
+        try:
+            import huggingface_hub
+        except ImportError as error:
+            raise asked.no_library() from error
 
         def session() -> httpx2.Client:
             return httpx2.Client(
                 event_hooks={"request": [self._hurry], "response": [asked.judge]}, follow_redirects=True
             )
 
-        huggingface_hub.close_session()
+        huggingface_hub.close_session()  # one of an earlier use
         huggingface_hub.set_client_factory(session)
-        return huggingface_hub.HfApi(self.endpoint, token=self._token or False, library_name="ingot-server")
+        try:
+            yield huggingface_hub.HfApi(self.endpoint, token=self.token or False, library_name="ingot-server")
+        finally:
+            huggingface_hub.close_session()
 
     def _hurry(self, request: httpx2.Request) -> None:
         # Some calls of the library wait for ever unless they are told not to.
