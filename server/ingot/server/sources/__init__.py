@@ -1,1 +1,1 @@
-"""Where content comes from: each module speaks to one kind of place outside. Knows no wire and no database."""
+"""Where content comes from: each module speaks to one kind of place. Knows no wire and no database."""

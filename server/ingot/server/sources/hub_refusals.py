@@ -64,7 +64,7 @@ class Asked:
             )
         raise Answer(response.url, response.status_code, _lowered(response.headers)).failure()
 
-    def gated(self, error: IngotError | None = None) -> Denied:
+    def gated(self) -> Denied:
         """Return the error for a repository whose files need consent."""
         page = f"{self.endpoint}/{self.source.removeprefix('hf://')}"
         if self.is_signed_in:
@@ -73,8 +73,6 @@ class Asked:
         else:
             message = f"{self.source} is gated: its files need a token whose account was let in."
             step = f"Ask for access at {page}, then {self._give_token()}"
-        if error is not None and error.reason is not Reason.SOURCE_DENIED:
-            message = error.message
         return Denied(Reason.SOURCE_DENIED, message, next_step=step, facts=self._facts("gated"))
 
     def unreachable(self, error: httpx2.TransportError) -> IngotError:
@@ -104,6 +102,15 @@ class Asked:
             f"{self.endpoint} does not answer as the Hugging Face Hub does.",
             next_step="Check the server's setting hub_endpoint, and any proxy between.",
             facts=self._facts("protocol"),
+        )
+
+    def no_library(self) -> Precondition:
+        """Return the error for a server that was installed without the library."""
+        return Precondition(
+            Reason.ENVIRONMENT_MISSING,
+            "The server cannot speak to the Hub: the package huggingface_hub is not installed.",
+            next_step="Install it beside the server: pip install 'ingot[hub]'",
+            facts=self._facts("library"),
         )
 
     def _denied(self, status: int) -> Denied:

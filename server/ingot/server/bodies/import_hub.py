@@ -1,0 +1,263 @@
+"""Import a repository of the Hub: pinned to a commit, checked against what the Hub tells, made by one commit.
+
+    look up → here already? → room on the disk? → open an upload ─┬→ fetch a few files at once ─┐
+                                                                  └── add each to the upload ←──┘→ commit
+
+A file leaves the local disk as soon as the server has it, so a few of them are all the extra space it takes.
+An attempt that is killed goes on: the commit and the upload are kept in a note, files that are in the upload
+are not fetched again, and one that was half fetched is continued.
+"""
+
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from ingot.client import IngotError as ClientError
+from ingot.client import NotFound
+from ingot.content import globs, paths
+from ingot.server.bodies.failures import BodyFailure
+from ingot.server.bodies.hub_files import FetchedFile, HubFetching
+from ingot.server.bodies.targets import Described, new_version
+from ingot.server.bodies.work import Work
+from ingot.server.core import params
+from ingot.server.core.errors import NotFound as SourceNotFound
+from ingot.server.core.errors import Reason
+from ingot.server.sources.budgets import Budget, Limits, free_bytes
+from ingot.server.sources.hub import Hub, HubFile, HubRepository
+from ingot.v1 import catalog_pb2, transfer_pb2
+
+if TYPE_CHECKING:
+    from ingot.client._open_upload import OpenUpload
+
+_CARD = "README.md"
+_MOST_CARD_BYTES = 200_000
+_CLOSED = ("UPLOAD_CLOSED", "REQUEST_ID_REUSED")  # the upload of an earlier attempt is no longer to be had
+
+
+class _Note(BaseModel):
+    """What later attempts must know; a file in the operation's folder."""
+
+    model_config = ConfigDict(frozen=True)
+
+    commit: str = ""
+    request_id: str = ""  # of the upload
+
+
+def run(work: Work[params.ImportParams]) -> params.ImportResult:
+    """Make a version of a repository, or find that it is here already."""
+    source = work.params.source
+    assert isinstance(source, params.HubImport)
+    return _Import(work, source).run()
+
+
+class _Import:
+    """One repository on its way in."""
+
+    def __init__(self, work: Work[params.ImportParams], source: params.HubImport) -> None:
+        self._work = work
+        self._source = source
+        self._target = work.params.target
+        self._place = work.folder / "import.json"
+        self._note = self._read_note()
+        self._hub = Hub(work.settings.text("hub_endpoint"), _token(work))
+        self._room = Budget(Limits())
+
+    def run(self) -> params.ImportResult:
+        """Do all of it."""
+        self._work.progress(0, phase="looking up", message=self._source.repository)
+        repository = self._look_up()
+        files = self._wanted(repository)
+        size = sum(each.size for each in files)
+        look = params.ImportResult(
+            source=f"{repository.source}@{repository.commit}",
+            commit=repository.commit,
+            file_count=len(files),
+            size_bytes=size,
+            free_bytes=free_bytes(self._work.folder),
+        )
+        present = self._present(repository, files)
+        if present is not None and not self._work.params.force:
+            if missing := set(self._target.aliases) - set(present.aliases):
+                self._work.warning(f"{present.name} was here already, without {', '.join(sorted(missing))}.")
+            told = {"version": present.name, "digest": present.digest, "existed": True}
+            return look.model_copy(update=told)
+        if self._work.params.check_only:
+            self._check_room(size)
+            return look.model_copy(update={"needed_bytes": size, "existed": present is not None})
+        return self._fetch(repository, files, look)
+
+    # --- looking ----------------------------------------------------------------------------------------
+
+    def _look_up(self) -> HubRepository:
+        """Return the repository at the commit that the first attempt found."""
+        name, kind = self._source.repository, self._source.repository_kind
+        try:
+            return self._hub.look_up(name, kind, self._note.commit or self._source.revision)
+        except SourceNotFound:
+            if not self._note.commit:
+                raise
+            self._work.warning(f"Commit {self._note.commit} is gone; looking for another one.")
+            self._keep(_Note())
+            return self._hub.look_up(name, kind, self._source.revision)
+
+    def _wanted(self, repository: HubRepository) -> list[HubFile]:
+        """Return the files that are meant, in order. Raises BodyFailure."""
+        include, exclude = self._source.include, self._source.exclude
+        files = [each for each in repository.files if globs.wanted(each.path, include, exclude)]
+        if not files:
+            raise BodyFailure(
+                Reason.SOURCE_NOT_FOUND,
+                f"{repository.source} has {len(repository.files)} files, none of which is meant.",
+                next_step="Check include and exclude; *.safetensors matches in every folder.",
+                facts={"source": repository.source, "cause": "globs"},
+            )
+        try:
+            paths.check_tree(each.path for each in files)
+        except paths.PathError as error:
+            raise BodyFailure(
+                Reason.BAD_PATH,
+                f"{repository.source} has a file {error.path!r}, which cannot be kept: {error.rule}.",
+                next_step="Leave it out with exclude.",
+                facts={"path": error.path},
+            ) from error
+        return sorted(files, key=lambda each: each.path)
+
+    def _present(self, repository: HubRepository, files: Sequence[HubFile]) -> catalog_pb2.Version | None:
+        """Return a version of the target that has these files of this commit."""
+        sizes = {each.path: each.size for each in files}
+        client = self._work.client
+        try:
+            for version in client.catalog.versions(self._target.artifact):
+                origin = version.origin
+                if origin.hub_commit != repository.commit or not _same(origin.source, repository.source):
+                    continue
+                if version.state != catalog_pb2.VERSION_STATE_READY or version.file_count != len(files):
+                    continue
+                if self._target.version_id and version.name.rpartition("/")[2] != self._target.version_id:
+                    continue
+                if {each.path: each.size_bytes for each in client.uploads.files(version.name)} == sizes:
+                    return version
+        except NotFound:  # neither it nor its artifact is there
+            return None
+        return None
+
+    def _check_room(self, needed: int) -> None:
+        self._room.check_disk(self._work.folder, needed)
+
+    # --- fetching ---------------------------------------------------------------------------------------
+
+    def _fetch(
+        self, repository: HubRepository, files: list[HubFile], look: params.ImportResult
+    ) -> params.ImportResult:
+        if not self._note.request_id:  # else part of it is on the disk already: told once it is known
+            self._check_room(look.size_bytes)
+        if not self._note.commit:
+            self._keep(_Note(commit=repository.commit))
+        work = self._work
+        with HubFetching(work, self._hub, repository, len(files)) as fetching:
+            target = new_version(
+                self._target,
+                source=repository.source,
+                commit=repository.commit,
+                described=self._described(repository, fetching),
+            )
+            with self._opened(target, look.size_bytes) as upload:
+                missing = [each for each in files if upload.files().get(each.path) != each.size]
+                if upload.is_committed:
+                    missing = []
+                needed = sum(each.size for each in missing)
+                self._check_room(needed)
+                for fetched in fetching.fetch(missing, look.size_bytes - needed, look.size_bytes):
+                    _add(upload, fetched)
+                work.progress(look.size_bytes, look.size_bytes, phase="committing", message=upload.name)
+                done = upload.commit()
+            told = {"version": done.name, "digest": done.digest, "needed_bytes": needed}
+            return look.model_copy(update={**told, "fetched_bytes": fetching.fetched_bytes})
+
+    @contextmanager
+    def _opened(self, target: transfer_pb2.NewVersion, size: int) -> Iterator["OpenUpload"]:
+        """Give the upload of an earlier attempt, or a new one."""
+        if not self._note.request_id:
+            self._keep(self._note.model_copy(update={"request_id": str(uuid.uuid4())}))
+        try:
+            upload = self._open(target, size)
+        except ClientError as error:
+            if error.reason not in _CLOSED:
+                raise
+            self._keep(self._note.model_copy(update={"request_id": str(uuid.uuid4())}))
+            upload = self._open(target, size)
+        with upload:
+            yield upload
+
+    def _open(self, target: transfer_pb2.NewVersion, size: int) -> "OpenUpload":
+        return self._work.client.uploads.open(
+            target,
+            size_bytes=size,
+            original_name=self._source.repository,
+            request_id=self._note.request_id,
+        )
+
+    def _described(self, repository: HubRepository, fetching: HubFetching) -> Described:
+        """Return what the repository says of itself."""
+        card = repository.card
+        return Described(
+            display_name=repository.name,
+            card=self._card_text(repository, fetching),
+            tags=card.tags,
+            language=card.language,
+            license=card.license,
+            framework=card.framework,
+            task_type=card.task_type,
+            model_type=card.model_type,
+            source="huggingface",
+        )
+
+    def _card_text(self, repository: HubRepository, fetching: HubFetching) -> str:
+        """Return the text of the card, which only a new artifact gets."""
+        file = next((each for each in repository.files if each.path == _CARD), None)
+        if file is None or file.size > _MOST_CARD_BYTES or self._is_known():
+            return ""
+        text = fetching.text(file)
+        return "".join(letter for letter in text if letter in "\n\t" or letter.isprintable())
+
+    def _is_known(self) -> bool:
+        try:
+            self._work.client.catalog.get(self._target.artifact)
+        except NotFound:
+            return False
+        return True
+
+    # --- the note ---------------------------------------------------------------------------------------
+
+    def _read_note(self) -> _Note:
+        try:
+            return _Note.model_validate_json(self._place.read_bytes())
+        except (OSError, ValidationError):
+            return _Note()
+
+    def _keep(self, note: _Note) -> None:
+        fresh = self._place.with_suffix(".new")
+        fresh.write_text(note.model_dump_json())
+        fresh.replace(self._place)
+        self._note = note
+
+
+def _add(upload: "OpenUpload", fetched: Sequence[FetchedFile]) -> None:
+    """Bring fetched files to the server and remove them here."""
+    upload.add({each.file.path: each.place for each in fetched})
+    for each in fetched:
+        Path(each.place).unlink()
+
+
+def _token(work: Work[params.ImportParams]) -> str:
+    """Return the token for the Hub, "" without one."""
+    return work.secrets.get(Hub(work.settings.text("hub_endpoint")).host, "")
+
+
+def _same(told: str, source: str) -> bool:
+    """Return whether the source that a version tells is this repository, at whatever commit."""
+    return told.partition("@")[0].casefold() == source.casefold()

@@ -1,0 +1,41 @@
+"""Fetchers for what is on the Hub, as the settings of the server want them."""
+
+import contextlib
+import socket
+import urllib.parse
+
+from ingot.server.bodies.work import Work
+from ingot.server.core import params
+from ingot.server.sources import addresses
+from ingot.server.sources.addresses import Addresses, Network, SystemResolver
+from ingot.server.sources.budgets import Limits
+from ingot.server.sources.connections import Attention, Patience
+from ingot.server.sources.hub import Hub
+from ingot.server.sources.urls import Fetcher
+
+
+def hub_fetcher(work: Work[params.ImportParams], attention: Attention, hub: Hub) -> Fetcher:
+    """Return a fetcher that may go where the Hub of the settings is, and to public addresses."""
+    settings, usual = work.settings, Patience()
+    patience = Patience(
+        settings.number("import_stall_seconds") or usual.stall_seconds,
+        settings.number("import_min_bytes_per_second") or usual.min_bytes_per_second,
+    )
+    allowed = addresses.parse_networks(settings.texts("import_private_networks"))
+    return Fetcher(
+        Addresses((*allowed, *_own_networks(hub.endpoint))),
+        attention,
+        patience=patience,
+        limits=Limits(file_bytes=settings.whole("import_max_file_bytes")),
+        rate=work.params.max_bytes_per_second,
+        secrets={hub.host: hub.token} if hub.token else {},
+    )
+
+
+def _own_networks(endpoint: str) -> tuple[Network, ...]:
+    """Return the addresses of the endpoint: whoever runs the server chose it, also in a private network."""
+    parts = urllib.parse.urlsplit(endpoint)
+    with contextlib.suppress(socket.gaierror):  # the fetcher tells
+        port = parts.port or addresses.PORTS[parts.scheme]
+        return addresses.parse_networks(SystemResolver().resolve(parts.hostname or "", port))
+    return ()
