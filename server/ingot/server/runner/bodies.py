@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ingot.server.core import failpoints
 from ingot.server.core.body_protocol import REPORTS, BodySpec
 from ingot.server.core.operations import Operation
 from ingot.server.runner import reports
@@ -129,7 +130,9 @@ class ProcessBodies:
                 "settings": self._means.settings,
             }
         )
-        return await ProcessBody.start(self._command, spec, log)
+        body = await ProcessBody.start(self._command, spec, log)
+        failpoints.hit("body.started")
+        return body
 
 
 class ProcessBody:

@@ -1,0 +1,110 @@
+"""The server is killed while it runs an operation: the row survives, the body does not, and it goes on."""
+
+import contextlib
+import os
+import pathlib
+from collections.abc import Iterator
+
+import grpc
+import pytest
+from google.protobuf import duration_pb2
+
+from helpers.eventually import eventually
+from helpers.processes import ServerProcess, run_server, server_process
+from ingot.v1 import errors_pb2, operations_pb2, operations_pb2_grpc, transfer_pb2
+
+pytestmark = pytest.mark.slow
+
+pb = operations_pb2
+KILLED = -9
+ENDED = (pb.OPERATION_STATE_SUCCEEDED, pb.OPERATION_STATE_FAILED, pb.OPERATION_STATE_CANCELLED)
+
+
+class Caller:
+    """The administrator's stub."""
+
+    def __init__(self, channel: grpc.Channel, token: str) -> None:
+        self.stub = operations_pb2_grpc.OperationsServiceStub(channel)
+        self.metadata = (("authorization", f"Bearer {token}"),)
+
+    def start(self, attempts: int) -> str:
+        """Start an import and return its name."""
+        source = pb.UrlSource(files=[pb.UrlFile(urls=["http://127.0.0.1:9/away.bin"])])
+        policy = pb.RetryPolicy(max_attempts=attempts, delay=duration_pb2.Duration(), multiplier=1.0)
+        request = pb.StartImportRequest(
+            urls=source,
+            target=transfer_pb2.NewVersion(artifact="namespaces/admin/models/tiny"),
+            options=pb.OperationOptions(retry_policy=policy),
+        )
+        return self.stub.StartImport(request, metadata=self.metadata).operation.name
+
+    def get(self, name: str) -> operations_pb2.Operation:
+        """Return an operation."""
+        return self.stub.GetOperation(pb.GetOperationRequest(name=name), metadata=self.metadata).operation
+
+    def ended(self, name: str) -> operations_pb2.Operation:
+        """Wait until an operation has ended."""
+
+        def look() -> operations_pb2.Operation | None:
+            found = self.get(name)
+            assert found.state in ENDED, found
+            return found
+
+        found = eventually(look, timeout=60.0, what=f"the end of {name}")
+        assert found is not None
+        return found
+
+
+def _environment(failpoint: str) -> dict[str, str]:
+    return {"INGOT_FAILPOINT": failpoint, "INGOT_IMPORT_PRIVATE_NETWORKS": "127.0.0.0/8"}
+
+
+@contextlib.contextmanager
+def _server(data: pathlib.Path, failpoint: str = "") -> Iterator[tuple[Caller, ServerProcess]]:
+    with (
+        server_process(data, environment=_environment(failpoint)) as server,
+        grpc.insecure_channel(f"unix:{server.facts['socket']}") as channel,
+    ):
+        yield Caller(channel, server.admin_token), server
+
+
+def _killed(server: ServerProcess) -> None:
+    server.process.communicate(timeout=60)
+    assert server.process.returncode == KILLED
+
+
+def _bodies(data: pathlib.Path) -> list[str]:
+    """Return the processes that work in a folder of an operation."""
+    found = []
+    for process in pathlib.Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if str(data / "staging") in os.readlink(process / "cwd"):
+                found.append(process.name)
+    return found
+
+
+@pytest.mark.contract("S4-30", "S4-26")
+def test_an_operation_goes_on_after_the_server_was_killed(tmp_path: pathlib.Path) -> None:
+    data = tmp_path / "data"
+    with _server(data, "body.started") as (caller, server):
+        name = caller.start(attempts=2)
+        _killed(server)
+    eventually(lambda: not _bodies(data), what="no body of the killed server being left")
+    with _server(data) as (caller, _):
+        ended = caller.ended(name)
+        assert ended.attempt == 2
+        assert ended.problem.reason != errors_pb2.ERROR_REASON_BODY_LOST, ended
+
+
+def test_what_kills_the_server_each_time_ends_failed_and_not_in_a_loop(tmp_path: pathlib.Path) -> None:
+    data = tmp_path / "data"
+    with _server(data, "body.started") as (caller, server):
+        name = caller.start(attempts=2)
+        _killed(server)
+    arguments = ("serve", "--data", str(data), "--listen", "127.0.0.1:0")
+    again = run_server(*arguments, environment=_environment("body.started"))
+    assert again.status == KILLED
+    with _server(data) as (caller, _):
+        ended = caller.ended(name)
+    assert (ended.state, ended.attempt) == (pb.OPERATION_STATE_FAILED, 2)
+    assert ended.problem.reason == errors_pb2.ERROR_REASON_BODY_LOST
