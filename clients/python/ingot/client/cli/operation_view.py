@@ -102,15 +102,16 @@ def bare(operation: str) -> str:
 def amount(progress: "common_pb2.Progress") -> str:
     """Return how much is done of how much, in the unit that is counted."""
     done, total = progress.done, progress.total
+    if not done and not total:
+        return ""
     if progress.unit == "bytes":
         return f"{formats.size(done)} of {formats.size(total)}" if total else formats.size(done)
-    if total:
-        return f"{formats.count(done)} of {formats.count(total)} {progress.unit}".rstrip()
-    return f"{formats.count(done)} {progress.unit}".rstrip() if done else ""
+    of = f" of {formats.count(total)}" if total else ""
+    return f"{formats.count(done)}{of} {progress.unit}".rstrip()
 
 
 def values(found: Mapping[str, object], indent: str = "") -> str:
-    """Return JSON values as lines; of a list of things only how many there are."""
+    """Return JSON values as lines, without empty ones; of a list of things only how many there are."""
     lines: list[str] = []
     for key, value in sorted(found.items()):
         if isinstance(value, Mapping):
@@ -119,9 +120,9 @@ def values(found: Mapping[str, object], indent: str = "") -> str:
             plain = [_value(each) for each in value if not isinstance(each, Mapping | list)]
             text = ", ".join(plain) if len(plain) == len(value) else formats.count(len(value))
             lines += [f"{indent}{key} = {text}"] if value else []
-        else:
+        elif value != "":
             lines.append(f"{indent}{key} = {_value(value)}")
-    return "\n".join(lines)
+    return "\n".join(line for line in lines if line)
 
 
 def _value(value: object) -> str:

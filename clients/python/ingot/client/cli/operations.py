@@ -134,20 +134,19 @@ def _row(operation: "operations_pb2.Operation") -> tuple[str, ...]:
 def _show(out: Output, operation: "operations_pb2.Operation") -> None:
     policy = operation.retry_policy
     tried = f"at most {policy.max_attempts} times, {formats.duration(policy.delay)} apart"
-    waits = views.state_of(operation) in ("queued", "retrying") and operation.due_time.seconds
+    state = views.state_of(operation)
+    waits = state in ("queued", "retrying") and operation.due_time.seconds
     out.facts(
         {
             "name": operation.name,
             "kind": operation.kind,
             "target": named.short(operation.target),
-            "state": views.state_of(operation),
+            "state": state,
             "queue": operation.queue + (f", priority {operation.priority}" if operation.priority else ""),
             "attempt": str(operation.attempt),
             "tried": tried if policy.max_attempts else "",
             "next try": formats.moment(operation.due_time) if waits else "",
-            "progress": "\n".join(views.bars(operation.progress, drawn=False))
-            if operation.HasField("progress")
-            else "",
+            "progress": "\n".join(views.bars(operation.progress, drawn=False)) if state == "running" else "",
             "asked for": views.values(_plain(operation.params)),
             "found": views.values(_plain(operation.result)),
             "problem": uploads.problem_text(operation.problem) if operation.HasField("problem") else "",

@@ -27,7 +27,7 @@ def message(source: Message) -> Plain:
     """Return a message as plain values."""
     if source.DESCRIPTOR.full_name.startswith("google.protobuf."):
         known: Plain = json_format.MessageToDict(source)  # times, spans and free structures as text, as usual
-        return known
+        return _in_order(known)
     found: dict[str, Plain] = {}
     for field in source.DESCRIPTOR.fields:
         if field.has_presence and not source.HasField(field.name):
@@ -42,6 +42,13 @@ def message(source: Message) -> Plain:
         else:
             found[field.name] = _value(value, names)
     return found
+
+
+def _in_order(value: Plain) -> Plain:
+    """Return a value with its keys in order; free structures come in none."""
+    if isinstance(value, dict):
+        return {key: _in_order(value[key]) for key in sorted(value)}
+    return [_in_order(each) for each in value] if isinstance(value, list) else value
 
 
 def _value(value: object, names: Mapping[int, str]) -> Plain:
