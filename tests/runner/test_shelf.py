@@ -1,0 +1,164 @@
+"""Bodies inside the server: steps, progress, cancelling, timeouts, failures, and turns by themselves."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from helpers import loops
+from helpers.eventually import eventually
+from helpers.runners import ADMIN, RunnerRig, runner_rig
+from ingot.server.core.artifacts import JsonObject
+from ingot.server.core.errors import Exhausted, Precondition, Reason
+from ingot.server.core.events import LogLine, Progress
+from ingot.server.core.identity import system_caller
+from ingot.server.core.operation_stores import OperationFilter
+from ingot.server.core.operations import (
+    NewOperation,
+    Operation,
+    OperationOptions,
+    OperationState,
+    RetryPolicy,
+)
+from ingot.server.runner.shelf import ShelfHandler, ShelfWork
+
+S = OperationState
+ENDED = (S.SUCCEEDED, S.FAILED, S.CANCELLED)
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Iterator[RunnerRig]:
+    with runner_rig(tmp_path) as made:
+        yield made
+
+
+def enqueue(rig: RunnerRig, handler: ShelfHandler, kind: str = "scrub", **options: object) -> Operation:
+    rig.bench.operations.shelf.add(kind, handler)
+    chosen = OperationOptions(**options)  # type: ignore[arg-type]
+    new = NewOperation(kind, options=chosen)
+    return rig.bench.write(rig.bench.operations.operations.enqueue, system_caller(), new)
+
+
+def cancel(rig: RunnerRig, operation: Operation) -> None:
+    rig.bench.write(rig.bench.operations.operations.cancel, ADMIN, operation.id)
+
+
+async def for_ever(work: ShelfWork) -> JsonObject:
+    while True:
+        await work.step()
+
+
+async def stuck(work: ShelfWork) -> JsonObject:
+    await asyncio.Event().wait()
+    return {}
+
+
+def test_what_it_found_is_the_result(rig: RunnerRig) -> None:
+    async def handler(work: ShelfWork) -> JsonObject:
+        for number in range(3):
+            await work.step()
+            work.progress(Progress(phase="reading", done=number, total=3))
+        work.log("three of them")
+        return {"packs": 3, "named": ["a"]}
+
+    done = rig.until(enqueue(rig, handler), *ENDED)
+    assert (done.state, done.result, done.queue) == (S.SUCCEEDED, {"packs": 3, "named": ["a"]}, "maintenance")
+    assert done.progress == Progress(phase="reading", done=2, total=3)
+    assert "three of them" in [e.body.text for e in rig.events(done) if isinstance(e.body, LogLine)]
+
+
+@pytest.mark.parametrize("handler", [for_ever, stuck])
+def test_it_stops_when_it_is_cancelled(rig: RunnerRig, handler: ShelfHandler) -> None:
+    operation = enqueue(rig, handler)
+    rig.until(operation, S.RUNNING)
+    cancel(rig, operation)
+    assert rig.until(operation, *ENDED).state is S.CANCELLED
+
+
+def test_it_stops_when_its_time_is_up(rig: RunnerRig) -> None:
+    operation = enqueue(rig, for_ever, timeout=0.2, policy=RetryPolicy(2, 0.0))
+    late = rig.until(operation, *ENDED)
+    assert late.problem is not None
+    assert (late.state, late.attempt, late.problem.reason) == (S.FAILED, 2, Reason.TIMED_OUT)
+
+
+def test_it_goes_on_after_the_server_was_stopped(rig: RunnerRig) -> None:
+    operation = enqueue(rig, for_ever)
+    rig.until(operation, S.RUNNING)
+    loops.run(rig.runner.stop(5.0))
+    assert (rig.now(operation).state, rig.now(operation).tries) == (S.QUEUED, 0)
+    assert rig.runner.running == frozenset()
+
+
+def test_failures_are_tried_again_or_not_by_what_they_are(rig: RunnerRig) -> None:
+    async def no_room(work: ShelfWork) -> JsonObject:
+        raise Exhausted(Reason.DISK_LOW, "The disk is full.", next_step="Free some.", retry_after=77.0)
+
+    async def refused(work: ShelfWork) -> JsonObject:
+        raise Precondition(Reason.IN_USE, "It is in use.")
+
+    async def broken(work: ShelfWork) -> JsonObject:
+        raise OSError("disk on fire")
+
+    later = rig.until(enqueue(rig, no_room), S.RETRYING)
+    assert later.problem is not None
+    assert (later.problem.reason, later.problem.next_step) == (Reason.DISK_LOW, "Free some.")
+    assert later.due_time > rig.clock.now() + 60
+    never = rig.until(enqueue(rig, refused, "verify"), *ENDED)
+    assert (never.state, never.attempt) == (S.FAILED, 1)
+    again = rig.until(enqueue(rig, broken, "backup"), S.RETRYING)
+    assert again.problem is not None
+    assert again.problem.reason is Reason.INTERNAL
+    assert "on fire" not in again.problem.message, "what went wrong inside is for the log"
+
+
+def test_one_can_be_run_here_and_now(rig: RunnerRig) -> None:
+    async def good(work: ShelfWork) -> JsonObject:
+        return {"leases": 2}
+
+    async def bad(work: ShelfWork) -> JsonObject:
+        raise Precondition(Reason.IN_USE, "Not today.")
+
+    rig.bench.operations.shelf.add("recover", good)
+    assert loops.run(rig.runner.now("recover")).result == {"leases": 2}
+    rig.bench.operations.shelf.add("recover", bad)
+    with pytest.raises(Precondition, match="Not today"):
+        loops.run(rig.runner.now("recover"))
+
+
+def test_a_periodic_kind_runs_by_itself(rig: RunnerRig) -> None:
+    turns: list[str] = []
+
+    async def handler(work: ShelfWork) -> JsonObject:
+        turns.append(work.operation.requester)
+        return {}
+
+    def planned() -> bool:
+        return rig.bench.read(rig.bench.operations.schedules.of, "clean")[1] is not None
+
+    rig.bench.operations.shelf.add("clean", handler)
+    eventually(planned, what="the first turn being planned")
+    assert turns == []
+    rig.clock.moved += 3600
+    eventually(lambda: turns, timeout=20.0, what="the first turn")
+    assert turns == ["system"]
+    page = rig.bench.read(rig.bench.operations.operations.page, ADMIN, OperationFilter("clean"), 0, "")
+    assert [each.key for each in page.items] == ["clean"]
+
+
+def test_files_of_forgotten_operations_go(rig: RunnerRig) -> None:
+    done, failed = rig.enqueue("succeed"), rig.enqueue("refuse")
+    rig.until(done, S.SUCCEEDED)
+    rig.until(failed, S.FAILED)
+    log, folder = rig.folder / "logs" / "operations" / f"{done.id}.log", rig.folder / "staging" / failed.id
+    assert log.exists()
+    loops.run(rig.runner.sweep())
+    assert folder.exists()
+    rig.clock.moved += 25 * 3600
+    loops.run(rig.runner.sweep())
+    assert (log.exists(), folder.exists()) == (True, False)
+    rig.clock.moved += 91 * 24 * 3600
+    rig.bench.write(rig.bench.operations.operations.forget_old)
+    loops.run(rig.runner.sweep())
+    assert not log.exists()
