@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ingot.server.core.params import FileReport, Rules
-from ingot.server.formats import gzipped, registry
+from ingot.server.formats import gzipped, plain, registry
 from ingot.server.formats.findings import FindingSink
 from ingot.server.formats.quarantine import Quarantine
 from ingot.server.formats.seam import HEAD_BYTES, BinarySource, Family, Head, Inspection
@@ -65,6 +65,17 @@ def check(
         findings,
         match.format.family,
     )
+
+
+def unchecked(path: str, size: int, error: Exception) -> Checked:
+    """Return the report of a file whose check broke: it does not pass, and only the kind of error is told."""
+    findings = FindingSink(path)
+    findings.error(
+        "check_failed",
+        f"The check broke with {type(error).__name__}: the content is damaged, or made to break it.",
+    )
+    report = FileReport(path=path, size_bytes=size, format=plain.extension(path), passed=False)
+    return Checked(report, findings, Family.OTHER)
 
 
 def _head(source: BinarySource) -> Head:
