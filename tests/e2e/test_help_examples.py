@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from helpers.eventually import eventually
+from helpers.hub_server import hub_server
 from helpers.processes import server_process
 from ingot.client.cli import commands
 
@@ -17,12 +18,14 @@ ROOT = pathlib.Path(__file__).parents[2]
 STORY = """
 version env completion health login whoami context/ls context/use
 push ls show alias/set alias/ls cat pull verify edit tag uploads/ls uploads/show stats storage usage
-workers/ls operations/ls operations/show users/create users/ls tokens/create tokens/ls tokens/revoke
+workers/ls operations/ls operations/show operations/watch operations/kinds
+credentials/set credentials/ls credentials/rm import validate export upkeep users/create users/ls tokens/create tokens/ls tokens/revoke
 train jobs/ls jobs/show jobs/watch jobs/wait:0 jobs/logs jobs/metrics jobs/checkpoints generate
 alias/rm rm jobs/rm:0 logout
 """
 
-# These need a job or an upload in another state than the story leaves it in; test_jobs.py shows them.
+# These need a job, an upload or an operation in another state than the story leaves it in; test_jobs.py and
+# test_operations_live.py show them.
 ELSEWHERE = {
     "jobs start",
     "jobs pause",
@@ -31,6 +34,8 @@ ELSEWHERE = {
     "jobs wait",
     "jobs rm",
     "uploads abort",
+    "operations cancel",
+    "operations retry",
 }
 
 
@@ -58,7 +63,15 @@ def test_every_example_works(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("PATH", f"{pathlib.Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     (tmp_path / "docs").symlink_to(ROOT / "docs")
     (tmp_path / ".config" / "fish" / "completions").mkdir(parents=True)
-    with server_process(tmp_path / ".run", "--with-worker") as server:
+    token = tmp_path / ".cache" / "huggingface" / "token"
+    token.parent.mkdir(parents=True)
+    token.write_text("hf_example", encoding="ascii")
+    with (
+        hub_server() as hub,
+        server_process(tmp_path / ".run", "--with-worker", "--hub-endpoint", hub.url) as server,
+    ):
+        hub.add("google/flan-t5-small", {"config.json": b"{}", "model.safetensors": b"weights"})
+        hub.add("openai/openai_humaneval", {"test.jsonl": b'{"prompt": "def"}\n'}, kind="datasets")
 
         def typed(line: str) -> "subprocess.CompletedProcess[str]":
             line = line.replace("localhost:7070", server.address)

@@ -140,7 +140,8 @@ def _print(out: Output, operation: "operations_pb2.Operation", *, looked: bool) 
         return
     if not out.quiet:
         files = formats.plural(done.file_count, "file")
-        seconds = operation.finish_time.seconds - operation.start_time.seconds
+        begun, ended = operation.start_time, operation.finish_time
+        seconds = ended.seconds - begun.seconds + (ended.nanos - begun.nanos) / 1e9
         if done.existed:
             out.note(f"It was here already: {formats.size(done.size_bytes)} in {files}; nothing was fetched.")
         else:

@@ -118,13 +118,14 @@ class Kinds(Command):
 
 
 def _row(operation: "operations_pb2.Operation") -> tuple[str, ...]:
-    progress = operation.progress
+    progress, state = operation.progress, views.state_of(operation)
+    share = f"{progress.phase} {progress.percent:.0f}%" if progress.total else progress.phase
     return (
         views.bare(operation.name),
         operation.kind,
         named.short(operation.target) or "-",
-        views.state_of(operation),
-        f"{progress.percent:.0f}%" if progress.total else progress.phase or "-",
+        state,
+        share.strip() or "-" if state == "running" else "-",
         str(operation.attempt),
         named.user(operation.requester),
         formats.moment(operation.create_time),
