@@ -128,4 +128,5 @@ def test_every_setting_is_used_somewhere(setting: settings.Setting) -> None:
         "import_roots": "import_folders",
     }
     name = properties.get(setting.name, setting.name)
-    assert any(re.search(rf"settings\.{name}\b", text) for text in code)
+    # Bodies get them by name: settings.texts("name").
+    assert any(re.search(rf"settings\.({name}\b|\w+\(\"{name}\"\))", text) for text in code)

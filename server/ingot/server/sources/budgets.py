@@ -1,6 +1,7 @@
 """What is wanted, and how much of it may be taken: files, caps and the disk."""
 
 import shutil
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +13,9 @@ from ingot.server.sources.addresses import shown
 from ingot.server.sources.answers import facts
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class WantedFile:
-    """One file: addresses of the same bytes in order, and what is known of them."""
+    """One file: addresses of the same bytes in order, and what is known of them; each is another one."""
 
     urls: tuple[str, ...]
     checksum: str = ""  # algorithm:hex
@@ -41,13 +42,22 @@ class Limits:
     free: Callable[[Path], int] = free_bytes
 
 
-@dataclass(slots=True)
 class Budget:
-    """The limits of everything that one body fetches, and what of them is used."""
+    """The limits of everything that one body fetches, and what of them is used; for all its threads."""
 
-    limits: Limits
-    taken_bytes: int = 0  # that came, also those that were thrown away
-    kept_bytes: int = 0  # of the files that are complete
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self.taken_bytes = 0  # that came, also those that were thrown away
+        self.kept_bytes = 0  # that are there, complete or not
+        self._there: dict[WantedFile, int] = {}
+        self._lock = threading.Lock()
+
+    def keep(self, wanted: WantedFile, size: int, *, taken: int = 0) -> None:
+        """Note that `size` bytes of a file are there, of which `taken` just came."""
+        with self._lock:
+            self.taken_bytes += taken
+            self.kept_bytes += size - self._there.get(wanted, 0)
+            self._there[wanted] = size
 
     def check_size(self, wanted: WantedFile, url: str, size: int | None) -> None:
         """Refuse a size that is not the wanted one, or above a limit. Raises DataLoss, Precondition."""
@@ -62,7 +72,8 @@ class Budget:
         limits = self.limits
         if limits.file_bytes and size > limits.file_bytes:
             raise _too_large(wanted, f"has more than {limits.file_bytes} bytes", "import_max_file_bytes")
-        if limits.all_bytes and self.kept_bytes + size > limits.all_bytes:
+        others = self.kept_bytes - self._there.get(wanted, 0)
+        if limits.all_bytes and others + size > limits.all_bytes:
             raise _too_large(
                 wanted, f"makes it more than {limits.all_bytes} bytes in all", "import_max_bytes"
             )

@@ -1,6 +1,6 @@
 """A file that is being fetched: `<name>.part`, and beside it a journal that tells how much of it is safe.
 
-    write → (every 32 MiB) sync: data to disk, then the journal → finish: sync, checksum, rename
+    write → (every 32 MiB or 5 s) sync: data to disk, then the journal → finish: sync, rename
 
 The journal never tells of bytes that a power cut could take: it is written after the data is on disk, and
 opening a part cuts off what is past it. It also names the version of the file that the bytes are from.
@@ -8,6 +8,7 @@ opening a part cuts off what is past it. It also names the version of the file t
 
 import json
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +20,7 @@ from ingot.server.core import failpoints
 from ingot.server.sources import checksums
 
 SYNC_BYTES = 32 * 1024 * 1024
+SYNC_SECONDS = 5.0
 _PIECE = 1024 * 1024
 
 
@@ -52,6 +54,7 @@ class PartFile:
         target.parent.mkdir(parents=True, exist_ok=True)
         self._descriptor = os.open(self._part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         self._unsynced = 0
+        self._synced_at = time.monotonic()
         self.offset = 0
         self.version = Version()
         self._hash = checksums.hasher(algorithm) if algorithm else None
@@ -60,7 +63,6 @@ class PartFile:
         except BaseException:
             os.close(self._descriptor)
             raise
-        self.resumed = self.offset  # bytes of earlier attempts
 
     def __enter__(self) -> Self:
         return self
@@ -78,7 +80,7 @@ class PartFile:
         """Start over with the first byte of this version."""
         os.ftruncate(self._descriptor, 0)
         os.lseek(self._descriptor, 0, os.SEEK_SET)
-        self.offset = self._unsynced = self.resumed = 0
+        self.offset = self._unsynced = 0
         self.version = version
         self._hash = checksums.hasher(self._algorithm) if self._algorithm else None
         self._write_journal()
@@ -93,7 +95,7 @@ class PartFile:
         self._unsynced += len(data)
         if self._hash is not None:
             self._hash.update(data)
-        if self._unsynced < SYNC_BYTES:
+        if self._unsynced < SYNC_BYTES and time.monotonic() < self._synced_at + SYNC_SECONDS:
             return False
         self.sync()
         return True
@@ -103,6 +105,7 @@ class PartFile:
         os.fdatasync(self._descriptor)
         failpoints.hit("fetch.synced")
         self._unsynced = 0
+        self._synced_at = time.monotonic()
         self._write_journal()
 
     @property

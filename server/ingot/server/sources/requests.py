@@ -42,12 +42,17 @@ class Requests:
     def __init__(
         self, addresses: Addresses, patience: Patience, attention: Attention, secrets: Mapping[str, str]
     ) -> None:
+        self._made_of = addresses, patience, attention, secrets
         self._addresses, self._secrets = addresses, secrets
         self._watch = Watch(patience, attention)
         self._pool = httpcore2.ConnectionPool(
             max_connections=4, keepalive_expiry=15.0, network_backend=CheckedBackend(addresses, self._watch)
         )
         self._timeout = {"connect": CONNECT_SECONDS, "write": patience.stall_seconds}
+
+    def another(self) -> "Requests":
+        """Return one for another thread, with connections of its own."""
+        return Requests(*self._made_of)
 
     def close(self) -> None:
         """Close all connections."""

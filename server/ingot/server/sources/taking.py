@@ -139,7 +139,7 @@ class Taking:
             means.budget.check_limits(self._wanted, part.offset + len(data))
             if part.write(data):
                 means.budget.check_disk(part.target.parent, 0)
-            means.budget.taken_bytes += len(data)
+            means.budget.keep(self._wanted, part.offset, taken=len(data))
             self.furthest = max(self.furthest, part.offset)
             self._told(part.offset)
             if pause := means.rate.reserve(len(data)):

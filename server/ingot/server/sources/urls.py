@@ -8,6 +8,8 @@ may pass are tried again with growing pauses, as long as the part grows; others 
 says is never believed against what the user said, and no more is taken than the limits allow.
 """
 
+import copy
+import dataclasses
 import errno
 import random
 from collections.abc import Callable, Mapping, Sequence
@@ -67,10 +69,17 @@ class Fetcher:
         first_pause: float = FIRST_PAUSE,
     ) -> None:
         """Make one; `rate` in bytes a second and the limits hold for all files together."""
-        requests = Requests(addresses, patience, attention, secrets)
         self.budget = Budget(limits)
+        requests = Requests(addresses, patience, attention, secrets)
         self._means = Means(requests, self.budget, Rate(rate), attention)
         self._first_pause = first_pause
+
+    def another(self) -> "Fetcher":
+        """Return one for another thread that shares the limits and the rate of this one; close it too."""
+        other = copy.copy(self)
+        requests = self._means.requests.another()
+        other._means = dataclasses.replace(self._means, requests=requests)  # noqa: SLF001  # of its own kind
+        return other
 
     def __enter__(self) -> Self:
         return self
@@ -105,7 +114,7 @@ class Fetcher:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
             raise _full(target, error) from error
-        self.budget.kept_bytes += part.offset
+        self.budget.keep(wanted, part.offset)
         return part.offset
 
     def _look(self, url: str, wanted: WantedFile) -> Seen:
