@@ -11,6 +11,7 @@ with waiting_server(tmp_path) as server:
 import contextlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from helpers.servers import Server, running_server
 from ingot.server.core.errors import Problem, Reason
@@ -24,7 +25,7 @@ _ANY = QueueLimits(dict.fromkeys(("download", "validate", "export", "maintenance
 
 
 @contextlib.contextmanager
-def waiting_server(folder: Path, **settings: object) -> Iterator[Server]:
+def waiting_server(folder: Path, **settings: Any) -> Iterator[Server]:
     """Serve with all queues standing still but that of the server's own upkeep."""
     with running_server(folder, operation_queues=STILL, **settings) as server:
         yield server

@@ -32,9 +32,12 @@ class Followed(Generic[M]):
     heartbeat: Callable[[int], M]  # with the latest number
 
 
-async def follow(tails: Tails, followed: Followed[M], after: int) -> AsyncGenerator[M, None]:
+async def follow(
+    tails: Tails, followed: Followed[M], after: int, heartbeat: float = HEARTBEAT_SECONDS
+) -> AsyncGenerator[M, None]:
     """Yield the thing, its events after `after`, `synced`, and what comes; end after its final state.
 
+    `heartbeat` is the longest silence in seconds.
     Raises Invalid (FIELD_INVALID) for a negative `after`, and what `followed` raises.
     """
     check_count("after", after)
@@ -58,7 +61,7 @@ async def follow(tails: Tails, followed: Followed[M], after: int) -> AsyncGenera
                 synced = True
             if page.ended:
                 return
-            if not await tail.wait(version, HEARTBEAT_SECONDS):
+            if not await tail.wait(version, heartbeat):
                 yield followed.heartbeat(page.latest)
 
 
