@@ -8,7 +8,7 @@
     liar      a result of another kind                       orphan         leaves a child behind
 
 `poison*2` misbehaves in its first two attempts and succeeds in the third. Each attempt adds its number and
-process id to the file `attempts` in the folder above its own.
+process id to a file beside its folder; 0 is the number of a child that was left behind.
 """
 
 import itertools
@@ -97,11 +97,14 @@ def liar(folder: Path) -> None:
 
 
 def orphan(folder: Path) -> None:
-    child = subprocess.Popen(
-        [sys.executable, "-I", "-S", "-c", "import signal; signal.pause()"], close_fds=False
-    )
-    (folder.parent / "orphan").write_text(str(child.pid))
+    command = [sys.executable, "-I", "-S", "-c", "import signal; signal.pause()"]
+    note(folder, 0, subprocess.Popen(command, close_fds=False).pid)  # it holds the pipe open, too
     succeed(folder)
+
+
+def note(folder: Path, attempt: int, process: int) -> None:
+    with (folder.parent / f"{folder.name}.attempts").open("a") as file:
+        file.write(f"{attempt} {process}\n")
 
 
 MODES = {each.__name__: each for each in (succeed, fail, refuse, poison, freeze, wait, stubborn, late)}
@@ -112,7 +115,6 @@ if __name__ == "__main__":
     parsed = json.loads(spec)
     mode, _, times = parsed["target"].partition("*")
     home = Path(parsed["folder"])
-    with (home.parent / f"{home.name}.attempts").open("a") as file:
-        file.write(f"{parsed['attempt']} {os.getpid()}\n")
+    note(home, parsed["attempt"], os.getpid())
     say()
     MODES[mode if not times or parsed["attempt"] <= int(times) else "succeed"](home)
