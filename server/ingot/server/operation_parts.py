@@ -118,10 +118,12 @@ def periods_of(settings: Settings) -> dict[str, float]:
 
 
 def settings_of_bodies(settings: Settings) -> dict[str, SettingValue]:
-    """Return what bodies are told of the settings: all but secrets, paths as texts."""
+    """Return what bodies are told of the settings: all but secrets; paths whole, "" where none is set."""
     values: dict[str, SettingValue] = {}
     for each in table():
         if not each.secret:
             value = getattr(settings, each.name)
-            values[each.name] = str(value) if isinstance(value, Path) else value
+            values[each.name] = value
+            if isinstance(value, Path):  # a body runs in another folder
+                values[each.name] = "" if value == Path() else str(value.absolute())
     return values

@@ -35,6 +35,7 @@ from ingot.server.domain.versions import Versions
 MOST_VERSIONS = 1000  # of one export
 _MOST_JOBS = 100  # whose facts a bundle tells: they stand in the parameters of the operation
 _MESSAGE_LIMIT = 2000
+_GRAIN = 2e-6  # seconds; times are told in microseconds, so the one that was told may be a little earlier
 _REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9][A-Za-z0-9._-]{0,95})?")
 _BRANCH = re.compile(r"(?!/)(?!.*(//|\.\.|@\{))[A-Za-z0-9._/-]{1,200}(?<!/)(?<!\.)(?<!\.lock)")
 
@@ -149,7 +150,7 @@ class Exports:
             else:
                 chosen = [self._pinned(caller, text, index)]
             for each in chosen:
-                if since is None or each.version.create_time > since:
+                if since is None or each.version.create_time > since + _GRAIN:
                     found[each.version.name] = each
             if len(found) > MOST_VERSIONS:
                 raise _too_many(len(found))

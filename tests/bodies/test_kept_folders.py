@@ -1,0 +1,73 @@
+"""Kept folders and the mount point on a whole server: they follow latest, and go with their artifact."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from helpers.eventually import eventually
+from helpers.sdk import tree_of, write_tree
+from helpers.servers import running_server
+from ingot.client import Client
+from ingot.server.bodies.export_folder import MARKER
+from ingot.server.storage.data_folder import DataFolderError
+
+pytestmark = pytest.mark.slow
+
+
+def shown(folder: Path) -> dict[str, bytes]:
+    """Return what a reader of a folder sees, without markers and locks."""
+    return {path: data for path, data in tree_of(folder).items() if "/." not in f"/{path}"}
+
+
+@pytest.mark.contract("S2-8", "S2-14", "S2-47", "S4-31", "S4-36")
+def test_the_mount_point_shows_each_artifact_as_it_is_now(tmp_path: Path) -> None:
+    mount = tmp_path / "models"
+    source = write_tree(tmp_path / "1", {"config.json": b"1"})
+    with running_server(tmp_path) as server:
+        token = server.token("member")
+        with Client(server.address, token) as client:
+            client.push("models/tiny", source)
+    with running_server(tmp_path, mount_point=mount) as server, Client(server.address, token) as client:
+        eventually(lambda: shown(mount) == {"tiny/config.json": b"1"}, what="what was there before is kept")
+        client.push("models/tiny", write_tree(tmp_path / "2", {"config.json": b"2", "new": b"x"}))
+        client.push("datasets/chat", write_tree(tmp_path / "3", {"a.jsonl": b"{}\n"}))
+        expected = {"tiny/config.json": b"2", "tiny/new": b"x", "chat/a.jsonl": b"{}\n"}
+        eventually(lambda: shown(mount) == expected, what="the next versions are kept")
+        client.catalog.delete("models/tiny", force=True)
+        eventually(lambda: shown(mount) == {"chat/a.jsonl": b"{}\n"}, what="what was deleted is gone")
+        assert (mount / "chat" / MARKER).exists()
+
+
+@pytest.mark.contract("S0-20", "S0-42")
+def test_a_folder_is_kept_until_it_is_exported_without(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with (
+        running_server(tmp_path, export_roots=(str(out),)) as server,
+        Client(server.address, server.token("member")) as client,
+    ):
+        client.push("models/tiny", write_tree(tmp_path / "1", {"a": b"1"}))
+        started = client.operations.start_export("models/tiny", str(out), keep=True)
+        assert started is not None
+        client.operations.wait(started.name)
+        client.push("models/tiny", write_tree(tmp_path / "2", {"a": b"2"}))
+        eventually(lambda: shown(out) == {"tiny/a": b"2"}, what="the folder follows")
+        (following, *_) = client.operations.list(kind="export")
+        client.operations.wait(following.name)
+        ended = client.operations.start_export("models/tiny", str(out))
+        assert ended is not None
+        client.operations.wait(ended.name)
+        client.push("models/tiny", write_tree(tmp_path / "3", {"a": b"3"}))
+        assert len(list(client.operations.list(kind="export"))) == 3
+        shutil.rmtree(out)
+
+
+@pytest.mark.contract("S2-48")
+def test_a_mount_point_that_cannot_be_written_ends_the_start_with_a_sentence(tmp_path: Path) -> None:
+    place = tmp_path / "file"
+    place.write_bytes(b"")
+    with (
+        pytest.raises(DataFolderError, match=r"The mount point .* cannot be used"),
+        running_server(tmp_path, mount_point=place / "models"),
+    ):
+        pass
