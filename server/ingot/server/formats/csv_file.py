@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from ingot.server.core.params import FileReport
 from ingot.server.formats import lines, records
 from ingot.server.formats.csv_rows import QUOTE, QuotedRows, Row
-from ingot.server.formats.lines import Batch
+from ingot.server.formats.lines import Batch, characters
 from ingot.server.formats.records import Defect
 from ingot.server.formats.seam import HEAD_BYTES, Inspection
 from ingot.server.formats.statistics import Statistics
@@ -127,11 +127,8 @@ class _Csv:
         for index, row in enumerate(rows):
             length = sum(map(len, row.fields))
             wrong = row.defect or self._defect(row)
-            if wrong is None and not row.raw.isascii():
-                try:  # what is not in a field is quotes and delimiters, a byte each
-                    length += len(row.raw.decode("utf-8")) - len(row.raw)
-                except UnicodeDecodeError as failure:
-                    wrong = self._no_text(row, failure)
+            if wrong is None and not row.raw.isascii():  # beside the fields there are bytes of ASCII only
+                length += characters(row.raw) - len(row.raw)
             if wrong is None:
                 lengths.append(length)
                 if self._length_matters:
@@ -164,7 +161,14 @@ class _Csv:
             message = f"The row has {got} fields; expected {self._width}, as the header has."
             at = len(row.raw) if got < self._width else _start(row, self._width)
             return Defect(0, at, "ragged_row", message, min(got, self._width + 1))
-        if self._nul and (at := row.raw.find(b"\0")) >= 0:
+        at = row.raw.find(b"\0") if self._nul else -1
+        if not row.raw.isascii():
+            try:
+                row.raw.decode("utf-8")
+            except UnicodeDecodeError as failure:
+                if at < 0 or failure.start < at:
+                    return self._no_text(row, failure)
+        if at >= 0:
             return Defect(0, at, "nul", "A NUL byte; expected text.", self._field_at(row, at))
         return None
 
