@@ -47,6 +47,7 @@ class Rig:
     hub: Hub
     folder: pathlib.Path
     bodies: int = 0
+    settings: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def client(self) -> Client:
@@ -63,7 +64,12 @@ class Rig:
     def spec(self, attempt: Attempt, token: str = "", stall: float = 0.5) -> BodySpec:
         self.bodies += 1
         secrets = {self.hub.url.removeprefix("http://"): token} if token else {}
-        settings: dict[str, Any] = {"hub_endpoint": self.hub.url, "import_stall_seconds": stall}
+        settings: dict[str, Any] = {
+            **self.settings,
+            "hub_endpoint": self.hub.url,
+            "import_stall_seconds": stall,
+            "import_min_bytes_per_second": 1024,
+        }
         return attempt.spec(self.folder / str(self.bodies), secrets=secrets, settings=settings)
 
     def run(self, repository: str, *, token: str = "", **told: Any) -> Report:
@@ -123,7 +129,11 @@ def test_a_repository_becomes_a_version_with_its_origin(rig: Rig) -> None:
     assert (artifact.license, artifact.language, list(artifact.tags)) == ("mit", "fa", ["mine"])
     assert (artifact.task_type, artifact.framework) == ("text2text-generation", "transformers")
     assert artifact.card.endswith("# Tiny")
-    assert {each.name for each in (rig.folder / "1").rglob("*") if each.is_file()} == {"import.json"}
+    assert {each.name for each in (rig.folder / "1").rglob("*") if each.is_file()} == {
+        "card",
+        "commit",
+        "upload",
+    }
 
 
 @pytest.mark.contract("S2-4")
@@ -231,6 +241,19 @@ def test_faults_end_in_the_right_bytes_or_the_right_reason(
         assert list(client.catalog.list("models")) == []  # nothing half is to be seen
 
 
+def test_limits_and_paths_are_checked_before_anything_is_fetched(rig: Rig) -> None:
+    rig.settings = {"import_max_bytes": MIB}
+    assert rig.problem("google/flan-t5-small").reason == "TOO_LARGE"
+    rig.settings = {"import_max_file_bytes": MIB}
+    assert rig.problem("google/flan-t5-small").reason == "TOO_LARGE"
+    rig.settings = {}
+    rig.hub.add("org/odd", {"a/B": b"1", "a/b": b"2"})
+    odd = rig.problem("org/odd")
+    assert (odd.reason, odd.retry) == ("BAD_PATH", False)
+    assert rig.result("org/odd", exclude=["B"]).file_count == 1
+    assert rig.hub.asked("GET /lfs/") == []
+
+
 def test_unknown_names_and_a_full_disk_are_told_apart(rig: Rig) -> None:
     rig.hub.tokens.add("hf_other")
     unknown = rig.problem("google/flan-t6", token="hf_other")
@@ -261,7 +284,9 @@ def test_a_killed_import_goes_on_where_it_was(rig: Rig) -> None:
     done = ImportResult.model_validate(ended.last.result)
     assert rig.pulled(done.version) == {**FILES, "big.bin": big}
     assert done.fetched_bytes < 12 * MIB  # 32 MiB of the big file were safe
-    assert any(each.range == f"bytes={32 * MIB}-" for each in rig.hub.asked("GET /lfs/"))
+    starts = [int(each.range[6:-1]) for each in rig.hub.asked("GET /lfs/") if each.range]
+    assert len(starts) == 1
+    assert 32 * MIB <= starts[0] <= 34 * MIB
     assert len(rig.hub.asked("GET /org/big/resolve")) < small
     with rig.client as client:
         assert len(list(client.catalog.versions(TARGET))) == 1

@@ -46,18 +46,16 @@ class HubFetching:
     ) -> None:
         self._work, self._hub, self._repository = work, source, repository
         self._folder = work.folder / repository.commit
-        rate = work.params.max_bytes_per_second
-        # One at a time keeps to a rate exactly; several share the time that each waits for an answer.
-        self._at_once = 1 if rate else max(1, min(AT_ONCE, file_count))
+        at_once = max(1, min(AT_ONCE, file_count))
         self._stop = threading.Event()
         self._stack = ExitStack()
-        self._fetchers: list[Fetcher] = [
-            self._stack.enter_context(hub_fetcher(work, self, source)) for _ in range(self._at_once)
-        ]
+        first = hub_fetcher(work, self, source)
+        self._budget = first.budget
+        fetchers = [first, *(first.another() for _ in range(at_once - 1))]
         self._idle: queue.SimpleQueue[Fetcher] = queue.SimpleQueue()
-        for fetcher in self._fetchers:
-            self._idle.put(fetcher)
-        self._pool = ThreadPoolExecutor(self._at_once, thread_name_prefix="fetch")
+        for fetcher in fetchers:
+            self._idle.put(self._stack.enter_context(fetcher))
+        self._pool = ThreadPoolExecutor(at_once, thread_name_prefix="fetch")
         self._running: dict[Future[Path], HubFile] = {}
         self._there: dict[HubFile, int] = {}  # bytes of the files that are on their way
 
@@ -77,7 +75,7 @@ class HubFetching:
     @property
     def fetched_bytes(self) -> int:
         """Bytes that came from the Hub, those thrown away among them."""
-        return sum(each.budget.taken_bytes for each in self._fetchers)
+        return self._budget.taken_bytes
 
     def check(self) -> None:
         """Raise Cancelled when somebody asked to stop, or another file failed."""
@@ -107,7 +105,7 @@ class HubFetching:
         running = self._running
         count = 0
         while left or running:
-            while left and len(running) < self._at_once:
+            while left and len(running) < AT_ONCE:
                 file = left.popleft()
                 running[self._pool.submit(self._fetch, file)] = file
             done, _ = wait(running, timeout=_LOOK_SECONDS, return_when=FIRST_COMPLETED)

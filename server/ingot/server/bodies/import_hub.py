@@ -4,23 +4,18 @@
                                                                   └── add each to the upload ←──┘→ commit
 
 A file leaves the local disk as soon as the server has it, so a few of them are all the extra space it takes.
-An attempt that is killed goes on: the commit and the upload are kept in a note, files that are in the upload
+An attempt that is killed goes on: the commit and the upload are kept in notes, files that are in the upload
 are not fetched again, and one that was half fetched is continued.
 """
 
-import uuid
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-
-from ingot.client import IngotError as ClientError
-from ingot.client import NotFound
+from ingot.client import NotFound, OpenUpload
 from ingot.content import globs, paths
 from ingot.server.bodies.failures import BodyFailure
 from ingot.server.bodies.hub_files import FetchedFile, HubFetching
+from ingot.server.bodies.kept_uploads import kept_upload
 from ingot.server.bodies.targets import Described, new_version
 from ingot.server.bodies.work import Work
 from ingot.server.core import params
@@ -28,23 +23,10 @@ from ingot.server.core.errors import NotFound as SourceNotFound
 from ingot.server.core.errors import Reason
 from ingot.server.sources.budgets import Budget, Limits, free_bytes
 from ingot.server.sources.hub import Hub, HubFile, HubRepository
-from ingot.v1 import catalog_pb2, transfer_pb2
-
-if TYPE_CHECKING:
-    from ingot.client._open_upload import OpenUpload
+from ingot.v1 import catalog_pb2
 
 _CARD = "README.md"
 _MOST_CARD_BYTES = 200_000
-_CLOSED = ("UPLOAD_CLOSED", "REQUEST_ID_REUSED")  # the upload of an earlier attempt is no longer to be had
-
-
-class _Note(BaseModel):
-    """What later attempts must know; a file in the operation's folder."""
-
-    model_config = ConfigDict(frozen=True)
-
-    commit: str = ""
-    request_id: str = ""  # of the upload
 
 
 def run(work: Work[params.ImportParams]) -> params.ImportResult:
@@ -61,10 +43,10 @@ class _Import:
         self._work = work
         self._source = source
         self._target = work.params.target
-        self._place = work.folder / "import.json"
-        self._note = self._read_note()
+        self._commit_note = work.folder / "commit"  # what later attempts go on with
+        self._upload_note = work.folder / "upload"
+        self._card_note = work.folder / "card"
         self._hub = Hub(work.settings.text("hub_endpoint"), _token(work))
-        self._room = Budget(Limits())
 
     def run(self) -> params.ImportResult:
         """Do all of it."""
@@ -83,7 +65,8 @@ class _Import:
         if present is not None and not self._work.params.force:
             if missing := set(self._target.aliases) - set(present.aliases):
                 self._work.warning(f"{present.name} was here already, without {', '.join(sorted(missing))}.")
-            told = {"version": present.name, "digest": present.digest, "existed": True}
+            ours = present.origin.operation == self._work.spec.operation  # an attempt that was not heard of
+            told = {"version": present.name, "digest": present.digest, "existed": not ours}
             return look.model_copy(update=told)
         if self._work.params.check_only:
             self._check_room(size)
@@ -95,13 +78,15 @@ class _Import:
     def _look_up(self) -> HubRepository:
         """Return the repository at the commit that the first attempt found."""
         name, kind = self._source.repository, self._source.repository_kind
+        pinned = self._commit_note.read_text() if self._commit_note.exists() else ""
         try:
-            return self._hub.look_up(name, kind, self._note.commit or self._source.revision)
+            return self._hub.look_up(name, kind, pinned or self._source.revision)
         except SourceNotFound:
-            if not self._note.commit:
+            if not pinned:
                 raise
-            self._work.warning(f"Commit {self._note.commit} is gone; looking for another one.")
-            self._keep(_Note())
+            self._work.warning(f"Commit {pinned} is gone; looking for another one.")
+            self._commit_note.unlink()
+            self._card_note.unlink(missing_ok=True)
             return self._hub.look_up(name, kind, self._source.revision)
 
     def _wanted(self, repository: HubRepository) -> list[HubFile]:
@@ -124,7 +109,20 @@ class _Import:
                 next_step="Leave it out with exclude.",
                 facts={"path": error.path},
             ) from error
+        self._check_size(sum(each.size for each in files), repository.source, "import_max_bytes")
+        for each in files:
+            self._check_size(each.size, f"{each.path} of {repository.source}", "import_max_file_bytes")
         return sorted(files, key=lambda each: each.path)
+
+    def _check_size(self, size: int, what: str, setting: str) -> None:
+        most = self._work.settings.whole(setting)
+        if most and size > most:
+            raise BodyFailure(
+                Reason.TOO_LARGE,
+                f"{what} has {size} bytes; this server imports at most {most}.",
+                next_step=f"Import less with include and exclude, or raise the server's setting {setting}.",
+                facts={"size": str(size), "limit": str(most), "setting": setting},
+            )
 
     def _present(self, repository: HubRepository, files: Sequence[HubFile]) -> catalog_pb2.Version | None:
         """Return a version of the target that has these files of this commit."""
@@ -146,17 +144,16 @@ class _Import:
         return None
 
     def _check_room(self, needed: int) -> None:
-        self._room.check_disk(self._work.folder, needed)
+        Budget(Limits()).check_disk(self._work.folder, needed)
 
     # --- fetching ---------------------------------------------------------------------------------------
 
     def _fetch(
         self, repository: HubRepository, files: list[HubFile], look: params.ImportResult
     ) -> params.ImportResult:
-        if not self._note.request_id:  # else part of it is on the disk already: told once it is known
+        if not self._upload_note.exists():  # else part of it is on the disk already: told once it is known
             self._check_room(look.size_bytes)
-        if not self._note.commit:
-            self._keep(_Note(commit=repository.commit))
+        self._commit_note.write_text(repository.commit)
         work = self._work
         with HubFetching(work, self._hub, repository, len(files)) as fetching:
             target = new_version(
@@ -165,7 +162,13 @@ class _Import:
                 commit=repository.commit,
                 described=self._described(repository, fetching),
             )
-            with self._opened(target, look.size_bytes) as upload:
+            with kept_upload(
+                work.client,
+                self._upload_note,
+                target,
+                size=look.size_bytes,
+                original_name=self._source.repository,
+            ) as upload:
                 missing = [each for each in files if upload.files().get(each.path) != each.size]
                 if upload.is_committed:
                     missing = []
@@ -177,29 +180,6 @@ class _Import:
                 done = upload.commit()
             told = {"version": done.name, "digest": done.digest, "needed_bytes": needed}
             return look.model_copy(update={**told, "fetched_bytes": fetching.fetched_bytes})
-
-    @contextmanager
-    def _opened(self, target: transfer_pb2.NewVersion, size: int) -> Iterator["OpenUpload"]:
-        """Give the upload of an earlier attempt, or a new one."""
-        if not self._note.request_id:
-            self._keep(self._note.model_copy(update={"request_id": str(uuid.uuid4())}))
-        try:
-            upload = self._open(target, size)
-        except ClientError as error:
-            if error.reason not in _CLOSED:
-                raise
-            self._keep(self._note.model_copy(update={"request_id": str(uuid.uuid4())}))
-            upload = self._open(target, size)
-        with upload:
-            yield upload
-
-    def _open(self, target: transfer_pb2.NewVersion, size: int) -> "OpenUpload":
-        return self._work.client.uploads.open(
-            target,
-            size_bytes=size,
-            original_name=self._source.repository,
-            request_id=self._note.request_id,
-        )
 
     def _described(self, repository: HubRepository, fetching: HubFetching) -> Described:
         """Return what the repository says of itself."""
@@ -217,12 +197,14 @@ class _Import:
         )
 
     def _card_text(self, repository: HubRepository, fetching: HubFetching) -> str:
-        """Return the text of the card, which only a new artifact gets."""
-        file = next((each for each in repository.files if each.path == _CARD), None)
-        if file is None or file.size > _MOST_CARD_BYTES or self._is_known():
-            return ""
-        text = fetching.text(file)
-        return "".join(letter for letter in text if letter in "\n\t" or letter.isprintable())
+        """Return the text of the card, which only a new artifact gets; the same in every attempt."""
+        kept = self._card_note
+        if not kept.exists():
+            file = next((each for each in repository.files if each.path == _CARD), None)
+            wanted = file is not None and file.size <= _MOST_CARD_BYTES and not self._is_known()
+            text = fetching.text(file) if file is not None and wanted else ""
+            kept.write_text("".join(each for each in text if each in "\n\t" or each.isprintable()))
+        return kept.read_text()
 
     def _is_known(self) -> bool:
         try:
@@ -231,22 +213,8 @@ class _Import:
             return False
         return True
 
-    # --- the note ---------------------------------------------------------------------------------------
 
-    def _read_note(self) -> _Note:
-        try:
-            return _Note.model_validate_json(self._place.read_bytes())
-        except (OSError, ValidationError):
-            return _Note()
-
-    def _keep(self, note: _Note) -> None:
-        fresh = self._place.with_suffix(".new")
-        fresh.write_text(note.model_dump_json())
-        fresh.replace(self._place)
-        self._note = note
-
-
-def _add(upload: "OpenUpload", fetched: Sequence[FetchedFile]) -> None:
+def _add(upload: OpenUpload, fetched: Sequence[FetchedFile]) -> None:
     """Bring fetched files to the server and remove them here."""
     upload.add({each.file.path: each.place for each in fetched})
     for each in fetched:

@@ -16,17 +16,16 @@ from ingot.server.sources.urls import Fetcher
 
 def hub_fetcher(work: Work[params.ImportParams], attention: Attention, hub: Hub) -> Fetcher:
     """Return a fetcher that may go where the Hub of the settings is, and to public addresses."""
-    settings, usual = work.settings, Patience()
+    settings = work.settings
     patience = Patience(
-        settings.number("import_stall_seconds") or usual.stall_seconds,
-        settings.number("import_min_bytes_per_second") or usual.min_bytes_per_second,
+        settings.number("import_stall_seconds"), settings.number("import_min_bytes_per_second")
     )
     allowed = addresses.parse_networks(settings.texts("import_private_networks"))
     return Fetcher(
         Addresses((*allowed, *_own_networks(hub.endpoint))),
         attention,
         patience=patience,
-        limits=Limits(file_bytes=settings.whole("import_max_file_bytes")),
+        limits=Limits(settings.whole("import_max_file_bytes"), settings.whole("import_max_bytes")),
         rate=work.params.max_bytes_per_second,
         secrets={hub.host: hub.token} if hub.token else {},
     )
