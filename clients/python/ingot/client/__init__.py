@@ -113,6 +113,9 @@ if TYPE_CHECKING:
     from ingot.client._names import (
         upload_name as upload_name,
     )
+    from ingot.client._open_upload import (
+        OpenUpload as OpenUpload,
+    )
     from ingot.client._operations import (
         operation_options as operation_options,
     )
@@ -213,6 +216,7 @@ _HOME = {
     "_identity": ("declared_user", "version"),
     "_imports": ("BundleFile",),
     "_names": ("job_name", "operation_name", "upload_name"),
+    "_open_upload": ("OpenUpload",),
     "_operations": ("operation_options",),
     "_problems": ("FINAL_OPERATION_STATES",),
     "_progress": ("OnProgress", "Stage", "TransferProgress"),
