@@ -80,12 +80,13 @@ class Access:
         """Return whether a version whose artifact the caller reads is in a state that it may see.
 
         READY ones are for all of them; others for who may write the artifact, and for what works on them. The
-        body of an operation works on its target and sees no other.
+        body of an operation works on its target and on what it made, and sees no other.
         """
         return (
             version.state is VersionState.READY
             or (caller.may_write(version.name.artifact.namespace) and not caller.operation)
             or caller.target == str(version.name)
+            or (bool(caller.operation) and version.origin.operation == caller.operation)
             or (caller.is_worker and version.name in self.held_versions(caller))
         )
 

@@ -81,7 +81,7 @@ class Uploads:
         Raises NotFound (UPLOAD_NOT_FOUND); for workers Precondition (ATTEMPT_OUTDATED).
         """
         upload = self._store.find(name)
-        if upload is None or not (upload.creator == caller.principal or caller.may_write(upload.namespace)):
+        if upload is None or not self._sees(caller, upload):
             raise NotFound(
                 Reason.UPLOAD_NOT_FOUND,
                 f"There is no upload {name}, or it is not yours.",
@@ -254,6 +254,11 @@ class Uploads:
         self._store.add(upload)
         log.info("upload.begun name=%s namespace=%s size=%d", name, namespace, draft.size_bytes)
         return upload
+
+    @staticmethod
+    def _sees(caller: Caller, upload: Upload) -> bool:
+        mine = upload.creator == caller.principal and not caller.operation  # that acts in its namespace only
+        return mine or caller.may_write(upload.namespace)
 
     def _namespaces(self, caller: Caller, namespace: str) -> frozenset[str] | None:
         if namespace == ANY_NAMESPACE:
