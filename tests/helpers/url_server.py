@@ -218,6 +218,21 @@ class Stalled(File):
 
 
 @dataclass(frozen=True, slots=True)
+class Paused(File):
+    """Stops after so many bytes of the file until somebody lets it go on."""
+
+    after: int = 0
+    go_on: threading.Event = field(default_factory=threading.Event)
+
+    def answer(self, exchange: Exchange) -> None:
+        """Send all of it, in two parts."""
+        start = self.begin(exchange) or 0
+        exchange.send(self.content[start : self.after])
+        self.go_on.wait()
+        exchange.send(self.content[max(start, self.after) :])
+
+
+@dataclass(frozen=True, slots=True)
 class Unsized(File):
     """Does not tell how long the body is: it ends with the connection, after so many bytes."""
 

@@ -1,0 +1,87 @@
+"""Imports of files at URLs, whole: the SDK starts them, the server's runner spawns their bodies."""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from helpers.patterns import pattern
+from helpers.sdk import tree_of
+from helpers.servers import Server, running_server
+from helpers.url_server import Cut, File, Paused, Status, UrlServer, in_turn, url_server
+from ingot.client import Client, Denied
+from ingot.v1 import common_pb2
+from ingot.v1 import operations_pb2 as pb
+
+pytestmark = pytest.mark.slow
+
+MIB = 1024 * 1024
+DATA = pattern("tasks", 5 * MIB)
+CHECKSUM = f"sha256:{hashlib.sha256(DATA).hexdigest()}"
+
+
+@pytest.fixture
+def web() -> Iterator[UrlServer]:
+    with url_server() as running:
+        yield running
+
+
+def _client(server: Server) -> Client:
+    return Client(server.address, server.token("sara"), user="sara")
+
+
+def _settings(**told: Any) -> dict[str, Any]:
+    return {"operation_retry_seconds": 0.1, "import_stall_seconds": 5.0, **told}
+
+
+@pytest.mark.contract("S0-110", "S4-2", "S4-15", "S4-23", "S4-26", "S4-28")
+def test_a_url_becomes_a_version_although_its_server_was_down_at_first(
+    web: UrlServer, tmp_path: Path
+) -> None:
+    paused = Paused(DATA, '"1"', after=3 * MIB)
+    url = web.serve("/humaneval.bin", in_turn(Status(503), Cut(DATA, '"1"', after=MIB), paused))
+    seen: list[common_pb2.Progress] = []
+
+    def on_progress(progress: common_pb2.Progress) -> None:
+        seen.append(progress)
+        if progress.done >= 3 * MIB:
+            paused.go_on.set()
+
+    allowed = _settings(import_private_networks=("127.0.0.0/8",))
+    with running_server(tmp_path, **allowed) as server, _client(server) as client:
+        started = client.operations.start_import(url, "datasets/humaneval", checksums=[CHECKSUM])
+        done = client.operations.wait(started.name, on_progress=on_progress)
+        halfway = next(each for each in seen if each.done == 3 * MIB)
+        assert (halfway.phase, halfway.unit) == ("fetching", "bytes")
+        assert [(each.path, each.done) for each in halfway.files] == [("humaneval.bin", 3 * MIB)]
+        assert [each.start for each in web.asked] == [0, None, MIB]
+        assert (done.progress.done, done.progress.total, done.progress.unit) == (
+            len(DATA),
+            len(DATA),
+            "bytes",
+        )
+        version = str(done.result["version"])
+        client.pull(version, tmp_path / "pulled")
+        assert tree_of(tmp_path / "pulled") == {"humaneval.bin": DATA}
+        web.serve("/humaneval.bin", Status(500))  # nobody asks
+        again = client.operations.start_import(url, "datasets/humaneval", checksums=[CHECKSUM])
+        assert client.operations.wait(again.name).result["existed"] is True
+
+
+@pytest.mark.contract("S0-110", "S2-49")
+def test_private_addresses_are_refused_unless_the_settings_allow_them(web: UrlServer, tmp_path: Path) -> None:
+    web.serve("/file.bin", File(DATA))
+    with running_server(tmp_path, **_settings()) as server, _client(server) as client:
+        with pytest.raises(Denied) as refused:
+            client.operations.start_import(web.url("/file.bin"), "datasets/inside")
+        assert refused.value.reason == "SOURCE_ADDRESS_REFUSED"
+        started = client.operations.start_import(web.url("/file.bin", "localhost"), "datasets/inside")
+        with pytest.raises(Denied) as failed:
+            client.operations.wait(started.name)
+        assert (failed.value.reason, failed.value.facts["host"]) == ("SOURCE_ADDRESS_REFUSED", "localhost")
+        assert "import_private_networks" in failed.value.next_step
+        found = client.operations.get(started.name)
+        assert (found.state, found.attempt) == (pb.OPERATION_STATE_FAILED, 1)
+    assert web.asked == []
