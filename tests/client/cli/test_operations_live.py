@@ -1,5 +1,6 @@
 """Background work from the command line against a whole server and a Hub on loopback."""
 
+import hashlib
 import json
 import pathlib
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from helpers.hub_server import Hub, hub_server
 from helpers.patterns import pattern
 from helpers.sdk import tree_of
 from helpers.servers import Server, running_server
+from helpers.url_server import File, url_server
 
 WEIGHTS = pattern("weights", 6 << 20)
 FILES = {"config.json": b'{"a": 1}', "model.safetensors": WEIGHTS, "tokenizer.json": b"{}"}
@@ -133,3 +135,59 @@ def test_export_and_upkeep_end_with_what_they_did(
     assert refused.code == 2, refused.err
     monkeypatch.setenv("INGOT_TOKEN", server.admin_token)
     assert cli.run("upkeep", "clean").code == 0
+
+
+@pytest.mark.slow
+@pytest.mark.contract("S0-9", "S0-19")
+def test_validation_points_to_the_very_place(cli: CommandLine, tmp_path: pathlib.Path) -> None:
+    rows = [b'{"question": "a", "answer": "b"}', b'{"question": "c", "answer": }', b'{"question": "e"}']
+    (tmp_path / "chat.jsonl").write_bytes(b"\n".join(rows) + b"\n")
+    assert cli.run("push", "datasets/chat", str(tmp_path / "chat.jsonl")).code == 0
+    run = cli.run("validate", "datasets/chat", "--rule", "required_columns=question,answer")
+    assert run.code == 6, run.err
+    *findings, summary = run.out.splitlines()
+    assert findings[0].startswith("chat.jsonl:2:29: error: ")
+    assert f"byte {len(rows[0]) + 1 + 28})" in findings[0]
+    assert findings[1].startswith("chat.jsonl:3:")
+    assert "answer" in findings[1]
+    assert summary
+    (tmp_path / "chat.jsonl").write_bytes(rows[0] + b"\n")
+    assert cli.run("push", "datasets/chat", str(tmp_path / "chat.jsonl")).code == 0
+    good = cli.run("validate", "datasets/chat", "--rule", "min_records=1")
+    assert good.code == 0, good.err
+
+
+@pytest.mark.slow
+def test_a_bundle_goes_out_and_comes_in_again(cli: CommandLine, tmp_path: pathlib.Path) -> None:
+    (tmp_path / "chat.txt").write_bytes(b"hello")
+    pushed = cli.run("push", "datasets/chat", str(tmp_path / "chat.txt"))
+    assert pushed.code == 0, pushed.err
+    out = cli.run("export", "datasets/chat", "chat.ingot")
+    assert out.code == 0, out.err
+    path, digest = out.out.split()
+    assert (path.endswith("/chat.ingot"), digest.startswith("blake3:")) == (True, True)
+    assert "Signed by ed25519:" in out.err
+    again = cli.run("import", path)
+    assert again.code == 0, again.err
+    assert again.out.startswith("datasets/sara/chat@1")
+
+
+@pytest.mark.slow
+def test_files_at_urls_become_a_version_and_lies_are_told(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = b'{"question": "a"}\n' * 100
+    networks = ("127.0.0.0/8",)
+    with url_server() as web, running_server(tmp_path, import_private_networks=networks) as server:
+        monkeypatch.setenv("INGOT_TOKEN", server.token("sara"))
+        monkeypatch.setenv("INGOT_CACHE_DIR", str(tmp_path / "cache"))
+        cli = CommandLine(server.address)
+        url = web.serve("/chat.jsonl", File(content))
+        checksum = f"sha256:{hashlib.sha256(content).hexdigest()}"
+        good = cli.run("import", url, "datasets/chat", "--checksum", checksum, "--path", "data/chat.jsonl")
+        assert good.code == 0, good.err
+        assert cli.run("cat", "datasets/chat:data/chat.jsonl").out == content.decode()
+        lie = cli.run("import", url, "datasets/other", "--checksum", f"sha256:{'0' * 64}")
+        assert lie.code == 6, lie.err
+        refused = cli.run("import", "http://10.0.0.1/x", "datasets/other")
+        assert refused.code == 4, refused.err

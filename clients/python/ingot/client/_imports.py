@@ -119,6 +119,8 @@ def target_of(
     fields: catalog_pb2.Artifact | None,
 ) -> transfer.NewVersion:
     """Return the version to be; `namespace` is where it goes when only the source tells its name."""
+    if fields is not None and not fields.ListFields():
+        fields = None  # nothing is said
     if target is not None:
         named = names.reference(target)
         if named.path:

@@ -11,6 +11,7 @@ from ingot.client._errors import IngotError
 BY_REASON: dict[str, type[IngotError]] = {
     "CHUNK_HASH_MISMATCH": _errors.Integrity,
     "DIGEST_MISMATCH": _errors.Integrity,
+    "SOURCE_ADDRESS_REFUSED": _errors.Denied,
     "SOURCE_CHANGED": _errors.SourceChanged,
     "SOURCE_MISMATCH": _errors.Integrity,
     "TLS_REQUIRED": _errors.Denied,
@@ -28,7 +29,7 @@ _REASONS: dict[type[IngotError], str] = {
     _errors.AlreadyExists: "NAME_TAKEN NAME_COLLIDES",
     _errors.Conflict: "ETAG_MISMATCH VERSION_CONFLICT SEGMENT_CONFLICT",
     _errors.Precondition: "REQUEST_ID_REUSED STATE_INVALID IN_USE PROTECTED APPROVAL_REQUIRED NOT_FETCHED"
-    " UPLOAD_CLOSED MISSING_CHUNKS SOURCE_ADDRESS_REFUSED ENVIRONMENT_MISSING ATTEMPT_OUTDATED"
+    " UPLOAD_CLOSED MISSING_CHUNKS ENVIRONMENT_MISSING ATTEMPT_OUTDATED"
     " CLIENT_TOO_OLD",
     _errors.DataLoss: "DATA_LOSS",
     _errors.LimitReached: "TOO_LARGE QUOTA BUSY DISK_LOW RATE_LIMITED NO_WORKER OUT_OF_MEMORY",

@@ -109,13 +109,17 @@ class _All:
             self._live[operation.name] = operation
 
     def _show(self) -> None:
-        drawn = self._shell.out.live
         running = [each for each in self._live.values() if each.HasField("progress")]
+        titles = [f"{views.bare(each.name)}  {views.what(each)}" for each in running]
+        widest = max(map(formats.width, titles), default=0)
         lines = [
-            f"{views.bare(each.name)}  {views.what(each)}  {views.bars(each.progress, drawn=drawn)[0]}"
-            for each in running
+            f"{title}{' ' * (widest - formats.width(title))}  {self._bar(each)}"
+            for title, each in zip(titles, running, strict=True)
         ]
         self._block.show(lines, plain=len(lines))
+
+    def _bar(self, operation: "operations_pb2.Operation") -> str:
+        return views.bars(operation.progress, drawn=self._shell.out.live)[0]
 
     def _broken(self, error: IngotError) -> None:
         self._block.clear()
