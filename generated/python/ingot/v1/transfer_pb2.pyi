@@ -228,7 +228,9 @@ class NewVersion(_message.Message):
     source: _builtins.str
     """Where it was read; only an operation of the server may set it."""
     source_commit: _builtins.str
-    """Commit of the Hub repository it was read from; only an operation of the server may set it."""
+    """Commit of the Hub repository it was read from, or the digest of what was asked for at URLs with checksums;
+    only an operation of the server may set it.
+    """
     @_builtins.property
     def create(self) -> _catalog_pb2.Artifact:
         """When set and the artifact is missing it is created with these fields."""

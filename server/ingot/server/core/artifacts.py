@@ -223,7 +223,7 @@ class NewVersion:
     training_job: str = ""  # trainingJobs/{job} whose result it is
     attempt: int = 0  # of that job
     source: str = ""  # where an operation of the server read it
-    source_commit: str = ""  # commit of the Hub repository it read
+    source_commit: str = ""  # commit of the Hub repository it read, or digest of the checksums of URLs
 
 
 @dataclass(frozen=True, slots=True)

@@ -199,7 +199,9 @@ class ImportResult(Params):
     versions: tuple[str, ...] = Field(default=(), description="All versions, when a bundle brought several.")
     existed: bool = Field(default=False, description="That content was here already; nothing was fetched.")
     source: str = Field(default="", description="hf://…@commit, the first URL, or the bundle.")
-    commit: str = Field(default="", description="Commit of the Hub repository.")
+    commit: str = Field(
+        default="", description="Commit of the Hub repository, or digest of the checksums of the URLs."
+    )
     digest: str = Field(default="", description="Tree digest of the version, blake3:<hex>.")
     file_count: int = 0
     size_bytes: int = 0
