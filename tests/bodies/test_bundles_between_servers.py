@@ -73,6 +73,7 @@ def test_a_bundle_carries_versions_and_what_is_said_of_them_to_another_server(tm
         done = export(client, "all.ingot")
         told = {each.name: each for each in client.catalog.versions("models/tiny")}
         again = export(client, "again.ingot")
+        assert client.system.info().bundle_key == done.result["signer"]
     assert done.result["digest"] == again.result["digest"]
     bundle = tmp_path / "a" / "out" / "all.ingot"
     assert sorted(os.listdir(bundle.parent)) == ["again.ingot", "all.ingot"]

@@ -39,7 +39,7 @@ def test_the_mount_point_shows_each_artifact_as_it_is_now(tmp_path: Path) -> Non
         assert (mount / "chat" / MARKER).exists()
 
 
-@pytest.mark.contract("S0-20", "S0-42")
+@pytest.mark.contract("S0-20", "S0-42", "S4-8")
 def test_a_folder_is_kept_until_it_is_exported_without(tmp_path: Path) -> None:
     out = tmp_path / "out"
     with (
@@ -52,6 +52,7 @@ def test_a_folder_is_kept_until_it_is_exported_without(tmp_path: Path) -> None:
         client.operations.wait(started.name)
         client.push("models/tiny", write_tree(tmp_path / "2", {"a": b"2"}))
         eventually(lambda: shown(out) == {"tiny/a": b"2"}, what="the folder follows")
+        assert client.catalog.get("models/tiny").fetch.local_path == str(out / "tiny")
         (following, *_) = client.operations.list(kind="export")
         client.operations.wait(following.name)
         ended = client.operations.start_export("models/tiny", str(out))

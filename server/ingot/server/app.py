@@ -26,7 +26,7 @@ from ingot.server.domain.imports import NothingRegistered
 from ingot.server.domain.requests import Requests
 from ingot.server.domain.upkeep_starts import UpkeepStarts
 from ingot.server.domain.usage import Usage
-from ingot.server.export_parts import ExportParts
+from ingot.server.export_parts import ExportParts, bundle_key
 from ingot.server.identity_parts import IdentityParts
 from ingot.server.import_parts import ImportParts
 from ingot.server.operation_parts import OperationParts, settings_of_bodies
@@ -140,7 +140,9 @@ class App:
             unary_seconds=settings.call_seconds,
         )
         self.grpc = GrpcServer(self.pipeline, health=settings.health, reflection=settings.reflection)
-        self.facts = ServerFacts(version(), folder.server_id, folder.path, clock.now())
+        self.facts = ServerFacts(
+            version(), folder.server_id, folder.path, clock.now(), bundle_key(folder.path)
+        )
         means = BodyMeans(
             f"unix:{self.unix_socket}",
             self.people.operation_tokens.make,
@@ -152,7 +154,7 @@ class App:
         self.operations.shelf.add("clean", self._clean)
         server = self.grpc.server
         self.people.serve(self.hops, server)
-        catalog.serve(self.hops, self.usage, server)
+        catalog.serve(self.hops, self.usage, self.exports.exports, server)
         system = SystemServicer(self.hops, self.facts, health, self.usage, clock)
         system_pb2_grpc.add_SystemServiceServicer_to_server(system, server)
         self.training.serve(self.hops, server)

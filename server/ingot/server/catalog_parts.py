@@ -3,7 +3,7 @@
 They stand between training, whose claims decide what workers may read, and transfers, which make versions:
 
     parts = CatalogParts(shelves.assignments, shelves.jobs, counters, requests, tokens, clock, operations, …)
-    parts.serve(hops, usage, grpc_server)
+    parts.serve(hops, usage, folders, grpc_server)
 """
 
 import grpc
@@ -21,7 +21,7 @@ from ingot.server.domain.requests import Requests
 from ingot.server.domain.usage import Usage
 from ingot.server.domain.validations import Validations
 from ingot.server.domain.versions import Versions
-from ingot.server.rpc.catalog import CatalogServicer
+from ingot.server.rpc.catalog import CatalogServicer, LocalFolders
 from ingot.server.rpc.hops import Hops
 from ingot.server.storage.catalog_sql import ArtifactsSql
 from ingot.server.storage.identity_sql import UsersSql
@@ -72,7 +72,7 @@ class CatalogParts:
         )
         self.aliases = Aliases(self.catalog, self.versions, aliases, versions, requests, tokens, clock)
 
-    def serve(self, hops: Hops, usage: Usage, server: grpc.aio.Server) -> None:
+    def serve(self, hops: Hops, usage: Usage, folders: LocalFolders, server: grpc.aio.Server) -> None:
         """Add CatalogService to a server."""
-        servicer = CatalogServicer(hops, self.catalog, self.versions, self.aliases, usage)
+        servicer = CatalogServicer(hops, self.catalog, self.versions, self.aliases, usage, folders)
         catalog_pb2_grpc.add_CatalogServiceServicer_to_server(servicer, server)

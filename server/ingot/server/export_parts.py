@@ -6,6 +6,7 @@ parts.import_folders.find(…)         # where bundles may be read
 await parts.begin(hops)              # when the server starts: what the mount point lacks is queued
 """
 
+from pathlib import Path
 from typing import Protocol
 
 from ingot.server.core.catalog_stores import ArtifactStore
@@ -20,7 +21,9 @@ from ingot.server.domain.requests import Requests
 from ingot.server.domain.versions import Versions
 from ingot.server.rpc.hops import Hops
 from ingot.server.settings import Settings
+from ingot.server.sources.signing import KEY_FILE, SigningKey
 from ingot.server.storage.allowed_folders import AllowedFoldersOnDisk, make_mount_point
+from ingot.server.storage.data_folder import DataFolderError
 from ingot.server.storage.exports_sql import KeptExportsSql
 from ingot.server.storage.versions_sql import VersionsSql
 
@@ -85,3 +88,14 @@ class ExportParts:
         after = await hops.write(self.kept.catch_up)
         while after is not None:
             after = await hops.write(self.kept.catch_up, after)
+
+
+def bundle_key(folder: Path) -> str:
+    """Return the public key that signs the bundles of a data folder. Raises DataFolderError."""
+    try:
+        return SigningKey.of_folder(folder).name
+    except (OSError, ValueError) as error:
+        raise DataFolderError(
+            f"The key {folder / KEY_FILE} that signs bundles cannot be used: {error}. Restore it from a "
+            "backup, or move it away: then a new one is made, and servers that trust this one must be told."
+        ) from error

@@ -346,7 +346,7 @@ class Artifact(_message.Message):
 
     @_builtins.property
     def fetch(self) -> Global___Fetch:
-        """Set for registered artifacts only."""
+        """Set for registered artifacts, and for those that are kept in a folder of the server."""
 
     @_builtins.property
     def model(self) -> Global___ModelFacts:
@@ -666,7 +666,7 @@ Global___ValidationRules: _TypeAlias = ValidationRules  # noqa: Y015
 
 @_typing.final
 class Fetch(_message.Message):
-    """The outside origin of a registered artifact and the state of its files."""
+    """The outside origin of a registered artifact and the state of its files, and where an artifact is kept readable."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -686,7 +686,7 @@ class Fetch(_message.Message):
     original_url: _builtins.str
     """Where it is fetched from."""
     local_path: _builtins.str
-    """Folder it is kept in, when exported."""
+    """Folder of the server in which its latest version is kept readable; empty while there is none."""
     expected_checksum: _builtins.str
     """Digest that the fetched bytes must have."""
     expected_size_bytes: _builtins.int
@@ -876,7 +876,7 @@ class VersionOrigin(_message.Message):
     training_job: _builtins.str
     """The training job that made it."""
     hub_commit: _builtins.str
-    """Commit of the Hub repository."""
+    """Commit of the Hub repository; of files at URLs the digest of their paths and checksums."""
     dataset_version: _builtins.str
     """Dataset version a trained model learned from."""
     base_version: _builtins.str

@@ -141,12 +141,15 @@ class GetServerInfoResponse(_message.Message):
     SERVER_ID_FIELD_NUMBER: _builtins.int
     SERVER_TIME_FIELD_NUMBER: _builtins.int
     MIN_CLIENT_VERSION_FIELD_NUMBER: _builtins.int
+    BUNDLE_KEY_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     """Version of the server."""
     server_id: _builtins.str
     """Identity of this data folder."""
     min_client_version: _builtins.str
     """Oldest client that works."""
+    bundle_key: _builtins.str
+    """Public key that signs the bundles of this server, `ed25519:<hex>`; others name it to trust them."""
     @_builtins.property
     def api_revisions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """`v1`."""
@@ -173,10 +176,11 @@ class GetServerInfoResponse(_message.Message):
         server_id: _builtins.str = ...,
         server_time: _timestamp_pb2.Timestamp | None = ...,
         min_client_version: _builtins.str = ...,
+        bundle_key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["server_time", b"server_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_revisions", b"api_revisions", "auth_modes", b"auth_modes", "features", b"features", "min_client_version", b"min_client_version", "server_id", b"server_id", "server_time", b"server_time", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_revisions", b"api_revisions", "auth_modes", b"auth_modes", "bundle_key", b"bundle_key", "features", b"features", "min_client_version", b"min_client_version", "server_id", b"server_id", "server_time", b"server_time", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

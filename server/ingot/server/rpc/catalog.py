@@ -1,7 +1,7 @@
 """CatalogService: models and datasets, their versions and aliases."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import grpc
 
@@ -24,17 +24,32 @@ from ingot.v1 import catalog_pb2_grpc
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
+class LocalFolders(Protocol):
+    """Who knows in which folders artifacts are kept readable."""
+
+    def local_paths(self, artifacts: Sequence[Artifact]) -> Mapping[str, str]:
+        """Return, by uid, the folder of each artifact that is kept in one. Inside a read."""
+        ...
+
+
 class CatalogServicer(catalog_pb2_grpc.CatalogServiceServicer):
     """Serves CatalogService."""
 
     def __init__(
-        self, hops: Hops, catalog: Catalog, versions: Versions, aliases: Aliases, usage: Usage
+        self,
+        hops: Hops,
+        catalog: Catalog,
+        versions: Versions,
+        aliases: Aliases,
+        usage: Usage,
+        folders: LocalFolders,
     ) -> None:
         self._hops = hops
         self._catalog = catalog
         self._versions = versions
         self._aliases = aliases
         self._usage = usage
+        self._folders = folders
 
     async def CreateArtifact(
         self, request: pb.CreateArtifactRequest, context: Context
@@ -193,13 +208,22 @@ class CatalogServicer(catalog_pb2_grpc.CatalogServiceServicer):
     ) -> list[pb.Artifact]:
         with_versions = view == pb.ARTIFACT_VIEW_WITH_VERSIONS
         versions = self._catalog.newest_versions(caller, artifacts) if with_versions else {}
-        usage = self._usage.of([each.uid for each in artifacts])
-        return [
-            convert.artifact_message(each, usage[each.uid], versions.get(each.uid, ())) for each in artifacts
-        ]
+        return self._counted(artifacts, versions)
 
     def _message(self, artifact: Artifact) -> pb.Artifact:
-        return convert.artifact_message(artifact, self._usage.of([artifact.uid])[artifact.uid], ())
+        return self._counted([artifact], {})[0]
+
+    def _counted(
+        self, artifacts: Sequence[Artifact], versions: Mapping[str, Sequence[Version]]
+    ) -> list[pb.Artifact]:
+        usage = self._usage.of([each.uid for each in artifacts])
+        folders = self._folders.local_paths(artifacts)
+        return [
+            convert.artifact_message(
+                each, usage[each.uid], versions.get(each.uid, ()), local_path=folders.get(each.uid, "")
+            )
+            for each in artifacts
+        ]
 
 
 def _key(request: Any) -> RequestKey:

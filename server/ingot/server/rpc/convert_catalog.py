@@ -82,7 +82,7 @@ def change_of(request: catalog_pb2.UpdateArtifactRequest, change: ArtifactChange
 
 
 def artifact_message(
-    found: Artifact, usage: ArtifactUsage, versions: Sequence[Version] = ()
+    found: Artifact, usage: ArtifactUsage, versions: Sequence[Version] = (), *, local_path: str = ""
 ) -> catalog_pb2.Artifact:
     """Return an artifact with its counters, and with versions where the view asks for them."""
     fields = found.fields
@@ -103,6 +103,7 @@ def artifact_message(
         size_bytes=found.size_bytes,
         stored_bytes=found.stored_bytes,
         usage=_usage(usage),
+        fetch=catalog_pb2.Fetch(local_path=local_path) if local_path else None,
         create_time=common.timestamp(found.create_time),
         update_time=common.timestamp(found.update_time),
         delete_time=common.timestamp(found.delete_time),

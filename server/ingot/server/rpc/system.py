@@ -33,6 +33,7 @@ class ServerFacts:
     server_id: str
     data_dir: Path
     start_time: float  # epoch seconds
+    bundle_key: str  # public key that signs its bundles
 
 
 class SystemServicer(system_pb2_grpc.SystemServiceServicer):
@@ -55,6 +56,7 @@ class SystemServicer(system_pb2_grpc.SystemServiceServicer):
             auth_modes=["token"],
             server_id=self._facts.server_id,
             min_client_version=".".join(map(str, calls.OLDEST_CLIENT)),
+            bundle_key=self._facts.bundle_key,
             server_time=common.timestamp(self._clock.now()),
         )
 
