@@ -63,12 +63,13 @@ class Rig:
 
     def spec(self, attempt: Attempt, token: str = "", stall: float = 0.5) -> BodySpec:
         self.bodies += 1
-        secrets = {self.hub.url.removeprefix("http://"): token} if token else {}
+        endpoint = str(self.settings.get("hub_endpoint", self.hub.url))
+        secrets = {endpoint.removeprefix("http://"): token} if token else {}
         settings: dict[str, Any] = {
-            **self.settings,
             "hub_endpoint": self.hub.url,
             "import_stall_seconds": stall,
             "import_min_bytes_per_second": 1024,
+            **self.settings,
         }
         return attempt.spec(self.folder / str(self.bodies), secrets=secrets, settings=settings)
 
@@ -191,6 +192,13 @@ def test_a_token_opens_private_and_gated_repositories(rig: Rig) -> None:
         done = rig.result(f"org/{about}", target=target, token="hf_mine")
         assert done.file_count == 5
     assert {each.token for each in rig.hub.asked("GET /lfs/")} == {""}  # it stays at the Hub
+
+
+def test_a_token_does_not_travel_in_the_clear(rig: Rig) -> None:
+    rig.settings = {"hub_endpoint": rig.hub.url.replace("127.0.0.1", "localhost")}
+    refused = rig.problem("google/flan-t5-small", token="hf_mine")
+    assert (refused.reason, refused.facts["cause"]) == ("SOURCE_DENIED", "clear")
+    assert rig.hub.requests == []
 
 
 FAULTS: list[tuple[str, str, Fault, int, str]] = [

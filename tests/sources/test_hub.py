@@ -29,7 +29,8 @@ FACTS: dict[str, object] = {
 def server() -> Iterator[HubServer]:
     with hub_server() as hub:
         hub.add("google/flan-t5-small", FILES, facts=FACTS)
-        hub.add("gpt2", FILES)
+        for name in ("bert-base-uncased", "facebook/opt-125m", "gpt2"):
+            hub.add(name, FILES)
         hub.add("org/chat", FILES, kind="datasets")
         hub.add("org/private", FILES, private=True, readers={"hf_mine"})
         hub.add("org/gated", FILES, gated=True, readers={"hf_mine"})
@@ -38,7 +39,7 @@ def server() -> Iterator[HubServer]:
 
 
 @pytest.mark.contract("S2-32")
-@pytest.mark.parametrize("name", ["google/flan-t5-small", "gpt2"])
+@pytest.mark.parametrize("name", ["bert-base-uncased", "google/flan-t5-small", "facebook/opt-125m", "gpt2"])
 def test_a_repository_is_pinned_with_sizes_and_digests(server: HubServer, name: str) -> None:
     found = Hub(server.url).look_up(name, "model")
     assert (found.source, found.private, found.gated) == (f"hf://{name}", False, False)

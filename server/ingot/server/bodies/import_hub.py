@@ -17,10 +17,12 @@ from ingot.server.bodies.failures import BodyFailure
 from ingot.server.bodies.hub_files import FetchedFile, HubFetching
 from ingot.server.bodies.kept_uploads import kept_upload
 from ingot.server.bodies.targets import Described, new_version
+from ingot.server.bodies.web import may_send_token
 from ingot.server.bodies.work import Work
 from ingot.server.core import params
 from ingot.server.core.errors import NotFound as SourceNotFound
 from ingot.server.core.errors import Reason
+from ingot.server.core.hosts import host_of
 from ingot.server.sources.budgets import Budget, Limits, free_bytes
 from ingot.server.sources.hub import Hub, HubFile, HubRepository
 from ingot.v1 import catalog_pb2
@@ -222,8 +224,17 @@ def _add(upload: OpenUpload, fetched: Sequence[FetchedFile]) -> None:
 
 
 def _token(work: Work[params.ImportParams]) -> str:
-    """Return the token for the Hub, "" without one."""
-    return work.secrets.get(Hub(work.settings.text("hub_endpoint")).host, "")
+    """Return the token for the Hub, "" without one. Raises BodyFailure when it would travel in the clear."""
+    endpoint = work.settings.text("hub_endpoint")
+    token = work.secrets.get(host_of(endpoint), "")
+    if token and not may_send_token(work.settings, endpoint):
+        raise BodyFailure(
+            Reason.SOURCE_DENIED,
+            f"The token for {host_of(endpoint)} is not sent: {endpoint} would show it to everybody between.",
+            next_step="Set hub_endpoint of the server to an address with https://.",
+            facts={"endpoint": endpoint, "cause": "clear"},
+        )
+    return token
 
 
 def _same(told: str, source: str) -> bool:

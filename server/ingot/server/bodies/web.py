@@ -4,7 +4,7 @@ import contextlib
 import socket
 import urllib.parse
 
-from ingot.server.bodies.work import Work
+from ingot.server.bodies.work import Settings, Work
 from ingot.server.core import params
 from ingot.server.sources import addresses
 from ingot.server.sources.addresses import Addresses, Network, SystemResolver
@@ -20,15 +20,25 @@ def hub_fetcher(work: Work[params.ImportParams], attention: Attention, hub: Hub)
     patience = Patience(
         settings.number("import_stall_seconds"), settings.number("import_min_bytes_per_second")
     )
-    allowed = addresses.parse_networks(settings.texts("import_private_networks"))
     return Fetcher(
-        Addresses((*allowed, *_own_networks(hub.endpoint))),
+        _allowed(settings, hub.endpoint),
         attention,
         patience=patience,
         limits=Limits(settings.whole("import_max_file_bytes"), settings.whole("import_max_bytes")),
         rate=work.params.max_bytes_per_second,
         secrets={hub.host: hub.token} if hub.token else {},
     )
+
+
+def may_send_token(settings: Settings, endpoint: str) -> bool:
+    """Return whether a token may go to the endpoint: by TLS, or to an address in a network of our own."""
+    parts = urllib.parse.urlsplit(endpoint)
+    return parts.scheme == "https" or _allowed(settings, endpoint).allows_in_the_clear(parts.hostname or "")
+
+
+def _allowed(settings: Settings, endpoint: str) -> Addresses:
+    networks = addresses.parse_networks(settings.texts("import_private_networks"))
+    return Addresses((*networks, *_own_networks(endpoint)))
 
 
 def _own_networks(endpoint: str) -> tuple[Network, ...]:
