@@ -7,7 +7,8 @@ The code calls `hit("name")` after each step whose order matters. Nothing happen
     INGOT_FAILPOINT=pack.synced=EIO         raise OSError(EIO) instead, as a failing disk would
 
 Names in write order: pack.reserved, pack.appended, pack.footer, pack.synced, pack.renamed,
-pack.folder_synced, database.committing, database.committed. Also pack.reading. Features add their own.
+pack.folder_synced, database.committing, database.committed. Also pack.reading, and
+body.started of the runner. Features add their own.
 """
 
 import errno

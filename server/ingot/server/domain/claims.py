@@ -48,12 +48,16 @@ class Claims:
         found = self._store.next_waiting(queue, self._clock.now())
         return None if found is None else self._claim(runner, found)
 
-    def claim(self, runner: str, operation: str, limits: QueueLimits) -> Operation | None:
-        """Claim one operation by its id; None when it does not wait, is not due, or its queue is full."""
+    def claim(self, runner: str, operation: str, limits: QueueLimits | None) -> Operation | None:
+        """Claim one operation by its id; None when it does not wait, is not due, or its queue is full.
+
+        Without limits a full queue does not count.
+        """
         found = self._store.find(operation)
         if found is None or found.state not in WAITING_STATES or found.due_time > self._clock.now():
             return None
-        return None if self._full(found.queue, limits) else self._claim(runner, found)
+        full = limits is not None and self._full(found.queue, limits)
+        return None if full else self._claim(runner, found)
 
     def ready(self, limits: QueueLimits) -> Sequence[str]:
         """Return the queues that have something due and a free slot. Inside a read, as the next three."""
@@ -142,32 +146,39 @@ class Claims:
 
     # --- silence ----------------------------------------------------------------------------------------
 
-    def reap(self, alive: Collection[str]) -> int:
-        """Take back claims whose lease has run out; return how many. Called every few seconds.
+    def expired(self, alive: Collection[str]) -> Sequence[Operation]:
+        """Return the claims whose lease has run out. Inside a read, asked every few seconds.
 
         Those of `alive` (ids) are watched by the caller itself, who knows better than a clock that may jump.
         """
         now = self._clock.now()
-        expired = [
+        return [
             each
             for each in self._store.claimed()
             if each.id not in alive and (each.lease_time is None or each.lease_time < now)
         ]
-        for operation in expired:
-            text = f"{operation.name} was silent for more than {self._lease_seconds:g} s in attempt"
-            self._lose(operation, f"{text} {operation.attempt}.", operation.policy.pause(operation.tries))
-        return len(expired)
 
-    def recover(self, server: str) -> int:
-        """Take back what earlier runs of this server had claimed; call once, before anything is claimed.
+    def left_by(self, server: str) -> Sequence[Operation]:
+        """Return what earlier runs of a server had claimed. Inside a read, before it claims anything.
 
-        `server` is what the names of its runners start with. What may be tried again is due at once.
+        `server` is what the names of its runners start with.
         """
-        left = [each for each in self._store.claimed() if each.runner.startswith(server) or not each.runner]
-        for operation in left:
-            text = f"The server was killed while {operation.name} ({operation.kind}) was {operation.state}."
-            self._lose(operation, text, 0.0)
-        return len(left)
+        return [each for each in self._store.claimed() if each.runner.startswith(server) or not each.runner]
+
+    def take_back(self, operation: str, attempt: int) -> Operation:
+        """Take back an expired claim. Raises Precondition (ATTEMPT_OUTDATED)."""
+        found = self._fenced(operation, attempt)
+        text = f"{found.name} was silent for more than {self._lease_seconds:g} s in attempt {attempt}."
+        return self._lose(found, text, found.policy.pause(found.tries))
+
+    def recover(self, operation: str, attempt: int) -> Operation:
+        """Take back what an earlier run of the server had claimed; if tries are left it is due at once.
+
+        Raises Precondition (ATTEMPT_OUTDATED).
+        """
+        found = self._fenced(operation, attempt)
+        text = f"The server was killed while {found.name} ({found.kind}) was {found.state}."
+        return self._lose(found, text, 0.0)
 
     # --- inside -----------------------------------------------------------------------------------------
 
@@ -200,11 +211,11 @@ class Claims:
             )
         return found
 
-    def _lose(self, operation: Operation, text: str, pause: float) -> None:
+    def _lose(self, operation: Operation, text: str, pause: float) -> Operation:
         facts = {"operation": operation.name, "kind": operation.kind, "attempt": str(operation.attempt)}
         step = f"Read the log of {operation.name}; retry it when the cause is mended."
         problem = Problem(Reason.BODY_LOST, text, facts, step, self._clock.now())
-        self._failed(operation, problem, pause)
+        return self._failed(operation, problem, pause)
 
     def _failed(self, operation: Operation, problem: Problem, pause: float | None) -> Operation:
         """End an attempt; `pause` None is for good."""

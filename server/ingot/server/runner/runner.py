@@ -8,7 +8,7 @@ await runner.stop(seconds)        # bodies are asked to stop; the next start goe
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from ingot.server.core.clock import Clock
 from ingot.server.core.errors import Precondition, Reason
@@ -65,13 +65,14 @@ class Runner:
         self._running: dict[str, tuple[Supervision, asyncio.Task[None]]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._rounds: asyncio.Task[None] | None = None
-        self._tidying: set[asyncio.Task[None]] = set()
+        self._tidying: dict[str, asyncio.Task[None]] = {}
 
     # --- life -------------------------------------------------------------------------------------------
 
     async def recover(self, server: str) -> int:
         """Take back what earlier runs of this server had claimed; return how many."""
-        return await self._hops.write(self._claims.recover, server)
+        left = await self._hops.read(self._claims.left_by, server)
+        return sum([await self._taken_back(self._claims.recover, each) for each in left])
 
     def start(self) -> None:
         """Begin to run operations."""
@@ -86,22 +87,23 @@ class Runner:
             self._rounds.cancel()
             await asyncio.gather(self._rounds, return_exceptions=True)
             await self._dispatcher.stop()
-        tasks = []
+        tasks: list[asyncio.Task[None]] = []
         for supervision, task in self._running.values():
             supervision.release(min(grace, self._patience.grace))
             tasks.append(task)
         await asyncio.gather(*tasks, return_exceptions=True)
         self._loop = None
-        await asyncio.gather(*self._tidying, return_exceptions=True)
+        await asyncio.gather(*self._tidying.values(), return_exceptions=True)
 
     async def now(self, kind: str) -> Operation:
         """Run an operation of a kind at once and return it. Raises Precondition when it did not succeed."""
         queued = await self._hops.write(
             self._operations.enqueue, system_caller(), NewOperation(kind, key=kind)
         )
-        if await self.launch(queued.id) is not Launched.YES:
+        claimed = await self._hops.write(self._claims.claim, self.name, queued.id, None)
+        if claimed is None:
             raise Precondition(Reason.STATE_INVALID, f"{queued.name} ({kind}) is {queued.state} already.")
-        await asyncio.wait({self._running[queued.id][1]})
+        await asyncio.wait({self._run(claimed)})
         ended = await self._hops.read(self._operations.get, system_caller(), queued.id)
         if ended.state is OperationState.SUCCEEDED:
             return ended
@@ -111,7 +113,7 @@ class Runner:
         raise Precondition(why.reason, why.message, next_step=why.next_step, facts=why.facts)
 
     async def sweep(self) -> int:
-        """Remove files of bodies that nobody needs any more; return of how many forgotten operations.
+        """Remove files of bodies that nobody needs any more; return of how many that are forgotten.
 
         The folder of a FAILED one stays for a day, so that a retry by hand goes on where it stopped.
         """
@@ -120,9 +122,9 @@ class Runner:
             found = await self._hops.read(self._claims.find, name)
             if found is None:
                 await self._hops.io(self._folders.forget, name)
-            elif found.finish_time is not None and self._clock.now() - found.finish_time > KEPT_SECONDS:
-                await self._hops.io(self._folders.remove, name)
-            swept += found is None
+                swept += 1
+            elif self._unneeded(found) and name not in self._running:
+                await asyncio.wait({self._tidy(name)})
         return swept
 
     @property
@@ -163,22 +165,34 @@ class Runner:
         if operation.state is OperationState.CANCELLING and running is not None:
             running[0].cancel()
         if operation.ended and operation.state is not OperationState.FAILED:
-            tidying = asyncio.create_task(self._hops.io(self._folders.remove, operation.id))
-            self._tidying.add(tidying)
-            tidying.add_done_callback(self._tidying.discard)
+            self._tidy(operation.id)
 
     # --- inside -----------------------------------------------------------------------------------------
 
-    def _run(self, operation: Operation) -> None:
+    def _unneeded(self, operation: Operation) -> bool:
+        ended = operation.finish_time
+        return ended is not None and self._clock.now() - ended > KEPT_SECONDS
+
+    def _tidy(self, operation: str) -> "asyncio.Task[None]":
+        """Remove the folder of an operation; an attempt that begins meanwhile waits for it."""
+        tidying = asyncio.create_task(self._hops.io(self._folders.remove, operation))
+        self._tidying[operation] = tidying
+        tidying.add_done_callback(lambda _: self._tidying.pop(operation, None))
+        return tidying
+
+    def _run(self, operation: Operation) -> "asyncio.Task[None]":
         supervision = Supervision(operation, self._claims, self._hops, self._patience, self._clock)
         task = asyncio.create_task(self._attempt(operation, supervision))
         self._running[operation.id] = supervision, task
+        return task
 
     async def _attempt(self, operation: Operation, supervision: Supervision) -> None:
         log.info(
             "operation.begun name=%s kind=%s attempt=%d", operation.name, operation.kind, operation.attempt
         )
         try:
+            if tidying := self._tidying.get(operation.id):
+                await asyncio.wait({tidying})
             body = await self._places[KINDS[operation.kind].place].start(operation)
         except Exception as error:  # noqa: BLE001 (no memory, no disk: the attempt has failed)
             await supervision.fail(error)
@@ -190,13 +204,19 @@ class Runner:
     async def _keep_time(self) -> None:
         while True:
             try:
-                await self._hops.write(self._round, self.running)
+                for each in await self._hops.read(self._claims.expired, self.running):
+                    await self._taken_back(self._claims.take_back, each)
+                await self._hops.write(self._schedules.turn)
             except Exception:
                 log.exception("runner.round_failed")
             await asyncio.sleep(self._patience.round)
 
-    def _round(self, alive: frozenset[str]) -> None:
-        lost = self._claims.reap(alive)
-        if lost:
-            log.warning("operations.reaped count=%d", lost)
-        self._schedules.turn()
+    async def _taken_back(self, take: Callable[[str, int], Operation], operation: Operation) -> bool:
+        """Take a claim back in a write of its own, so that one that cannot be holds up no other."""
+        try:
+            after = await self._hops.write(take, operation.id, operation.attempt)
+        except Exception:
+            log.exception("operation.not_taken_back name=%s", operation.name)
+            return False
+        log.warning("operation.taken_back name=%s kind=%s state=%s", after.name, after.kind, after.state)
+        return True
