@@ -10,8 +10,8 @@ from collections.abc import Iterator
 
 from ingot.server.core.params import FileReport
 from ingot.server.formats import lines, records
-from ingot.server.formats.csv_rows import QUOTE, QuotedRows, Row
-from ingot.server.formats.lines import Batch, characters
+from ingot.server.formats.csv_rows import QUOTE, QuotedRows, Row, WholeRows
+from ingot.server.formats.lines import Batch
 from ingot.server.formats.records import Defect
 from ingot.server.formats.seam import HEAD_BYTES, Inspection
 from ingot.server.formats.statistics import Statistics
@@ -61,6 +61,7 @@ class _Csv:
         self._delimiter = delimiter
         self._statistics = Statistics(inspection.source.size, inspection.folder)
         self._quoted = QuotedRows(delimiter)
+        self._whole = WholeRows(delimiter)
         self._header: list[str] = []
         self._width = 0
         self._rows = 0
@@ -97,20 +98,52 @@ class _Csv:
             message = f"The line has more than {len(row.raw)} bytes; only its beginning was looked at."
             row.defect = Defect(0, 0, "line_too_long", message, 1)
             self._check([*self._quoted.finish(), row], nul=True)
-            return
-        self._check(list(self._cut(batch)), nul=batch.nul)
+        elif not self._take_plain(batch):
+            self._check(list(self._cut(batch)), nul=batch.nul)
+
+    def _take_plain(self, batch: Batch) -> bool:
+        """Take a batch of lines without quotes and defects all at once; False when it is no such batch."""
+        if not self._width or self._quoted.inside or self._length_matters or batch.nul or batch.returns:
+            return False
+        if QUOTE in batch.text:
+            return False
+        cut = [line.split(self._delimiter) for line in batch.lines]
+        if set(map(len, cut)) != {self._width} or b"" in batch.lines:
+            return False
+        try:
+            texts = batch.text.decode("utf-8").split("\n")
+        except UnicodeDecodeError:
+            return False
+        self._statistics.add(batch.lines, range(self._rows + 1, self._rows + 1 + len(cut)))
+        between = self._width - 1
+        self._statistics.lengths.add([len(each) - between for each in texts])
+        for fields in cut:
+            if b"" in fields:
+                self._count_empty(fields)
+        while self._next < self._rows + len(cut):
+            self._sample(cut[self._next - self._rows])
+            self._next += self._statistics.profile.stride
+        if self._to.quarantine is not None:
+            records.keep_good(self._to.quarantine, batch.lines, ())
+        self._rows += len(cut)
+        return True
 
     def _cut(self, batch: Batch) -> Iterator[Row]:
         """Yield the rows that end in a batch."""
-        quoted, delimiter, offset = self._quoted, self._delimiter, batch.offset
-        returns = batch.returns > 0
+        quoted, whole, delimiter, offset = self._quoted, self._whole, self._delimiter, batch.offset
         for line in batch.lines:
-            if QUOTE in line or quoted.inside:
+            text = line.removesuffix(b"\r")
+            if quoted.inside:
                 yield from quoted.take(line, offset)
-            elif not line.strip(b"\r"):
+            elif QUOTE in line:
+                fields = whole.fields(text)
+                if fields is None:
+                    yield from quoted.take(line, offset)
+                else:
+                    yield Row(offset, line, fields)
+            elif not text:
                 self._empty_lines += 1
             else:
-                text = line.removesuffix(b"\r") if returns else line
                 yield Row(offset, line, text.split(delimiter))
             offset += len(line) + 1
 
@@ -125,19 +158,19 @@ class _Csv:
         lengths: list[int] = []
         defects: list[Defect] = []
         for index, row in enumerate(rows):
-            length = sum(map(len, row.fields))
             wrong = row.defect or self._defect(row)
+            length = sum(map(len, row.fields))
             if wrong is None and not row.raw.isascii():  # beside the fields there are bytes of ASCII only
-                length += characters(row.raw) - len(row.raw)
+                length += len(row.raw.decode("utf-8")) - len(row.raw)
             if wrong is None:
                 lengths.append(length)
                 if self._length_matters:
                     wrong = next(iter(records.wrong_length(0, length, self._to.rules)), None)
                 if b"" in row.fields:
-                    self._count_empty(row)
+                    self._count_empty(row.fields)
                 if self._rows + index >= self._next:
                     self._next += self._statistics.profile.stride
-                    self._sample(row)
+                    self._sample(row.fields)
             if wrong is not None:
                 column = wrong.column or 1
                 defects.append(Defect(index, wrong.at, wrong.reason, wrong.message, column))
@@ -159,7 +192,7 @@ class _Csv:
         if len(row.fields) != self._width:
             got = len(row.fields)
             message = f"The row has {got} fields; expected {self._width}, as the header has."
-            at = len(row.raw) if got < self._width else _start(row, self._width)
+            at = len(row.raw) if got < self._width else self._starts(row)[self._width]
             return Defect(0, at, "ragged_row", message, min(got, self._width + 1))
         at = row.raw.find(b"\0") if self._nul else -1
         if not row.raw.isascii():
@@ -178,9 +211,15 @@ class _Csv:
         return Defect(0, at, "invalid_utf8", message, self._field_at(row, at))
 
     def _field_at(self, row: Row, at: int) -> int:
-        if row.starts:
-            return max(1, sum(1 for each in row.starts if each <= at))
-        return row.raw.count(self._delimiter, 0, at) + 1
+        return max(1, sum(1 for each in self._starts(row) if each <= at))
+
+    def _starts(self, row: Row) -> list[int]:
+        """Return where each field begins in the bytes of its row."""
+        if not row.starts:  # it was cut without asking for places
+            cutter = QuotedRows(self._delimiter)
+            for again in [*cutter.take(row.raw, 0), *cutter.finish()]:
+                row.starts = again.starts
+        return row.starts
 
     def _check_header(self, row: Row) -> None:
         """Take the first row as the names of the columns."""
@@ -198,8 +237,9 @@ class _Csv:
         if wrong is not None:
             place = row.offset + wrong.at
             self._findings.error(wrong.reason, wrong.message, byte_offset=place, column=wrong.column)
+        starts = self._starts(row)
         for index, name in enumerate(self._header):
-            where = {"byte_offset": row.offset + _start(row, index), "column": index + 1}
+            where = {"byte_offset": row.offset + starts[index], "column": index + 1}
             if not name:
                 self._findings.warning("empty_column_name", "The header names no column here.", **where)
             elif name in self._header[:index]:
@@ -212,15 +252,15 @@ class _Csv:
 
     # --- counting ---------------------------------------------------------------------------------------
 
-    def _count_empty(self, row: Row) -> None:
-        for index, value in enumerate(row.fields):
+    def _count_empty(self, fields: list[bytes]) -> None:
+        for index, value in enumerate(fields):
             if not value:
                 self._empty[index] += 1
 
-    def _sample(self, row: Row) -> None:
-        for kinds, value in zip(self._kinds, row.fields, strict=True):
+    def _sample(self, fields: list[bytes]) -> None:
+        for kinds, value in zip(self._kinds, fields, strict=True):
             kinds[_kind(value)] += 1
-        self._statistics.profile.add("\n".join(each.decode("utf-8", "replace") for each in row.fields))
+        self._statistics.profile.add(b"\n".join(fields).decode("utf-8", "replace"))
 
     def _report(self) -> FileReport:
         if 0 < self._returns < self._lines:
@@ -248,13 +288,6 @@ class _Csv:
             duplicates=self._statistics.duplicates,
             statistics={**own, **counted},
         )
-
-
-def _start(row: Row, index: int) -> int:
-    """Return where a field begins in the bytes of its row."""
-    if row.starts:
-        return row.starts[index]
-    return sum(len(each) + 1 for each in row.fields[:index])
 
 
 def _kind(value: bytes) -> str:

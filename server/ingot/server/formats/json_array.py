@@ -25,6 +25,12 @@ _MAX_RECORD = lines.MAX_LINE_BYTES
 _SPACE = re.compile(rb"[ \t\r\n]*+")
 # A string, or a bracket; a quote alone is a string that does not end here.
 _TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[\[\]{}"]', re.DOTALL)
+# An object with at most three more levels of brackets inside, a comma behind it: most elements are that.
+_INSIDE = rb'[^{}\[\]"]++|"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+_LEVEL = rb"[{\[](?:" + _INSIDE + rb")*+[}\]]"
+for _ in range(3):
+    _LEVEL = rb"[{\[](?:" + _INSIDE + rb"|" + _LEVEL + rb")*+[}\]]"
+_USUAL = re.compile(rb"(\{(?:" + _INSIDE + rb"|" + _LEVEL + rb")*+\})[ \t\r\n]*+,[ \t\r\n]*+", re.DOTALL)
 _SCALAR = re.compile(rb"[^,\[\]{}\" \t\r\n]++")
 # What is wrong with a record though the JSON is right.
 _WELL_FORMED = {"missing_column", "not_object", "text_too_short", "text_too_long", "duplicate_key"}
@@ -97,6 +103,10 @@ class _Array:
         """Return where whole elements are in the buffer, and go behind them."""
         found: list[tuple[int, int]] = []
         while not self._stopped and len(found) < _BATCH:
+            if self._want is _Want.ELEMENT and (usual := _USUAL.match(self._buffer, self._at)):
+                found.append(usual.span(1))
+                self._at = usual.end()
+                continue
             self._at = _skip(self._buffer, self._at)
             if self._at == len(self._buffer):
                 break

@@ -28,6 +28,7 @@ class Batch:
 
     offset: int
     lines: list[bytes]
+    text: bytes  # the same in one piece
     end: int  # offset behind the batch and its last line feed
     closed: bool = True  # the last line has a line feed
     cut: bool = False  # it is one line, of which only the beginning is here
@@ -75,13 +76,13 @@ def batches(source: BinarySource, most: int = MAX_LINE_BYTES) -> Iterator[Batch]
         end = offset + len(text) + 1
         rows = text.split(b"\n")
         returns = _returns(rows) if b"\r" in text else 0
-        yield Batch(offset, rows, end, nul=b"\0" in text, returns=returns)
+        yield Batch(offset, rows, text, end, nul=b"\0" in text, returns=returns)
         offset, size = end, len(block) - last - 1
         carried = [block[last + 1 :]] if size else []
     if size:
-        rest = [b"".join(carried)]
-        nul = b"\0" in rest[0]
-        yield Batch(offset, rest, offset + size, closed=False, nul=nul, returns=_returns(rest))
+        rest = b"".join(carried)
+        nul, returns = b"\0" in rest, int(rest.endswith(b"\r"))
+        yield Batch(offset, [rest], rest, offset + size, closed=False, nul=nul, returns=returns)
 
 
 def _long_line(source: BinarySource, offset: int, begun: bytes, most: int) -> Batch:
@@ -92,9 +93,9 @@ def _long_line(source: BinarySource, offset: int, begun: bytes, most: int) -> Ba
         if found >= 0:
             end += found + 1
             source.seek(end)
-            return Batch(offset, [begun[:most]], end, cut=True)
+            return Batch(offset, [begun[:most]], b"", end, cut=True)
         end += len(block)
-    return Batch(offset, [begun[:most]], end, closed=False, cut=True)
+    return Batch(offset, [begun[:most]], b"", end, closed=False, cut=True)
 
 
 def _returns(rows: list[bytes]) -> int:

@@ -9,7 +9,7 @@ from ingot.server.formats.records import Defect, wrong_length
 from ingot.server.formats.seam import Inspection
 
 NAME = "txt"
-_CONTROL = re.compile(rb"[\x00-\x08\x0b\x0e-\x1f\x7f]")  # tab and form feed occur in honest text
+_CONTROL = re.compile(rb"[\x00-\x08\x0b\x0e-\x1f\x7f]")  # not tab, form feed, and CR, which old text has
 
 
 def check(inspection: Inspection) -> FileReport:
@@ -24,6 +24,7 @@ class _Text(LineCheck):
         super().__init__(inspection)
         rules = inspection.rules
         self._rules = rules
+        self._length_matters = rules.min_text_length is not None or rules.max_text_length is not None
         self._count = 0
         self._next = 0
         if rules.required_columns:
@@ -33,31 +34,58 @@ class _Text(LineCheck):
             )
 
     def defects(self, rows: Sequence[bytes]) -> list[Defect]:
+        texts = _texts(rows)
         found: list[Defect] = []
-        lengths: list[int] = []
-        for index, raw in enumerate(rows):
-            odd = _CONTROL.search(raw, 0, len(raw) - raw.endswith(b"\r"))
-            try:
-                text = raw.decode("utf-8").rstrip("\r")
-            except UnicodeDecodeError as failure:
-                if odd is None or failure.start < odd.start():
-                    message = f"Byte 0x{raw[failure.start]:02x} is no UTF-8 here ({failure.reason})."
-                    found.append(Defect(index, failure.start, "invalid_utf8", message))
-                    continue
-            if odd is not None:
-                found.append(_control(index, raw, odd.start()))
-                continue
-            lengths.append(len(text))
-            found += wrong_length(index, len(text), self._rules)
-            if self._count + index >= self._next:
-                self._next += self.statistics.profile.stride
-                self.statistics.profile.add(text)
+        if texts is None:  # something is wrong with one of them at least
+            texts, found = _judged(rows)
+        bad = {each.index for each in found}
+        if self._length_matters:
+            for index, text in enumerate(texts):
+                if index not in bad:
+                    found += wrong_length(index, len(text), self._rules)
+            found.sort(key=lambda each: each.index)
+        self.statistics.lengths.add([len(each) for index, each in enumerate(texts) if index not in bad])
+        while self._next < self._count + len(rows):
+            index = self._next - self._count
+            if index not in bad:
+                self.statistics.profile.add(texts[index])
+            self._next += self.statistics.profile.stride
         self._count += len(rows)
-        self.statistics.lengths.add(lengths)
         return found
 
     def columns(self) -> dict[str, object]:
         return {}
+
+
+def _texts(rows: Sequence[bytes]) -> list[str] | None:
+    """Return the texts of lines when all is well with all of them, which is found out at once."""
+    whole = b"\n".join(rows)
+    if b"\r" in whole or _CONTROL.search(whole):
+        return None
+    try:
+        return whole.decode("utf-8").split("\n")
+    except UnicodeDecodeError:
+        return None
+
+
+def _judged(rows: Sequence[bytes]) -> tuple[list[str], list[Defect]]:
+    """Return the texts of lines, and what is wrong with those that are bad."""
+    texts: list[str] = []
+    found: list[Defect] = []
+    for index, raw in enumerate(rows):
+        odd = _CONTROL.search(raw)
+        at = odd.start() if odd else len(raw)
+        try:
+            texts.append(raw.decode("utf-8").removesuffix("\r"))
+        except UnicodeDecodeError as failure:
+            texts.append("")
+            if failure.start < at:
+                message = f"Byte 0x{raw[failure.start]:02x} is no UTF-8 here ({failure.reason})."
+                found.append(Defect(index, failure.start, "invalid_utf8", message))
+                continue
+        if odd:
+            found.append(_control(index, raw, at))
+    return texts, found
 
 
 def _control(index: int, raw: bytes, at: int) -> Defect:
