@@ -200,6 +200,7 @@ def test_operations_are_listed_by_kind_state_queue_and_target(fresh: Server) -> 
         names(page_token="made-up")
 
 
+@pytest.mark.contract("S2-11")
 def test_an_owner_sees_what_an_administrator_imports_into_the_own_namespace(fresh: Server) -> None:
     target = transfer_pb2.NewVersion(artifact=f"namespaces/{'sara'}/models/tiny")
     fresh.token("sara")
@@ -274,7 +275,6 @@ def test_an_import_that_cannot_be_is_refused_at_once(
         server.member("sara").operations.StartImport(request_)
 
 
-@pytest.mark.contract("S2-4", "S4-27")
 def test_looking_and_fetching_again_are_other_wishes_than_fetching(fresh: Server) -> None:
     sara = fresh.member("sara").operations
     made = [
