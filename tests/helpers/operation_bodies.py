@@ -6,11 +6,13 @@
     late      works for ever                                 exit           ends with status 7 and words
     flood     reports without end                            garbage        no reports, then a result
     liar      a result of another kind                       orphan         leaves a child behind
+    steps     ten steps, each remembered in its folder
 
 `poison*2` misbehaves in its first two attempts and succeeds in the third. Each attempt adds its number and
 process id to a file beside its folder; 0 is the number of a child that was left behind.
 """
 
+import fcntl
 import itertools
 import json
 import os
@@ -96,6 +98,20 @@ def liar(folder: Path) -> None:
     say(result={"unknown": 1})
 
 
+def steps(folder: Path) -> None:
+    done, lock = folder / "done", (folder / "lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        (folder.parent / f"{folder.name}.overlap").touch()
+    for step in range(int(done.read_text()) if done.exists() else 0, 10):
+        say(progress={"done": step, "total": 10})
+        asked.wait(0.1)
+        (folder / "new").write_text(str(step + 1))
+        (folder / "new").replace(done)
+    succeed(folder)
+
+
 def orphan(folder: Path) -> None:
     command = [sys.executable, "-I", "-S", "-c", "import signal; signal.pause()"]
     note(folder, 0, subprocess.Popen(command, close_fds=False).pid)  # it holds the pipe open, too
@@ -108,7 +124,7 @@ def note(folder: Path, attempt: int, process: int) -> None:
 
 
 MODES = {each.__name__: each for each in (succeed, fail, refuse, poison, freeze, wait, stubborn, late)}
-MODES |= {each.__name__: each for each in (flood, garbage, liar, orphan)} | {"exit": exit_early}
+MODES |= {each.__name__: each for each in (flood, garbage, liar, orphan, steps)} | {"exit": exit_early}
 
 if __name__ == "__main__":
     spec = sys.stdin.buffer.read()

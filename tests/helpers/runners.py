@@ -20,6 +20,7 @@ from helpers.jobs import Bench, person
 from ingot.server.core.artifacts import JsonObject
 from ingot.server.core.events import Event, StateChange
 from ingot.server.core.identity import Role
+from ingot.server.core.operation_stores import OperationFilter
 from ingot.server.core.operations import (
     NewOperation,
     Operation,
@@ -98,6 +99,17 @@ class RunnerRig:
         assert found is not None
         return found
 
+    def all_ended(self) -> None:
+        """Wait until no operation waits or runs."""
+        wanted = OperationFilter(active_only=True)
+        look = self.bench.operations.operations.since
+
+        def left() -> bool:
+            assert not self.bench.read(look, ADMIN, wanted, 0, 10)
+            return True
+
+        eventually(left, timeout=100.0, what="the end of all operations")
+
     def until_beaten(self, operation: Operation) -> None:
         """Wait until the lease of an operation is extended."""
         before = self.now(operation).lease_time
@@ -164,7 +176,12 @@ def _runner(folder: Path, bench: Bench, hops: Hops, patience: Patience) -> Runne
 
 @contextlib.contextmanager
 def runner_rig(
-    folder: Path, dispatcher: str = "rows", *, lease: float = 10.0, slots: int = 20
+    folder: Path,
+    dispatcher: str = "rows",
+    *,
+    lease: float = 10.0,
+    slots: int = 20,
+    url: str = "sqlite:///:memory:",
 ) -> Iterator[RunnerRig]:
     """Run operations for the length of a with block."""
     settings = Settings(
@@ -174,7 +191,7 @@ def runner_rig(
     )
     patience = Patience(lease=lease, grace=1.0, poll=0.1)
     clock = MovableClock()
-    bench = Bench(settings, clock=clock)
+    bench = Bench(settings, url, clock)
     with contextlib.closing(bench.database), contextlib.closing(Hops(bench.database)) as hops:
         rig = RunnerRig(folder, bench, clock, hops, patience, _runner(folder, bench, hops, patience))
         loops.run(_started(rig.runner))
