@@ -7,13 +7,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from google.protobuf import json_format
 
-from helpers.bundle_files import bundle_of, key_in
+from helpers.bundle_files import TREE, bundle_of, bundled_artifact, bundled_version, key_in
 from helpers.patterns import pattern
 from helpers.sdk import tree_of, write_tree
 from helpers.servers import Server, running_server
 from ingot.client import Client, IngotError
 from ingot.server.sources import bundles
+from ingot.server.sources.bundle_manifest import BundledJob, BundledOrigin, BundleManifest
+from ingot.v1 import catalog_pb2
 from ingot.v1 import operations_pb2 as pb
 
 pytestmark = pytest.mark.slow
@@ -153,3 +156,41 @@ def test_another_content_under_the_same_version_is_a_conflict_before_anything_is
         assert failed.reason == "NAME_TAKEN"
         assert "nothing was imported" in failed.message.lower()
         assert client.catalog.get("models/tiny").version_count == 1
+
+
+def test_lineage_comes_along_and_a_look_makes_nothing(tmp_path: Path) -> None:
+    key = key_in(tmp_path / "maker")
+    segments: dict[str, bytes] = {}
+    origin = BundledOrigin(training_job="trainingJobs/job_7", hub_commit="0" * 40, base_version="models/base")
+    version = bundled_version(TREE, segments).model_copy(update={"origin": origin})
+    job = BundledJob(
+        name="trainingJobs/job_7",
+        dataset_version="namespaces/sara/datasets/chat/versions/2",
+        dataset_digest="blake3:" + "1" * 64,
+        base_version="",
+        base_digest="",
+        attempt=2,
+        training_seconds=12.5,
+        config={"epochs": 3},
+        metrics={"loss": 0.5},
+    )
+    manifest = BundleManifest(artifacts=[bundled_artifact([version])], jobs=[job])
+    with site(tmp_path / "b", key.name) as (_, client):
+        place = tmp_path / "b" / "out" / "good"
+        write_tree(place.parent, {"good": bundle_of(key=key, manifest=manifest)})
+        look = client.operations.start_import(str(place), "models/any", validate_only=True)
+        looked = client.operations.wait(look.name)
+        assert (looked.result["existed"], looked.result["needed_bytes"]) == (False, version.size)
+        assert list(client.catalog.list()) == []
+        load(client, place)
+        made = client.catalog.version("models/tiny@prod")
+        lineage = json_format.MessageToDict(made.metadata)["lineage"]
+        assert lineage["base_version"] == "models/base"
+        assert (lineage["job"]["dataset_version"], lineage["job"]["config"]) == (
+            job.dataset_version,
+            {"epochs": 3},
+        )
+        assert (made.origin.hub_commit, made.digest) == ("0" * 40, version.digest)
+        artifact = client.catalog.get("models/tiny")
+        assert (artifact.display_name, artifact.language) == ("Tiny", "fa")
+        assert artifact.visibility == catalog_pb2.VISIBILITY_PRIVATE

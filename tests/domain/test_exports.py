@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from helpers.catalogs import NO_KEY, CatalogRig
+from helpers.jobs import bench
 from ingot.server.core import params
-from ingot.server.core.artifacts import Visibility
+from ingot.server.core.artifacts import VersionOrigin, Visibility
 from ingot.server.core.errors import Denied, IngotError, Invalid, NotFound, Precondition, Reason
 from ingot.server.core.exports import Layout, WantedBundle, WantedExport, WantedFolder, WantedHub
 from ingot.server.core.identity import Caller, Role, system_caller
@@ -178,6 +179,25 @@ def test_a_bundle_never_holds_two_artifacts_of_one_id(rig: Rig, sara: Caller) ->
     rig.commit(ali, "namespaces/ali/models/Tiny")
     error = refused(rig, sara, WantedBundle("a.bundle"), TINY, "namespaces/ali/models/Tiny")
     assert "the same id" in error.message
+
+
+def test_a_bundle_tells_of_training_jobs_that_its_maker_may_see(rig: Rig, sara: Caller) -> None:
+    with bench() as other:
+        job = other.create(epochs=3, learning_rate=0.5)
+    rig.write(TrainingSql().add, job)
+    rig.create(sara, "tiny", visibility=Visibility.INTERNAL)
+    rig.commit(sara, TINY, origin=VersionOrigin(training_job=job.name))
+
+    def told(caller: Caller, path: str) -> tuple[params.JobFacts, ...]:
+        asked = params.ExportParams.model_validate(rig.start(caller, WantedBundle(path)).params)
+        assert isinstance(asked.destination, params.BundleExport)
+        return asked.destination.jobs
+
+    (facts,) = told(sara, "a.ingot")
+    assert (facts.name, facts.dataset_version) == (job.name, str(job.dataset.name))
+    assert facts.dataset_digest == f"blake3:{job.dataset.digest.hex()}"
+    assert (facts.config["epochs"], facts.config["learning_rate"]) == (3, 0.5)
+    assert told(rig.user("ali"), "b.ingot") == ()
 
 
 # --- where ----------------------------------------------------------------------------------------------

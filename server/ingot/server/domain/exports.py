@@ -8,6 +8,7 @@ import dataclasses
 import re
 from collections.abc import Sequence
 
+from ingot.content import digests
 from ingot.server.core import params
 from ingot.server.core.artifacts import Artifact, Version, VersionState
 from ingot.server.core.catalog_stores import ArtifactStore, VersionStore
@@ -276,9 +277,9 @@ class Exports:
                 params.JobFacts(
                     name=job.name,
                     dataset_version=str(job.dataset.name),
-                    dataset_digest=job.dataset.digest.hex(),
+                    dataset_digest=digests.format_digest(job.dataset.digest),
                     base_version=str(job.base.name) if job.base else "",
-                    base_digest=job.base.digest.hex() if job.base else "",
+                    base_digest=digests.format_digest(job.base.digest) if job.base else "",
                     attempt=job.attempt,
                     training_seconds=job.training_seconds,
                     config={key: value for key, value in config.items() if value is not None},
