@@ -9,7 +9,7 @@ import dataclasses
 import hashlib
 import json
 
-from ingot.server.core import params
+from ingot.server.core import names, params
 from ingot.server.core.artifacts import ArtifactFields, NewVersion
 from ingot.server.core.catalog_stores import ArtifactStore
 from ingot.server.core.errors import AlreadyExists, Reason, invalid_field
@@ -97,7 +97,7 @@ class Imports:
             return self._fetch(caller, wanted, wanted.source)
         source = self._sources.checked(wanted.source)
         target = wanted.target
-        name = target.artifact or _derived(caller, source, target)
+        name = self._spelled(caller, target.artifact or _derived(caller, source, target))
         if isinstance(source.params, params.BundleImport):
             self._catalog.access.require_write(caller, name.namespace)
             return _operation(wanted, source, _for_bundle(target, name), name, f"namespaces/{name.namespace}")
@@ -106,6 +106,11 @@ class Imports:
         if target.artifact is None:
             self._check_original(caller, source, name)
         return _operation(wanted, source, filled, name, str(name))
+
+    def _spelled(self, caller: Caller, name: ArtifactName) -> ArtifactName:
+        """Return a name as its artifact spells it, which is found without regard to case."""
+        artifact = self._catalog.artifacts.find(name) if caller.may_write(name.namespace) else None
+        return artifact.name if artifact else name
 
     def _fetch(self, caller: Caller, wanted: WantedImport, artifact: ArtifactName) -> NewOperation:
         """Return the import of a registered source with what is asked for besides."""
@@ -157,7 +162,8 @@ class Imports:
         try:
             return self._catalog.versions.check_target(caller, version)
         except AlreadyExists:
-            found = self._catalog.versions.get(caller, version.artifact.version(version.version_id))
+            taken = names.check_version_id(version.version_id)
+            found = self._catalog.versions.get(caller, version.artifact.version(taken))
             if not same(original_of(found.origin.source), source.original):
                 raise
             free = dataclasses.replace(version, version_id="")
