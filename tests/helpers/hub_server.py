@@ -48,6 +48,7 @@ class Hub:
         self.requests: list[Seen] = []
         self.page_size = 1000  # entries of a page of a tree listing
         self.bare_siblings = False  # a mirror that tells names only
+        self.largest_answer = 10**12  # bytes the content network sends at once
         self.stopped = threading.Event()
         self.url = ""
         self.network_url = ""
@@ -158,15 +159,22 @@ class HubHandler(BaseHTTPRequestHandler):
 
     def send_file(self, content: bytes, headers: Mapping[str, str]) -> None:
         """Send a file or the range of it that was asked for."""
-        wanted = self.headers.get("Range", "")
-        if not wanted:
+        if not self.headers.get("Range", ""):
             return self.send(content, 200, {"Accept-Ranges": "bytes", **headers})
-        first, _, last = wanted.removeprefix("bytes=").partition("-")
-        start, end = int(first), min(int(last or len(content) - 1), len(content) - 1)
+        start, end = self._range(content)
         if start >= len(content):
             return self.send(b"", 416, {"Content-Range": f"bytes */{len(content)}"})
         told = {"Content-Range": f"bytes {start}-{end}/{len(content)}", "Accept-Ranges": "bytes"}
         return self.send(content[start : end + 1], 206, {**told, **headers})
+
+    def asked_bytes(self, content: bytes) -> int:
+        """Return how many bytes of a file are asked for."""
+        start, end = self._range(content)
+        return end + 1 - start
+
+    def _range(self, content: bytes) -> tuple[int, int]:
+        first, _, last = self.headers.get("Range", "bytes=0-").removeprefix("bytes=").partition("-")
+        return int(first), min(int(last or len(content) - 1), len(content) - 1)
 
     def _serve(self) -> None:
         seen = Seen(self.command, self.path, self.headers.get("Range", ""), self.token)
@@ -224,6 +232,8 @@ class ContentNetwork(HubHandler):
         content = self.hub.content(oid)
         if content is None:
             raise Refusal(404)
+        if self.asked_bytes(content) > self.hub.largest_answer:
+            raise Refusal(400, message="The object is too large for one answer")
         return self.send_file(content, {"ETag": f'"{oid}"', "Content-Type": "application/octet-stream"})
 
 

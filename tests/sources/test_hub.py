@@ -1,5 +1,7 @@
 """What the Hub tells of a repository, and how its refusals are told apart."""
 
+import dataclasses
+import pathlib
 import socket
 from collections.abc import Iterator
 
@@ -11,8 +13,12 @@ from helpers.hub_server import Hub as HubServer
 from helpers.hub_server import hub_server
 from helpers.patterns import pattern
 from ingot.server.core.errors import Denied, IngotError, Invalid, NotFound, Precondition, Unavailable
-from ingot.server.sources.hub import Hub, HubFile
+from ingot.server.sources.addresses import Addresses, parse_networks
+from ingot.server.sources.budgets import Limits
+from ingot.server.sources.connections import Patience
+from ingot.server.sources.hub import PIECE, Hub, HubFile
 from ingot.server.sources.hub_cards import HubCard
+from ingot.server.sources.urls import Fetcher
 
 WEIGHTS = pattern("weights", 100_000)
 FILES = {"README.md": b"# Tiny\n", "sub/model.safetensors": WEIGHTS, "empty": b""}
@@ -145,3 +151,34 @@ def test_an_endpoint_that_is_none_is_named() -> None:
     assert nowhere.value.facts["cause"] == "dns"
     with pytest.raises(Invalid, match="hub_endpoint"):
         Hub("huggingface.co")
+
+
+class Patient:
+    """Nobody asks to stop."""
+
+    def check(self) -> None:
+        pass
+
+    def wait(self, seconds: float) -> None:
+        raise AssertionError(f"it paused for {seconds} s")
+
+
+def test_huge_files_come_in_pieces(server: HubServer, tmp_path: pathlib.Path) -> None:
+    server.largest_answer = 40_000
+    hub = Hub(server.url)
+    found = hub.look_up("gpt2", "model")
+    file = next(each for each in found.files if each.sha256)
+    wanted = hub.wanted_file(found, file)
+    assert wanted.piece == PIECE < 50 * 10**9
+    fetcher = Fetcher(
+        Addresses(parse_networks(["127.0.0.0/8"])),
+        Patient(),
+        patience=Patience(),
+        limits=Limits(),
+        secrets={},
+    )
+    with fetcher:
+        fetcher.fetch(dataclasses.replace(wanted, piece=40_000), tmp_path / "file")
+    assert (tmp_path / "file").read_bytes() == WEIGHTS
+    ranges = [each.range for each in server.asked("GET /lfs/")]
+    assert ranges == ["bytes=0-39999", "bytes=40000-79999", "bytes=80000-"]

@@ -20,6 +20,7 @@ class WantedFile:
     urls: tuple[str, ...]
     checksum: str = ""  # algorithm:hex
     size: int | None = None
+    piece: int = 0  # most bytes to ask for at once, where there is a checksum; 0 is all
 
     @property
     def name(self) -> str:

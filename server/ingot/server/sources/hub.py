@@ -30,6 +30,7 @@ if TYPE_CHECKING:  # the library is slow to load, and reads its settings when it
 
 RepositoryKind = Literal["model", "dataset"]
 
+PIECE = 8 * 1024**3  # bytes; the Hub's content network answers with at most 50 GB at once
 _SECONDS = 30.0  # for one answer about a repository
 _MOST_SIBLINGS = 50_000  # above, only the listing of the tree is complete
 QUIET = {
@@ -111,7 +112,7 @@ class Hub:
             revision=repository.commit,
             endpoint=self.endpoint,
         )
-        return WantedFile((url,), f"sha256:{file.sha256}" if file.sha256 else "", file.size)
+        return WantedFile((url,), f"sha256:{file.sha256}" if file.sha256 else "", file.size, piece=PIECE)
 
     def not_given(self, repository: HubRepository) -> Denied:
         """Return the error for a file that the Hub does not give although it tells of the repository."""

@@ -92,10 +92,11 @@ class Taking:
 
     def _resuming(self, url: str) -> dict[str, str]:
         """Return the headers that ask for the rest; none when it must be all."""
-        part, version = self._part, self._part.version
-        if not part.offset:
+        part, version, piece = self._part, self._part.version, self._wanted.piece
+        in_pieces = piece and self._wanted.checksum and (self._wanted.size or 0) - part.offset > piece
+        if not part.offset and not in_pieces:
             return {}
-        rest = {"Range": f"bytes={part.offset}-"}
+        rest = {"Range": f"bytes={part.offset}-{part.offset + piece - 1 if in_pieces else ''}"}
         same_server = _origin(url) == version.asked
         if version.validator and (same_server or (version.validator[0] == '"' and not self._wanted.checksum)):
             return {**rest, "If-Range": version.validator}
