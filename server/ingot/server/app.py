@@ -5,8 +5,8 @@
         ...                                   # it serves on server.addresses
                                               # leaving drains, writes what is gathered and closes
 
-Read `App.__init__` from top to bottom: each section uses only what stands above it. A new feature adds its
-stores under "shelves", its rules under "rules" and its servicer under "doors".
+Read `App` from top to bottom: each section uses only what stands above it. A new feature adds its stores to
+`_shelves`, its rules to `_rules`, its servicer to `_doors` and what runs by itself to `_bodies`.
 """
 
 import asyncio
@@ -70,26 +70,35 @@ class App:
         self.addresses: tuple[str, ...] = ()
         self.unix_socket = folder.socket_path()
         self._periodic: list[asyncio.Task[None]] = []
+        self._clock = clock
+        self._shelves()
+        self._rules()
+        self._doors()
+        self._bodies()
 
-        # --- shelves ---
-        self.database = open_database(settings.database)
+    def _shelves(self) -> None:
+        self.database = open_database(self.settings.database)
         migrate(self.database)
-        packs = DiskPacks(folder.path)
-        counters = CountersSql()
-        training_shelves = TrainingShelves(settings, self.database.after_commit, counters, clock)
+        self._packs = DiskPacks(self.folder.path)
+        self._counters = CountersSql()
+        self._training_shelves = TrainingShelves(
+            self.settings, self.database.after_commit, self._counters, self._clock
+        )
 
-        # --- rules ---
+    def _rules(self) -> None:
+        settings, folder, clock, counters = self.settings, self.folder, self._clock, self._counters
+        training_shelves = self._training_shelves
         tokens = PageTokens(folder.secret)
+        requests = self._requests = Requests(RequestsSql(), clock)
         self.operations = OperationParts(
             settings, training_shelves.log, counters, self.database.after_commit, tokens, clock
         )
-        requests = Requests(RequestsSql(), clock)
         self.people = IdentityParts(
             settings, folder.secret, counters, requests, tokens, clock, self.database.after_commit
         )
         self.identity = self.people.identity
         self.usage = Usage(UsageSql(), tokens, clock, activity_days=settings.activity_days)
-        catalog = CatalogParts(
+        catalog = self.catalog = CatalogParts(
             training_shelves.assignments,
             training_shelves.jobs,
             counters,
@@ -117,7 +126,7 @@ class App:
             max_model_bytes=settings.max_model_bytes,
             keep_failed_seconds=settings.failed_upload_hours * 3600,
         )
-        self.transfer = TransferParts(self.database, packs, side, self.usage, tokens, clock, limits)
+        self.transfer = TransferParts(self.database, self._packs, side, self.usage, tokens, clock, limits)
         self.exports = ExportParts(
             settings, catalog, self.operations.operations, requests, training_shelves.jobs, clock
         )
@@ -129,9 +138,10 @@ class App:
             NothingRegistered(),
             requests,
         )
-        health = Health(SqliteVitals(self.database, folder.path))
 
-        # --- doors ---
+    def _doors(self) -> None:
+        settings, folder, clock = self.settings, self.folder, self._clock
+        health = Health(SqliteVitals(self.database, folder.path))
         self.hops = Hops(self.database, read_threads=settings.read_threads, io_threads=settings.io_threads)
         self.pipeline = Pipeline(
             Credentials(self.hops, self.people.sign_in, clock),
@@ -143,29 +153,31 @@ class App:
         self.facts = ServerFacts(
             version(), folder.server_id, folder.path, clock.now(), bundle_key(folder.path)
         )
-        means = BodyMeans(
-            f"unix:{self.unix_socket}",
-            self.people.operation_tokens.make,
-            self.people.credentials.for_operation,
-            settings_of_bodies(settings),
-        )
-        self.runner = self.operations.runner(self.hops, folder.path, folder.server_id, means)
-        self.operations.shelf.add("recover", self._recover)
-        self.operations.shelf.add("clean", self._clean)
         server = self.grpc.server
         self.people.serve(self.hops, server)
-        catalog.serve(self.hops, self.usage, self.exports.exports, server)
+        self.catalog.serve(self.hops, self.usage, self.exports.exports, server)
         system = SystemServicer(self.hops, self.facts, health, self.usage, clock)
         system_pb2_grpc.add_SystemServiceServicer_to_server(system, server)
         self.training.serve(self.hops, server)
         starts = Starts(
             self.imports.imports,
-            catalog.validations,
+            self.catalog.validations,
             self.exports.exports,
-            UpkeepStarts(self.operations.operations, requests),
+            UpkeepStarts(self.operations.operations, self._requests),
         )
-        self.operations.serve(self.hops, server, starts, training_shelves.tails)
+        self.operations.serve(self.hops, server, starts, self._training_shelves.tails)
         self.transfer.serve(self.hops, server, lambda: self.pipeline.draining)
+
+    def _bodies(self) -> None:
+        means = BodyMeans(
+            f"unix:{self.unix_socket}",
+            self.people.operation_tokens.make,
+            self.people.credentials.for_operation,
+            settings_of_bodies(self.settings),
+        )
+        self.runner = self.operations.runner(self.hops, self.folder.path, self.folder.server_id, means)
+        self.operations.shelf.add("recover", self._recover)
+        self.operations.shelf.add("clean", self._clean)
 
     async def start(self) -> None:
         """Put right what an earlier run left, make the administrator's token if there is none, and serve."""
