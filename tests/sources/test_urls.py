@@ -400,6 +400,21 @@ def test_a_rate_is_kept(server: UrlServer, tmp_path: Path) -> None:
     assert max(attentive.waits) == pytest.approx(3.0, abs=0.5)  # none was really waited, so they add up
 
 
+def test_fetchers_side_by_side_share_rate_and_limits(server: UrlServer, tmp_path: Path) -> None:
+    attentive = Attentive()
+    url = server.serve("/file", File(CONTENT))
+    limits = Limits(all_bytes=500_000, headroom=0)
+    with fetcher(attention=attentive, rate=100_000.0, limits=limits) as one, one.another() as other:
+        one.fetch(WantedFile((url,)), tmp_path / "one")
+        with pytest.raises(Precondition, match="500000 bytes in all") as error:
+            other.fetch(WantedFile((url,)), tmp_path / "other")
+        assert error.value.reason is Reason.TOO_LARGE
+        server.serve("/small", File(CONTENT[:100_000]))
+        other.fetch(WantedFile((server.url("/small"),)), tmp_path / "small")
+        assert one.budget.kept_bytes == other.budget.kept_bytes == 400_000
+    assert max(attentive.waits) == pytest.approx(4.0, abs=0.5)
+
+
 def test_a_stop_is_heard_while_a_server_is_silent(server: UrlServer, tmp_path: Path) -> None:
     url = server.serve("/file", silent)
     patience = Patience(stall_seconds=60)
@@ -507,7 +522,7 @@ def test_bytes_past_the_journal_are_not_trusted(server: UrlServer, tmp_path: Pat
     with fetcher() as made, pytest.raises(Unavailable):
         made.fetch(WantedFile((url,)), tmp_path / "file")
     with (tmp_path / "file.part").open("ab") as part:
-        part.write(b"\0" * 1000)  # as a power cut may leave them
+        part.write(b"\0" * 400_000)  # as a power cut may leave them
     server.serve("/file", File(CONTENT, '"1"'))
     with fetcher() as made:
         made.fetch(WantedFile((url,)), tmp_path / "file")
