@@ -40,6 +40,14 @@ def test_other_variables_of_the_source_systems_are_accepted() -> None:
     assert found.listen == ("127.0.0.1:3001",)
 
 
+@pytest.mark.contract("S2-14")
+def test_the_mount_point_is_models_unless_set_and_then_keeps_everything() -> None:
+    unset, chosen = settings.load({}, {}), settings.load({}, {"MODELS_MOUNT_POINT": "/srv/models"})
+    assert (unset.usual_export_folder, unset.mount) == (Path("models").absolute(), None)
+    assert (chosen.usual_export_folder, chosen.mount) == (Path("/srv/models"), Path("/srv/models"))
+    assert unset.usual_export_folder in unset.export_folders
+
+
 def test_our_own_variable_beats_one_of_a_source_system() -> None:
     environment = {
         "PORT": "3001",
@@ -63,6 +71,13 @@ def test_the_database_is_in_the_data_folder_unless_set() -> None:
         ({"drain_seconds": "-1"}, {}, "drain_seconds: expected 0 or more, got -1"),
         ({}, {"INGOT_HEALTH": "maybe"}, "INGOT_HEALTH: expected true or false, got 'maybe'"),
         ({"worker_lease_seconds": "3"}, {}, "expected at most half of worker_lease_seconds"),
+        ({"operation_lease_seconds": "1"}, {}, "operation_lease_seconds: expected at least 3, .*, got 1"),
+        ({"operation_queues": "download"}, {}, "operation_queues: expected queue=number .*, got 'download'"),
+        ({}, {"INGOT_OPERATION_QUEUES": "download=2,upload=1"}, "one of the queues .*, got 'upload=1'"),
+        ({"operation_queues": "export=0"}, {}, "expected queue=number with a number above 0"),
+        ({"operation_dispatcher": "redis"}, {}, "expected rows or memory, got 'redis'"),
+        ({"operation_attempts": "0"}, {}, "operation_attempts: expected more than 0, got 0"),
+        ({"clean_hours": "-1"}, {}, "clean_hours: expected 0 or more, got -1"),
         ({"log_level": "loud"}, {}, "log_level: expected one of debug, info, warning, error, got 'loud'"),
         ({"listen": ("7070",)}, {}, "listen: expected host:port such as 127.0.0.1:7070, got '7070'"),
         ({}, {"PORT": "99999"}, "listen: expected host:port"),

@@ -205,6 +205,13 @@ def test_what_an_attempt_left_is_gone_on_with(rig: Rig) -> None:
     assert sorted(os.listdir(rig.root / "sub")) == ["tiny"]
 
 
+def test_what_another_operation_left_unfinished_goes(rig: Rig) -> None:
+    write_tree(rig.root / "sub" / ".tiny.op_77.part", {"old": b"x"})
+    write_tree(rig.root / "sub", {".tiny.txt": b"precious"})
+    rig.export(rig.push(FIRST))
+    assert sorted(os.listdir(rig.root / "sub")) == [".tiny.txt", "tiny"]
+
+
 @pytest.mark.contract("S4-31")
 def test_removing_takes_what_was_exported_and_nothing_else(rig: Rig) -> None:
     rig.export(rig.push(FIRST))

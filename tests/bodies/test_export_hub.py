@@ -12,7 +12,8 @@ from helpers.hub_server import Hub, hub_server
 from helpers.hub_writing import WritableHub
 from helpers.patterns import pattern
 from helpers.sdk import member_client, write_tree
-from ingot.client import Client
+from helpers.servers import running_server
+from ingot.client import Client, NotAllowed
 from ingot.server.bodies import export_hub
 from ingot.server.core import params
 from ingot.server.core.errors import Denied, Reason, Unavailable
@@ -127,3 +128,25 @@ def test_a_refusal_while_large_files_are_sent_is_told_as_one(rig: Rig) -> None:
         rig.export(version)
     assert caught.value.reason is Reason.SOURCE_DENIED
     assert list(rig.files()) == []
+
+
+@pytest.mark.slow
+@pytest.mark.contract("S0-12", "S0-20")
+def test_a_whole_server_exports_with_the_credential_of_who_asks(tmp_path: Path) -> None:
+    with (
+        hub_server(WritableHub) as hub,
+        running_server(tmp_path, hub_endpoint=hub.url, operation_attempts=1) as server,
+        Client(server.address, server.token("sara")) as client,
+    ):
+        hub.tokens.add(TOKEN)
+        client.push("datasets/chat", write_tree(tmp_path / "a", {"a.jsonl": b"{}\n"}))
+        started = client.operations.start_export("datasets/chat", "hf://datasets/org/chat")
+        assert started is not None
+        with pytest.raises(NotAllowed):
+            client.operations.wait(started.name)
+        client.auth.set_credential(host_of(hub.url), TOKEN)
+        done = client.operations.wait(client.operations.retry(started.name).name)
+        repository = hub.repositories["datasets", "org/chat"]
+        assert repository.commits[repository.branches["main"]]["a.jsonl"] == b"{}\n"
+        assert str(done.result["url"]).endswith(repository.branches["main"])
+        assert {each.token for each in hub.requests if each.token} == {TOKEN}

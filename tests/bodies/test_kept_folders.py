@@ -20,7 +20,7 @@ def shown(folder: Path) -> dict[str, bytes]:
     return {path: data for path, data in tree_of(folder).items() if "/." not in f"/{path}"}
 
 
-@pytest.mark.contract("S2-8", "S2-14", "S2-47", "S4-31", "S4-36")
+@pytest.mark.contract("S2-8", "S2-47", "S4-31", "S4-36")
 def test_the_mount_point_shows_each_artifact_as_it_is_now(tmp_path: Path) -> None:
     mount = tmp_path / "models"
     source = write_tree(tmp_path / "1", {"config.json": b"1"})

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -119,8 +120,11 @@ def test_what_is_no_bundle_is_refused(tmp_path: Path, key: SigningKey) -> None:
     with pytest.raises(Invalid, match="cannot be read"):
         Bundle.open(tmp_path / "none", frozenset({key.name}))
     (tmp_path / "link").symlink_to(tmp_path / "it.bundle")
-    with pytest.raises(Invalid, match="cannot be read"):
-        Bundle.open(tmp_path / "link", frozenset({key.name}))
+    os.mkfifo(tmp_path / "pipe")
+    for place in (tmp_path / "link", tmp_path / "pipe", tmp_path):
+        with pytest.raises(Invalid, match="cannot be read"):
+            Bundle.open(place, frozenset({key.name}))
+        assert bundles.signed_by(place) == ""
 
 
 # --- damage and malice ----------------------------------------------------------------------------------

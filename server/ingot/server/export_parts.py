@@ -62,7 +62,7 @@ class ExportParts:
     ) -> None:
         folders = AllowedFoldersOnDisk(settings.export_folders, "export_roots")
         self.import_folders = AllowedFoldersOnDisk(settings.import_folders, "import_roots")
-        usual = folders.find(str(settings.mount or settings.export_folders[0]), "mount_point")
+        usual = folders.find(str(settings.usual_export_folder), "mount_point")
         rows = KeptExportsSql()
         self._mount = settings.mount
         self.kept = KeptExports(

@@ -35,8 +35,8 @@ _POSITIVE = (
     "events_kept",
     "operation_attempts",
     "operation_timeout_seconds",
-    "operation_lease_seconds",
 )
+_SHORTEST_LEASE = 3.0  # of operations, in seconds
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
 Value = Path | str | bool | int | float | tuple[str, ...]
@@ -260,9 +260,10 @@ class Settings:
         default=Path(),
         metadata=_about(
             "Folder in which every model and dataset is kept readable for programs that know no Ingot: one "
-            "folder each, with the files of its latest version; ./models is usual. It takes that space again.",
+            "folder each, with the files of its latest version. It takes that space again, so nothing is "
+            "kept by itself unless it is set.",
             variables=("MODELS_MOUNT_POINT",),
-            default="none",
+            default="./models, for exports that name no folder",
         ),
     )
     export_roots: tuple[str, ...] = dataclasses.field(
@@ -291,15 +292,19 @@ class Settings:
 
     @property
     def mount(self) -> Path | None:
-        """The mount point, None where none is set."""
+        """The mount point in which everything is kept, None where none is set."""
         return None if self.mount_point == Path() else self.mount_point.absolute()
 
     @property
     def export_folders(self) -> tuple[Path, ...]:
         """Folders below which exports may write; relative paths begin at the first."""
         folders = tuple(Path(each).expanduser().absolute() for each in self.export_roots)
-        mount = (self.mount,) if self.mount else ()
-        return (*(folders or (self.data_dir.absolute() / "exports",)), *mount)
+        return (*(folders or (self.data_dir.absolute() / "exports",)), self.usual_export_folder)
+
+    @property
+    def usual_export_folder(self) -> Path:
+        """Where an export goes that names no folder."""
+        return self.mount or Path("models").absolute()
 
     @property
     def import_folders(self) -> tuple[Path, ...]:
@@ -529,6 +534,11 @@ def _check(settings: Settings) -> None:
         expected = " or ".join(DISPATCHERS)
         raise SettingsError(
             f"operation_dispatcher: expected {expected}, got {settings.operation_dispatcher!r}."
+        )
+    if settings.operation_lease_seconds < _SHORTEST_LEASE:
+        raise SettingsError(
+            f"operation_lease_seconds: expected at least {_SHORTEST_LEASE:g}, since bodies report each second, "
+            f"got {settings.operation_lease_seconds:g}."
         )
     queue_limits(settings.operation_queues)
     _check_sources(settings)

@@ -56,6 +56,7 @@ def run(work: Work[params.ExportParams]) -> params.ExportResult:
         gathered = _Gathered(work, wanted)
         planned = bundles.plan(gathered.manifest, gathered.segments, key)
         part = target.with_name(f".{target.name}.{work.spec.operation.rpartition('/')[2]}.part")
+        folders.remove_leftovers(target, part)
         written = 0
         if not _is_there(target, planned, key):
             try:

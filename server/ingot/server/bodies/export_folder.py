@@ -102,6 +102,7 @@ class _Target:
         """Let the place hold a version. Raises BodyFailure (IN_USE, BAD_PATH, BUSY)."""
         folders.make_parents(self._root, self._base)
         with folders.held(self._base):
+            folders.remove_leftovers(self._base, self._part)
             manifest = self._work.client.trees.manifest(version)
             before, place = self._before()
             after = self._place_of(manifest)
@@ -128,6 +129,7 @@ class _Target:
         """Remove what was exported there, unless there is something of somebody else."""
         folders.make_parents(self._root, self._base)
         with folders.held(self._base):
+            folders.remove_leftovers(self._base, self._part)
             before, place = self._before()
             if before is None:
                 return

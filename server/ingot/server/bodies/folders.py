@@ -8,6 +8,7 @@ import contextlib
 import ctypes
 import errno
 import fcntl
+import glob
 import os
 import shutil
 import stat
@@ -65,6 +66,13 @@ def held(target: Path) -> Iterator[None]:
             lock.unlink(missing_ok=True)
     finally:
         os.close(file)
+
+
+def remove_leftovers(target: Path, mine: Path) -> None:
+    """Remove what other operations left unfinished beside a target that is held: nobody works on it."""
+    for left in target.parent.glob(f".{glob.escape(target.name)}.op_*.part*"):
+        if left != mine:
+            remove(left)
 
 
 def swap(new: Path, target: Path) -> None:

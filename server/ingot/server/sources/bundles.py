@@ -11,6 +11,7 @@ with the one that belongs there, so that nothing can be swapped, added or left o
 """
 
 import os
+import stat
 import tarfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -121,15 +122,7 @@ class Bundle:
 
         Raises Invalid (SOURCE_NOT_FOUND, SOURCE_MISMATCH, BAD_PATH), Denied (SOURCE_DENIED).
         """
-        try:
-            file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-        except OSError as error:
-            raise Invalid(
-                Reason.SOURCE_NOT_FOUND,
-                f"The bundle {path} cannot be read: {error.strerror}.",
-                next_step="Check the path and its permissions on the server.",
-                facts={"path": str(path)},
-            ) from error
+        file = _opened(path)
         try:
             header, after = _read_header(file)
             if header.signer not in trusted:
@@ -222,8 +215,8 @@ class Bundle:
 def signed_by(path: Path) -> str:
     """Return the public key that a file names if it begins like a bundle, else ""; nothing is verified."""
     try:
-        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError:
+        file = _opened(path)
+    except Invalid:
         return ""
     try:
         return _read_header(file)[0].signer
@@ -231,6 +224,24 @@ def signed_by(path: Path) -> str:
         return ""
     finally:
         os.close(file)
+
+
+def _opened(path: Path) -> int:
+    """Open a file, not a link, a folder or a device. Raises Invalid (SOURCE_NOT_FOUND)."""
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        if stat.S_ISREG(os.fstat(file).st_mode):
+            return file
+        os.close(file)
+        why = "it is no file"
+    except OSError as error:
+        why = os.strerror(error.errno or 0)
+    raise Invalid(
+        Reason.SOURCE_NOT_FOUND,
+        f"The bundle {path} cannot be read: {why}.",
+        next_step="Check the path and its permissions on the server.",
+        facts={"path": str(path)},
+    )
 
 
 def entry_header(name: str, size: int) -> bytes:
