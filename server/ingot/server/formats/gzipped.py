@@ -16,7 +16,7 @@ from ingot.server.formats.seam import BinarySource, Head
 _MAGIC = b"\x1f\x8b\x08"
 _USUAL_RATIO = 4  # how far text unpacks
 _MOST_RATIO = 250  # gzip ends at about 1030
-_RATIO_FROM = 256 * 1024 * 1024  # bytes unpacked before the ratio counts
+_RATIO_FROM = 64 * 1024 * 1024  # bytes unpacked before the ratio counts
 
 
 def is_gzip(head: Head) -> bool:
