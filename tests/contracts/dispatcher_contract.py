@@ -63,7 +63,9 @@ class DispatcherContract:
                 )
                 left = [process for process in rig.processes(operation).values() if alive(process)]
                 assert left == [], case.name
+                assert (0 in rig.processes(operation)) == (case.mode == "orphan")
 
+    @pytest.mark.contract("S3-11")
     def test_a_killed_body_starts_again_where_its_folder_is(self, rig: RunnerRig) -> None:
         operation = rig.enqueue("wait*1")
         process = rig.begun(operation)
