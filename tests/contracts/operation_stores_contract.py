@@ -154,6 +154,28 @@ class OperationStoreContract:
         assert [each.number for each in units.read(store.since, None, ANY, 2, 2)] == [3, 4]
         assert [each.number for each in units.read(store.since, None, ANY, 4, 9)] == [1]
 
+    def test_what_ended_after_a_change_is_shown_all_the_same(
+        self, units: Database, store: OperationStore
+    ) -> None:
+        assert units.read(store.latest_change) == 0
+        for operation in (
+            an_operation(1, OperationState.FAILED, change=2),
+            an_operation(2, change=3),
+            an_operation(3, OperationState.SUCCEEDED, change=5),
+            an_operation(4, OperationState.CANCELLED, change=6, requester="users/omid"),
+        ):
+            units.write(store.add, operation).result()
+        assert units.read(store.latest_change) == 6
+
+        def changes(position: int, but_after: int | None, requester: str | None = None) -> list[int]:
+            wanted = OperationFilter(active_only=True, but_after=but_after)
+            return [each.change for each in units.read(store.since, requester, wanted, position, 9)]
+
+        assert changes(0, None) == [3]
+        assert changes(0, 4) == [3, 5, 6]
+        assert changes(0, 5) == [3, 6]
+        assert changes(3, 4, "users/sara") == [5]
+
     def test_forgetting(self, units: Database, store: OperationStore) -> None:
         for number in (1, 2, 3):
             ended = an_operation(number, OperationState.FAILED, finish_time=10.0 - number)
