@@ -119,7 +119,7 @@ def test_a_repository_becomes_a_version_with_its_origin(rig: Rig) -> None:
     commit = rig.hub.repositories["models", "google/flan-t5-small"].branches["main"]
     assert (done.existed, done.file_count) == (False, 5)
     assert done.source == f"hf://google/flan-t5-small@{commit}"
-    assert done.fetched_bytes == done.size_bytes == done.needed_bytes == sum(map(len, FILES.values()))
+    assert done.fetched_bytes == done.size_bytes == sum(map(len, FILES.values()))
     assert rig.pulled(done.version) == FILES
     with rig.client as client:
         version = client.catalog.version(done.version)
@@ -158,7 +158,8 @@ def test_what_is_here_already_is_not_fetched_again(rig: Rig) -> None:
 def test_a_look_fetches_nothing(rig: Rig) -> None:
     look = rig.result("google/flan-t5-small", check_only=True)
     size = sum(map(len, FILES.values()))
-    assert (look.version, look.existed, look.needed_bytes, look.size_bytes) == ("", False, size, size)
+    assert (look.version, look.existed, look.size_bytes) == ("", False, size)
+    assert look.needed_bytes == 2 * size  # the server's copy, and up to four files on their way
     assert look.free_bytes > 0
     assert len(rig.hub.requests) == 1
     rig.result("google/flan-t5-small")

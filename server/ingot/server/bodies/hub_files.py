@@ -5,17 +5,13 @@ A file that does not agree is thrown away and fetched once more before the impor
 """
 
 import hashlib
-import queue
-import threading
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
-from ingot.server.bodies.failures import Cancelled
+from ingot.server.bodies.fetching import FetchPool
 from ingot.server.bodies.web import hub_fetcher
 from ingot.server.bodies.work import Work
 from ingot.server.core import params
@@ -24,10 +20,6 @@ from ingot.server.core.events import FileProgress
 from ingot.server.sources import hub
 from ingot.server.sources.hub import Hub, HubFile, HubRepository
 from ingot.server.sources.urls import Fetcher
-
-AT_ONCE = 4
-_LOOK_SECONDS = 0.25
-_END_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,77 +38,44 @@ class HubFetching:
     ) -> None:
         self._work, self._hub, self._repository = work, source, repository
         self._folder = work.folder / repository.commit
-        at_once = max(1, min(AT_ONCE, file_count))
-        self._stop = threading.Event()
-        self._stack = ExitStack()
-        first = hub_fetcher(work, self, source)
-        self._budget = first.budget
-        fetchers = [first, *(first.another() for _ in range(at_once - 1))]
-        self._idle: queue.SimpleQueue[Fetcher] = queue.SimpleQueue()
-        for fetcher in fetchers:
-            self._idle.put(self._stack.enter_context(fetcher))
-        self._pool = ThreadPoolExecutor(at_once, thread_name_prefix="fetch")
-        self._running: dict[Future[Path], HubFile] = {}
+        self._pool = FetchPool(work, lambda attention: hub_fetcher(work, attention, source), file_count)
         self._there: dict[HubFile, int] = {}  # bytes of the files that are on their way
 
-    def __enter__(self) -> "HubFetching":
+    def __enter__(self) -> Self:
         self._folder.mkdir(parents=True, exist_ok=True)
+        self._pool.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stop.set()
-        self._pool.shutdown(wait=False, cancel_futures=True)
-        # A thread that connects to nobody is not waited for: the process ends without it.
-        if not wait(self._running, timeout=_END_SECONDS).not_done:
-            self._stack.close()
+        self._pool.__exit__(kind, error, trace)
 
     @property
     def fetched_bytes(self) -> int:
         """Bytes that came from the Hub, those thrown away among them."""
-        return self._budget.taken_bytes
-
-    def check(self) -> None:
-        """Raise Cancelled when somebody asked to stop, or another file failed."""
-        self._work.check()
-        if self._stop.is_set():
-            raise Cancelled
-
-    def wait(self, seconds: float) -> None:
-        """Pause; raise Cancelled as `check` does."""
-        self.check()
-        self._work.wait(seconds)
-        self.check()
+        return self._pool.budget.taken_bytes
 
     def text(self, file: HubFile) -> str:
         """Return the content of a small file."""
         place = self._fetch(file)
-        text = place.read_text(encoding="utf-8", errors="replace")
         self._there.pop(file, None)
-        return text
+        return place.read_text(encoding="utf-8", errors="replace")
 
     def fetch(self, files: Sequence[HubFile], before: int, total: int) -> Iterator[list[FetchedFile]]:
         """Yield files as they are complete; who takes them removes them. Raises IngotError, Cancelled.
 
         `before` bytes of `total` are done already, for the progress.
         """
-        left = deque(files)
-        running = self._running
         count = 0
-        while left or running:
-            while left and len(running) < AT_ONCE:
-                file = left.popleft()
-                running[self._pool.submit(self._fetch, file)] = file
-            done, _ = wait(running, timeout=_LOOK_SECONDS, return_when=FIRST_COMPLETED)
-            fetched = [FetchedFile(running.pop(each), each.result()) for each in done]
-            for each in fetched:
-                self._there.pop(each.file, None)
-                before += each.file.size
-            count += len(fetched)
+        for done in self._pool.each(files, self._fetch):
+            for file, _ in done:
+                self._there.pop(file, None)
+                before += file.size
+            count += len(done)
             self._tell(before, total, f"{count} of {len(files)} files")
-            if fetched:
-                yield fetched
+            if done:
+                yield [FetchedFile(file, place) for file, place in done]
 
     def _tell(self, before: int, total: int, message: str) -> None:
         there = dict(self._there)
@@ -128,9 +87,9 @@ class HubFetching:
         """Fetch one file with whichever fetcher is idle."""
         # A name of its own: paths may be longer than names on this disk, and lead into folders.
         place = self._folder / hashlib.sha256(file.path.encode()).hexdigest()[:32]
-        fetcher = self._idle.get()
         try:
-            return self._checked(fetcher, file, place)
+            with self._pool.fetcher() as fetcher:
+                return self._checked(fetcher, file, place)
         except Denied as error:
             if error.reason is not Reason.SOURCE_DENIED:
                 raise
@@ -142,8 +101,6 @@ class HubFetching:
                 next_step="Retry; if the commit was removed, import another one.",
                 facts={"source": self._repository.source, "path": file.path},
             ) from error
-        finally:
-            self._idle.put(fetcher)
 
     def _checked(self, fetcher: Fetcher, file: HubFile, place: Path) -> Path:
         def told(there: int) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from ingot.client import NotFound, OpenUpload
 from ingot.content import globs, paths
 from ingot.server.bodies.failures import BodyFailure
+from ingot.server.bodies.fetching import AT_ONCE
 from ingot.server.bodies.hub_files import FetchedFile, HubFetching
 from ingot.server.bodies.kept_uploads import kept_upload
 from ingot.server.bodies.targets import Described, new_version
@@ -71,8 +72,8 @@ class _Import:
             told = {"version": present.name, "digest": present.digest, "existed": not ours}
             return look.model_copy(update=told)
         if self._work.params.check_only:
-            self._check_room(size)
-            return look.model_copy(update={"needed_bytes": size, "existed": present is not None})
+            needed = self._check_room(files)
+            return look.model_copy(update={"needed_bytes": needed, "existed": present is not None})
         return self._fetch(repository, files, look)
 
     # --- looking ----------------------------------------------------------------------------------------
@@ -145,8 +146,12 @@ class _Import:
             return None
         return None
 
-    def _check_room(self, needed: int) -> None:
+    def _check_room(self, files: Sequence[HubFile]) -> int:
+        """Return what files need on the disk: the server's copy, and those on their way beside it."""
+        sizes = sorted(each.size for each in files)
+        needed = sum(sizes) + sum(sizes[-AT_ONCE:])
         Budget(Limits()).check_disk(self._work.folder, needed)
+        return needed
 
     # --- fetching ---------------------------------------------------------------------------------------
 
@@ -154,7 +159,7 @@ class _Import:
         self, repository: HubRepository, files: list[HubFile], look: params.ImportResult
     ) -> params.ImportResult:
         if not self._upload_note.exists():  # else part of it is on the disk already: told once it is known
-            self._check_room(look.size_bytes)
+            self._check_room(files)
         self._commit_note.write_text(repository.commit)
         work = self._work
         with HubFetching(work, self._hub, repository, len(files)) as fetching:
@@ -174,9 +179,9 @@ class _Import:
                 missing = [each for each in files if upload.files().get(each.path) != each.size]
                 if upload.is_committed:
                     missing = []
-                needed = sum(each.size for each in missing)
-                self._check_room(needed)
-                for fetched in fetching.fetch(missing, look.size_bytes - needed, look.size_bytes):
+                needed = self._check_room(missing)
+                there = look.size_bytes - sum(each.size for each in missing)
+                for fetched in fetching.fetch(missing, there, look.size_bytes):
                     _add(upload, fetched)
                 work.progress(look.size_bytes, look.size_bytes, phase="committing", message=upload.name)
                 done = upload.commit()

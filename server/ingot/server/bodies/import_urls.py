@@ -22,9 +22,10 @@ import httpx2
 from ingot.client import NotFound, OpenUpload
 from ingot.content import paths
 from ingot.server.bodies.failures import BodyFailure
+from ingot.server.bodies.fetching import AT_ONCE
 from ingot.server.bodies.kept_uploads import kept_upload
 from ingot.server.bodies.targets import Described, new_version
-from ingot.server.bodies.url_fetching import AT_ONCE, Item, UrlFetching
+from ingot.server.bodies.url_fetching import Item, UrlFetching
 from ingot.server.bodies.work import Work
 from ingot.server.core import params
 from ingot.server.core.errors import Reason, Unavailable
