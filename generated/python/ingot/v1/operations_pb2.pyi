@@ -104,7 +104,7 @@ class _ExportLayoutEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ExportLa
     EXPORT_LAYOUT_NAME: _ExportLayout.ValueType  # 1
     """`name/`: one folder per artifact."""
     EXPORT_LAYOUT_OWNER_UID: _ExportLayout.ValueType  # 2
-    """`owner/uid.ext`: one file per artifact below the folder of its namespace."""
+    """`owner/uid.ext`: below the folder of its namespace, a file for an artifact of one file, a folder `uid/` for others."""
 
 class ExportLayout(_ExportLayout, metaclass=_ExportLayoutEnumTypeWrapper):
     """How an export names its folders."""
@@ -114,7 +114,7 @@ EXPORT_LAYOUT_UNSPECIFIED: ExportLayout.ValueType  # 0
 EXPORT_LAYOUT_NAME: ExportLayout.ValueType  # 1
 """`name/`: one folder per artifact."""
 EXPORT_LAYOUT_OWNER_UID: ExportLayout.ValueType  # 2
-"""`owner/uid.ext`: one file per artifact below the folder of its namespace."""
+"""`owner/uid.ext`: below the folder of its namespace, a file for an artifact of one file, a folder `uid/` for others."""
 Global___ExportLayout: _TypeAlias = ExportLayout  # noqa: Y015
 
 class _UpkeepKind:
@@ -751,11 +751,11 @@ class FolderDestination(_message.Message):
     LAYOUT_FIELD_NUMBER: _builtins.int
     KEEP_FIELD_NUMBER: _builtins.int
     path: _builtins.str
-    """Below one of the allowed export folders; the mount point when empty."""
+    """Below one of the allowed export folders; the mount point when empty. Files that no export put there are never touched."""
     layout: Global___ExportLayout.ValueType
     """How folders are named."""
     keep: _builtins.bool
-    """Export each new `latest` of the artifact there too, until told otherwise."""
+    """Export each new `latest` of the artifact there too, until the same folder is exported without. It goes when the artifact goes."""
     def __init__(
         self,
         *,
@@ -818,7 +818,7 @@ class BundleDestination(_message.Message):
     PATH_FIELD_NUMBER: _builtins.int
     SINCE_FIELD_NUMBER: _builtins.int
     path: _builtins.str
-    """File on the server, below one of the allowed export folders."""
+    """File on the server, below one of the allowed export folders; a file that is no bundle of this server is not replaced."""
     @_builtins.property
     def since(self) -> _timestamp_pb2.Timestamp:
         """Only versions committed after this time."""

@@ -124,7 +124,8 @@ class OperationsServiceServicer(object):
         written.
 
         Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID, BAD_PATH: outside the allowed folders); NOT_FOUND (ARTIFACT_NOT_FOUND,
-        VERSION_NOT_FOUND, ALIAS_NOT_FOUND); FAILED_PRECONDITION (STATE_INVALID: not ready, REQUEST_ID_REUSED).
+        VERSION_NOT_FOUND, ALIAS_NOT_FOUND); FAILED_PRECONDITION (STATE_INVALID: not ready, or nothing to export; IN_USE: something else is
+        being written there, or kept; REQUEST_ID_REUSED); PERMISSION_DENIED (SCOPE_MISSING: to keep a folder takes the right to write).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -53,7 +53,8 @@ class OperationsServiceStub:
     written.
 
     Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID, BAD_PATH: outside the allowed folders); NOT_FOUND (ARTIFACT_NOT_FOUND,
-    VERSION_NOT_FOUND, ALIAS_NOT_FOUND); FAILED_PRECONDITION (STATE_INVALID: not ready, REQUEST_ID_REUSED).
+    VERSION_NOT_FOUND, ALIAS_NOT_FOUND); FAILED_PRECONDITION (STATE_INVALID: not ready, or nothing to export; IN_USE: something else is
+    being written there, or kept; REQUEST_ID_REUSED); PERMISSION_DENIED (SCOPE_MISSING: to keep a folder takes the right to write).
     """
     StartUpkeep: _grpc.UnaryUnaryMultiCallable[_operations_pb2.StartUpkeepRequest, _operations_pb2.StartUpkeepResponse]
     """Starts upkeep of the store now; the periodic turns of the same kind go on.
@@ -124,7 +125,8 @@ class OperationsServiceAsyncStub(OperationsServiceStub):
     written.
 
     Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID, BAD_PATH: outside the allowed folders); NOT_FOUND (ARTIFACT_NOT_FOUND,
-    VERSION_NOT_FOUND, ALIAS_NOT_FOUND); FAILED_PRECONDITION (STATE_INVALID: not ready, REQUEST_ID_REUSED).
+    VERSION_NOT_FOUND, ALIAS_NOT_FOUND); FAILED_PRECONDITION (STATE_INVALID: not ready, or nothing to export; IN_USE: something else is
+    being written there, or kept; REQUEST_ID_REUSED); PERMISSION_DENIED (SCOPE_MISSING: to keep a folder takes the right to write).
     """
     StartUpkeep: _aio.UnaryUnaryMultiCallable[_operations_pb2.StartUpkeepRequest, _operations_pb2.StartUpkeepResponse]  # type: ignore[assignment]
     """Starts upkeep of the store now; the periodic turns of the same kind go on.
@@ -210,7 +212,8 @@ class OperationsServiceServicer(metaclass=_abc_1.ABCMeta):
         written.
 
         Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID, BAD_PATH: outside the allowed folders); NOT_FOUND (ARTIFACT_NOT_FOUND,
-        VERSION_NOT_FOUND, ALIAS_NOT_FOUND); FAILED_PRECONDITION (STATE_INVALID: not ready, REQUEST_ID_REUSED).
+        VERSION_NOT_FOUND, ALIAS_NOT_FOUND); FAILED_PRECONDITION (STATE_INVALID: not ready, or nothing to export; IN_USE: something else is
+        being written there, or kept; REQUEST_ID_REUSED); PERMISSION_DENIED (SCOPE_MISSING: to keep a folder takes the right to write).
         """
 
     @_abc_1.abstractmethod
