@@ -74,7 +74,7 @@ def test_the_database_is_in_the_data_folder_unless_set() -> None:
         ({"operation_lease_seconds": "1"}, {}, "operation_lease_seconds: expected at least 3, .*, got 1"),
         ({"operation_queues": "download"}, {}, "operation_queues: expected queue=number .*, got 'download'"),
         ({}, {"INGOT_OPERATION_QUEUES": "download=2,upload=1"}, "one of the queues .*, got 'upload=1'"),
-        ({"operation_queues": "export=0"}, {}, "expected queue=number with a number above 0"),
+        ({"operation_queues": ("maintenance=0",)}, {}, "maintenance cannot stand still"),
         ({"operation_dispatcher": "redis"}, {}, "expected rows or memory, got 'redis'"),
         ({"operation_attempts": "0"}, {}, "operation_attempts: expected more than 0, got 0"),
         ({"clean_hours": "-1"}, {}, "clean_hours: expected 0 or more, got -1"),

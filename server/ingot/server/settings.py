@@ -537,8 +537,8 @@ def _check(settings: Settings) -> None:
         )
     if settings.operation_lease_seconds < _SHORTEST_LEASE:
         raise SettingsError(
-            f"operation_lease_seconds: expected at least {_SHORTEST_LEASE:g}, since bodies report each second, "
-            f"got {settings.operation_lease_seconds:g}."
+            f"operation_lease_seconds: expected at least {_SHORTEST_LEASE:g}, because bodies report each "
+            f"second, got {settings.operation_lease_seconds:g}."
         )
     queue_limits(settings.operation_queues)
     _check_sources(settings)
