@@ -20,7 +20,7 @@ from ingot.server.core.artifacts import (
 from ingot.server.core.errors import NotFound, Precondition, Reason
 from ingot.server.core.identity import Caller, Role
 from ingot.server.core.names import VersionReference, artifact_name
-from ingot.server.core.operations import OperationOptions, OperationState, QueueLimits
+from ingot.server.core.operations import OperationOptions, OperationState
 from ingot.server.core.params import Rules, ValidationParams
 from ingot.server.domain.catalog import ArtifactListing
 
@@ -31,7 +31,6 @@ STAGED, VALIDATING, READY, REJECTED = VersionState
 @pytest.fixture
 def rig() -> Iterator[CatalogRig]:
     found = CatalogRig(validation_required=True)
-    found.operations.limits = QueueLimits({"validate": 4})
     yield found
     found.database.close()
 
@@ -43,7 +42,7 @@ def sara(rig: CatalogRig) -> Caller:
 
 @pytest.fixture
 def validator(rig: CatalogRig) -> Validator:
-    return Validator(rig, rig.database)
+    return Validator(rig.operations, rig.database)
 
 
 def _aliases(rig: CatalogRig, caller: Caller) -> dict[str, str]:
@@ -344,6 +343,26 @@ def test_a_rejected_version_is_validated_again(rig: CatalogRig, sara: Caller, va
     validator.run()
     assert validator.stored(made).state is READY
     assert _aliases(rig, sara) == {"latest": "1", "prod": "1"}
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_other_rules_take_the_place_of_an_unfinished_validation(
+    rig: CatalogRig, sara: Caller, validator: Validator, begun: bool
+) -> None:
+    made = rig.commit(sara, str(TINY))
+    old = validator.operation_of(made)
+    if begun:
+        validator.begin()
+    name = _start(rig, sara, made, Rules(min_records=7))
+    assert name != old.name
+    assert (validator.stored(made).state, validator.stored(made).last_validation) == (STAGED, name)
+    stopped = rig.read(rig.operations.operations.get, sara, old.id)
+    assert stopped.state is (OperationState.CANCELLING if begun else OperationState.CANCELLED)
+    if begun:  # its report comes too late
+        validator.report(stopped, passed=True)
+        assert validator.stored(made).state is STAGED
+    validator.run(passed=False)
+    assert validator.stored(made).state is REJECTED
 
 
 def test_an_older_validation_has_no_say(rig: CatalogRig, sara: Caller, validator: Validator) -> None:

@@ -8,16 +8,20 @@ validator.report(operation, passed=False)
 from collections.abc import Callable
 from typing import TypeVar
 
-from helpers.catalogs import CatalogRules
 from ingot.server.core.artifacts import ValidationMode, ValidationPolicy, Version
 from ingot.server.core.errors import Problem, Reason
+from ingot.server.core.events import Progress
 from ingot.server.core.names import VersionName
-from ingot.server.core.operations import Operation
+from ingot.server.core.operations import Operation, QueueLimits
 from ingot.server.core.params import Finding, ValidationReport
+from ingot.server.operation_parts import OperationParts
+from ingot.server.storage.catalog_sql import ArtifactsSql
 from ingot.server.storage.database import Database
+from ingot.server.storage.versions_sql import VersionsSql
 
 T = TypeVar("T")
 
+LIMITS = QueueLimits({"validate": 8})
 REQUIRED = ValidationPolicy(ValidationMode.REQUIRED)
 BAD_ROW = Finding(path="a.jsonl", reason="json_syntax", message="expected a value", row=7, byte_offset=120)
 
@@ -25,22 +29,24 @@ BAD_ROW = Finding(path="a.jsonl", reason="json_syntax", message="expected a valu
 class Validator:
     """Claims validations and ends them as the test says."""
 
-    def __init__(self, rules: CatalogRules, database: Database) -> None:
-        self._claims = rules.operations.claims
-        self._limits = rules.operations.limits
-        self._operations = rules.operations.operations
-        self._rules = rules
+    def __init__(self, parts: OperationParts, database: Database) -> None:
+        self._claims = parts.claims
+        self._operations = parts.operations
         self._database = database
 
     def begin(self) -> Operation:
         """Claim the validation that is next."""
-        found = self._write(lambda: self._claims.next("test", "validate", self._limits))
+        found = self._write(lambda: self._claims.next("test", "validate", LIMITS))
         assert found is not None
         return found
 
     def waits(self) -> bool:
         """Return whether a validation is due; claims it if so."""
-        return self._write(lambda: self._claims.next("test", "validate", self._limits)) is not None
+        return self._write(lambda: self._claims.next("test", "validate", LIMITS)) is not None
+
+    def progress(self, operation: Operation, progress: Progress) -> None:
+        """Tell how far a validation is."""
+        self._write(lambda: self._claims.beat(operation.id, operation.attempt, progress))
 
     def report(self, operation: Operation, *, passed: bool, findings: tuple[Finding, ...] = ()) -> Operation:
         """End a validation with a report."""
@@ -68,9 +74,9 @@ class Validator:
         return self._database.read(self._operations.moves.find, name)
 
     def _find(self, name: VersionName) -> Version:
-        artifact = self._rules.artifacts.find(name.artifact)
+        artifact = ArtifactsSql().find(name.artifact)
         assert artifact is not None
-        found = self._rules.version_rows.find(artifact, name.version)
+        found = VersionsSql().find(artifact, name.version)
         assert found is not None
         return found
 

@@ -11,7 +11,6 @@ from helpers.transfers import ARTIFACT, Pusher, TransferRig, cut, refused, trans
 from helpers.validations import BAD_ROW, Validator
 from ingot.server.core.identity import system_caller
 from ingot.server.core.names import artifact_name
-from ingot.server.core.operations import QueueLimits
 from ingot.server.core.uploads import TransferLimits
 from ingot.server.rpc.hops import Hops
 from ingot.server.storage import tables
@@ -28,7 +27,6 @@ FILES = {"a.jsonl": b'{"text": "a"}\n' * 100}
 @pytest.fixture(name="rig")
 def _rig() -> Iterator[TransferRig]:
     with transfer_rig() as rig:
-        rig.rules.operations.limits = QueueLimits({"validate": 4})
         yield rig
 
 
@@ -39,7 +37,7 @@ def _pusher(rig: TransferRig) -> Pusher:
 
 @pytest.fixture(name="validator")
 def _validator(rig: TransferRig) -> Validator:
-    return Validator(rig.rules, rig.database)
+    return Validator(rig.rules.operations, rig.database)
 
 
 def _stage(pusher: Pusher, name: str) -> str:

@@ -93,11 +93,10 @@ class Reporter:
                 self._tell()
 
     def validated(self, size: int) -> None:
-        """Set how many bytes the server has checked."""
+        """Set how many bytes the server has checked, and tell: it says so a few times a second."""
         with self._lock:
             self._now = replace(self._now, bytes_validated=size)
-            if time.monotonic() - self._told >= _INTERVAL:
-                self._tell()
+            self._tell()
 
     def _tell(self) -> None:
         self._told = time.monotonic()

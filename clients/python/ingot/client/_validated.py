@@ -54,8 +54,9 @@ class Verdict:
         try:
             operation = self.version(version).last_validation
             for message in self._operations.watch(operation):
-                if on_progress is not None and message.event.HasField("progress"):
-                    on_progress(message.event.progress)
+                told = message.snapshot if message.HasField("snapshot") else message.event
+                if on_progress is not None and told.HasField("progress"):
+                    on_progress(told.progress)
         except (Denied, NotFound):
             return False
         return True

@@ -11,6 +11,8 @@ the version follows along, so that people see its stage and the reason.
 """
 
 import dataclasses
+import hashlib
+import json
 import logging
 from collections.abc import Collection
 
@@ -28,7 +30,7 @@ from ingot.server.core.artifacts import (
 from ingot.server.core.catalog_stores import AliasStore, VersionStore
 from ingot.server.core.clock import Clock
 from ingot.server.core.errors import NotFound, Problem, Reason
-from ingot.server.core.identity import Caller, Role
+from ingot.server.core.identity import Caller, Role, system_caller
 from ingot.server.core.names import UploadName
 from ingot.server.core.operations import NewOperation, Operation, OperationOptions, OperationState
 from ingot.server.core.transfer_stores import TreeStore, UploadStore
@@ -105,18 +107,26 @@ class Publishing:
         *,
         publish: bool,
     ) -> Operation:
-        """Enqueue a validation of a version that exists; one that runs already for it is returned instead.
+        """Enqueue a validation of a version that exists; return the unfinished one with these rules, if any.
 
-        With `publish` its report decides about a version that is not READY, and the version names it.
+        With `publish` its report decides about a version that is not READY, and the version names it. One
+        with other rules then has no say any more and is cancelled: the newest wish counts.
         """
         if not publish:
             return self._enqueue(caller, artifact, version, rules, options, publish=False)
+        before = version.last_validation
         operation = self._enqueue(caller, artifact, version, rules, options)
+        if operation.name == before:
+            return operation
         if version.state is VersionState.REJECTED:
             self._move(version, VersionMove.AGAIN, last_validation=operation.name)
-        elif operation.name != version.last_validation:
+        elif version.state is VersionState.VALIDATING:
+            self._move(version, VersionMove.RELEASE, last_validation=operation.name)
+        else:
             self._versions.save(dataclasses.replace(version, last_validation=operation.name), version.state)
             self._tell_upload(version, None)
+        if version.state is not VersionState.READY:
+            self._cancel(before)
         return operation
 
     def moved(self, operation: Operation) -> None:
@@ -180,18 +190,30 @@ class Publishing:
     ) -> Operation:
         namespace = artifact.name.namespace
         readable = caller.may_read(namespace)
+        asked = params.ValidationParams(rules=rules, publish=publish).document()
+        digest = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
         return self._operations.enqueue(
             _person(caller, namespace),
             NewOperation(
                 kind=VALIDATE,
-                params=params.ValidationParams(rules=rules, publish=publish).document(),
+                params=asked,
                 target=str(version.name),
                 namespace=namespace if publish else "",
                 reads=(namespace,) if readable and not publish else (),
-                key=f"validate/{version.uid}" + ("" if publish else f"/{caller.principal}"),
+                key=f"validate/{version.uid}/{digest}" + ("" if publish else f"/{caller.principal}"),
                 options=options,
             ),
         )
+
+    def _cancel(self, operation: str) -> None:
+        """Cancel an operation, by its name, unless it has ended."""
+        system, name = system_caller(), operation.rpartition("/")[2]
+        try:
+            found = self._operations.get(system, name)
+        except NotFound:  # it ended so long ago that it was forgotten
+            return
+        if not found.ended:
+            self._operations.cancel(system, name)
 
     def _conclude(self, artifact: Artifact, version: Version, operation: Operation) -> None:
         report = params.ValidationReport.model_validate(operation.result)

@@ -45,8 +45,8 @@ class Validations:
     ) -> Operation:
         """Enqueue the validation of a version and return the operation; its result will be the report.
 
-        Rules that are not set come from the policy of the artifact. While the version has an unfinished
-        validation, that one is returned. Readers may validate what they read; who may write the artifact also
+        Rules that are not set come from the policy of the artifact. An unfinished validation with the same
+        rules is returned. Readers may validate what they read; who may write the artifact also
         versions that are not READY, which it makes READY or REJECTED, and with `quarantine`.
         Raises NotFound (ARTIFACT_NOT_FOUND, VERSION_NOT_FOUND, ALIAS_NOT_FOUND), Denied (SCOPE_MISSING),
         Invalid (FIELD_INVALID).

@@ -106,7 +106,9 @@ class Retry(Command):
         from ingot.v1 import transfer_pb2 as pb
 
         upload = shell.client.uploads.retry(self.upload)
-        if upload.stage != pb.UPLOAD_STAGE_UPLOADING and not self.no_wait:
+        if upload.stage == pb.UPLOAD_STAGE_UPLOADING:
+            shell.out.note("Push the same files again: what is stored still does not travel.")
+        elif not self.no_wait:
             shell.out.note(f"{upload.name} is validated again.")
             try:
                 upload = shell.client.uploads.wait(upload.name)

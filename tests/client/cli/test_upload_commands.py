@@ -1,0 +1,48 @@
+"""Failed uploads from the command line: what retry and purge ask for, and what they say."""
+
+import pytest
+
+from helpers import canned_answers
+from helpers.canned_server import CannedServer, failure
+from helpers.command_lines import CommandLine
+from ingot.v1 import transfer_pb2 as pb
+
+RETRY = "TransferService/RetryUpload"
+PURGE = "TransferService/PurgeUploads"
+
+
+@pytest.fixture(autouse=True)
+def _answers(canned: CannedServer) -> None:
+    canned_answers.install(canned)
+
+
+@pytest.mark.contract("S3-23")
+def test_an_upload_that_is_open_again_is_filled_by_pushing(canned: CannedServer, cli: CommandLine) -> None:
+    canned.answer(RETRY, pb.RetryUploadResponse(upload=canned_answers.upload()))
+    run = cli.run("uploads", "retry", "3")
+    assert (run.code, run.out) == (0, "uploads/file_3 is uploading.\n")
+    assert run.err == "Push the same files again: what is stored still does not travel.\n"
+    (request,) = canned.requests(RETRY)
+    assert isinstance(request, pb.RetryUploadRequest)
+    assert (request.name, bool(request.request_id)) == ("uploads/file_3", True)
+
+
+def test_one_that_has_not_failed_is_refused(canned: CannedServer, cli: CommandLine) -> None:
+    canned.answer(RETRY, failure("FAILED_PRECONDITION", "uploads/file_3 is OPEN.", "STATE_INVALID"))
+    assert cli.run("uploads", "retry", "3", "--json").code == 5
+
+
+@pytest.mark.contract("S3-24")
+def test_purge_says_what_goes_and_asks(canned: CannedServer, cli: CommandLine) -> None:
+    canned.answer(PURGE, pb.PurgeUploadsResponse(purged=2))
+    refused = cli.run("uploads", "purge")
+    assert refused.code == 2
+    assert "Of your uploads those that failed more than 24 h ago go" in refused.err
+    assert canned.requests(PURGE) == []
+    assert cli.run("uploads", "purge", "--yes").out == "Forgot 2 failed uploads.\n"
+    assert cli.run("uploads", "purge", "--older-than", "1.5", "--all", "--yes", "-q").out == "2\n"
+    default, asked = canned.requests(PURGE)
+    assert isinstance(default, pb.PurgeUploadsRequest)
+    assert isinstance(asked, pb.PurgeUploadsRequest)
+    assert (default.older_than.seconds, default.all_users) == (86400, False)
+    assert (asked.older_than.seconds, asked.all_users) == (5400, True)
