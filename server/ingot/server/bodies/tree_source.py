@@ -14,7 +14,7 @@ from ingot.client import Client
 from ingot.server.bodies.failures import BodyFailure
 from ingot.server.core.errors import Reason
 
-AHEAD = 8  # pieces of at most 1 MiB
+AHEAD = 3  # pieces of at most 1 MiB
 _PROBE_BYTES = 256 * 1024
 _WAIT_SECONDS = 0.2
 
@@ -61,6 +61,10 @@ class TreeSource:
     def tell(self) -> int:
         """Return the position."""
         return self._position
+
+    def seekable(self) -> bool:
+        """Return True: what takes a file asks for it."""
+        return True
 
     def close(self) -> None:
         """End the stream."""

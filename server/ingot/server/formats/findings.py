@@ -6,6 +6,7 @@ from typing import Literal
 from ingot.server.core.params import Finding
 
 KEPT = 1000
+_SHOWN = 500  # characters of a message: it may quote names of any length
 
 Severity = Literal["error", "warning"]
 
@@ -77,7 +78,7 @@ class FindingSink:
                     path=self.path,
                     severity=severity,
                     reason=reason,
-                    message=message,
+                    message=message if len(message) <= _SHOWN else f"{message[:_SHOWN]}…",
                     row=row,
                     byte_offset=byte_offset,
                     column=column,

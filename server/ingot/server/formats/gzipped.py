@@ -65,6 +65,10 @@ class GzipSource:
         """Return the position in the content."""
         return self._file.tell()
 
+    def seekable(self) -> bool:
+        """Return True: what takes a file asks for it."""
+        return True
+
     def progress(self, _: int) -> None:
         """Tell how much of the packed file was read, which is what the reader of the file counts."""
         self._progress(self._packed.tell())

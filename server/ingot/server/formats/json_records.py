@@ -194,7 +194,10 @@ def _twice(index: int, raw: bytes, strings: int) -> Defect | None:
     """Return the key that an object has twice, when there are more strings in the text than were read."""
     if sum(1 for _ in _STRING.finditer(raw)) == strings:
         return None
-    twice = json_scanner.scan(raw).twice
+    try:
+        twice = json_scanner.scan(raw).twice
+    except JsonError as error:  # what only the scanner refuses, such as a number of a thousand digits
+        return Defect(index, error.offset, error.reason, error.message)
     if twice is None:
         return None
     return Defect(

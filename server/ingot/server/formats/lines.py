@@ -62,14 +62,20 @@ def batches(source: BinarySource, most: int = MAX_LINE_BYTES) -> Iterator[Batch]
     offset = source.tell()
     carried: list[bytes] = []
     size = 0  # of what is carried
+    skipped = 0  # bytes of a line that is too long, beyond those that are carried
     while block := source.read(_READ_BYTES):
+        if size > most:  # nothing but the end of the line matters
+            end = block.find(b"\n")
+            if end < 0:
+                skipped += len(block)
+                continue
+            behind = offset + size + skipped + end + 1
+            yield _cut(offset, carried, most, behind, closed=True)
+            offset, carried, size, skipped, block = behind, [], 0, 0, block[end + 1 :]
         last = block.rfind(b"\n")
         if last < 0:
             carried.append(block)
             size += len(block)
-            if size > most:
-                yield (batch := _long_line(source, offset, b"".join(carried), most))
-                offset, carried, size = batch.end, [], 0
             continue
         carried.append(block[:last])
         text = b"".join(carried)
@@ -79,23 +85,16 @@ def batches(source: BinarySource, most: int = MAX_LINE_BYTES) -> Iterator[Batch]
         yield Batch(offset, rows, text, end, nul=b"\0" in text, returns=returns)
         offset, size = end, len(block) - last - 1
         carried = [block[last + 1 :]] if size else []
-    if size:
+    if size > most:
+        yield _cut(offset, carried, most, offset + size + skipped, closed=False)
+    elif size:
         rest = b"".join(carried)
         nul, returns = b"\0" in rest, int(rest.endswith(b"\r"))
         yield Batch(offset, [rest], rest, offset + size, closed=False, nul=nul, returns=returns)
 
 
-def _long_line(source: BinarySource, offset: int, begun: bytes, most: int) -> Batch:
-    """Read to the end of a line that is too long, and go behind it."""
-    end = offset + len(begun)
-    while block := source.read(_READ_BYTES):
-        found = block.find(b"\n")
-        if found >= 0:
-            end += found + 1
-            source.seek(end)
-            return Batch(offset, [begun[:most]], b"", end, cut=True)
-        end += len(block)
-    return Batch(offset, [begun[:most]], b"", end, closed=False, cut=True)
+def _cut(offset: int, carried: list[bytes], most: int, end: int, *, closed: bool) -> Batch:
+    return Batch(offset, [b"".join(carried)[:most]], b"", end, closed=closed, cut=True)
 
 
 def _returns(rows: list[bytes]) -> int:

@@ -43,6 +43,9 @@ class BinarySource(Protocol):
     def tell(self) -> int:
         """Return the position."""
 
+    def seekable(self) -> bool:
+        """Return True."""
+
 
 class FileSource(io.FileIO):
     """A local file as a source."""
