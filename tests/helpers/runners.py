@@ -186,7 +186,7 @@ def runner_rig(
     """Run operations for the length of a with block."""
     settings = Settings(
         operation_dispatcher=dispatcher,
-        operation_queues=(f"download={slots}",),
+        operation_queues=(f"download={slots}", f"maintenance={slots}"),
         operation_lease_seconds=lease,
     )
     patience = Patience(lease=lease, grace=1.0, poll=0.1)

@@ -8,7 +8,7 @@ import pytest
 
 from helpers import loops
 from helpers.eventually import eventually
-from helpers.runners import ADMIN, RunnerRig, runner_rig
+from helpers.runners import ADMIN, SERVER, RunnerRig, runner_rig
 from ingot.server.core.artifacts import JsonObject
 from ingot.server.core.errors import Exhausted, Precondition, Reason
 from ingot.server.core.events import LogLine, Progress
@@ -162,3 +162,29 @@ def test_files_of_forgotten_operations_go(rig: RunnerRig) -> None:
     rig.bench.write(rig.bench.operations.operations.forget_old)
     loops.run(rig.runner.sweep())
     assert not log.exists()
+
+
+def test_one_that_cannot_be_taken_back_holds_up_no_other(rig: RunnerRig) -> None:
+    parts = rig.bench.operations
+
+    class Hook:
+        def moved(self, operation: Operation) -> None:
+            if operation.id == "op_1" and operation.state is S.RETRYING:
+                raise LookupError("a hook is broken")
+
+    def claimed_before_the_kill(kind: str) -> Operation:
+        queued = parts.operations.enqueue(system_caller(), NewOperation(kind))
+        claimed = parts.claims.claim(f"{SERVER}/before", queued.id, None)
+        assert claimed is not None
+        return claimed
+
+    async def handler(work: ShelfWork) -> JsonObject:
+        return {}
+
+    for kind in ("scrub", "verify"):
+        parts.shelf.add(kind, handler)
+        parts.operations.on(kind, Hook())
+    broken, whole = (rig.bench.write(claimed_before_the_kill, kind) for kind in ("scrub", "verify"))
+    assert loops.run(rig.runner.recover(SERVER)) == 1
+    assert rig.until(whole, S.SUCCEEDED).attempt == 2
+    assert rig.now(broken) == broken

@@ -10,6 +10,7 @@ A third one implements `Dispatcher` and passes tests/contracts/dispatcher_contra
 import asyncio
 import contextlib
 import logging
+from abc import ABC, abstractmethod
 from enum import Enum, auto
 from typing import Protocol
 
@@ -57,7 +58,7 @@ class Dispatcher(Protocol):
         ...
 
 
-class _Loop:
+class _Loop(ABC):
     """A task that takes a turn whenever it is woken, and at the latest after `poll` seconds."""
 
     def __init__(self, poll: float) -> None:
@@ -79,9 +80,9 @@ class _Loop:
     def _wake(self) -> None:
         self._woken.set()
 
+    @abstractmethod
     async def _turn(self, launcher: Launcher) -> float | None:
         """Launch what can be launched; return the seconds until more is due."""
-        raise NotImplementedError
 
     async def _turns(self, launcher: Launcher) -> None:
         while self._task is not None:

@@ -13,6 +13,7 @@ The row decides what an ending means: a body that was late but has its result ha
 import asyncio
 import contextlib
 import logging
+import math
 import time
 from enum import StrEnum
 
@@ -67,7 +68,7 @@ class Supervision:
         self._clock = clock
         self._asked: Ask | None = None
         self._wanted: Ask | None = None
-        self._grace: float | None = None  # seconds for a body that is asked to stop; None is as usual
+        self._until = math.inf  # when the server itself must be gone, on the monotonic clock
         self._woken = asyncio.Event()
 
     def cancel(self) -> None:
@@ -76,7 +77,7 @@ class Supervision:
 
     def release(self, grace: float) -> None:
         """Stop the body within so many seconds: the server stops, and another will go on."""
-        self._grace = grace
+        self._until = time.monotonic() + grace
         self._want(Ask.RELEASE)
 
     async def run(self, body: Body) -> None:
@@ -107,7 +108,7 @@ class Supervision:
 
     async def _watch(self, body: Body, over: "asyncio.Future[Ending]") -> None:
         began = last = noted = beaten = time.monotonic()
-        silent, signs, deadline = 0.0, body.signs(), float("inf")
+        silent, signs, deadline = 0.0, body.signs(), math.inf
         while not over.done():
             await self._next_look()
             now = time.monotonic()
@@ -121,11 +122,11 @@ class Supervision:
                 self._asked, deadline = Ask.SILENT, now
             elif now - began > self.operation.timeout and self._asked is None:
                 self._asked = Ask.LATE
-            if self._asked is not None and deadline == float("inf"):
-                deadline = now + (self._patience.grace if self._grace is None else self._grace)
+            if self._asked is not None and deadline == math.inf:
+                deadline = now + self._patience.grace
                 log.info("operation.stopping name=%s why=%s", self.operation.name, self._asked)
                 body.stop()
-            if now >= deadline:
+            if now >= min(deadline, self._until):
                 body.kill()
             if now - noted >= NOTE_SECONDS or now - beaten >= self._patience.beat:
                 told = body.take()
