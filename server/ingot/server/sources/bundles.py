@@ -81,8 +81,17 @@ class Plan:
 
 
 def plan(manifest: BundleManifest, segments: dict[str, bytes], key: SigningKey) -> Plan:
-    """Return how the bundle of a manifest looks; `segments` holds the bytes of all it names."""
+    """Return how the bundle of a manifest looks; `segments` holds the bytes of all it names.
+
+    Raises Invalid (TOO_LARGE).
+    """
     body = manifest.encoded()
+    if len(body) > MOST_MANIFEST:
+        raise Invalid(
+            Reason.TOO_LARGE,
+            f"What the bundle says takes {len(body)} bytes; expected at most {MOST_MANIFEST}.",
+            next_step="Export fewer versions at once.",
+        )
     digest = digests.digest_of(body)
     header = BundleHeader(
         manifest=digests.format_digest(digest),
