@@ -135,7 +135,7 @@ def measure(format: str, size: int) -> Row:
 
 
 def _peak_mib() -> float:
-    """Return the peak memory of this process. Not from getrusage: that begins with the parent's before exec."""
+    """Return the peak memory of this process; getrusage would begin with that of its parent."""
     status = Path("/proc/self/status").read_text(encoding="ascii")
     return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
