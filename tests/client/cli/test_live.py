@@ -147,10 +147,15 @@ def test_an_import_shows_the_whole_and_each_file_in_flight() -> None:
         "  model.safetensors  █████░░░░░░░░░░░░░░░  24.00 MB of 96.00 MB",
         "  tokenizer.json     █████░░░░░░░░░░░░░░░  8.00 MB of 32.00 MB",
     ]
-    change = common_pb2.StateChange(to="SUCCEEDED")
-    for _ in view.lines(operations_pb2.WatchOperationResponse(event=common_pb2.Event(seq=1, state=change))):
-        continue
-    assert view.now() == []
+
+    def after(state: str) -> list[str]:
+        event = common_pb2.Event(seq=1, state=common_pb2.StateChange(to=state))
+        assert list(view.lines(operations_pb2.WatchOperationResponse(event=event)))
+        return view.now()
+
+    assert after("RETRYING") == ["retrying    waits for the next try"]
+    assert after("QUEUED") == ["queued      waits for its turn"]
+    assert after("SUCCEEDED") == []
 
 
 def test_progress_without_a_total_and_with_a_long_path() -> None:

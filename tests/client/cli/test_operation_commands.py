@@ -529,3 +529,38 @@ def test_the_list_can_be_narrowed(canned: CannedServer, cli: CommandLine) -> Non
 def test_an_unknown_kind_names_those_there_are(cli: CommandLine) -> None:
     run = cli.run("operations", "kinds", "imports")
     assert (run.code, "Known: import, scrub" in run.err) == (2, True)
+
+
+# --- what is registered but not here ---------------------------------------------------------------------
+
+
+def test_what_is_registered_is_shown_and_fetched_when_it_is_read(
+    canned: CannedServer, cli: CommandLine, tmp_path: pathlib.Path
+) -> None:
+    artifact = canned_answers.artifact()
+    artifact.version_count = 0
+    artifact.fetch.CopyFrom(
+        catalog_pb2.Fetch(
+            original_url="hf://datasets/openai/openai_humaneval",
+            state=catalog_pb2.FETCH_STATE_FETCHING,
+            download_progress=0.25,
+            operation=OP,
+        )
+    )
+    canned.answer("CatalogService/GetArtifact", catalog_pb2.GetArtifactResponse(artifact=artifact))
+    shown = cli.run("show", "datasets/humaneval")
+    assert "hf://datasets/openai/openai_humaneval\n" in shown.out
+    assert f"fetching 25% by {OP}\n" in shown.out
+    assert shown.err == "No version yet: ingot import datasets/humaneval\n"
+
+    refusal = failure("FAILED_PRECONDITION", "Not fetched yet.", "NOT_FETCHED", operation=OP)
+    there = failure("NOT_FOUND", "Enough.", "VERSION_NOT_FOUND")
+    answers = iter([refusal, there])
+    canned.answer("TransferService/ReadManifest", lambda _: next(answers))
+    canned.answer(WATCH, _story("SUCCEEDED"))
+    canned.answer(GET, pb.GetOperationResponse(operation=_succeeded("import", IMPORTED)))
+    pulled = cli.run("pull", "datasets/humaneval", str(tmp_path / "out"))
+    assert (pulled.code, "Enough." in pulled.err) == (3, True)
+    (watched,) = canned.requests(WATCH)
+    assert isinstance(watched, pb.WatchOperationRequest)
+    assert watched.name == OP

@@ -3,8 +3,9 @@
 Reading such an artifact starts its import once and is refused with NOT_FETCHED, which names the operation.
 """
 
+import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, TypeVar
 
 from ingot.client._errors import Precondition
@@ -36,6 +37,18 @@ def once_fetched(
                 raise
         operations().wait(operation, on_progress=_told(on_progress) if on_progress else None)
     return work()
+
+
+def read_once_fetched(
+    pieces: Callable[[], Iterator[T]], operations: "Callable[[], Operations]"
+) -> Iterator[T]:
+    """Yield what `pieces` yields, after waiting for the fetch that its first piece is refused for."""
+
+    def begun() -> Iterator[T]:
+        rest = pieces()
+        return itertools.chain(list(itertools.islice(rest, 1)), rest)
+
+    yield from once_fetched(begun, operations, None)
 
 
 def _told(on_progress: OnProgress) -> "Callable[[common_pb2.Progress], None]":

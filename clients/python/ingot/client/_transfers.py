@@ -196,10 +196,14 @@ class Transfers:
 
     def read(self, ref: AnyName, *, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
         """Yield the bytes of one file in pieces of about 1 MiB, or of a range of it."""
-        from ingot.client import _reading
+        from ingot.client import _fetching, _reading
 
         tree, path = self.names.file(ref)
-        return _reading.read_range(self._link, self._calls, tree, path, offset, length)
+
+        def pieces() -> Iterator[bytes]:
+            return _reading.read_range(self._link, self._calls, tree, path, offset, length)
+
+        return _fetching.read_once_fetched(pieces, lambda: self.operations)
 
     def verify(self, ref: AnyName, *, on_progress: "OnProgress | None" = None) -> "VerifyResult":
         """Read every chunk of a tree from the server and check it, keeping nothing."""

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ingot.v1 import common_pb2, operations_pb2
 
 STATES = ("queued", "running", "retrying", "cancelling", "succeeded", "failed", "cancelled")
+_WAITING = {"queued": "its turn", "retrying": "the next try"}
 _LIVE = ("running", "cancelling")
 _LOUD = ("warning", "error")
 _PATH_COLUMNS = 40
@@ -42,7 +43,9 @@ class OperationView:
                 yield f"{formats.clock(message.event.time)}  {line}"
 
     def now(self) -> list[str]:
-        """Return the lines of the moment: the whole first; none while it waits or is over."""
+        """Return the lines of the moment: the whole first; none when it is over."""
+        if self.state in _WAITING:
+            return [f"{self.state:<10}  waits for {_WAITING[self.state]}"]
         if self._progress is None or self.state not in _LIVE:
             return []
         return bars(self._progress, drawn=self._drawn)
