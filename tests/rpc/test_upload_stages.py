@@ -14,6 +14,7 @@ from ingot.server.core.names import artifact_name
 from ingot.server.core.uploads import TransferLimits
 from ingot.server.rpc.hops import Hops
 from ingot.server.storage import tables
+from ingot.server.storage.vitals import SqliteVitals
 from ingot.v1 import catalog_pb2, errors_pb2, transfer_pb2
 
 CONFLICT = grpc.StatusCode.FAILED_PRECONDITION
@@ -166,6 +167,32 @@ def test_uploads_are_listed_by_stage(pusher: Pusher, validator: Validator) -> No
     assert _listed(pusher, "STAGED") == [staged[2]]
     assert _listed(pusher, "UPLOADING") == [open_one]
     assert len(_listed(pusher, "UNSPECIFIED", size=2)) == 7
+
+
+@pytest.mark.contract("S3-5")
+def test_what_is_not_ready_lies_in_the_staging_area(
+    rig: TransferRig, pusher: Pusher, validator: Validator
+) -> None:
+    vitals = SqliteVitals(rig.database, rig.folder)
+
+    def staging() -> tuple[int, int]:
+        (area,) = (each for each in vitals.storage().areas if each.name == "staging")
+        return area.item_count, area.logical_bytes
+
+    assert staging() == (0, 0)
+    size = len(FILES["a.jsonl"])
+    _sent(pusher)
+    assert staging() == (1, size)
+    _staged(pusher)
+    _staged(pusher)
+    assert staging() == (3, 3 * size)
+    validator.run()
+    assert staging() == (2, 2 * size)
+    validator.run(passed=False)
+    assert staging() == (2, 2 * size)
+    assert vitals.tallies().failed_uploads == 1
+    _purge(pusher, seconds=0)
+    assert staging() == (1, size)
 
 
 # --- who reads what waits -----------------------------------------------------------------------------

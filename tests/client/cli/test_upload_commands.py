@@ -5,6 +5,7 @@ import pytest
 from helpers import canned_answers
 from helpers.canned_server import CannedServer, failure
 from helpers.command_lines import CommandLine
+from ingot.v1 import catalog_pb2
 from ingot.v1 import transfer_pb2 as pb
 
 RETRY = "TransferService/RetryUpload"
@@ -46,3 +47,41 @@ def test_purge_says_what_goes_and_asks(canned: CannedServer, cli: CommandLine) -
     assert isinstance(asked, pb.PurgeUploadsRequest)
     assert (default.older_than.seconds, default.all_users) == (86400, False)
     assert (asked.older_than.seconds, asked.all_users) == (5400, True)
+
+
+# --- the policy -----------------------------------------------------------------------------------------
+
+
+UPDATE = "CatalogService/UpdateArtifact"
+GET = "CatalogService/GetArtifact"
+
+
+def _edited(canned: CannedServer, cli: CommandLine, *words: str) -> catalog_pb2.ValidationPolicy:
+    """Edit an artifact whose policy is required with two rules; return the policy that is asked for."""
+    rules = catalog_pb2.ValidationRules(min_records=100, allowed_formats=["jsonl", "csv"])
+    policy = catalog_pb2.ValidationPolicy(mode=catalog_pb2.VALIDATION_MODE_REQUIRED, rules=rules)
+    found = catalog_pb2.Artifact(name="namespaces/ada/datasets/chat", etag='"5"', validation=policy)
+    canned.answer(GET, catalog_pb2.GetArtifactResponse(artifact=found))
+    assert cli.run("edit", "datasets/ada/chat", *words).code == 0
+    request = canned.requests(UPDATE)[-1]
+    assert isinstance(request, catalog_pb2.UpdateArtifactRequest)
+    assert request.update_mask.paths[-1] == "validation"
+    assert request.artifact.etag == '"5"'
+    return request.artifact.validation
+
+
+@pytest.mark.contract("S3-15")
+def test_mode_and_rules_of_a_policy_are_edited_each_alone(canned: CannedServer, cli: CommandLine) -> None:
+    policy = _edited(canned, cli, "--validation", "none", "--license", "MIT")
+    assert policy.mode == catalog_pb2.VALIDATION_MODE_NONE
+    assert policy.rules.min_records == 100
+    policy = _edited(canned, cli, "--rule", "required_columns=text,id", "--rule", "max_file_size=10M")
+    assert policy.mode == catalog_pb2.VALIDATION_MODE_REQUIRED
+    expected = catalog_pb2.ValidationRules(required_columns=["text", "id"], max_file_size=10 * 1024**2)
+    assert policy.rules == expected
+    assert cli.run("edit", "datasets/ada/chat", "--rule", "min_record=1").code == 2
+    shown = cli.run("show", "datasets/ada/chat").out
+    assert (
+        "validation:  required\n             allowed_formats=jsonl,csv\n             min_records=100\n"
+        in shown
+    )

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from ingot.client._catalog import (
         artifact_fields as artifact_fields,
     )
+    from ingot.client._catalog import (
+        validation_policy as validation_policy,
+    )
     from ingot.client._client import (
         Client as Client,
     )
@@ -187,7 +190,7 @@ if TYPE_CHECKING:
     )
 
 _HOME = {
-    "_catalog": ("artifact_fields",),
+    "_catalog": ("artifact_fields", "validation_policy"),
     "_client": ("Client",),
     "_connection": ("Endpoint", "find_endpoint"),
     "_contexts": ("Context", "Contexts", "load_contexts"),

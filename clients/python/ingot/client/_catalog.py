@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from google.protobuf import field_mask_pb2
 
-from ingot.client import _pages, _structs
+from ingot.client import _filling, _pages, _structs
 from ingot.client._calls import Calls, new_id
 from ingot.client._channels import Link
 from ingot.client._errors import Invalid
@@ -176,6 +176,7 @@ def artifact_fields(
     metadata: Mapping[str, object] | None = None,
     visibility: str = "",
     lifecycle: str = "",
+    validation: pb.ValidationPolicy | None = None,
 ) -> pb.Artifact:
     """Return the describing fields of an artifact, for create, update and push.
 
@@ -193,6 +194,7 @@ def artifact_fields(
         model_type=model_type,
         format=format,
         source=source,
+        validation=validation,
     )
     if requirements:
         fields.requirements.CopyFrom(_structs.struct_of(requirements, "requirements"))
@@ -207,6 +209,22 @@ def artifact_fields(
             _enum_name("lifecycle", "ARTIFACT_LIFECYCLE", lifecycle, pb.ArtifactLifecycle.keys())
         )
     return fields
+
+
+def validation_policy(
+    mode: str = "server", rules: pb.ValidationRules | Mapping[str, object] | None = None
+) -> pb.ValidationPolicy:
+    """Return what the versions of an artifact must pass before others see them, for `artifact_fields`.
+
+    `mode` is required, none, or server for what the server is set to. Rules may be a mapping by their names
+    in the API, such as {"min_records": 100}.
+    """
+    modes = {"server": pb.VALIDATION_MODE_UNSPECIFIED, "none": pb.VALIDATION_MODE_NONE}
+    modes["required"] = pb.VALIDATION_MODE_REQUIRED
+    return pb.ValidationPolicy(
+        mode=_filling.one_of(mode, modes, "mode"),
+        rules=_filling.filled(pb.ValidationRules(), rules, "rules"),
+    )
 
 
 def kind_of(word: str) -> pb.ArtifactKind.ValueType:

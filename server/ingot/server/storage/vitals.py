@@ -19,7 +19,12 @@ _AREAS: tuple[tuple[str, str], ...] = (  # name; how many items, and the bytes o
         """SELECT COUNT(DISTINCT tree.id), SUM(tree_file.size_bytes) FROM tree
         LEFT JOIN tree_file ON tree_file.tree = tree.id WHERE tree.artifact = '' AND tree.expires IS NULL""",
     ),
-    ("staging", f"SELECT COUNT(*), SUM(received_bytes) FROM upload WHERE state IN {_OPEN}"),
+    (
+        "staging",  # what comes in, and what came in but has not passed its validation
+        """SELECT COUNT(*), SUM(CASE state WHEN 'COMMITTED' THEN manifest_bytes ELSE received_bytes END)
+        FROM upload WHERE stage IN ('UPLOADING', 'PROCESSING', 'STAGED', 'VALIDATING')
+        OR (stage = 'FAILED' AND state = 'COMMITTED')""",
+    ),
 )
 
 
@@ -77,7 +82,7 @@ class SqliteVitals:
 def _tallies() -> Tallies:
     return Tallies(
         active_uploads=_pair(f"SELECT COUNT(*), 0 FROM upload WHERE state IN {_OPEN}")[0],
-        failed_uploads=_pair("SELECT COUNT(*), 0 FROM upload WHERE state IN ('FAILED', 'EXPIRED')")[0],
+        failed_uploads=_pair("SELECT COUNT(*), 0 FROM upload WHERE stage = 'FAILED'")[0],
         total_files=_pair(
             """SELECT SUM(version.file_count), 0 FROM version
             JOIN artifact ON artifact.id = version.artifact_id

@@ -136,6 +136,7 @@ def _show_artifact(shell: Shell, artifact: "catalog_pb2.Artifact", ref: Referenc
             "metadata": _pairs(dict(artifact.metadata)),
             "visibility": formats.word(pb.Visibility.Name(artifact.visibility), "VISIBILITY"),
             "status": formats.word(pb.ArtifactLifecycle.Name(artifact.lifecycle), "ARTIFACT_LIFECYCLE"),
+            "validation": _policy(artifact.validation) if artifact.HasField("validation") else "",
             "owner": named.user(artifact.owner),
             "size": f"{formats.size(artifact.size_bytes)} in version {current}" if current else "",
             "stored": f"{formats.size(artifact.stored_bytes)} for all versions",
@@ -156,6 +157,19 @@ def _show_artifact(shell: Shell, artifact: "catalog_pb2.Artifact", ref: Referenc
     if not artifact.versions:
         how = f"ingot import {ref}" if artifact.HasField("fetch") else f"ingot push {ref} PATH"
         shell.out.note(f"No version yet: {how}")
+
+
+def _policy(policy: "catalog_pb2.ValidationPolicy") -> str:
+    """Return what versions must pass before others see them."""
+    from ingot.v1 import catalog_pb2 as pb
+
+    mode = formats.word(pb.ValidationMode.Name(policy.mode), "VALIDATION_MODE")
+    when = {"required": "required", "none": "on request"}.get(mode, "as the server is set")
+    rules = []
+    for field, value in policy.rules.ListFields():
+        shown = ",".join(value) if field.is_repeated else str(value).lower()
+        rules.append(f"{field.name}={shown}")
+    return "\n".join([when, *rules])
 
 
 def _fetch(fetch: "catalog_pb2.Fetch") -> str:

@@ -1,10 +1,15 @@
 """edit, tag and rm: change what is said about a model or dataset, or move it to the trash."""
 
+from typing import TYPE_CHECKING
+
 from ingot.client._errors import Invalid
 from ingot.client._references import parse_artifact
 from ingot.client.cli import formats, named
 from ingot.client.cli.command import FLAGS_WITH_VALUE, Command, Parser, declare_yes
 from ingot.client.cli.shell import Shell
+
+if TYPE_CHECKING:
+    from ingot.v1 import catalog_pb2
 
 _TEXTS = {
     "display_name": "title in any script",
@@ -23,13 +28,15 @@ class Edit(Command):
     """Change what is said about a model or dataset. Only what is named changes; an empty text clears it."""
 
     examples = (
-        "ingot edit datasets/chat --description 'Small talk in two languages'",
-        "ingot edit datasets/chat --language fa,en --license CC-BY-4.0",
+        "ingot edit datasets/chat --language fa,en --description 'Small talk in two languages'",
+        "ingot edit datasets/chat --validation required --rule min_records=10 --rule max_bad_ratio=0.01",
     )
     ref: str | None
     id: str | None
     card: str | None
     status: str | None
+    validation: str | None
+    rule: list[str]
     etag: str
 
     @classmethod
@@ -46,6 +53,18 @@ class Edit(Command):
             metavar="WORD",
             help="active, deprecated, archived",
         )
+        parser.add_argument(
+            "--validation",
+            choices=("required", "none", "server"),
+            help="whether new versions must pass one before others see them",
+        )
+        parser.add_argument(
+            "--rule",
+            action="append",
+            default=[],
+            metavar="K=V",
+            help="what they must pass, instead of the rules before (repeat); see ingot validate",
+        )
         parser.add_argument("--etag", default="", metavar="ETAG", help="only if nobody changed it since")
 
     def run(self, shell: Shell) -> int:
@@ -56,7 +75,7 @@ class Edit(Command):
                 values["card"] = file.read()
         if self.status is not None:
             values["lifecycle"] = self.status
-        if not values:
+        if not values and not self.rule and self.validation is None:
             raise Invalid(
                 "There is nothing to change.",
                 reason="USAGE",
@@ -65,10 +84,26 @@ class Edit(Command):
         from ingot.client._catalog import artifact_fields
 
         fields = artifact_fields(**values)  # type: ignore[arg-type]  # all of these are texts
-        changed = shell.client.catalog.update(ref, fields, sorted(values), etag=self.etag)
+        paths, etag = sorted(values), self.etag
+        if self.rule or self.validation is not None:
+            before = shell.client.catalog.get(ref)
+            fields.validation.CopyFrom(self._policy(before.validation))
+            paths, etag = [*paths, "validation"], etag or before.etag
+        changed = shell.client.catalog.update(ref, fields, paths, etag=etag)
         name = named.short(changed.name)
         shell.out.document(changed, name, lambda: shell.out.line(name))
         return 0
+
+    def _policy(self, before: "catalog_pb2.ValidationPolicy") -> "catalog_pb2.ValidationPolicy":
+        """Return the policy with the mode and the rules that are given, others as they were."""
+        from ingot.client._catalog import validation_policy
+        from ingot.client.cli import validating
+
+        mode = before.mode if self.validation is None else validation_policy(self.validation).mode
+        rules = validating.rules_of(self.rule, quarantine=False) if self.rule else before.rules
+        policy = validation_policy(rules=rules)
+        policy.mode = mode
+        return policy
 
 
 class Tag(Command):

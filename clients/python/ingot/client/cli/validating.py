@@ -46,7 +46,7 @@ class Validate(following.Starting):
         super().declare(parser)
 
     def run(self, shell: Shell) -> int:
-        operation = shell.client.operations.start_validation(self.ref, _rules(self.rule, self.quarantine))
+        operation = shell.client.operations.start_validation(self.ref, rules_of(self.rule, self.quarantine))
         found = self.followed(shell, operation)
         if found is None:
             return 0
@@ -62,7 +62,7 @@ class Validate(following.Starting):
         return 0 if report.passed else NOT_PASSED
 
 
-def _rules(settings: list[str], quarantine: bool) -> dict[str, object]:
+def rules_of(settings: list[str], quarantine: bool) -> dict[str, object]:
     """Return `key=value` texts as rules: lists are written with commas, sizes may be 10M."""
     from ingot.v1 import catalog_pb2
 

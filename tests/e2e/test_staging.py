@@ -1,0 +1,88 @@
+"""What is pushed under a required policy, done by the server itself: published, rejected, tried again."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from helpers.command_lines import CommandLine
+from helpers.sdk import write_tree
+from helpers.servers import Server, running_server
+from ingot.client import Client, IngotError, Integrity, NotFound, artifact_fields
+from ingot.v1 import catalog_pb2
+from ingot.v1 import transfer_pb2 as pb
+
+pytestmark = pytest.mark.slow
+
+GOOD = b"".join(b'{"text": "sentence number %d"}\n' % number for number in range(100))
+BAD = GOOD + b'{"text": nul}\n'
+PUBLIC = artifact_fields(visibility="public")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with running_server(tmp_path_factory.mktemp("server"), validation="required") as server:
+        yield server
+
+
+@pytest.fixture
+def sara(server: Server) -> Iterator[Client]:
+    with Client(server.address, server.token("sara"), user="sara") as client:
+        yield client
+
+
+@pytest.fixture
+def omid(server: Server) -> Iterator[Client]:
+    with Client(server.address, server.token("omid"), namespace="sara", user="omid") as client:
+        yield client
+
+
+@pytest.mark.contract("S1-63", "S4-37", "S3-6", "S0-19", "S0-9")
+def test_good_data_is_published_and_bad_data_is_not(sara: Client, omid: Client, tmp_path: Path) -> None:
+    good = sara.push("datasets/chat@prod", write_tree(tmp_path / "good", {"a.jsonl": GOOD}), fields=PUBLIC)
+    assert good.version is not None
+    assert good.version.state == catalog_pb2.VERSION_STATE_READY
+    assert omid.catalog.version("datasets/chat@prod").name == good.name
+    with pytest.raises(Integrity) as caught:
+        sara.push("datasets/chat@prod", write_tree(tmp_path / "bad", {"a.jsonl": BAD}))
+    assert caught.value.reason == "VALIDATION_FAILED"
+    assert "a.jsonl, row 101: " in str(caught.value)
+    rejected = caught.value.facts["version"]
+    assert rejected.endswith("/versions/2")
+    assert omid.catalog.version("datasets/chat").name == good.name
+    assert [each.name for each in omid.catalog.versions("datasets/chat")] == [good.name]
+    with pytest.raises(NotFound):
+        omid.catalog.version(rejected)
+    assert b"".join(sara.read(f"{rejected}:a.jsonl")) == BAD
+    for use in (lambda: sara.training.create(rejected), lambda: sara.catalog.set_alias(rejected, "best")):
+        with pytest.raises(IngotError) as refused:
+            use()
+        assert refused.value.reason == "STATE_INVALID"
+
+
+@pytest.mark.contract("S3-23", "S3-56", "S3-8")
+def test_a_rejected_version_passes_with_other_rules(sara: Client, tmp_path: Path) -> None:
+    with pytest.raises(Integrity) as caught:
+        sara.push("datasets/again", write_tree(tmp_path / "bad", {"a.jsonl": BAD}))
+    upload = caught.value.facts["upload"]
+    policy = catalog_pb2.ValidationPolicy(rules=catalog_pb2.ValidationRules(max_bad_ratio=0.5))
+    sara.catalog.update("datasets/again", catalog_pb2.Artifact(validation=policy), ["validation"])
+    assert sara.retry_failed_file(upload).stage in (
+        *(pb.UPLOAD_STAGE_STAGED, pb.UPLOAD_STAGE_VALIDATING, pb.UPLOAD_STAGE_FRESH),
+    )
+    fresh = sara.uploads.wait(upload)
+    assert fresh.result == caught.value.facts["version"]
+    assert sara.catalog.version("datasets/again").name == fresh.result
+
+
+@pytest.mark.contract("S0-41")
+def test_a_model_that_runs_code_is_rejected(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("INGOT_TOKEN", server.token("sara"))
+    evil = b"cos\nsystem\n(S'true'\ntR."
+    folder = write_tree(tmp_path / "in", {"model.pkl": evil})
+    run = CommandLine(server.address).run("push", "models/evil", str(folder))
+    assert run.code == 6
+    assert "model.pkl: error: " in run.err
+    assert "did not pass its validation" in run.err
