@@ -10,6 +10,7 @@ import pytest
 from helpers.body_work import run_here
 from helpers.patterns import pattern
 from helpers.sdk import member_client, write_tree
+from helpers.servers import Server
 from ingot.client import Client
 from ingot.server.bodies import export_bundle
 from ingot.server.bodies.failures import BodyFailure, Cancelled
@@ -53,10 +54,16 @@ class Rig:
             return bundle
 
 
+@pytest.fixture(scope="module")
+def served() -> Iterator[tuple[Client, Server]]:
+    with member_client() as found:
+        yield found
+
+
 @pytest.fixture
-def rig(tmp_path: Path) -> Iterator[Rig]:
-    with member_client() as (client, server):
-        yield Rig(client, server.address, server.token("member"), tmp_path)
+def rig(served: tuple[Client, Server], tmp_path: Path) -> Rig:
+    client, server = served
+    return Rig(client, server.address, server.token("member"), tmp_path)
 
 
 def test_versions_share_their_chunks(rig: Rig) -> None:

@@ -12,7 +12,7 @@ from helpers.hub_server import Hub, hub_server
 from helpers.hub_writing import WritableHub
 from helpers.patterns import pattern
 from helpers.sdk import member_client, write_tree
-from helpers.servers import running_server
+from helpers.servers import Server, running_server
 from ingot.client import Client, NotAllowed
 from ingot.server.bodies import export_hub
 from ingot.server.core import params
@@ -59,9 +59,16 @@ class Rig:
         return {path: data for path, data in found.items() if path != ".gitattributes"}
 
 
+@pytest.fixture(scope="module")
+def served() -> Iterator[tuple[Client, Server]]:
+    with member_client() as found:
+        yield found
+
+
 @pytest.fixture
-def rig(tmp_path: Path) -> Iterator[Rig]:
-    with member_client() as (client, server), hub_server(WritableHub) as hub:
+def rig(served: tuple[Client, Server], tmp_path: Path) -> Iterator[Rig]:
+    client, server = served
+    with hub_server(WritableHub) as hub:
         yield Rig(client, server.address, server.token("member"), hub, tmp_path)
 
 
