@@ -43,7 +43,7 @@ def character_start(content: bytes, offset: int) -> int:
 
 
 @given(RECORDS, st.data(), st.booleans())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=70, deadline=None)
 def test_jsonl_with_a_byte_that_is_no_text(
     records: list[dict[str, object]], data: st.DataObject, escaped: bool
 ) -> None:
@@ -61,7 +61,7 @@ def test_jsonl_with_a_byte_that_is_no_text(
 
 
 @given(RECORDS, st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=70, deadline=None)
 def test_jsonl_that_is_cut_within_a_record(records: list[dict[str, object]], data: st.DataObject) -> None:
     content = b"\n".join(json.dumps(each, ensure_ascii=True).encode() for each in records)
     last = content.rfind(b"\n") + 1
@@ -71,7 +71,7 @@ def test_jsonl_that_is_cut_within_a_record(records: list[dict[str, object]], dat
 
 
 @given(RECORDS, st.data(), st.sampled_from([None, 1]))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=70, deadline=None)
 def test_a_json_array_with_a_byte_that_is_no_text(
     records: list[dict[str, object]], data: st.DataObject, indent: int | None
 ) -> None:
@@ -102,7 +102,7 @@ def elements(text: str) -> list[tuple[int, int]]:
 
 
 @given(st.lists(st.lists(TEXT, min_size=3, max_size=3), min_size=1, max_size=8), st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=70, deadline=None)
 def test_csv_with_a_byte_that_is_no_text(rows: list[list[str]], data: st.DataObject) -> None:
     written = [_csv_row(row) for row in rows]
     row = data.draw(st.integers(0, len(rows) - 1))
@@ -132,7 +132,7 @@ def _csv_row(values: list[str]) -> str:
 
 
 @given(st.lists(st.lists(TEXT, min_size=2, max_size=4), min_size=2, max_size=6))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_csv_is_cut_as_python_cuts_it(rows: list[list[str]]) -> None:
     width = len(rows[0])
     rows = [(row * 3)[:width] for row in rows]
@@ -143,7 +143,7 @@ def test_csv_is_cut_as_python_cuts_it(rows: list[list[str]]) -> None:
 
 
 @given(st.lists(TEXT.filter(lambda text: not set(text) & set("\n\r")), min_size=1, max_size=8), st.data())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_text_with_a_byte_that_is_no_text(rows: list[str], data: st.DataObject) -> None:
     lines = ["".join(each for each in row if each >= " " and each != "\x7f") for row in rows]
     row = data.draw(st.integers(0, len(lines) - 1))
