@@ -109,7 +109,7 @@ def rig(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig
     monkeypatch.setenv("INGOT_CACHE_DIR", str(tmp_path / "cache"))
     settings = {
         "import_private_networks": ("127.0.0.0/8",),
-        "import_stall_seconds": 0.5,
+        "import_stall_seconds": 20.0,
         "import_min_bytes_per_second": 100,
         "import_max_file_bytes": 0,
         "import_max_bytes": 0,

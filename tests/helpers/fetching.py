@@ -10,7 +10,7 @@ from ingot.server.sources.connections import Patience
 from ingot.server.sources.urls import Fetcher
 
 LOOPBACK = ("127.0.0.0/8", "::1")
-QUICK = Patience(stall_seconds=0.3, min_bytes_per_second=1000)
+USUAL = Patience(stall_seconds=10, min_bytes_per_second=1000)
 
 
 class Stop(Exception):
@@ -57,7 +57,7 @@ def fetcher(
     *,
     allowed: Sequence[str] = LOOPBACK,
     attention: Attentive | None = None,
-    patience: Patience = QUICK,
+    patience: Patience = USUAL,
     limits: Limits | None = None,
     rate: float = 0.0,
     secrets: Mapping[str, str] | None = None,

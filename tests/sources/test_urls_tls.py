@@ -12,6 +12,7 @@ from helpers.fetching import Names, fetcher
 from helpers.url_server import Cut, File, Guarded, Stalled, UrlServer, in_turn, redirect, url_server
 from ingot.server.core.errors import Precondition, Reason, Unavailable
 from ingot.server.sources.budgets import WantedFile
+from ingot.server.sources.connections import Patience
 
 CONTENT = b"protected " * 20_000
 NAMES = {"files.example": [["127.0.0.1"]], "other.example": [["127.0.0.1"]]}
@@ -36,8 +37,10 @@ def trusted(authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
 
 
-def _fetch(server: UrlServer, target: Path, host: str = "files.example") -> None:
-    with fetcher(resolver=Names(NAMES), secrets={"files.example": "s3cret"}) as made:
+def _fetch(server: UrlServer, target: Path, host: str = "files.example", stall: float = 10.0) -> None:
+    with fetcher(
+        patience=Patience(stall, 1000), resolver=Names(NAMES), secrets={"files.example": "s3cret"}
+    ) as made:
         made.fetch(WantedFile((server.url("/file", host),)), target)
 
 
@@ -93,6 +96,6 @@ def test_a_silent_server_is_given_up_behind_tls_too_and_goes_on_where_it_was(
             Stalled(CONTENT, '"1"', after=100_000), Cut(CONTENT, '"1"', after=150_000), File(CONTENT, '"1"')
         ),
     )
-    _fetch(server, tmp_path / "file")
+    _fetch(server, tmp_path / "file", stall=0.5)
     assert (tmp_path / "file").read_bytes() == CONTENT
     assert [each.start for each in server.asked] == [None, 100_000, 150_000]
