@@ -19,7 +19,7 @@ STORY = """
 version env completion health login whoami context/ls context/use
 push ls show alias/set alias/ls cat pull verify edit tag uploads/ls uploads/show stats storage usage
 workers/ls operations/ls operations/show operations/watch operations/kinds
-credentials/set credentials/ls credentials/rm import validate export upkeep
+credentials/set credentials/ls credentials/rm import validate export upkeep uploads/purge
 users/create users/ls tokens/create tokens/ls tokens/revoke
 train jobs/ls jobs/show jobs/watch jobs/wait:0 jobs/logs jobs/metrics jobs/checkpoints generate
 alias/rm rm jobs/rm:0 logout
@@ -35,6 +35,7 @@ ELSEWHERE = {
     "jobs wait",
     "jobs rm",
     "uploads abort",
+    "uploads retry",
     "operations cancel",
     "operations retry",
 }
