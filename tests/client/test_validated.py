@@ -226,6 +226,7 @@ def test_the_command_line_waits_retries_and_purges(
     assert cli.run("uploads", "purge", "--all", "--yes").code == 4
 
 
+@pytest.mark.contract("S3-32")
 def test_an_operation_that_cannot_be_seen_is_no_obstacle(
     server: Server, client: Client, validator: Validator, folder: pathlib.Path
 ) -> None:

@@ -127,7 +127,7 @@ def test_while_it_is_committed_it_is_processed(rig: TransferRig, pusher: Pusher)
     assert _listed(pusher, "PROCESSING") == [upload]
 
 
-@pytest.mark.contract("S3-8", "S3-32")
+@pytest.mark.contract("S3-8")
 def test_a_rejected_version_is_told_with_its_first_finding(pusher: Pusher, validator: Validator) -> None:
     upload = _staged(pusher)
     validator.run(passed=False, findings=(BAD_ROW,))
