@@ -145,3 +145,30 @@ def test_every_setting_is_used_somewhere(setting: settings.Setting) -> None:
     name = properties.get(setting.name, setting.name)
     # Bodies get them by name: settings.texts("name").
     assert any(re.search(rf"settings\.({name}\b|\w+\(\"{name}\"\))", text) for text in code)
+
+
+@pytest.mark.contract("S2-15")
+def test_the_token_for_the_hub_comes_from_its_usual_variables_and_is_never_shown(tmp_path: Path) -> None:
+    for variable in ("INGOT_HUB_TOKEN", "HUGGINGFACE_TOKEN", "HF_TOKEN"):
+        found = settings.load({}, {variable: "hf_secret"})
+        assert found.hub_token == "hf_secret"
+        assert "hf_secret" not in repr(found)
+    file = tmp_path / "ingot.toml"
+    file.write_text("hub_token = 12345678\n")
+    with pytest.raises(SettingsError, match="hub_token") as caught:
+        settings.load({}, {}, file)
+    assert "12345678" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("environment", "told"),
+    [
+        ({"HF_ENDPOINT": "huggingface.co"}, "hub_endpoint"),
+        ({"INGOT_IMPORT_PRIVATE_NETWORKS": "10.0.0.1/8"}, "import_private_networks"),
+        ({"INGOT_OPERATION_QUEUES": "maintenance=0"}, "maintenance"),
+        ({"INGOT_OPERATION_QUEUES": "downloads=1"}, "operation_queues"),
+    ],
+)
+def test_settings_of_sources_and_queues_are_checked(environment: dict[str, str], told: str) -> None:
+    with pytest.raises(SettingsError, match=told):
+        settings.load({}, environment)
