@@ -58,9 +58,9 @@ class FetchPool:
     ) -> None:
         self._stop.set()
         self._threads.shutdown(wait=False, cancel_futures=True)
-        # A thread that connects to nobody is not waited for: the process ends without it.
-        if not wait(self._running, timeout=_END_SECONDS).not_done:
-            self._stack.close()
+        # A thread that connects to nobody is not waited for; it finds everything closed, or the process ends.
+        wait(self._running, timeout=_END_SECONDS)
+        self._stack.close()
 
     def check(self) -> None:
         """Raise Cancelled when somebody asked to stop, or another file failed."""
