@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from ingot.server.core.errors import invalid_field
-from ingot.server.core.events import Event
+from ingot.server.core.events import Event, StateChange
 from ingot.server.domain.events import LogPage
 from ingot.server.rpc.tails import Tails
 
@@ -43,26 +43,29 @@ async def follow(
     check_count("after", after)
     with tails.watch(followed.topic) as tail:
         yield await followed.snapshot()
-        position, synced = after, False
-        while True:
+        position, latest, synced, ended = after, after, False, False
+        known = -1  # version of the tail of which all is told
+        more = True  # the rows may know more: another page, or after a change of state that this is the end
+        while not ended:
             version = tail.version
-            events = tail.after(position) if synced else ()
-            page: LogPage | None = None
-            if not events:
+            events = ring = tail.after(position) if synced else ()
+            if not ring and (more or version != known):  # else it would be a look for each event
                 page = await followed.page(position, BATCH)
-                events = page.events
+                events, latest = page.events, page.latest
+                more, ended = bool(events), page.ended and not events
+            known = version
             for event in events:
                 yield followed.event(event)
                 position = event.seq
-            if events or page is None:
+            latest = max(latest, position)
+            if events:
+                more = more or any(isinstance(each.body, StateChange) for each in ring)
                 continue
             if not synced:
                 yield followed.synced()
                 synced = True
-            if page.ended:
-                return
-            if not await tail.wait(version, heartbeat):
-                yield followed.heartbeat(page.latest)
+            if not ended and not await tail.wait(version, heartbeat):
+                yield followed.heartbeat(latest)
 
 
 def check_count(field: str, value: int) -> None:
