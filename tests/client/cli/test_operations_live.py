@@ -127,9 +127,10 @@ def test_export_and_upkeep_end_with_what_they_did(
 ) -> None:
     (tmp_path / "chat.jsonl").write_bytes(b'{"question": "a", "answer": "b"}\n' * 3)
     assert cli.run("push", "datasets/chat", str(tmp_path / "chat.jsonl")).code == 0
-    done = cli.run("export", "datasets/chat", "")
+    done = cli.run("export", "datasets/chat", str(server.folder / "exports" / "out"))
     assert done.code == 0, done.err
     folder = pathlib.Path(done.out.strip())
+    assert folder.is_relative_to(server.folder / "exports" / "out")
     assert (folder / "chat.jsonl").read_bytes() == (tmp_path / "chat.jsonl").read_bytes()
     refused = cli.run("export", "datasets/chat", "/etc")
     assert refused.code == 2, refused.err

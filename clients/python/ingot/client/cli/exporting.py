@@ -26,8 +26,8 @@ class Export(following.Starting):
     """
 
     examples = (
-        "ingot export datasets/chat ''",
-        "ingot export datasets/chat chat.ingot --check",
+        "ingot export datasets/chat chat.ingot",
+        "ingot export datasets/chat '' --check",
     )
     refs: list[str]
     destination: str
