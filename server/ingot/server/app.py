@@ -49,6 +49,7 @@ from ingot.server.storage.usage_sql import UsageSql
 from ingot.server.storage.vitals import SqliteVitals
 from ingot.server.training_parts import TrainingRules, TrainingShelves
 from ingot.server.transfer_parts import CatalogSide, TransferParts
+from ingot.server.upkeep_parts import UpkeepParts
 from ingot.server.worker_process import WorkerProcess
 from ingot.v1 import system_pb2_grpc
 
@@ -178,6 +179,10 @@ class App:
         self.runner = self.operations.runner(self.hops, self.folder.path, self.folder.server_id, means)
         self.operations.shelf.add("recover", self._recover)
         self.operations.shelf.add("clean", self._clean)
+        upkeep = UpkeepParts(
+            self.hops, self._packs, self.folder.path, self.database.path, self.settings, self._clock
+        )
+        upkeep.add_to(self.operations.shelf)
 
     async def start(self) -> None:
         """Put right what an earlier run left, make the administrator's token if there is none, and serve."""

@@ -183,7 +183,7 @@ class Settings:
         default=1.0, metadata=_about("Time between two cleanings of uploads and old records; 0 is never.")
     )
     collect_hours: float = dataclasses.field(
-        default=24.0,
+        default=1.0,
         metadata=_about("How often the space of chunks that nobody needs is freed, in hours; 0 is never."),
     )
     collect_grace_seconds: float = dataclasses.field(

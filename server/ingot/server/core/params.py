@@ -299,9 +299,7 @@ class RemoveParams(Params):
 
 
 class UpkeepParams(Params):
-    """Parameters of clean, collect, scrub, verify and backup."""
-
-    path: str = Field(default="", description="Folder of a backup; as set when empty.")
+    """Parameters of clean, collect, scrub, verify, backup and recover: none, the settings tell all."""
 
 
 class UpkeepResult(Params):

@@ -1,0 +1,235 @@
+"""Upkeep of the shelf: collect, scrub, verify and backup, as operations that run inside the server.
+
+Each goes in small steps, a pack at a time, through the same threads as everybody's calls, and stops between
+two steps when it is asked to. What they did is the result of their operation.
+
+    upkeep = UpkeepParts(hops, packs, home, database.path, settings, clock)
+    upkeep.add_to(operations.shelf)
+"""
+
+import asyncio
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from ingot.server.core.artifacts import JsonObject, JsonValue
+from ingot.server.core.clock import Clock
+from ingot.server.core.events import Progress
+from ingot.server.core.stores import PackStore
+from ingot.server.core.upkeep_stores import ShelfPack
+from ingot.server.domain import scrubbing
+from ingot.server.domain.collection import Collection, Judgement
+from ingot.server.domain.scrubbing import Scrubbing
+from ingot.server.rpc.hops import Hops
+from ingot.server.runner.shelf import ShelfBodies, ShelfWork
+from ingot.server.settings import Settings
+from ingot.server.storage.backups import FolderBackups
+from ingot.server.storage.chunks_sql import ChunksSql
+from ingot.server.storage.shelf_sql import ShelfSql
+from ingot.server.storage.trees_sql import TreesSql
+
+_DAY = 24 * 3600.0
+_NAMED = 100  # digests and names that a result lists
+
+
+@dataclass(slots=True)
+class _Collected:
+    """What a collection has done so far."""
+
+    seen_packs: int = 0
+    condemned_packs: int = 0
+    condemned_bytes: int = 0  # free once the grace is over
+    rewritten_packs: int = 0
+    postponed_packs: int = 0  # whose rest could not be copied, because the disk is full
+    damaged_chunks: int = 0
+    freed_packs: int = 0
+    freed_bytes: int = 0
+
+
+@dataclass(slots=True)
+class _Checked:
+    """What a scrub has found so far."""
+
+    packs: int = 0
+    bytes: int = 0
+    damaged_chunks: int = 0
+    digests: list[str] = field(default_factory=list)
+    needed_by: set[str] = field(default_factory=set)
+
+    def result(self) -> dict[str, JsonValue]:
+        return {
+            "packs": self.packs,
+            "bytes": self.bytes,
+            "damaged_chunks": self.damaged_chunks,
+            "damaged_digests": self.digests[:_NAMED],
+            "needed_by": sorted(self.needed_by)[:_NAMED],
+        }
+
+
+class UpkeepParts:
+    """The bodies of upkeep: `home` is the data folder, `database` the path of the file with its rows."""
+
+    def __init__(
+        self, hops: Hops, packs: PackStore, home: Path, database: str, settings: Settings, clock: Clock
+    ) -> None:
+        index, chunks = ShelfSql(), ChunksSql()
+        self._hops = hops
+        self._home = home
+        self._database = database
+        self._settings = settings
+        self._clock = clock
+        self._packs_stay = asyncio.Lock()  # held by whoever deletes packs, or needs all of them to stay
+        self._collection = Collection(index, packs, chunks, clock)
+        self._scrubbing = Scrubbing(index, packs, chunks, TreesSql(), clock)
+
+    def add_to(self, shelf: ShelfBodies) -> None:
+        """Let these bodies do the work of their kinds."""
+        shelf.add("collect", self.collect)
+        shelf.add("scrub", self.scrub)
+        shelf.add("verify", self.verify)
+        shelf.add("backup", self.backup)
+
+    # --- collect ----------------------------------------------------------------------------------------
+
+    async def collect(self, work: ShelfWork) -> JsonObject:
+        """Free what nobody needs: delete packs condemned before, then condemn and rewrite."""
+        found = _Collected()
+        async with self._packs_stay:
+            await self._free(work, found)
+        after = 0
+        while page := await self._hops.read(self._collection.page, after):
+            for judgement in page:
+                await work.step()
+                await self._carry_out(judgement, found)
+                after = judgement.pack.key
+            work.progress(Progress(phase="collecting", done=found.seen_packs, unit="packs"))
+        return asdict(found)
+
+    async def _free(self, work: ShelfWork, found: "_Collected") -> None:
+        grace = self._settings.collect_grace_seconds
+        while due := await self._hops.read(self._collection.due, grace):
+            for pack in due:
+                await work.step()
+                await self._hops.write(self._collection.forget, pack)
+                found.freed_bytes += await self._hops.io(self._collection.delete, pack)
+                found.freed_packs += 1
+
+    async def _carry_out(self, judgement: Judgement, found: "_Collected") -> None:
+        pack = judgement.pack
+        found.seen_packs += 1
+        gone = False
+        if judgement.condemn:
+            gone = await self._hops.write(self._collection.condemn, pack)
+        elif judgement.rewrite:
+            places = await self._hops.read(self._collection.needed, pack)
+            copied = await self._hops.io(self._collection.copy, places)
+            if copied.damaged is not None:
+                await self._hops.write(self._collection.lost, copied.damaged)
+                found.damaged_chunks += 1
+            elif copied.disk_full:
+                found.postponed_packs += 1
+            else:
+                gone = await self._hops.write(self._collection.moved, pack, copied.packs)
+                found.rewritten_packs += gone
+        if gone:
+            found.condemned_packs += 1
+            found.condemned_bytes += pack.size
+
+    # --- scrub and verify -------------------------------------------------------------------------------
+
+    async def scrub(self, work: ShelfWork) -> JsonObject:
+        """Read again what was not read for longest, at the pace that is set."""
+        found = _Checked()
+        age = self._settings.scrub_days * _DAY
+        started = time.monotonic()
+        while due := await self._hops.read(self._scrubbing.due, age):
+            for pack in due:
+                await work.step()
+                await self._check(pack, found)
+                work.progress(Progress(phase="scrubbing", done=found.bytes, unit="bytes"))
+                await self._keep_pace(found.bytes, time.monotonic() - started)
+        return found.result()
+
+    async def verify(self, work: ShelfWork) -> JsonObject:
+        """Read everything again, and compare rows with packs and manifests with what is stored."""
+        found = _Checked()
+        shelf = set(await self._hops.io(self._scrubbing.on_shelf))
+        missing, after = 0, 0
+        while page := await self._hops.read(self._scrubbing.page, after):
+            for pack in page:
+                await work.step()
+                after = pack.key
+                if pack.id in shelf:
+                    await self._check(pack, found)
+                    shelf.discard(pack.id)
+                else:
+                    missing += 1
+                work.progress(Progress(phase="verifying", done=found.bytes, unit="bytes"))
+        incomplete = await self._incomplete(work)
+        faults = await self._hops.read(self._scrubbing.faults)
+        problems = missing + len(incomplete) + found.damaged_chunks
+        problems += faults.holds_without_chunk + faults.holds_without_tree + faults.chunks_without_pack
+        return {
+            **found.result(),
+            "missing_packs": missing,
+            "unknown_packs": len(shelf),
+            "incomplete_trees": incomplete,
+            "holds_without_chunk": faults.holds_without_chunk,
+            "holds_without_tree": faults.holds_without_tree,
+            "chunks_without_pack": faults.chunks_without_pack,
+            "healthy": problems == 0,
+        }
+
+    async def _incomplete(self, work: ShelfWork) -> list[str]:
+        after, owners = 0, []
+        while page := await self._hops.read(self._scrubbing.trees, after):
+            for tree, owner in page:
+                await work.step()
+                if await self._hops.read(self._scrubbing.incomplete, tree):
+                    owners.append(owner)
+                after = tree
+        return sorted(set(owners))
+
+    async def _check(self, pack: ShelfPack, found: "_Checked") -> None:
+        places = await self._hops.read(self._scrubbing.places, pack)
+        damaged = await self._hops.io(self._scrubbing.damaged, places)
+        found.needed_by.update(await self._hops.write(self._scrubbing.conclude, pack, damaged))
+        found.packs += 1
+        found.bytes += sum(place.length for place in places)
+        found.damaged_chunks += len(damaged)
+        found.digests += scrubbing.short(damaged)
+
+    async def _keep_pace(self, done: int, seconds: float) -> None:
+        rate = self._settings.scrub_bytes_per_second
+        if rate:
+            await asyncio.sleep(max(0.0, done / rate - seconds))
+
+    # --- backup -----------------------------------------------------------------------------------------
+
+    async def backup(self, work: ShelfWork) -> JsonObject:
+        """Copy rows and packs to the backup folder and drop copies that are too old."""
+        folder = self._settings.backup_folder
+        store = FolderBackups(self._home, self._database, folder)
+        async with self._packs_stay:
+            return await self._copy(work, store, folder)
+
+    async def _copy(self, work: ShelfWork, store: FolderBackups, folder: Path) -> JsonObject:
+        try:
+            needed = await self._hops.io(store.begin, self._clock.now())
+            for done, pack in enumerate(needed, start=1):
+                await work.step()
+                await self._hops.io(store.copy, pack)
+                work.progress(Progress(phase="copying", done=done, total=len(needed), unit="packs"))
+            backup = await self._hops.io(store.finish)
+        finally:
+            await self._hops.io(store.abandon)
+        freed = await self._hops.io(store.prune, self._settings.backup_keep)
+        return {
+            "path": str(folder / backup.name),
+            "packs": backup.packs,
+            "pack_bytes": backup.pack_bytes,
+            "copied_packs": backup.copied_packs,
+            "copied_bytes": backup.copied_bytes,
+            "database_bytes": backup.database_bytes,
+            "freed_bytes": freed,
+        }
