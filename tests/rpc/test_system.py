@@ -67,7 +67,7 @@ def test_lost_chunks_make_the_server_unwell_and_say_what_to_do(tmp_path: Path) -
     with running_server(tmp_path) as server:
         with server.app.database.direct() as connection:
             connection.execute_sql(
-                "INSERT INTO pack(name, size_bytes, created, missing) VALUES ('p', 1, 0, 1)"
+                "INSERT INTO pack(name, size_bytes, created, missing, checked) VALUES ('p', 1, 0, 1, 0)"
             )
             connection.execute_sql(
                 "INSERT INTO chunk(digest, pack, position, length, lost) VALUES (x'00', 1, 0, 1, 1)"
@@ -104,7 +104,9 @@ def test_storage_tells_every_area_and_the_disk(server: Server) -> None:
 
 def test_figures_of_the_disk_are_for_administrators(server: Server) -> None:
     with server.app.database.direct() as connection:
-        connection.execute_sql("INSERT INTO pack(name, size_bytes, created, missing) VALUES ('p', 9, 0, 0)")
+        connection.execute_sql(
+            "INSERT INTO pack(name, size_bytes, created, missing, checked) VALUES ('p', 9, 0, 0, 0)"
+        )
         connection.execute_sql(
             "INSERT INTO chunk(digest, pack, position, length, lost) VALUES (x'00', 1, 0, 7, 0)"
         )
