@@ -10,13 +10,13 @@ from collections.abc import Callable, Mapping
 
 import contract_coverage
 import errors_page
-from ingot.server import settings
+from ingot.server import settings_page
 
 DOCS = pathlib.Path(__file__).resolve().parents[1]
 PAGES: Mapping[str, Callable[[], str]] = {
     "coverage.md": contract_coverage.page,
     "errors.md": errors_page.page,
-    "settings.md": settings.markdown,
+    "settings.md": settings_page.markdown,
 }
 
 

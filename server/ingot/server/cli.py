@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ingot.content import malloc
-from ingot.server import settings as settings_table
-from ingot.server.settings import Settings, SettingsError
+from ingot.server import settings_loading, settings_page
+from ingot.server.settings import Settings, SettingsError, table
 
 if TYPE_CHECKING:
     from ingot.server.app import App
@@ -97,7 +97,7 @@ def _parser() -> argparse.ArgumentParser:
 def _add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", type=Path, metavar="FILE", help="TOML file with settings")
     group = parser.add_argument_group("settings", "also INGOT_<NAME> in the environment, or in the TOML file")
-    for setting in settings_table.table():
+    for setting in table():
         if setting.secret:
             continue
         flag = "--" + setting.name.replace("_", "-")
@@ -114,14 +114,14 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     if options.command == "settings" and options.markdown:
-        print(settings_table.markdown(), end="")
+        print(settings_page.markdown(), end="")
         return 0
     given = {
         setting.name: tuple(value) if isinstance(value, list) else value
-        for setting in settings_table.table()
+        for setting in table()
         if (value := getattr(options, setting.name, None)) is not None
     }
-    settings = settings_table.load(given, os.environ, options.config)
+    settings = settings_loading.load(given, os.environ, options.config)
     if options.command == "settings":
         return _print_settings(settings)
     if options.command == "migrate":
@@ -135,7 +135,7 @@ def _run(options: argparse.Namespace) -> int:
 
 def _print_settings(settings: Settings) -> int:
     """Print the settings in effect as a TOML file."""
-    for setting in settings_table.table():
+    for setting in table():
         value = settings.database if setting.name == "database_url" else getattr(settings, setting.name)
         if setting.secret:
             print(f"# {setting.name} is a secret; it is {'set' if value else 'not set'}")

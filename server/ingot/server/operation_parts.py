@@ -33,7 +33,8 @@ from ingot.server.runner.dispatchers import Dispatcher, Memory, Rows
 from ingot.server.runner.runner import Runner
 from ingot.server.runner.seams import Patience
 from ingot.server.runner.shelf import ShelfBodies
-from ingot.server.settings import Settings, queue_limits, table
+from ingot.server.settings import Settings, table
+from ingot.server.settings_checks import queue_limits
 from ingot.server.storage.operations_sql import OperationsSql, SchedulesSql
 from ingot.v1 import operations_pb2_grpc
 

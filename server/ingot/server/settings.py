@@ -2,44 +2,23 @@
 
 A value comes from the first of: a flag, `INGOT_<NAME>`, a variable that a system before Ingot used, the TOML
 file, the default. docs/settings.md and the text of `--help` are made from the same fields.
+
+    settings_loading.py    finds the values of one start and turns them into their types
+    settings_checks.py     refuses what cannot be, alone or together
+    settings_page.py       docs/settings.md
 """
 
 import dataclasses
-import difflib
-import ipaddress
 import os
-import re
-import tomllib
 import typing
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-from ingot.server.core.kinds import MAINTENANCE, QUEUES
-from ingot.server.core.operations import QueueLimits
 
 PREFIX = "INGOT_"
 STANDARD_ADDRESS = "127.0.0.1:7070"
 VALIDATIONS = ("none", "required")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 DISPATCHERS = ("rows", "memory")
-_POSITIVE = (
-    "call_seconds",
-    "read_threads",
-    "io_threads",
-    "activity_days",
-    "failed_upload_hours",
-    "worker_lease_seconds",
-    "worker_heartbeat_seconds",
-    "import_stall_seconds",
-    "events_kept",
-    "operation_attempts",
-    "operation_timeout_seconds",
-)
-_SHORTEST_LEASE = 3.0  # of operations, in seconds
-_TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
-
-Value = Path | str | bool | int | float | tuple[str, ...]
 
 
 class SettingsError(Exception):
@@ -352,83 +331,6 @@ def table() -> tuple[Setting, ...]:
     return tuple(_setting(each, kinds[each.name]) for each in dataclasses.fields(Settings))
 
 
-def load(flags: Mapping[str, Value], environment: Mapping[str, str], config: Path | None = None) -> Settings:
-    """Return the settings of one start. Raises SettingsError.
-
-    `flags` are the given ones only, by the name of their setting; `config` is the path of a TOML file.
-    """
-    file = _read(config) if config else {}
-    values: dict[str, Value] = {}
-    for setting in table():
-        found = _find(setting, flags, environment, file, str(config))
-        if found is not None:
-            values[setting.name] = found
-    settings = dataclasses.replace(Settings(), **values)  # type: ignore[arg-type]  # _convert has seen to it
-    _check(settings)
-    return settings
-
-
-def queue_limits(queues: Sequence[str]) -> QueueLimits:
-    """Return how many operations of each queue run at once. Raises SettingsError."""
-    limits = {}
-    for text in queues:
-        queue, _, number = text.partition("=")
-        if queue not in QUEUES or not number.isdecimal():
-            raise SettingsError(
-                f"operation_queues: expected queue=number with one of the queues {', '.join(QUEUES)}, "
-                f"got {text!r}."
-            )
-        if queue == MAINTENANCE and int(number) == 0:
-            raise SettingsError(
-                "operation_queues: maintenance cannot stand still; expected 1 or more, got 0."
-            )
-        limits[queue] = int(number)
-    return QueueLimits(limits)
-
-
-def is_loopback(address: str) -> bool:
-    """Return whether host:port is reached from this machine only."""
-    host = address.rpartition(":")[0].strip("[]")
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def markdown() -> str:
-    """Return the page docs/settings.md."""
-    lines = [
-        "# Settings of the server",
-        "",
-        "Made from `server/ingot/server/settings.py` by `make coverage`; edit it there.",
-        "",
-        "A value comes from the first of: the flag, the environment (variables in their order), the TOML",
-        "file given with `--config`, the default. In the environment a list is separated by commas.",
-        "",
-        "| setting | is | default | environment | what it does |",
-        "|---|---|---|---|---|",
-    ]
-    for setting in table():
-        variables = ", ".join(f"`{name}`" for name in setting.variables)
-        cells = (f"`{setting.name}`", setting.kind_word, setting.default, variables, setting.help)
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join([*lines, "", _EXAMPLE])
-
-
-_EXAMPLE = """\
-As flags a setting is written with dashes, `--drain-seconds 5`; `--data` stands for `--data-dir`; secrets are
-no flags. As a file:
-
-```toml
-data_dir = "/var/lib/ingot"
-listen = ["127.0.0.1:7070"]
-log_level = "info"
-```
-"""
-
-
 def _setting(field: "dataclasses.Field[object]", kind: type) -> Setting:
     shown = field.metadata["default"]
     if not shown:
@@ -436,143 +338,3 @@ def _setting(field: "dataclasses.Field[object]", kind: type) -> Setting:
         shown = ", ".join(value) if isinstance(value, tuple) else str(value).lower()
     variables = (PREFIX + field.name.upper(), *field.metadata["variables"])
     return Setting(field.name, kind, field.metadata["help"], variables, shown, field.metadata["secret"])
-
-
-def _find(
-    setting: Setting,
-    flags: Mapping[str, Value],
-    environment: Mapping[str, str],
-    file: Mapping[str, object],
-    path: str,
-) -> Value | None:
-    if setting.name in flags:
-        return _convert(setting, flags[setting.name], "--" + setting.name.replace("_", "-"))
-    for variable in setting.variables:
-        text = environment.get(variable, "")
-        if text:
-            return _convert(setting, f"127.0.0.1:{text}" if variable == "PORT" else text, variable)
-    if setting.name in file:
-        return _convert(setting, file[setting.name], f"{setting.name} in {path}")
-    return None
-
-
-def _convert(setting: Setting, value: object, source: str) -> Value:
-    """Return the value in the setting's own type, from text or as TOML has it."""
-    text = value.strip() if isinstance(value, str) else value
-    match setting.kind:
-        case kind if kind is Path and isinstance(text, str | Path) and str(text):
-            return Path(text).expanduser()
-        case kind if kind is bool:
-            if isinstance(text, bool):
-                return text
-            if isinstance(text, str) and text.lower() in (*_TRUE, *_FALSE):
-                return text.lower() in _TRUE
-        case kind if kind is str and isinstance(text, str):
-            return text
-        case kind if kind in (int, float) and isinstance(text, str | int | float) and text is not True:
-            try:
-                return int(text) if kind is int and not isinstance(text, float) else float(text)
-            except ValueError:
-                pass
-        case _ if setting.is_list:
-            parts = text.split(",") if isinstance(text, str) else text
-            if isinstance(parts, list | tuple) and parts and all(isinstance(part, str) for part in parts):
-                return tuple(part.strip() for part in parts)
-    expected = setting.kind_word if setting.kind is bool else f"a {setting.kind_word}"
-    shown = "something else" if setting.secret else repr(value)
-    raise SettingsError(f"{source}: expected {expected}, got {shown}.")
-
-
-def _read(path: Path) -> dict[str, object]:
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SettingsError(f"The configuration {path} cannot be read: {error.strerror}.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"The configuration {path} is not TOML: {error}.") from error
-    names = [setting.name for setting in table()]
-    for name in values:
-        if name not in names:
-            near = difflib.get_close_matches(name, names, 1)
-            hint = f"Did you mean {near[0]}?" if near else "`ingot-server settings` lists all."
-            raise SettingsError(f"{path}: there is no setting {name!r}. {hint}")
-    return values
-
-
-def _check(settings: Settings) -> None:
-    _check_keys(settings.trusted_bundle_keys)
-    for name in _POSITIVE:
-        if getattr(settings, name) <= 0:
-            raise SettingsError(f"{name}: expected more than 0, got {getattr(settings, name)}.")
-    for name in (
-        "max_dataset_bytes",
-        "max_model_bytes",
-        "import_max_file_bytes",
-        "import_max_bytes",
-        "import_min_bytes_per_second",
-        "drain_seconds",
-        "training_retries",
-        "training_retry_seconds",
-        "generation_wait_seconds",
-        "operation_retry_seconds",
-        "clean_hours",
-    ):
-        if getattr(settings, name) < 0:
-            raise SettingsError(f"{name}: expected 0 or more, got {getattr(settings, name):g}.")
-    if settings.worker_heartbeat_seconds > settings.worker_lease_seconds / 2:
-        raise SettingsError(
-            "worker_heartbeat_seconds: expected at most half of worker_lease_seconds "
-            f"({settings.worker_lease_seconds:g}), got {settings.worker_heartbeat_seconds:g}."
-        )
-    if settings.validation not in VALIDATIONS:
-        raise SettingsError(f"validation: expected {' or '.join(VALIDATIONS)}, got {settings.validation!r}.")
-    if settings.log_level not in LOG_LEVELS:
-        raise SettingsError(
-            f"log_level: expected one of {', '.join(LOG_LEVELS)}, got {settings.log_level!r}."
-        )
-    if settings.operation_dispatcher not in DISPATCHERS:
-        expected = " or ".join(DISPATCHERS)
-        raise SettingsError(
-            f"operation_dispatcher: expected {expected}, got {settings.operation_dispatcher!r}."
-        )
-    if settings.operation_lease_seconds < _SHORTEST_LEASE:
-        raise SettingsError(
-            f"operation_lease_seconds: expected at least {_SHORTEST_LEASE:g}, because bodies report each "
-            f"second, got {settings.operation_lease_seconds:g}."
-        )
-    queue_limits(settings.operation_queues)
-    _check_sources(settings)
-    for address in settings.listen:
-        _check_address(address, insecure=settings.insecure)
-
-
-def _check_sources(settings: Settings) -> None:
-    for text in settings.import_private_networks:
-        try:
-            ipaddress.ip_network(text)
-        except ValueError as error:
-            raise SettingsError(
-                f"import_private_networks: expected a network such as 10.0.0.0/8, got {text!r}: {error}."
-            ) from None
-    if not settings.hub_endpoint.startswith(("https://", "http://")):
-        raise SettingsError(
-            f"hub_endpoint: expected an address as https://huggingface.co, got {settings.hub_endpoint!r}."
-        )
-
-
-def _check_keys(keys: tuple[str, ...]) -> None:
-    for key in keys:
-        if not re.fullmatch(r"ed25519:[0-9a-fA-F]{64}", key):
-            raise SettingsError(f"trusted_bundle_keys: expected ed25519: and 64 hex digits, got {key!r}.")
-
-
-def _check_address(address: str, *, insecure: bool) -> None:
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdecimal() or int(port) > 65535:
-        raise SettingsError(f"listen: expected host:port such as {STANDARD_ADDRESS}, got {address!r}.")
-    if not insecure and not is_loopback(address):
-        raise SettingsError(
-            f"listen: {address} can be reached from other machines, and this server speaks without "
-            "encryption: tokens and data would travel in the clear. Listen on 127.0.0.1 and forward the port "
-            "through ssh, or add --insecure if the network is trusted."
-        )
