@@ -1,0 +1,141 @@
+"""What settings must be, each for itself and together; loading them ends with this."""
+
+import ipaddress
+import re
+from collections.abc import Sequence
+
+from ingot.server.core.kinds import MAINTENANCE, QUEUES
+from ingot.server.core.operations import QueueLimits
+from ingot.server.settings import (
+    DISPATCHERS,
+    LOG_LEVELS,
+    STANDARD_ADDRESS,
+    VALIDATIONS,
+    Settings,
+    SettingsError,
+)
+
+_POSITIVE = (
+    "call_seconds",
+    "read_threads",
+    "io_threads",
+    "activity_days",
+    "failed_upload_hours",
+    "worker_lease_seconds",
+    "worker_heartbeat_seconds",
+    "import_stall_seconds",
+    "events_kept",
+    "operation_attempts",
+    "operation_timeout_seconds",
+)
+_NOT_NEGATIVE = (
+    "max_dataset_bytes",
+    "max_model_bytes",
+    "import_max_file_bytes",
+    "import_max_bytes",
+    "import_min_bytes_per_second",
+    "drain_seconds",
+    "training_retries",
+    "training_retry_seconds",
+    "generation_wait_seconds",
+    "operation_retry_seconds",
+    "clean_hours",
+)
+_SHORTEST_LEASE = 3.0  # of operations, in seconds
+
+
+def check(settings: Settings) -> None:
+    """Refuse settings that cannot be. Raises SettingsError."""
+    _check_keys(settings.trusted_bundle_keys)
+    for name in _POSITIVE:
+        if getattr(settings, name) <= 0:
+            raise SettingsError(f"{name}: expected more than 0, got {getattr(settings, name)}.")
+    for name in _NOT_NEGATIVE:
+        if getattr(settings, name) < 0:
+            raise SettingsError(f"{name}: expected 0 or more, got {getattr(settings, name):g}.")
+    if settings.worker_heartbeat_seconds > settings.worker_lease_seconds / 2:
+        raise SettingsError(
+            "worker_heartbeat_seconds: expected at most half of worker_lease_seconds "
+            f"({settings.worker_lease_seconds:g}), got {settings.worker_heartbeat_seconds:g}."
+        )
+    if settings.validation not in VALIDATIONS:
+        raise SettingsError(f"validation: expected {' or '.join(VALIDATIONS)}, got {settings.validation!r}.")
+    if settings.log_level not in LOG_LEVELS:
+        raise SettingsError(
+            f"log_level: expected one of {', '.join(LOG_LEVELS)}, got {settings.log_level!r}."
+        )
+    if settings.operation_dispatcher not in DISPATCHERS:
+        expected = " or ".join(DISPATCHERS)
+        raise SettingsError(
+            f"operation_dispatcher: expected {expected}, got {settings.operation_dispatcher!r}."
+        )
+    if settings.operation_lease_seconds < _SHORTEST_LEASE:
+        raise SettingsError(
+            f"operation_lease_seconds: expected at least {_SHORTEST_LEASE:g}, because bodies report each "
+            f"second, got {settings.operation_lease_seconds:g}."
+        )
+    queue_limits(settings.operation_queues)
+    _check_sources(settings)
+    for address in settings.listen:
+        _check_address(address, insecure=settings.insecure)
+
+
+def queue_limits(queues: Sequence[str]) -> QueueLimits:
+    """Return how many operations of each queue run at once. Raises SettingsError."""
+    limits = {}
+    for text in queues:
+        queue, _, number = text.partition("=")
+        if queue not in QUEUES or not number.isdecimal():
+            raise SettingsError(
+                f"operation_queues: expected queue=number with one of the queues {', '.join(QUEUES)}, "
+                f"got {text!r}."
+            )
+        if queue == MAINTENANCE and int(number) == 0:
+            raise SettingsError(
+                "operation_queues: maintenance cannot stand still; expected 1 or more, got 0."
+            )
+        limits[queue] = int(number)
+    return QueueLimits(limits)
+
+
+def is_loopback(address: str) -> bool:
+    """Return whether host:port is reached from this machine only."""
+    host = address.rpartition(":")[0].strip("[]")
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _check_sources(settings: Settings) -> None:
+    for text in settings.import_private_networks:
+        try:
+            ipaddress.ip_network(text)
+        except ValueError as error:
+            raise SettingsError(
+                f"import_private_networks: expected a network such as 10.0.0.0/8, got {text!r}: {error}."
+            ) from None
+    if not settings.hub_endpoint.startswith(("https://", "http://")):
+        raise SettingsError(
+            f"hub_endpoint: expected an address as https://huggingface.co, got {settings.hub_endpoint!r}."
+        )
+
+
+def _check_keys(keys: tuple[str, ...]) -> None:
+    for key in keys:
+        if not re.fullmatch(r"ed25519:[0-9a-fA-F]{64}", key):
+            raise SettingsError(f"trusted_bundle_keys: expected ed25519: and 64 hex digits, got {key!r}.")
+
+
+def _check_address(address: str, *, insecure: bool) -> None:
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > 65535:
+        raise SettingsError(f"listen: expected host:port such as {STANDARD_ADDRESS}, got {address!r}.")
+    if not insecure and not is_loopback(address):
+        raise SettingsError(
+            f"listen: {address} can be reached from other machines, and this server speaks without "
+            "encryption: tokens and data would travel in the clear. Listen on 127.0.0.1 and forward the port "
+            "through ssh, or add --insecure if the network is trusted."
+        )
