@@ -113,6 +113,7 @@ def test_loopback_addresses_are_known(address: str) -> None:
         ("log_level = ", "is not TOML"),
         ("io_threads = true", r"io_threads in .*: expected a whole number, got True"),
         ("listen = [1]", "expected a list of texts"),
+        ("listen = []", "listen: expected at least one address such as 127.0.0.1:7070, got none"),
     ],
 )
 def test_a_file_that_cannot_be_is_refused(tmp_path: Path, text: str, told: str) -> None:
@@ -120,6 +121,12 @@ def test_a_file_that_cannot_be_is_refused(tmp_path: Path, text: str, told: str) 
     file.write_text(text)
     with pytest.raises(SettingsError, match=told):
         settings_loading.load({}, {}, file)
+
+
+def test_a_list_in_a_file_may_be_empty(tmp_path: Path) -> None:
+    file = tmp_path / "ingot.toml"
+    file.write_text("export_roots = []\n")
+    assert settings_loading.load({}, {}, file).export_roots == ()
 
 
 def test_a_missing_file_is_told(tmp_path: Path) -> None:

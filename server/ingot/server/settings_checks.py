@@ -76,6 +76,8 @@ def check(settings: Settings) -> None:
         )
     queue_limits(settings.operation_queues)
     _check_sources(settings)
+    if not settings.listen:
+        raise SettingsError(f"listen: expected at least one address such as {STANDARD_ADDRESS}, got none.")
     for address in settings.listen:
         _check_address(address, insecure=settings.insecure)
 

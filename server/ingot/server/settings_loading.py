@@ -68,7 +68,7 @@ def _convert(setting: Setting, value: object, source: str) -> Value:
                 pass
         case _ if setting.is_list:
             parts = text.split(",") if isinstance(text, str) else text
-            if isinstance(parts, list | tuple) and parts and all(isinstance(part, str) for part in parts):
+            if isinstance(parts, list | tuple) and all(isinstance(part, str) for part in parts):
                 return tuple(part.strip() for part in parts)
     expected = setting.kind_word if setting.kind is bool else f"a {setting.kind_word}"
     shown = "something else" if setting.secret else repr(value)
