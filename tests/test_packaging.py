@@ -54,6 +54,11 @@ def test_wheel_is_the_working_tree(wheel: zipfile.ZipFile) -> None:
     assert {name for name in wheel.namelist() if name.endswith((".py", ".pyi"))} == expected
 
 
+@pytest.mark.slow
+def test_wheel_holds_the_catalog_of_benchmarks(wheel: zipfile.ZipFile) -> None:
+    assert "ingot/server/catalogs/benchmarks.toml" in wheel.namelist()
+
+
 def test_pins_are_exact_and_hold_no_address() -> None:
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     pins = [line for line in lines if line and not line.startswith("#")]
