@@ -160,7 +160,9 @@ def test_a_file_that_somebody_added_or_edited_is_not_lost(rig: Rig) -> None:
 def test_another_artifact_does_not_get_the_folder(rig: Rig) -> None:
     version = rig.push(FIRST)
     rig.export(version)
-    assert "another artifact" in rig.refused(version, uid="0" * 36).message
+    failure = rig.refused(version, uid="0" * 36)
+    assert (failure.reason, failure.retry) == (Reason.IN_USE, False)
+    assert "another artifact" in failure.message
 
 
 def test_links_are_never_followed(rig: Rig, tmp_path: Path) -> None:

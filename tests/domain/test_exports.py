@@ -364,6 +364,20 @@ def test_deleting_an_artifact_removes_what_was_kept_of_it(rig: Rig, sara: Caller
     assert (folder_of(last).path, folder_of(last).names) == (folder_of(kept).path, ("tiny",))
 
 
+def test_an_export_that_came_before_the_removal_is_made_again_after_it(rig: Rig, sara: Caller) -> None:
+    rig.commit(sara, TINY)
+    rig.run(rig.start(sara, WantedFolder("x", keep=True)))
+    rig.write(rig.catalog.delete, sara, artifact_name(TINY), NO_KEY, force=True)
+    *_, removal = rig.queued()
+    rig.commit(sara, TINY)
+    early = rig.start(sara, WantedFolder("x", keep=True))
+    rig.run(early, fails=True)
+    rig.run(removal)
+    *_, again = rig.queued()
+    assert again.id not in (early.id, removal.id)
+    assert (again.params, again.ended) == (early.params, False)
+
+
 # --- the mount point ------------------------------------------------------------------------------------
 
 

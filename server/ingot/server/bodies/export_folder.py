@@ -167,7 +167,7 @@ class _Target:
         except (OSError, ValidationError) as error:
             raise _not_ours(place, f"its marker cannot be read: {type(error).__name__}") from error
         if found.artifact != self._artifact:
-            raise _not_ours(place, "it was exported from another artifact", retry=True)
+            raise _not_ours(place, "it was exported from another artifact")
         if self._single and not place.is_dir():
             beside = [place.with_name(name) for name in (*found.coming, *found.files)]
             place = next((each for each in beside if os.path.lexists(each)), place)
@@ -294,11 +294,11 @@ def _write(path: Path, marker: Marker) -> None:
     temporary.replace(path)
 
 
-def _not_ours(place: Path, why: str, *, retry: bool = False) -> BodyFailure:
+def _not_ours(place: Path, why: str) -> BodyFailure:
+    """Return a refusal for good: somebody has to choose, and waiting does not."""
     return BodyFailure(
         Reason.IN_USE,
         f"{place} is in the way: {why}. Nothing was changed there.",
         next_step="Move it away, or export to another folder.",
         facts={"path": str(place)},
-        retry=retry,
     )

@@ -86,12 +86,20 @@ class KeptExports:
             )
 
     def moved(self, operation: Operation) -> None:
-        """Note what an export that ended has written, and queue the next when `latest` has moved since."""
+        """Note what an export that ended has written, and queue what is due since.
+
+        That is the next version when `latest` has moved, or the artifact that follows into a folder that was
+        just removed: its own export may have found the folder still in use.
+        """
         if not operation.ended:
             return
         asked = params.ExportParams.model_validate(operation.params)
         written = asked.destination
-        if not isinstance(written, params.FolderExport) or written.remove:
+        if not isinstance(written, params.FolderExport):
+            return
+        if written.remove:
+            for name in written.names:
+                self._queue_behind(f"{written.path}/{name}")
             return
         rows = zip(written.names, written.artifacts, asked.versions, strict=True)
         for name, uid, version in rows:
@@ -129,6 +137,13 @@ class KeptExports:
         return rows[-1][0] if len(rows) == _BATCH else None
 
     # --- inside -----------------------------------------------------------------------------------------
+
+    def _queue_behind(self, folder: str) -> None:
+        """Queue what an artifact lacks in a folder that another one has left."""
+        kept = self._store.at(folder)
+        artifact = self._artifacts.by_uid(kept.artifact_uid) if kept else None
+        if kept and artifact and kept.version != _latest(artifact):
+            self._queue(kept, artifact)
 
     def _mounted(self, artifact: Artifact) -> None:
         """Keep an artifact in the mount point, under its id or a longer name where that is taken."""
