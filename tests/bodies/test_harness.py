@@ -13,7 +13,8 @@ EMPTY = Report()
 
 
 def spec(folder: pathlib.Path, body: str) -> BodySpec:
-    return body_spec(folder, "clean", {"path": body}, secrets={"example.org": "hf_abcdefghijkl"})
+    params = {"versions": ["-"], "destination": {"kind": "bundle", "path": body, "root": "/"}}
+    return body_spec(folder, "export", params, secrets={"example.org": "hf_abcdefghijkl"})
 
 
 def run(folder: pathlib.Path, body: str) -> EndedBody:

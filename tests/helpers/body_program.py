@@ -12,7 +12,7 @@ from ingot.server.bodies.failures import BodyFailure
 from ingot.server.bodies.harness import Body
 from ingot.server.bodies.work import Work
 from ingot.server.core.errors import Reason, Unavailable
-from ingot.server.core.params import Params, UpkeepParams, UpkeepResult
+from ingot.server.core.params import BundleExport, ExportParams, Params, UpkeepResult
 
 
 def count(work: Work[Params]) -> Params:
@@ -66,9 +66,10 @@ def leak(work: Work[Params]) -> Params:
 
 
 def find_body(wanted: Params, kind: str) -> Body:
-    assert isinstance(wanted, UpkeepParams)
+    assert isinstance(wanted, ExportParams)
+    assert isinstance(wanted.destination, BundleExport)
     bodies = (count, leave_and_find, wait, spin, refuse, core_error, disk, client_error, leak)
-    return {body.__name__: body for body in bodies}[wanted.path]
+    return {body.__name__: body for body in bodies}[wanted.destination.path]
 
 
 if __name__ == "__main__":
