@@ -62,7 +62,7 @@ def _commit(
 
 def _staged(pusher: Pusher, **target: object) -> str:
     """Return an upload whose version waits for its validation."""
-    upload = _sent(pusher, create=CREATE, **target)
+    upload = _sent(pusher, FILES, create=CREATE, **target)
     _commit(pusher, upload)
     return upload
 

@@ -11,6 +11,7 @@ from helpers.packs import put
 from ingot.content import digests
 from ingot.server.core.errors import DataLoss
 from ingot.server.core.packs import SealedPack
+from ingot.server.core.upkeep_stores import Backup
 from ingot.server.storage import backups
 from ingot.server.storage.backups import BackupError, FolderBackups
 from ingot.server.storage.chunks_sql import ChunksSql
@@ -35,7 +36,7 @@ class Home:
         self.database.write(ChunksSql().add_pack, sealed, self.time).result()
         return sealed
 
-    def back_up(self, keep: int = 7) -> backups.Backup:
+    def back_up(self, keep: int = 7) -> Backup:
         self.time += 60
         store = FolderBackups(self.path, self.database.path, self.folder)
         for pack in store.begin(self.time):

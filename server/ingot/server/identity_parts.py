@@ -1,10 +1,10 @@
 """The parts of users, tokens and credentials, wired for app.py.
 
-    parts = IdentityParts(settings, folder.secret, counters, requests, tokens, clock, database.after_commit)
-    Credentials(hops, parts.sign_in, clock)              # of the pipeline
-    parts.operation_tokens.make(operation)               # for the body of an operation
-    parts.credentials.for_operation(operation)           # the secrets that it may use
-    parts.serve(hops, grpc_server)
+parts = IdentityParts(settings, folder.secret, counters, requests, tokens, clock, database.after_commit)
+Credentials(hops, parts.sign_in, clock)              # of the pipeline
+parts.operation_tokens.make(operation)               # for the body of an operation
+parts.credentials.for_operation(operation)           # the secrets that it may use
+parts.serve(hops, grpc_server)
 """
 
 import os

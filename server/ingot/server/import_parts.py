@@ -1,7 +1,7 @@
 """The parts of imports, wired for app.py and for tests.
 
-    parts = ImportParts(settings, catalog, operations, folders, registered, requests)
-    parts.imports.start(…)               # a door's, inside a write
+parts = ImportParts(settings, catalog, operations, folders, registered, requests)
+parts.imports.start(…)               # a door's, inside a write
 """
 
 from ingot.server.core.exports import AllowedFolders

@@ -1,11 +1,11 @@
 """The parts of operations, wired for app.py and for tests.
 
-    parts = OperationParts(settings, log, counters, database.after_commit, tokens, clock)
-    parts.operations.enqueue(…)                     # inside the write of any feature
-    parts.operations.on("import", hook)             # a feature follows its operations
-    parts.shelf.add("collect", upkeep.collect)      # the bodies that run inside the server
-    parts.serve(hops, grpc_server, starts, tails)
-    runner = parts.runner(hops, home, server_id, means)
+parts = OperationParts(settings, log, counters, database.after_commit, tokens, clock)
+parts.operations.enqueue(…)                     # inside the write of any feature
+parts.operations.on("import", hook)             # a feature follows its operations
+parts.shelf.add("collect", upkeep.collect)      # the bodies that run inside the server
+parts.serve(hops, grpc_server, starts, tails)
+runner = parts.runner(hops, home, server_id, means)
 """
 
 import secrets

@@ -34,7 +34,7 @@ class WantedImport:
     force: bool = False
     check_only: bool = False
     max_bytes_per_second: int = 0
-    options: OperationOptions = OperationOptions()
+    options: OperationOptions = field(default_factory=OperationOptions)
 
 
 class RegisteredSources(Protocol):

@@ -82,7 +82,9 @@ class OperationWatcher:
                 changed = await self._since(caller, place.shown(wanted), place.position)
                 for operation in changed:
                     place = replace(place, position=operation.change)
-                    yield Several(operation=convert.operation(operation), resume_token=self._token(query, place))
+                    yield Several(
+                        operation=convert.operation(operation), resume_token=self._token(query, place)
+                    )
                 if len(changed) == _BATCH:
                     continue
                 if not synced:

@@ -59,9 +59,7 @@ class JobWatcher:
                 position = max(position, start)
             while True:
                 version = tail.version
-                page = await self._hops.read(
-                    self._views.log_lines, caller, job, position, BATCH, level, rank
-                )
+                page = await self._hops.read(self._views.log_lines, caller, job, position, BATCH, level, rank)
                 for event in page.events:
                     assert isinstance(event.body, LogLine)
                     yield training_pb2.ReadTrainingLogsResponse(

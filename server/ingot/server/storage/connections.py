@@ -79,7 +79,7 @@ def copy_rows(database: str, target: Path) -> None:
     """Copy a database as it is at one moment into a new file, durably, while others write. Raises OSError."""
     source = SqliteFile(database)
     try:
-        source.connection().execute("VACUUM INTO ?", (str(target),))
+        source.execute_sql("VACUUM INTO ?", (str(target),))  # type: ignore[no-untyped-call]  # peewee's own
     except peewee.OperationalError as error:
         full = "full" in str(error)
         raise OSError(errno.ENOSPC if full else errno.EIO, str(error), str(target)) from error
@@ -98,6 +98,7 @@ def pack_names(database: Path) -> list[str]:
     source = SqliteFile(str(database), read_only=True)
     statement = "SELECT name FROM pack WHERE condemned IS NULL AND missing = 0 ORDER BY id"
     try:
-        return [name for (name,) in source.connection().execute(statement)]
+        rows = source.execute_sql(statement)  # type: ignore[no-untyped-call]  # peewee's own
+        return [name for (name,) in rows]
     finally:
         source.close_all()

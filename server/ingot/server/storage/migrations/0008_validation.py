@@ -15,8 +15,10 @@ _STATEMENTS = (
     "ALTER TABLE upload ADD COLUMN version_state TEXT NOT NULL DEFAULT ''",
     "ALTER TABLE upload ADD COLUMN stage TEXT NOT NULL DEFAULT ''",
     "ALTER TABLE upload ADD COLUMN opened REAL NOT NULL DEFAULT 0",
-    "UPDATE upload SET opened = created, stage = CASE state WHEN 'OPEN' THEN 'UPLOADING' "
-    "WHEN 'SEALING' THEN 'PROCESSING' WHEN 'COMMITTED' THEN 'FRESH' ELSE 'FAILED' END",
+    (
+        "UPDATE upload SET opened = created, stage = CASE state WHEN 'OPEN' THEN 'UPLOADING' "
+        "WHEN 'SEALING' THEN 'PROCESSING' WHEN 'COMMITTED' THEN 'FRESH' ELSE 'FAILED' END"
+    ),
     "CREATE INDEX upload_stage ON upload(stage)",
     "CREATE INDEX upload_namespace_stage ON upload(namespace, stage)",
     "CREATE INDEX upload_creator_id ON upload(creator, id)",
