@@ -173,9 +173,19 @@ def test_reflection_lists_and_describes_every_service(version: str) -> None:
 
 
 def test_draining_ends_watches_at_once_and_tells_them_to_come_back() -> None:
-    with rig(serving(WatchTrainingJob=_watching)) as running:
+    waits = threading.Event()  # its first reply is out: one that is ended while sending is cut without words
+
+    async def watching(
+        request: training_pb2.WatchTrainingJobRequest, context: Context
+    ) -> AsyncIterator[training_pb2.WatchTrainingJobResponse]:
+        yield training_pb2.WatchTrainingJobResponse()
+        waits.set()
+        await asyncio.Event().wait()
+
+    with rig(serving(WatchTrainingJob=watching)) as running:
         watch = _watch(running)
         next(watch)
+        assert waits.wait(10)
         running.drain(grace=60)
         with pytest.raises(grpc.RpcError) as caught:
             next(watch)
