@@ -22,7 +22,6 @@ from ingot.server.rpc.pipeline import Pipeline
 
 log = logging.getLogger(__name__)
 
-_LAST_WORDS_SECONDS = 0.5  # for statuses that are on their way when all calls have ended
 MESSAGE_LIMIT = 4 * 1024 * 1024 + 64 * 1024  # a chunk of 4 MiB and what surrounds it
 
 OPTIONS: tuple[tuple[str, int], ...] = (
@@ -79,7 +78,7 @@ class GrpcServer:
         if self._health is not None:
             await self._health.enter_graceful_shutdown()
         await self._pipeline.drain(grace)
-        await self.server.stop(_LAST_WORDS_SECONDS)
+        await self.server.stop(0)
 
     def _bind(self, address: str) -> str:
         host, _, port = address.rpartition(":")
