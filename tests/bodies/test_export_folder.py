@@ -261,11 +261,12 @@ def test_a_file_of_somebody_else_is_not_replaced_by_one_that_stands_alone(rig: R
     version = rig.push({"model.onnx": b"one"})
     place = rig.root / "sub" / "sara" / f"{UID}.onnx"
     write_tree(rig.root, {f"sub/sara/{UID}.onnx": b"precious"})
-    rig.refused(version, name=f"sara/{UID}", layout="owner_uid")
+    assert "something else is there" in rig.refused(version, name=f"sara/{UID}", layout="owner_uid").message
     place.unlink()
     rig.export(version, f"sara/{UID}", layout="owner_uid")
     place.write_bytes(b"edited")
-    rig.refused(version, name=f"sara/{UID}", layout="owner_uid")
+    edited = rig.refused(version, name=f"sara/{UID}", layout="owner_uid")
+    assert "not what was exported" in edited.message
 
 
 def test_a_kill_around_the_exchange_of_a_single_file_is_healed(rig: Rig) -> None:

@@ -496,6 +496,7 @@ def test_the_next_address_of_a_name_is_tried(server: UrlServer, tmp_path: Path) 
     names = Names({"two.example": [["127.255.255.1", "127.0.0.1"]]})  # nobody listens at the first one
     with fetcher(resolver=names) as made:
         made.fetch(WantedFile((server.url("/file", "two.example"),)), tmp_path / "file")
+    assert (tmp_path / "file").read_bytes() == CONTENT
 
 
 def test_nobody_listening_is_a_network_failure(tmp_path: Path) -> None:
