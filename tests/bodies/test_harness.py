@@ -7,13 +7,14 @@ import pytest
 
 from helpers.bodies import EndedBody, body_spec, run_body, running_body
 from ingot.server.core.body_protocol import BodySpec, Report, ReportedProblem
+from ingot.server.core.json_values import JsonObject
 
 PROGRAM = ("-m", "helpers.body_program")
 EMPTY = Report()
 
 
 def spec(folder: pathlib.Path, body: str) -> BodySpec:
-    params = {"versions": ["-"], "destination": {"kind": "bundle", "path": body, "root": "/"}}
+    params: JsonObject = {"versions": ["-"], "destination": {"kind": "bundle", "path": body, "root": "/"}}
     return body_spec(folder, "export", params, secrets={"example.org": "hf_abcdefghijkl"})
 
 
