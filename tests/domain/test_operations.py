@@ -106,9 +106,8 @@ def test_an_import_is_tried_5_times_30_s_apart_for_10_h_in_the_queue_download(b:
             b.clock.advance(0.2)
     assert (after.state, after.problem) == (S.FAILED, PROBLEM)
     assert story(b, queued) == ["QUEUED", *["RUNNING", "RETRYING"] * 4, "RUNNING", "FAILED"]
-    removal = b.write(
-        b.operations.operations.enqueue, person(), NewOperation("remove", target="namespaces/sara/models/a")
-    )
+    remove = NewOperation("remove", {"artifact_uid": "u"}, target="namespaces/sara/models/a")
+    removal = b.write(b.operations.operations.enqueue, person(), remove)
     assert removal.queue == "maintenance"
 
 

@@ -44,10 +44,10 @@ class Mover:
         assert isinstance(claimed, Operation), f"{name} does not wait"
         return self._server.app.people.operation_tokens.make(claimed)
 
-    def tell(self, name: str, *lines: str, attempt: int = 1, done: int = 0) -> None:
+    def tell(self, name: str, *lines: str, attempt: int = 1, done: int = 0, percent: float = 0.0) -> None:
         """Store what its body tells: lines of its log, and how far it is."""
         told = [LogLine(LogLevel.INFO, 0, line) for line in lines]
-        progress = Progress(phase="fetching", done=done, total=100) if done else None
+        progress = Progress(phase="fetching", done=done, total=100, percent=percent) if done else None
         self._write(self._parts.claims.beat, _id(name), attempt, progress, told)
 
     def succeed(self, name: str, attempt: int = 1, **result: object) -> None:

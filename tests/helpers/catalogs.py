@@ -45,6 +45,7 @@ from ingot.server.storage.events_sql import EventsSql
 from ingot.server.storage.identity_sql import CountersSql, RequestsSql, TokensSql, UsersSql
 from ingot.server.storage.migration_runner import migrate
 from ingot.server.storage.operations_sql import OperationsSql
+from ingot.server.storage.registrations_sql import RegistrationsSql
 from ingot.server.storage.trees_sql import TreesSql
 from ingot.server.storage.uploads_sql import UploadsSql
 from ingot.server.storage.versions_sql import AliasesSql, VersionsSql
@@ -130,6 +131,7 @@ class CatalogRules:
             self.publishing,
             self.access,
             tokens,
+            RegistrationsSql(),
         )
         self.validations = Validations(
             self.catalog,

@@ -25,10 +25,13 @@ from ingot.server.core.stores import PackStore
 from ingot.server.core.uploads import TransferLimits
 from ingot.server.domain.recovery import RecoveryReport
 from ingot.server.domain.usage import Usage
+from ingot.server.registration_parts import RegistrationParts
 from ingot.server.rpc.credentials import Credentials
 from ingot.server.rpc.hops import Hops
 from ingot.server.rpc.pipeline import Pipeline
 from ingot.server.rpc.server import OPTIONS, GrpcServer
+from ingot.server.settings import Settings
+from ingot.server.storage.allowed_folders import AllowedFoldersOnDisk
 from ingot.server.storage.database import Database, open_database
 from ingot.server.storage.migration_runner import migrate
 from ingot.server.storage.packs_disk import DiskPacks
@@ -85,6 +88,9 @@ def transfer_rig(
         rules = CatalogRules(database, clock, tokens)
         side = catalog_side(rules, database, clock, tokens)
         parts = TransferParts(database, packs, side, usage, tokens, clock, limits or TransferLimits())
+        folders = AllowedFoldersOnDisk((home,), "import_roots")
+        operations = rules.operations.operations
+        registered = RegistrationParts(Settings(), rules, operations, folders, clock)
         recovered = parts.recovery.run()
         hops = stack.enter_context(contextlib.closing(Hops(database)))
         socket = pathlib.Path(temporary) / "s"
@@ -93,7 +99,7 @@ def transfer_rig(
             credentials = Credentials(hops, FixedIdentity(), clock)
             pipeline = Pipeline(credentials, usage.record, clock, unary_seconds=30)
             server = GrpcServer(pipeline, health=False, reflection=False)
-            parts.serve(hops, server.server, lambda: False)
+            parts.serve(hops, server.server, lambda: False, registered.registrations)
             await server.start([], socket)
             return server
 

@@ -22,7 +22,6 @@ from ingot.server.core.clock import Clock, SystemClock
 from ingot.server.core.pages import PageTokens
 from ingot.server.core.uploads import TransferLimits
 from ingot.server.domain.health import Health
-from ingot.server.domain.imports import NothingRegistered
 from ingot.server.domain.requests import Requests
 from ingot.server.domain.upkeep_starts import UpkeepStarts
 from ingot.server.domain.usage import Usage
@@ -30,6 +29,7 @@ from ingot.server.export_parts import ExportParts, bundle_key
 from ingot.server.identity_parts import IdentityParts
 from ingot.server.import_parts import ImportParts
 from ingot.server.operation_parts import OperationParts, settings_of_bodies
+from ingot.server.registration_parts import RegistrationParts
 from ingot.server.rpc.credentials import Credentials
 from ingot.server.rpc.hops import Hops
 from ingot.server.rpc.operations import Starts
@@ -131,12 +131,15 @@ class App:
         self.exports = ExportParts(
             settings, catalog, self.operations.operations, requests, training_shelves.jobs, clock
         )
+        self.registered = RegistrationParts(
+            settings, catalog, self.operations.operations, self.exports.import_folders, clock
+        )
         self.imports = ImportParts(
             settings,
             catalog,
             self.operations.operations,
             self.exports.import_folders,
-            NothingRegistered(),
+            self.registered.registrations,
             requests,
         )
 
@@ -156,7 +159,7 @@ class App:
         )
         server = self.grpc.server
         self.people.serve(self.hops, server)
-        self.catalog.serve(self.hops, self.usage, self.exports.exports, server)
+        self.catalog.serve(self.hops, self.usage, self.exports.exports, self.registered.registrations, server)
         system = SystemServicer(self.hops, self.facts, health, self.usage, clock)
         system_pb2_grpc.add_SystemServiceServicer_to_server(system, server)
         self.training.serve(self.hops, server)
@@ -167,7 +170,7 @@ class App:
             UpkeepStarts(self.operations.operations, self._requests),
         )
         self.operations.serve(self.hops, server, starts, self._training_shelves.tails)
-        self.transfer.serve(self.hops, server, lambda: self.pipeline.draining)
+        self.transfer.serve(self.hops, server, lambda: self.pipeline.draining, self.registered.registrations)
 
     def _bodies(self) -> None:
         means = BodyMeans(
@@ -177,6 +180,7 @@ class App:
             settings_of_bodies(self.settings),
         )
         self.runner = self.operations.runner(self.hops, self.folder.path, self.folder.server_id, means)
+        self.registered.add_to(self.hops, self.operations.shelf)
         self.operations.shelf.add("recover", self._recover)
         self.operations.shelf.add("clean", self._clean)
         upkeep = UpkeepParts(
@@ -193,6 +197,7 @@ class App:
             path = self.folder.keep_token(ADMIN, secret)
             log.info("identity.administrator_token_made file=%s", path)
         await self.exports.begin(self.hops)
+        await self.registered.begin(self.hops)
         self.addresses = await self.grpc.start(self.settings.listen, self.unix_socket)
         self.folder.announce(
             {

@@ -3,7 +3,7 @@
 They stand between training, whose claims decide what workers may read, and transfers, which make versions:
 
     parts = CatalogParts(shelves.assignments, shelves.jobs, counters, requests, tokens, clock, operations, …)
-    parts.serve(hops, usage, folders, grpc_server)
+    parts.serve(hops, usage, folders, registrations, grpc_server)
 """
 
 import grpc
@@ -17,6 +17,7 @@ from ingot.server.domain.catalog import Catalog
 from ingot.server.domain.operation_tokens import Fence
 from ingot.server.domain.operations import Operations
 from ingot.server.domain.publishing import VALIDATE, Publishing
+from ingot.server.domain.registrations import Registrations
 from ingot.server.domain.requests import Requests
 from ingot.server.domain.usage import Usage
 from ingot.server.domain.validations import Validations
@@ -26,6 +27,7 @@ from ingot.server.rpc.hops import Hops
 from ingot.server.storage.catalog_sql import ArtifactsSql
 from ingot.server.storage.identity_sql import UsersSql
 from ingot.server.storage.operations_sql import OperationsSql
+from ingot.server.storage.registrations_sql import RegistrationsSql
 from ingot.server.storage.trees_sql import TreesSql
 from ingot.server.storage.uploads_sql import UploadsSql
 from ingot.server.storage.versions_sql import AliasesSql, VersionsSql
@@ -65,14 +67,30 @@ class CatalogParts:
         )
         operations.on(VALIDATE, self.publishing)
         self.versions = Versions(
-            self.catalog, self.artifacts, versions, aliases, self.publishing, self.access, tokens
+            self.catalog,
+            self.artifacts,
+            versions,
+            aliases,
+            self.publishing,
+            self.access,
+            tokens,
+            RegistrationsSql(),
         )
         self.validations = Validations(
             self.catalog, self.versions, self.publishing, operations, self.access, requests
         )
         self.aliases = Aliases(self.catalog, self.versions, aliases, versions, requests, tokens, clock)
 
-    def serve(self, hops: Hops, usage: Usage, folders: LocalFolders, server: grpc.aio.Server) -> None:
+    def serve(
+        self,
+        hops: Hops,
+        usage: Usage,
+        folders: LocalFolders,
+        registrations: Registrations,
+        server: grpc.aio.Server,
+    ) -> None:
         """Add CatalogService to a server."""
-        servicer = CatalogServicer(hops, self.catalog, self.versions, self.aliases, usage, folders)
+        servicer = CatalogServicer(
+            hops, self.catalog, self.versions, self.aliases, usage, folders, registrations
+        )
         catalog_pb2_grpc.add_CatalogServiceServicer_to_server(servicer, server)

@@ -29,7 +29,11 @@ class ImportParts:
         registered: RegisteredSources,
         requests: Requests,
     ) -> None:
-        checks = UrlChecks(Addresses(parse_networks(settings.import_private_networks)))
         view = CatalogView(catalog.versions, catalog.artifacts, catalog.access)
-        sources = ImportSources(checks, folders)
+        sources = import_sources(settings, folders)
         self.imports = Imports(sources, registered, view, operations, OperationsSql(), requests)
+
+
+def import_sources(settings: Settings, folders: AllowedFolders) -> ImportSources:
+    """Return the checks of what may be fetched from where, as it is set."""
+    return ImportSources(UrlChecks(Addresses(parse_networks(settings.import_private_networks))), folders)

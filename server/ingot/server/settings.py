@@ -265,6 +265,16 @@ class Settings:
             default="none",
         ),
     )
+    sources: tuple[str, ...] = dataclasses.field(
+        default=(),
+        metadata=_about(
+            "Files that declare models and datasets with where they come from; docs/sources.md has the form.",
+            default="none",
+        ),
+    )
+    sources_namespace: str = dataclasses.field(
+        default="library", metadata=_about("Namespace of what these files declare; no user's own.")
+    )
     log_level: str = dataclasses.field(
         default="info", metadata=_about(f"Least serious events that are logged: {', '.join(LOG_LEVELS)}.")
     )

@@ -4,7 +4,9 @@ import ipaddress
 import re
 from collections.abc import Sequence
 
+from ingot.server.core.errors import Invalid
 from ingot.server.core.kinds import MAINTENANCE, QUEUES
+from ingot.server.core.names import namespace_id
 from ingot.server.core.operations import QueueLimits
 from ingot.server.settings import (
     DISPATCHERS,
@@ -112,6 +114,13 @@ def is_loopback(address: str) -> bool:
 
 
 def _check_sources(settings: Settings) -> None:
+    try:
+        namespace_id(f"namespaces/{settings.sources_namespace}")
+    except Invalid:
+        raise SettingsError(
+            "sources_namespace: expected small letters, digits and '-', at most 39, got "
+            f"{settings.sources_namespace!r}."
+        ) from None
     for text in settings.import_private_networks:
         try:
             ipaddress.ip_network(text)

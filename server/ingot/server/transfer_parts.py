@@ -5,7 +5,7 @@ They come after the catalog and training, because an upload becomes a version or
     trees = TreesSql()                                     # training lets its checkpoints go through it
     parts = TransferParts(database, packs, side, usage, tokens, clock, limits)
     report = await asyncio.to_thread(parts.recovery.run)   # before anything is served
-    parts.serve(hops, grpc_server, draining)
+    parts.serve(hops, grpc_server, draining, fetches)
     await parts.tidy(hops)                                 # now and then
 """
 
@@ -36,7 +36,7 @@ from ingot.server.domain.usage import Usage
 from ingot.server.domain.versions import Versions
 from ingot.server.rpc import bulk_messages
 from ingot.server.rpc.hops import Hops
-from ingot.server.rpc.transfer import TransferServicer
+from ingot.server.rpc.transfer import Fetches, TransferServicer
 from ingot.server.storage.chunks_sql import ChunksSql
 from ingot.server.storage.database import Database
 from ingot.server.storage.trees_sql import TreesSql
@@ -95,7 +95,9 @@ class TransferParts:
         )
         self.recovery = Recovery(database, packs, chunks, self.uploads, clock)
 
-    def serve(self, hops: Hops, server: grpc.aio.Server, draining: Callable[[], bool]) -> None:
+    def serve(
+        self, hops: Hops, server: grpc.aio.Server, draining: Callable[[], bool], fetches: Fetches
+    ) -> None:
         """Add TransferService to a server; `draining` says whether that is about to stop."""
         servicer = TransferServicer(
             hops,
@@ -108,6 +110,7 @@ class TransferParts:
             self.clock,
             self.limits,
             draining,
+            fetches,
         )
         bulk_messages.add_servicer(servicer, server)
 

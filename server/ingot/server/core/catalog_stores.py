@@ -66,6 +66,10 @@ class UserStore(Protocol):
         """Return up to `size` users whose ids sort after `after`, in order."""
         ...
 
+    def ensure_namespace(self, namespace: str, now: float) -> bool:
+        """Add a namespace of no user unless it is there; return whether it belongs to no user."""
+        ...
+
     def namespace_exists(self, namespace: str) -> bool:
         """Return whether there is a namespace with this id."""
         ...

@@ -154,6 +154,10 @@ class BundleImport(Params):
     kind: Literal["bundle"] = "bundle"
     path: str
     signer: str = Field(default="", description="ed25519:<hex>; the trusted ones when empty.")
+    anyones: bool = Field(
+        default=False,
+        description="Whether it may hold what others own on this server: an administrator asked.",
+    )
 
 
 Source = Annotated[HubImport | UrlImport | BundleImport, Field(discriminator="kind")]
@@ -239,7 +243,7 @@ class HubExport(Params):
 
 
 class JobFacts(Params):
-    """What a bundle tells of the training job that made a version, as it was when the export was asked for."""
+    """What a bundle tells of the training job that made a version, as it was when the export was wanted."""
 
     name: str
     dataset_version: str
@@ -291,11 +295,9 @@ class ExportResult(Params):
 
 
 class RemoveParams(Params):
-    """Parameters of `remove`; the artifact is the operation's target."""
+    """Parameters of `remove`; what had the name of the operation's target."""
 
-    keep_registration: bool = Field(
-        default=True, description="Keep the entry, so that it can be fetched again."
-    )
+    artifact_uid: str = Field(description="Identity of the artifact whose files go.")
 
 
 class UpkeepParams(Params):

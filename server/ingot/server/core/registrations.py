@@ -62,6 +62,15 @@ class Declaration:
     size_bytes: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class AskedSource:
+    """A source that a caller registers an artifact with; the URL may be `hf://[datasets/]name[@revision]`."""
+
+    original_url: str
+    checksum: str = ""
+    size_bytes: int = 0
+
+
 class RegistrationStore(Protocol):
     """Registrations, by the uid of their artifact."""
 
@@ -86,17 +95,10 @@ class RegistrationStore(Protocol):
         ...
 
 
-def not_fetched(registration: Registration, operation: str = "") -> Precondition:
-    """Return the error for files that are not here; with `operation` for those that are being fetched."""
+def not_fetched(registration: Registration) -> Precondition:
+    """Return the error for files that are not here, with what the last import failed with."""
     facts = {"name": registration.name, "original_url": registration.original_url}
     again = f"Run `ingot import {registration.name}`, then try again."
-    if operation:
-        return Precondition(
-            Reason.NOT_FETCHED,
-            f"{registration.name} is being fetched from {registration.original_url}; its files are not here yet.",
-            next_step=f"Wait for {operation}, then try again.",
-            facts={**facts, "operation": operation},
-        )
     if registration.problem is not None and registration.state is FetchState.FAILED:
         return Precondition(
             Reason.NOT_FETCHED,
@@ -106,7 +108,17 @@ def not_fetched(registration: Registration, operation: str = "") -> Precondition
         )
     return Precondition(
         Reason.NOT_FETCHED,
-        f"{registration.name} is registered, but its files were not fetched yet.",
+        f"{registration.name} is registered, but its files are not here.",
         next_step=again,
         facts=facts,
+    )
+
+
+def being_fetched(error: Precondition, operation: str) -> Precondition:
+    """Return a NOT_FETCHED error for files that are on their way; `operation` is the name of the import."""
+    return Precondition(
+        Reason.NOT_FETCHED,
+        f"{error.message} They are being fetched.",
+        next_step=f"Wait for {operation}, then try again.",
+        facts={**error.facts, "operation": operation},
     )

@@ -18,7 +18,7 @@ from ingot.server.core.imports import RegisteredSources, WantedImport, WantedTar
 from ingot.server.core.names import ArtifactName, Kind
 from ingot.server.core.operation_stores import OperationFilter, OperationStore
 from ingot.server.core.operations import NewOperation, Operation
-from ingot.server.domain.access import Access, artifact_not_found
+from ingot.server.domain.access import Access
 from ingot.server.domain.import_sources import ImportSources, Source, original_of, same
 from ingot.server.domain.operations import Operations
 from ingot.server.domain.requests import RequestKey, Requests
@@ -39,14 +39,6 @@ class CatalogView:
     versions: Versions
     artifacts: ArtifactStore
     access: Access
-
-
-class NothingRegistered:
-    """Implements RegisteredSources of a server on which no artifact is registered."""
-
-    def params(self, caller: Caller, artifact: ArtifactName) -> NewOperation:
-        """Refuse: the artifact has no source."""
-        raise artifact_not_found(artifact)
 
 
 class Imports:
@@ -100,6 +92,8 @@ class Imports:
         name = self._spelled(caller, target.artifact or _derived(caller, source, target))
         if isinstance(source.params, params.BundleImport):
             self._catalog.access.require_write(caller, name.namespace)
+            asked = source.params.model_copy(update={"anyones": caller.is_admin})
+            source = dataclasses.replace(source, params=asked)
             return _operation(wanted, source, _for_bundle(target, name), name, f"namespaces/{name.namespace}")
         self._check_kind(source, name)
         filled = self._checked(caller, source, target, name)

@@ -110,8 +110,6 @@ class OperationMoves:
         self._store.save(operation, after)
         if state is not operation.state:
             self._tell(operation.state, after, message)
-            for hook in self._hooks.get(after.kind, ()):
-                hook.moved(after)
         return after
 
     def note(
@@ -141,6 +139,8 @@ class OperationMoves:
         change = StateChange(before, after.state.value, _short(message))
         self._log.append(after.name, after.attempt, [NewEvent(change)])
         self._log.wake(OPERATIONS_TOPIC)
+        for hook in self._hooks.get(after.kind, ()):
+            hook.moved(after)
         for listener in self._listeners:
             self._after_commit(partial(listener.changed, after))
 

@@ -9,13 +9,14 @@ What is enqueued runs if, and only if, the write that enqueued it is committed. 
 
 import json
 from collections.abc import Sequence
+from typing import Protocol
 
 import pydantic
 
 from ingot.server.core.artifacts import JsonObject
 from ingot.server.core.catalog_stores import CounterStore
 from ingot.server.core.clock import Clock
-from ingot.server.core.errors import Precondition, Reason, invalid_field
+from ingot.server.core.errors import Denied, Precondition, Reason, invalid_field
 from ingot.server.core.identity import Caller
 from ingot.server.core.kinds import KINDS, OperationKind
 from ingot.server.core.operation_stores import OperationFilter, OperationListener, OperationStore
@@ -40,6 +41,14 @@ LARGEST_SECONDS = 30 * 24 * 3600.0  # of delays and timeouts
 _FORGOTTEN_AT_ONCE = 200
 
 
+class ReadTargets(Protocol):
+    """A feature whose operations concern everybody who may read their target."""
+
+    def shows(self, caller: Caller, operation: Operation) -> bool:
+        """Return whether the caller may see the operation because of its target."""
+        ...
+
+
 class Operations:
     """Enqueues, shows, cancels and repeats operations. Methods run inside a unit of work."""
 
@@ -57,6 +66,7 @@ class Operations:
         self._tokens = tokens
         self._defaults = defaults
         self._clock = clock
+        self._targets: list[ReadTargets] = []
         self.log = log
         self.moves = OperationMoves(store, log, counters, after_commit, clock)
 
@@ -67,6 +77,10 @@ class Operations:
     def listen(self, listener: OperationListener) -> None:
         """Tell `listener` of every new state of any operation, after its commit."""
         self.moves.listen(listener)
+
+    def show(self, targets: ReadTargets) -> None:
+        """Let more callers see operations: those that `targets` names."""
+        self._targets.append(targets)
 
     def enqueue(self, caller: Caller, new: NewOperation) -> Operation:
         """Queue an operation as part of the write that runs now.
@@ -122,9 +136,8 @@ class Operations:
         return found
 
     def sees(self, caller: Caller, operation: Operation) -> bool:
-        """Return whether an operation is the caller's to see: asked for by it, or about what it owns."""
-        owned = bool(operation.namespace) and caller.may_write(operation.namespace)
-        return owned or caller.is_admin or operation.requester == caller.principal
+        """Return whether an operation is the caller's to see: its own, or shown to who reads its target."""
+        return _owns(caller, operation) or any(each.shows(caller, operation) for each in self._targets)
 
     def page(self, caller: Caller, wanted: OperationFilter, size: int, token: str) -> Page[Operation]:
         """Return a page of operations, newest first; those of others are for administrators.
@@ -164,9 +177,17 @@ class Operations:
     def cancel(self, caller: Caller, operation: str, etag: str = "") -> Operation:
         """Ask an operation to stop; one that waits is CANCELLED at once.
 
-        Raises NotFound (OPERATION_NOT_FOUND), Precondition (STATE_INVALID), Conflict (ETAG_MISMATCH).
+        Raises NotFound (OPERATION_NOT_FOUND), Precondition (STATE_INVALID), Conflict (ETAG_MISMATCH), Denied
+        (SCOPE_MISSING) for one that the caller only sees.
         """
-        found = self._own(caller, operation, etag)
+        found = self._current(caller, operation, etag)
+        if not _owns(caller, found):
+            raise Denied(
+                Reason.SCOPE_MISSING,
+                f"{found.name} may be seen by {caller.principal}, but not cancelled: others wait for it too.",
+                next_step=f"Ask {found.requester}, or an owner of {found.target}.",
+                facts={"operation": found.name},
+            )
         return self.moves.move(found, OperationMove.CANCEL, f"cancelled by {caller.principal}")
 
     def retry(self, caller: Caller, operation: str, etag: str = "") -> Operation:
@@ -175,7 +196,7 @@ class Operations:
         Raises NotFound (OPERATION_NOT_FOUND), Conflict (ETAG_MISMATCH), Precondition (STATE_INVALID), also
         when another one does the same by now.
         """
-        found = self._own(caller, operation, etag)
+        found = self._current(caller, operation, etag)
         if found.key and found.ended and (other := self._store.unfinished(found.key)):
             raise Precondition(
                 Reason.STATE_INVALID,
@@ -197,7 +218,7 @@ class Operations:
         """Remove some operations that ended long ago, with their logs; return their names."""
         return self.moves.forget(self._clock.now() - KEPT_SECONDS, _FORGOTTEN_AT_ONCE)
 
-    def _own(self, caller: Caller, operation: str, etag: str) -> Operation:
+    def _current(self, caller: Caller, operation: str, etag: str) -> Operation:
         found = self.get(caller, operation)
         check_etag(found.name, etag, found.etag)
         return found
@@ -211,6 +232,12 @@ def kind_named(name: str) -> OperationKind:
             "kind", f"there is no kind of operation {name!r}; there are {', '.join(sorted(KINDS))}"
         )
     return kind
+
+
+def _owns(caller: Caller, operation: Operation) -> bool:
+    """Return whether the caller asked for an operation, or owns what it is about."""
+    owned = bool(operation.namespace) and caller.may_write(operation.namespace)
+    return owned or caller.is_admin or operation.requester == caller.principal
 
 
 def _whose(caller: Caller) -> str | None:

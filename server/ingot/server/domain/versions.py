@@ -21,6 +21,7 @@ from ingot.server.core.errors import AlreadyExists, Conflict, NotFound, Precondi
 from ingot.server.core.identity import Caller
 from ingot.server.core.names import AliasName, ArtifactName, VersionName, VersionReference
 from ingot.server.core.pages import Page, PageTokens, fit, page_size
+from ingot.server.core.registrations import RegistrationStore, not_fetched
 from ingot.server.domain import catalog_fields
 from ingot.server.domain.access import Access, artifact_not_found
 from ingot.server.domain.catalog import Catalog
@@ -41,6 +42,7 @@ class Versions:
         publishing: Publishing,
         access: Access,
         tokens: PageTokens,
+        registrations: RegistrationStore,
     ) -> None:
         self._catalog = catalog
         self._artifacts = artifacts
@@ -49,6 +51,7 @@ class Versions:
         self._publishing = publishing
         self._access = access
         self._tokens = tokens
+        self._registrations = registrations
 
     # --- writing ----------------------------------------------------------------------------------------
 
@@ -119,7 +122,8 @@ class Versions:
         """Return the concrete version that a version, an alias or a bare artifact (its latest) names.
 
         Raises NotFound (ARTIFACT_NOT_FOUND, VERSION_NOT_FOUND, ALIAS_NOT_FOUND), also for what is not the
-        caller's to see; Precondition (STATE_INVALID) while the version is not ready.
+        caller's to see; Precondition (STATE_INVALID) while the version is not ready, and (NOT_FETCHED) where
+        the files of a registered artifact are not here.
         """
         version = self.get(caller, reference)
         if version.state is not VersionState.READY:
@@ -210,6 +214,9 @@ class Versions:
                 raise alias_not_found(reference)
             return alias.version.version
         if not artifact.current_version:
+            registration = self._registrations.find(artifact.uid)
+            if registration is not None and not registration.downloaded:
+                raise not_fetched(registration)
             raise NotFound(
                 Reason.VERSION_NOT_FOUND,
                 f"{artifact.name} has no ready version yet.",

@@ -10,8 +10,10 @@ from ingot.server.core.artifacts import Artifact, Version
 from ingot.server.core.identity import Caller
 from ingot.server.core.names import ArtifactName
 from ingot.server.core.pages import Page
+from ingot.server.core.registrations import AskedSource
 from ingot.server.domain.aliases import Aliases
 from ingot.server.domain.catalog import ArtifactChange, ArtifactListing, Catalog, NewArtifact
+from ingot.server.domain.registrations import Registrations
 from ingot.server.domain.requests import RequestKey
 from ingot.server.domain.usage import Usage
 from ingot.server.domain.versions import Versions
@@ -43,6 +45,7 @@ class CatalogServicer(catalog_pb2_grpc.CatalogServiceServicer):
         aliases: Aliases,
         usage: Usage,
         folders: LocalFolders,
+        registrations: Registrations,
     ) -> None:
         self._hops = hops
         self._catalog = catalog
@@ -50,6 +53,7 @@ class CatalogServicer(catalog_pb2_grpc.CatalogServiceServicer):
         self._aliases = aliases
         self._usage = usage
         self._folders = folders
+        self._registrations = registrations
 
     async def CreateArtifact(
         self, request: pb.CreateArtifactRequest, context: Context
@@ -61,7 +65,7 @@ class CatalogServicer(catalog_pb2_grpc.CatalogServiceServicer):
             convert.fields_of(request.artifact),
         )
         message = await self._hops.write(
-            self._create, pipeline.caller(), wanted, _key(request), request.validate_only
+            self._create, pipeline.caller(), wanted, convert.source_of(request.artifact), request
         )
         pipeline.about(message.name)
         return pb.CreateArtifactResponse(artifact=message)
@@ -157,9 +161,19 @@ class CatalogServicer(catalog_pb2_grpc.CatalogServiceServicer):
     # --- inside one unit of work: a rule, and the counters that its answer shows ---
 
     def _create(
-        self, caller: Caller, wanted: NewArtifact, key: RequestKey, validate_only: bool
+        self,
+        caller: Caller,
+        wanted: NewArtifact,
+        source: AskedSource | None,
+        request: pb.CreateArtifactRequest,
     ) -> pb.Artifact:
-        return self._message(self._catalog.create(caller, wanted, key, validate_only=validate_only))
+        only_look = request.validate_only
+        made = self._catalog.create(caller, wanted, _key(request), validate_only=only_look)
+        if source is not None and only_look:
+            self._registrations.checked_source(wanted.kind, source)
+        elif source is not None:
+            self._registrations.register(caller, made, source)
+        return self._message(made)
 
     def _update(
         self, caller: Caller, change: ArtifactChange, key: RequestKey, validate_only: bool
@@ -218,9 +232,14 @@ class CatalogServicer(catalog_pb2_grpc.CatalogServiceServicer):
     ) -> list[pb.Artifact]:
         usage = self._usage.of([each.uid for each in artifacts])
         folders = self._folders.local_paths(artifacts)
+        registered = self._registrations.of(artifacts)
         return [
             convert.artifact_message(
-                each, usage[each.uid], versions.get(each.uid, ()), local_path=folders.get(each.uid, "")
+                each,
+                usage[each.uid],
+                versions.get(each.uid, ()),
+                local_path=folders.get(each.uid, ""),
+                registration=registered.get(each.uid),
             )
             for each in artifacts
         ]

@@ -17,6 +17,7 @@ from ingot.server.core.artifacts import (
 )
 from ingot.server.core.errors import invalid_field
 from ingot.server.core.names import Kind
+from ingot.server.core.registrations import AskedSource, Registration
 from ingot.server.core.usage import ArtifactUsage
 from ingot.server.domain.catalog import ArtifactChange
 from ingot.server.rpc import convert_common as common
@@ -82,7 +83,12 @@ def change_of(request: catalog_pb2.UpdateArtifactRequest, change: ArtifactChange
 
 
 def artifact_message(
-    found: Artifact, usage: ArtifactUsage, versions: Sequence[Version] = (), *, local_path: str = ""
+    found: Artifact,
+    usage: ArtifactUsage,
+    versions: Sequence[Version] = (),
+    *,
+    local_path: str = "",
+    registration: Registration | None = None,
 ) -> catalog_pb2.Artifact:
     """Return an artifact with its counters, and with versions where the view asks for them."""
     fields = found.fields
@@ -103,13 +109,41 @@ def artifact_message(
         size_bytes=found.size_bytes,
         stored_bytes=found.stored_bytes,
         usage=_usage(usage),
-        fetch=catalog_pb2.Fetch(local_path=local_path) if local_path else None,
+        fetch=_fetch(registration, local_path),
         create_time=common.timestamp(found.create_time),
         update_time=common.timestamp(found.update_time),
         delete_time=common.timestamp(found.delete_time),
         etag=found.etag,
         validation=convert_validation.policy_message(fields.validation),
         versions=map(version_message, versions),
+    )
+
+
+def source_of(message: catalog_pb2.Artifact) -> AskedSource | None:
+    """Return the source that an artifact is to be registered with, None without one."""
+    asked = message.fetch
+    if not asked.original_url:
+        return None
+    return AskedSource(asked.original_url, asked.expected_checksum, asked.expected_size_bytes)
+
+
+def _fetch(found: Registration | None, local_path: str) -> catalog_pb2.Fetch | None:
+    if found is None:
+        return catalog_pb2.Fetch(local_path=local_path) if local_path else None
+    return catalog_pb2.Fetch(
+        original_url=found.original_url,
+        local_path=local_path,
+        expected_checksum=found.expected_checksum,
+        expected_size_bytes=found.expected_size,
+        downloaded=found.downloaded,
+        download_progress=found.progress,
+        download_time=common.timestamp(found.download_time),
+        state=catalog_pb2.FetchState.Value(f"FETCH_STATE_{found.state.name}"),
+        problem=common.problem(found.problem),
+        operation=found.operation,
+        checksum=found.checksum,
+        size_bytes=found.size,
+        update_time=common.timestamp(found.update_time),
     )
 
 

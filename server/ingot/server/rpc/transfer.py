@@ -3,14 +3,25 @@
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 import grpc
 
 from ingot.server.core import failpoints
 from ingot.server.core.clock import Clock
+from ingot.server.core.errors import Precondition, Reason
 from ingot.server.core.identity import Caller
-from ingot.server.core.names import UploadName, made_id, namespace_id, tree_name
+from ingot.server.core.names import (
+    AliasName,
+    ArtifactName,
+    TreeName,
+    UploadName,
+    made_id,
+    namespace_id,
+    tree_name,
+)
+from ingot.server.core.operations import Operation
+from ingot.server.core.registrations import being_fetched
 from ingot.server.core.stores import PackStore
 from ingot.server.core.uploads import TransferLimits, UploadState
 from ingot.server.domain.chunk_intake import ChunkIntake
@@ -32,6 +43,19 @@ log = logging.getLogger(__name__)
 
 Context = grpc.aio.ServicerContext[Any, Any]
 M = TypeVar("M")
+R = TypeVar("R")
+P = ParamSpec("P")
+
+
+class Fetches(Protocol):
+    """Who fetches what is registered but not here."""
+
+    def on_access(self, caller: Caller, artifact: ArtifactName) -> Operation | None:
+        """Return the import that fetches an artifact, started once; None when it is here by now.
+
+        Raises Precondition (NOT_FETCHED) with what the last import failed with.
+        """
+        ...
 
 
 class TransferServicer(transfer_pb2_grpc.TransferServiceServicer):
@@ -49,6 +73,7 @@ class TransferServicer(transfer_pb2_grpc.TransferServiceServicer):
         clock: Clock,
         limits: TransferLimits,
         draining: Callable[[], bool],
+        fetches: Fetches,
     ) -> None:
         self._hops = hops
         self._uploads = uploads
@@ -59,6 +84,7 @@ class TransferServicer(transfer_pb2_grpc.TransferServiceServicer):
         self._clock = clock
         self._limits = limits
         self._draining = draining
+        self._fetches = fetches
         self._receiver = ChunkReceiver(hops, intake, packs, limits)
         self._sender = ByteSender(hops, downloads, packs)
         self._readers = StreamSlots(limits.max_read_streams)
@@ -188,18 +214,19 @@ class TransferServicer(transfer_pb2_grpc.TransferServiceServicer):
     async def StatFile(
         self, request: transfer_pb2.StatFileRequest, context: Context
     ) -> transfer_pb2.StatFileResponse:
-        found, tree = await self._hops.read(
-            self._downloads.stat, pipeline.caller(), tree_name(request.tree), request.path
-        )
+        name = tree_name(request.tree)
+        found, tree = await self._reading(name, self._downloads.stat, pipeline.caller(), name, request.path)
         return transfer_pb2.StatFileResponse(file=convert.file(found), tree=tree)
 
     async def ListFiles(
         self, request: transfer_pb2.ListFilesRequest, context: Context
     ) -> transfer_pb2.ListFilesResponse:
-        page, tree = await self._hops.read(
+        name = tree_name(request.tree)
+        page, tree = await self._reading(
+            name,
             self._downloads.files,
             pipeline.caller(),
-            tree_name(request.tree),
+            name,
             request.page_size,
             request.page_token,
         )
@@ -246,9 +273,29 @@ class TransferServicer(transfer_pb2_grpc.TransferServiceServicer):
         """Return the tree of a stream of replies, which counts from here. Raises Exhausted (BUSY)."""
         caller = pipeline.caller()
         pipeline.hold(self._readers.slot(caller))
-        opened = await self._hops.read(self._downloads.open, caller, tree_name(tree))
+        name = tree_name(tree)
+        opened = await self._reading(name, self._downloads.open, caller, name)
         self._downloads.count(caller, opened, download_id)
         return opened
+
+    async def _reading(self, name: TreeName, rule: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call a rule inside a read; where the files are not here, start fetching them and say so.
+
+        Raises Precondition (NOT_FETCHED), which names the import to wait for.
+        """
+        try:
+            return await self._hops.read(rule, *args, **kwargs)
+        except Precondition as error:
+            caller = pipeline.caller()
+            if error.reason is not Reason.NOT_FETCHED or caller.operation:
+                raise
+            if not isinstance(name, ArtifactName | AliasName):
+                raise
+            artifact = name if isinstance(name, ArtifactName) else name.artifact
+            operation = await self._hops.write(self._fetches.on_access, caller, artifact)
+            if operation is None:
+                raise
+            raise being_fetched(error, operation.name) from error
 
 
 def _upload_name(text: str, field: str) -> UploadName:

@@ -69,6 +69,13 @@ class UsersSql:
         rows = tables.User.select().where(tables.User.id > after).order_by(tables.User.id).limit(size)
         return [_user(row) for row in rows]
 
+    def ensure_namespace(self, namespace: str, now: float) -> bool:
+        if self.find(namespace) is not None:
+            return False
+        if not self.namespace_exists(namespace):
+            tables.Namespace.insert(id=namespace, created=now).execute()
+        return True
+
     def namespace_exists(self, namespace: str) -> bool:
         return tables.Namespace.get_or_none(tables.Namespace.id == namespace) is not None
 
