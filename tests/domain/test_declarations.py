@@ -153,6 +153,7 @@ FILES = 'files = [{urls = ["https://example.com/1"]}, {urls = ["https://example.
         ('visibility = "OPEN"\n' + HUB, r"models\[0\]\.visibility: Input should be 'PRIVATE', 'INTERNAL' or"),
         ('language = "persian!"\n' + HUB, r"models\[0\]\.language: expected language codes such as fa"),
         ('task_type = "two words"\n' + HUB, r"models\[0\]\.task_type: expected a word"),
+        ("size_bytes = 1\n" + HUB, r"models\[0\]: expected no checksum or size_bytes with hub"),
         ("unpack = true\n" + HUB, r"models\[0\]\.unpack: expected it with url"),
         ('name = "x"\nunpack = true\n' + FILES, r"models\[0\]\.unpack: expected it at each of the files"),
         ('name = "x"\nrevision = "main"\n' + URL, r"expected revision, include and exclude with hub only"),

@@ -164,6 +164,11 @@ def _hub(kind: Kind, entry: _Entry, place: str) -> HubImport:
         raise _unusable(f"{place}.hub", f"expected name or org/name, got {entry.hub[:120]!r}")
     if entry.unpack:
         raise _unusable(f"{place}.unpack", "expected it with url; the files of a repository stay as they are")
+    if entry.checksum or entry.size_bytes:
+        raise _unusable(
+            place,
+            "expected no checksum or size_bytes with hub, which tells those of each file; pin a revision",
+        )
     word: Literal["model", "dataset"] = "dataset" if kind is Kind.DATASET else "model"
     return HubImport(
         repository=entry.hub,
