@@ -30,3 +30,10 @@ def test_what_is_over_stays_over(moves: list[OperationMove]) -> None:
 def test_work_begins_before_it_succeeds() -> None:
     with pytest.raises(Precondition):
         next_state(OperationState.QUEUED, OperationMove.SUCCEED)
+
+
+def test_what_people_ask_in_vain_is_said_in_words() -> None:
+    with pytest.raises(Precondition, match=r"RUNNING cannot be run again\."):
+        next_state(OperationState.RUNNING, OperationMove.AGAIN)
+    with pytest.raises(Precondition, match=r"FAILED cannot be cancelled\."):
+        next_state(OperationState.FAILED, OperationMove.CANCEL)

@@ -63,6 +63,7 @@ _MOVES: dict[OperationMove, dict[OperationState, OperationState]] = {
     _M.STOPPED: {_S.CANCELLING: _S.CANCELLED},
     _M.AGAIN: {_S.FAILED: _S.QUEUED, _S.CANCELLED: _S.QUEUED, _S.RETRYING: _S.QUEUED},
 }
+_WORDS = {_M.CANCEL: "be cancelled", _M.AGAIN: "be run again"}  # the moves that people ask for
 FINAL_OPERATION_STATES = frozenset({_S.SUCCEEDED, _S.FAILED, _S.CANCELLED})
 CLAIMED_STATES = frozenset({_S.RUNNING, _S.CANCELLING})
 WAITING_STATES = frozenset({_S.QUEUED, _S.RETRYING})
@@ -73,7 +74,9 @@ def next_state(state: OperationState, move: OperationMove) -> OperationState:
     after = _MOVES[move].get(state)
     if after is None:
         raise Precondition(
-            Reason.STATE_INVALID, f"An operation that is {state} cannot {move}.", facts={"state": state}
+            Reason.STATE_INVALID,
+            f"An operation that is {state} cannot {_WORDS.get(move, move.value)}.",
+            facts={"state": state},
         )
     return after
 
