@@ -194,3 +194,23 @@ def test_lineage_comes_along_and_a_look_makes_nothing(tmp_path: Path) -> None:
         artifact = client.catalog.get("models/tiny")
         assert (artifact.display_name, artifact.language) == ("Tiny", "fa")
         assert artifact.visibility == catalog_pb2.VISIBILITY_PRIVATE
+
+
+def test_a_bundle_of_this_server_gives_nobody_what_is_not_theirs_to_see(tmp_path: Path) -> None:
+    with (
+        site(tmp_path / "a") as (server, owner),
+        Client(server.address, server.token("stranger")) as stranger,
+        Client(server.address, server.admin_token) as admin,
+    ):
+        bundle = tmp_path / "a" / "out" / "week.ingot"
+        owner.push("models/tiny", write_tree(tmp_path / "1", FIRST))
+        export(owner, str(bundle))
+        failed = refusal(stranger, bundle)
+        assert failed.reason == "SOURCE_DENIED"
+        assert "tiny" not in failed.message
+        assert list(stranger.catalog.list(namespace="stranger")) == []
+        load(admin, bundle)
+        shared = catalog_pb2.Artifact(visibility=catalog_pb2.VISIBILITY_INTERNAL)
+        owner.catalog.update("models/tiny", shared, ["visibility"])
+        load(stranger, bundle)
+        assert stranger.catalog.get("models/tiny").version_count == 1

@@ -29,6 +29,8 @@ def run(work: Work[params.ImportParams]) -> params.ImportResult:
     source = work.params.source
     assert isinstance(source, params.BundleImport)
     with Bundle.open(Path(source.path), _trusted(work, source.signer)) as bundle:
+        if not source.anyones:
+            _check_readable(work, bundle)
         bundle.verify(lambda done, total: work.progress(done, total, phase="verifying"))
         return _Import(work, bundle).run()
 
@@ -39,6 +41,30 @@ def _trusted(work: Work[params.ImportParams], signer: str) -> frozenset[str]:
         return frozenset({signer.lower()})
     own = SigningKey.of_folder(Path(work.settings.text("data_dir"))).name
     return frozenset({own, *(each.lower() for each in work.settings.texts("trusted_bundle_keys"))})
+
+
+def _check_readable(work: Work[params.ImportParams], bundle: Bundle) -> None:
+    """Refuse a bundle of this server with what the requester may not see here: folders are shared by all.
+
+    What somebody exported from the namespace that is filled comes back, also when it was removed since.
+    Raises BodyFailure (SOURCE_DENIED).
+    """
+    if bundle.signer != SigningKey.of_folder(Path(work.settings.text("data_dir"))).name:
+        return  # its names mean nothing here; whoever put it into the folder decided about it
+    filled = names.artifact_name(work.params.target.artifact, "target.artifact").namespace
+    for artifact in bundle.manifest.artifacts:
+        if names.artifact_name(artifact.name).namespace == filled:
+            continue
+        try:
+            work.client.catalog.get(artifact.name)
+        except NotFound as error:
+            raise BodyFailure(
+                Reason.SOURCE_DENIED,
+                f"The bundle {bundle.path.name} holds something of another namespace of this server that is "
+                "not yours to see.",
+                next_step="Ask its owner to share it, or an administrator to import the bundle.",
+                facts={"path": str(bundle.path)},
+            ) from error
 
 
 class _Import:
