@@ -29,9 +29,9 @@ def test_a_registered_dataset_is_fetched_by_its_first_reader_and_removed_with_it
         url = web.serve("/humaneval.bin", File(FIRST, '"1"'))
         listed = tmp_path / "sources.toml"
         listed.write_text(f'[[datasets]]\nname = "humaneval"\nurl = "{url}"\n')
-        settings = {"import_private_networks": ("127.0.0.0/8",), "sources": (str(listed),)}
+        loopback, sources = ("127.0.0.0/8",), (str(listed),)
         with (
-            running_server(tmp_path, **settings) as server,
+            running_server(tmp_path, import_private_networks=loopback, sources=sources) as server,
             Client(server.address, server.token("sara"), user="sara") as sara,
             Client(server.address, server.admin_token, user="admin") as admin,
         ):

@@ -10,6 +10,7 @@ from helpers.background import Mover, waiting_server
 from helpers.eventually import eventually
 from helpers.servers import Server
 from helpers.transfers import refused
+from ingot.server.storage.data_folder import DataFolderError
 from ingot.v1 import catalog_pb2, operations_pb2, transfer_pb2
 
 SOURCES = """
@@ -184,3 +185,25 @@ def test_deleting_a_declared_artifact_removes_its_files_and_lists_it_again(serve
         return remove.state == operations_pb2.OPERATION_STATE_SUCCEEDED
 
     eventually(removed)
+
+
+@pytest.mark.contract("S4-39")
+def test_declared_artifacts_come_in_pages(server: Server) -> None:
+    catalog = server.member("sara").catalog
+    first = catalog.ListArtifacts(catalog_pb2.ListArtifactsRequest(parent="namespaces/library", page_size=1))
+    second = catalog.ListArtifacts(
+        catalog_pb2.ListArtifactsRequest(
+            parent="namespaces/library", page_size=1, page_token=first.next_page_token
+        )
+    )
+    (one,), (two,) = first.artifacts, second.artifacts
+    assert {one.name, two.name} == {NAME, TINY}
+    assert one.fetch.state == two.fetch.state == catalog_pb2.FETCH_STATE_REGISTERED
+
+
+@pytest.mark.parametrize("text", ["[[models]]\nname = 1\n", "[[models", None])
+def test_a_list_that_cannot_be_used_stops_the_start(tmp_path: Path, text: str | None) -> None:
+    files = written(tmp_path, text) if text else (str(tmp_path / "absent.toml"),)
+    refusal = pytest.raises(DataFolderError, match=r"list of sources.*(sources|absent).toml")
+    with refusal, waiting_server(tmp_path, sources=files):
+        pass
