@@ -8,10 +8,24 @@ module has a FORMATS tuple that is listed here.
 
 from dataclasses import dataclass
 
-from ingot.server.formats import data, model_gguf, model_safetensors, plain
+from ingot.server.formats import (
+    data,
+    model_gguf,
+    model_h5,
+    model_onnx,
+    model_safetensors,
+    plain,
+)
 from ingot.server.formats.seam import Format, Head
 
-FORMATS: tuple[Format, ...] = (*data.FORMATS, *model_safetensors.FORMATS, *model_gguf.FORMATS, *plain.FORMATS)
+FORMATS: tuple[Format, ...] = (
+    *data.FORMATS,
+    *model_safetensors.FORMATS,
+    *model_gguf.FORMATS,
+    *model_onnx.FORMATS,
+    *model_h5.FORMATS,
+    *plain.FORMATS,
+)
 
 
 @dataclass(frozen=True, slots=True)
