@@ -237,29 +237,10 @@ class Catalog:
         uid, _ = self._requests.run(caller, "UpdateArtifact", key, make)
         return self._by_uid(uid)
 
-    def describe(self, artifact: Artifact, display_name: str, description: str) -> Artifact:
-        """Give an artifact a name to show and a description, checked before; return it as it is then."""
-        fields = dataclasses.replace(artifact.fields, display_name=display_name, description=description)
-        if fields == artifact.fields:
-            return artifact
+    def amend(self, artifact: Artifact) -> Artifact:
+        """Store what the server itself changed of an artifact; return it as it is then."""
         return self._save(
-            dataclasses.replace(
-                artifact, fields=fields, update_time=self._clock.now(), revision=artifact.revision + 1
-            )
-        )
-
-    def emptied(self, artifact: Artifact) -> None:
-        """Note that an artifact in the trash has no version left."""
-        self._save(
-            dataclasses.replace(
-                artifact,
-                current_version="",
-                version_count=0,
-                size_bytes=0,
-                version_bytes=0,
-                stored_bytes=0,
-                revision=artifact.revision + 1,
-            )
+            dataclasses.replace(artifact, update_time=self._clock.now(), revision=artifact.revision + 1)
         )
 
     def grown(self, artifact: Artifact, version: Version, newest: Version, now: float) -> Artifact:

@@ -282,7 +282,11 @@ class Registrations:
 
     def _describe(self, artifact: Artifact, fields: ArtifactFields) -> None:
         """Let an artifact say what its entry says."""
-        self._catalog.describe(artifact, fields.display_name, fields.description)
+        told = dataclasses.replace(
+            artifact.fields, display_name=fields.display_name, description=fields.description
+        )
+        if told != artifact.fields:
+            self._catalog.amend(dataclasses.replace(artifact, fields=told))
 
     def _source(self, source: HubImport | UrlImport) -> HubImport | UrlImport:
         checked = self._sources.checked(source).params

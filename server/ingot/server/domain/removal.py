@@ -1,5 +1,7 @@
 """Removal: the versions of a deleted artifact go, one in each write, and then the space they took."""
 
+import dataclasses
+
 from ingot.server.core import params
 from ingot.server.core.artifacts import Artifact
 from ingot.server.core.catalog_stores import AliasStore, ArtifactStore, VersionStore
@@ -48,7 +50,16 @@ class Removal:
         """Note that nothing is left, and queue the collection of the space."""
         artifact = self._deleted(operation)
         if artifact is not None and artifact.version_count:
-            self._catalog.emptied(artifact)
+            self._catalog.amend(
+                dataclasses.replace(
+                    artifact,
+                    current_version="",
+                    version_count=0,
+                    size_bytes=0,
+                    version_bytes=0,
+                    stored_bytes=0,
+                )
+            )
         self._operations.enqueue(system_caller(), NewOperation("collect", key="collect"))
 
     def _deleted(self, operation: Operation) -> Artifact | None:
