@@ -29,6 +29,8 @@ from ingot.server.storage.registrations_sql import RegistrationsSql
 from ingot.server.storage.trees_sql import TreesSql
 from ingot.server.storage.versions_sql import AliasesSql, VersionsSql
 
+_CATALOGS = Path(__file__).parent / "catalogs"
+
 
 class RegistrationParts:
     """The rules of registered artifacts, and the removal of their files."""
@@ -42,7 +44,7 @@ class RegistrationParts:
         clock: Clock,
     ) -> None:
         self._namespace = settings.sources_namespace
-        self._files = tuple(Path(each).expanduser() for each in settings.sources)
+        self._files = tuple(map(_path_of, settings.sources))
         self.registrations = Registrations(
             RegistrationsSql(),
             import_sources(settings, folders),
@@ -77,9 +79,16 @@ class RegistrationParts:
         """Register what the lists of sources declare. Raises DataFolderError for what cannot be used."""
         try:
             found = [entry for file in self._files for entry in await hops.io(_read, file)]
-            await hops.write(self.registrations.declare, self._namespace, found)
+            await hops.write(
+                self.registrations.declare, self._namespace, declarations.unique(found, "all lists together")
+            )
         except IngotError as error:
             raise DataFolderError(f"{error.message} {error.next_step}".strip()) from error
+
+
+def _path_of(source: str) -> Path:
+    """Return the path of a list; one that is named without a folder or an ending comes with the server."""
+    return _CATALOGS / f"{source}.toml" if source.isidentifier() else Path(source).expanduser()
 
 
 def _read(file: Path) -> list[Declaration]:

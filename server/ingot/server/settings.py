@@ -268,7 +268,8 @@ class Settings:
     sources: tuple[str, ...] = dataclasses.field(
         default=(),
         metadata=_about(
-            "Files that declare models and datasets with where they come from; docs/sources.md has the form.",
+            "Files that declare models and datasets with where they come from (docs/sources.md), or "
+            "`benchmarks`: the list that comes with the server.",
             default="none",
         ),
     )

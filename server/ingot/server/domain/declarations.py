@@ -80,12 +80,12 @@ def parse(text: str, name: str) -> list[Declaration]:
     """
     content = _content(text, name)
     if name.endswith(".toml") or _is_own(content):
-        return _unique(_own(content, name), name)
+        return unique(_own(content, name), name)
     repositories = list(dict.fromkeys(_repositories(content, Kind.MODEL, name, isinstance(content, list))))
     if content and not repositories:
         raise _unusable(name, "it names no source; expected models and datasets, or Hub repositories")
     entries = [(kind, _Entry(hub=repository)) for kind, repository in repositories]
-    return _unique([_declaration(kind, entry, f"{name}: {entry.hub}") for kind, entry in entries], name)
+    return unique([_declaration(kind, entry, f"{name}: {entry.hub}") for kind, entry in entries], name)
 
 
 def hub_id(repository: str) -> str:
@@ -239,8 +239,11 @@ def _named(entry: Mapping[str, object]) -> tuple[str, str] | None:
     return None
 
 
-def _unique(found: list[Declaration], name: str) -> list[Declaration]:
-    """Refuse two different sources on one name; the same one twice is one."""
+def unique(found: list[Declaration], name: str) -> list[Declaration]:
+    """Return each declaration once; the same one twice is one.
+
+    Raises Invalid (FIELD_INVALID) for two different sources on one name; `name` says where, for the message.
+    """
     kept: dict[tuple[Kind, str], Declaration] = {}
     for each in found:
         key = (each.kind, each.id.lower())
