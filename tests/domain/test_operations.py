@@ -168,6 +168,7 @@ def test_what_a_hook_raises_undoes_the_move(b: Bench) -> None:
     assert (seen, now(b, running).state) == ([S.QUEUED, S.RUNNING, S.SUCCEEDED], S.RUNNING)
 
 
+@pytest.mark.contract("S4-18")
 def test_a_key_is_unfinished_once(b: Bench) -> None:
     first = enqueue(b, wanted(key="same"))
     assert enqueue(b, wanted(key="same")) == first
@@ -403,6 +404,7 @@ def test_changes_come_in_order_each_operation_once(b: Bench) -> None:
     assert (changed.number, changed.change, changed.progress) == (1, second.change + 2, Progress(done=1))
 
 
+@pytest.mark.contract("S3-50")
 def test_old_ones_go_with_their_logs(b: Bench) -> None:
     old, young = enqueue(b), enqueue(b)
     b.write(b.operations.operations.cancel, person(), old.id)

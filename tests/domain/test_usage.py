@@ -75,6 +75,7 @@ def test_a_flood_is_cut_and_told(database: Database, usage: Usage, caplog: pytes
     assert _listed(database, usage)[0] == "call--1"
 
 
+@pytest.mark.contract("S3-50")
 def test_old_activities_are_forgotten(database: Database, usage: Usage) -> None:
     now = SystemClock().now()
     usage.record(_activity(1, now - 31 * 24 * 3600))

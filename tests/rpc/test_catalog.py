@@ -114,7 +114,7 @@ def test_a_model_comes_back_as_it_was_described(server: Server, framework: str, 
     assert found == made
 
 
-@pytest.mark.contract("S0-114", "S1-5")
+@pytest.mark.contract("S0-114", "S1-5", "S4-47")
 def test_ids_are_made_and_uids_are_uuids(server: Server) -> None:
     made = _create(server, "")
     assert made.name == "namespaces/sara/models/model_1"
@@ -154,7 +154,7 @@ def test_a_bad_creation_is_refused(
     assert _list(server) == ["tiny"]
 
 
-@pytest.mark.contract("S0-16", "S0-34", "S1-8", "S1-20", "S2-5", "S2-37")
+@pytest.mark.contract("S0-16", "S0-34", "S1-8", "S1-20", "S2-5", "S2-37", "S4-18")
 def test_an_update_with_mask_and_etag(server: Server) -> None:
     made = _create(server, "tiny", license="MIT", tags=["old"])
     catalog = server.member().catalog

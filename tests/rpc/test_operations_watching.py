@@ -49,6 +49,7 @@ def in_background(work: Callable[[], None]) -> threading.Thread:
 # --- one operation --------------------------------------------------------------------------------------
 
 
+@pytest.mark.contract("S3-55")
 def test_a_watch_that_breaks_again_and_again_loses_and_doubles_nothing(server: Server) -> None:
     name = start(server)
     move = Mover(server)
