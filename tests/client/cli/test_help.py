@@ -96,6 +96,24 @@ def test_a_noun_alone_lists_its_commands(noun: str) -> None:
     assert listed == {name for name in commands.ENTRIES if name.startswith(f"{noun} ")}
 
 
+@pytest.mark.parametrize("noun", sorted(commands.NOUNS))
+@pytest.mark.parametrize("flag", ["--help", "-h"])
+def test_a_noun_with_a_flag_for_help_lists_its_commands(noun: str, flag: str) -> None:
+    run = CommandLine().run(noun, flag)
+    assert (run.code, run.err) == (0, "")
+    assert run.out == CommandLine().run(noun).out
+
+
+def test_flags_may_stand_between_a_noun_and_its_command() -> None:
+    asked = CommandLine().run("jobs", "--help", "ls")
+    assert (asked.code, asked.out) == (0, CommandLine().run("jobs", "ls", "--help").out)
+    call = commands.find(["jobs", "-s", "one:1", "ls", "--json"])
+    assert (call.typed, call.words) == ("jobs ls", ["-s", "one:1", "--json"])
+    nothing = CommandLine().run("jobs", "--json")
+    assert (nothing.code, nothing.out) == (2, "")
+    assert "Name a command." in nothing.err
+
+
 @pytest.mark.parametrize("name", commands.ENTRIES)
 def test_help_says_what_it_does_and_has_two_examples(name: str) -> None:
     run = CommandLine().run(*name.split(), "--help")

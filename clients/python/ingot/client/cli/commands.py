@@ -150,12 +150,14 @@ def find(argv: list[str]) -> Call:
         return Call("", None, flags)
     first = words[0]
     if first in NOUNS:
-        if len(words) == 1:
+        between, words = _split(words[1:])
+        flags += between
+        if not words:
             return Call(first, None, flags)
-        first = f"{first} {words[1]}"
+        first = f"{first} {words[0]}"
     if first not in _NAMES:
         raise _unknown(first)
-    return Call(first, ENTRIES[ALIASES.get(first, first)], flags + words[len(first.split()) :])
+    return Call(first, ENTRIES[ALIASES.get(first, first)], flags + words[1:])
 
 
 def overview(noun: str = "") -> str:
