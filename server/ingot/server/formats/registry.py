@@ -13,6 +13,7 @@ from ingot.server.formats import (
     model_gguf,
     model_h5,
     model_onnx,
+    model_pickle,
     model_safetensors,
     plain,
 )
@@ -24,6 +25,7 @@ FORMATS: tuple[Format, ...] = (
     *model_gguf.FORMATS,
     *model_onnx.FORMATS,
     *model_h5.FORMATS,
+    *model_pickle.FORMATS,
     *plain.FORMATS,
 )
 
