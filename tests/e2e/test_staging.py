@@ -1,5 +1,7 @@
 """What is pushed under a required policy, done by the server itself: published, rejected, tried again."""
 
+import os
+import pickle
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -72,3 +74,27 @@ def test_a_rejected_version_passes_with_other_rules(sara: Client, tmp_path: Path
     fresh = sara.uploads.wait(upload)
     assert fresh.result == caught.value.facts["version"]
     assert sara.catalog.version("datasets/again").name == fresh.result
+
+
+class Opens:
+    """Runs a program when it is unpickled."""
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.system, ("true",)
+
+
+@pytest.mark.contract("S0-28", "S0-41", "S3-44", "S1-57")
+def test_a_model_that_runs_code_when_it_is_loaded_is_not_published(
+    sara: Client, omid: Client, tmp_path: Path
+) -> None:
+    good = write_tree(tmp_path / "good", {"weights.pkl": pickle.dumps({"weights": [0.5, 0.25]})})
+    assert sara.push("models/tiny", good, fields=PUBLIC).version is not None
+    bad = pickle.dumps({"weights": Opens()})
+    with pytest.raises(Integrity) as caught:
+        sara.push("models/tiny", write_tree(tmp_path / "bad", {"weights.pkl": bad}))
+    assert caught.value.reason == "VALIDATION_FAILED"
+    assert "weights.pkl" in str(caught.value)
+    assert "system" in str(caught.value)
+    assert [each.name for each in omid.catalog.versions("models/tiny")] == [
+        "namespaces/sara/models/tiny/versions/1"
+    ]
