@@ -15,6 +15,7 @@ from ingot.server.formats import (
     model_onnx,
     model_pickle,
     model_safetensors,
+    model_torch,
     plain,
 )
 from ingot.server.formats.seam import Format, Head
@@ -26,6 +27,7 @@ FORMATS: tuple[Format, ...] = (
     *model_onnx.FORMATS,
     *model_h5.FORMATS,
     *model_pickle.FORMATS,
+    *model_torch.FORMATS,
     *plain.FORMATS,
 )
 

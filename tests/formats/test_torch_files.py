@@ -1,0 +1,83 @@
+"""Files of torch.save: weights pass, code in any entry is named at its byte, odd zips do not pass."""
+
+import io
+import tempfile
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from helpers import payloads
+from helpers.checks import checked, errors
+
+STATE = {"a.weight": torch.ones(3, 4), "b": torch.nn.Parameter(torch.zeros(5, dtype=torch.float16))}
+
+
+def saved(value: object = STATE, *, zipped: bool = True) -> bytes:
+    out = io.BytesIO()
+    torch.save(value, out, _use_new_zipfile_serialization=zipped)
+    return out.getvalue()
+
+
+def archive(entries: dict[str, bytes], packing: int = zipfile.ZIP_STORED) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", packing) as file:
+        for name, content in entries.items():
+            file.writestr(name, content)
+    return out.getvalue()
+
+
+@pytest.mark.contract("S1-57")
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize("name", ["model.pt", "model.pth", "pytorch_model.bin", "model.ckpt"])
+def test_weights_pass(tmp_path: Path, name: str, zipped: bool) -> None:
+    found = checked(name, saved(zipped=zipped), tmp_path)
+    assert (found.findings.kept, found.report.format) == ([], "pytorch")
+    assert found.report.statistics["tensors"] == 2
+
+
+@pytest.mark.contract("S3-44", "S1-57")
+@pytest.mark.parametrize("zipped", [True, False])
+def test_code_is_named_at_its_byte(tmp_path: Path, zipped: bool) -> None:
+    content = saved({"w": STATE["b"], "x": payloads.EVIL}, zipped=zipped)
+    (error,) = errors(checked("model.pt", content, tmp_path))
+    assert (error.reason, error.byte_offset) == ("unsafe_opcode", content.index(b"cposix\nsystem\n"))
+
+
+@pytest.mark.parametrize("name", ["m/data.pkl", "m/other.pkl", "m/data/0", "m/readme"])
+@pytest.mark.parametrize("packing", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_code_under_any_name_is_found(tmp_path: Path, name: str, packing: int) -> None:
+    content = archive({"m/data.pkl": b"\x80\x02}.", name: payloads.evil(2)}, packing)
+    assert [each.reason for each in errors(checked("a.pt", content, tmp_path))] == ["unsafe_opcode"]
+
+
+def test_odd_zips_do_not_pass(tmp_path: Path) -> None:
+    fine = archive({"m/data.pkl": b"\x80\x02}."})
+    odd = {
+        "path_unsafe": archive({"m/data.pkl": b"\x80\x02}.", "../x": b"1"}),
+        "zip_bomb": archive({"m/data.pkl": b"\x80\x02}.", "m/data/0": bytes(65 << 20)}, zipfile.ZIP_DEFLATED),
+    }
+    for reason, content in odd.items():
+        assert [each.reason for each in errors(checked("a.pt", content, tmp_path))] == [reason]
+    at = fine.index(b"PK\x01\x02")
+    encrypted = fine[: at + 8] + b"\x01" + fine[at + 9 :]
+    for content in (encrypted, b"PK\x03\x04" + fine[4:20], fine.replace(b"m/data.pkl", b"m/date.pkl", 1)):
+        assert [each.reason for each in errors(checked("a.pt", content, tmp_path))] == ["zip_damaged"]
+
+
+def test_weights_of_others_named_bin_pass(tmp_path: Path) -> None:
+    assert checked("weights.bin", bytes(range(256)) * 100, tmp_path).findings.kept == []
+
+
+@given(st.data())
+@settings(max_examples=60, deadline=None)
+def test_no_damage_breaks_the_scan(data: st.DataObject) -> None:
+    base = saved({"x": payloads.EVIL}, zipped=data.draw(st.booleans()))
+    at = data.draw(st.integers(0, len(base)))
+    content = base[:at] + data.draw(st.binary(max_size=6)) + base[at + data.draw(st.integers(0, 6)) :]
+    with tempfile.TemporaryDirectory() as folder:
+        found = checked("a.pt", content, Path(folder))
+    assert all(each.byte_offset is not None for each in errors(found))
