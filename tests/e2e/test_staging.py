@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from helpers import payloads
 from helpers.sdk import write_tree
 from helpers.servers import Server, running_server
 from ingot.client import Client, IngotError, Integrity, NotFound, artifact_fields
@@ -99,17 +98,3 @@ def test_a_model_that_runs_code_when_it_is_loaded_is_not_published(
     assert [each.name for each in omid.catalog.versions("models/tiny")] == [
         "namespaces/sara/models/tiny/versions/1"
     ]
-
-
-@pytest.mark.contract("S0-28", "S3-44", "S1-57")
-def test_a_model_that_runs_code_is_rejected(sara: Client, omid: Client, tmp_path: Path) -> None:
-    files = {"weights.pkl": payloads.evil(), "README.md": b"# Weights\n"}
-    with pytest.raises(Integrity) as caught:
-        sara.push("models/trap", write_tree(tmp_path / "trap", files), fields=PUBLIC)
-    assert caught.value.reason == "VALIDATION_FAILED"
-    assert "weights.pkl, byte " in str(caught.value)
-    assert "posix.system" in str(caught.value)
-    rejected = caught.value.facts["version"]
-    assert sara.catalog.version(rejected).state == catalog_pb2.VERSION_STATE_REJECTED
-    with pytest.raises(NotFound):
-        omid.catalog.version(rejected)
