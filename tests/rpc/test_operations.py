@@ -6,7 +6,7 @@ from pathlib import Path
 
 import grpc
 import pytest
-from google.protobuf import duration_pb2, json_format, struct_pb2
+from google.protobuf import duration_pb2, json_format, struct_pb2, timestamp_pb2
 
 from helpers.background import Mover, hub_import, url_import, waiting_server
 from helpers.servers import Server
@@ -273,6 +273,20 @@ def test_an_import_that_cannot_be_is_refused_at_once(
 ) -> None:
     with refused(status, reason):
         server.member("sara").operations.StartImport(request_)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "nanos"), [(-(2**40), 0), (2**62, 0), (-(2**63), -(2**31)), (253_402_300_799, 999_999_999)]
+)
+def test_a_bundle_since_a_time_that_is_no_date_is_refused_at_once(
+    server: Server, seconds: int, nanos: int
+) -> None:
+    since = timestamp_pb2.Timestamp(seconds=seconds, nanos=nanos)
+    wanted = pb.StartExportRequest(
+        sources=["namespaces/sara/models/no"], bundle=pb.BundleDestination(path="a.bundle", since=since)
+    )
+    with refused(INVALID, "FIELD_INVALID"):
+        server.member("sara").operations.StartExport(wanted)
 
 
 def test_looking_and_fetching_again_are_other_wishes_than_fetching(fresh: Server) -> None:

@@ -2,7 +2,7 @@
 
 from google.protobuf import duration_pb2, timestamp_pb2
 
-from ingot.server.core.errors import Problem, Reason
+from ingot.server.core.errors import Problem, Reason, invalid_field
 from ingot.server.core.events import (
     CheckpointNote,
     Event,
@@ -16,6 +16,7 @@ from ingot.server.core.events import (
 from ingot.v1 import common_pb2, errors_pb2
 
 _REASON = "ERROR_REASON_"
+_FIRST, _LAST = -62_135_596_800, 253_402_300_799  # seconds: the years 1 to 9999, as Timestamp has them
 
 
 def timestamp(seconds: float | None) -> timestamp_pb2.Timestamp | None:
@@ -39,6 +40,15 @@ def duration(seconds: float | None) -> duration_pb2.Duration | None:
 def time_of(message: timestamp_pb2.Timestamp) -> float:
     """Return epoch seconds."""
     return message.seconds + message.nanos / 1e9
+
+
+def date_of(message: timestamp_pb2.Timestamp, field: str) -> float:
+    """Return epoch seconds that are a date too. Raises Invalid (FIELD_INVALID) for years beyond 1 to 9999."""
+    # Both are looked at: near the end a fraction rounds up into the year 10000.
+    if not (_FIRST <= message.seconds <= _LAST and _FIRST <= time_of(message) <= _LAST):
+        got = f"{message.seconds} s and {message.nanos} ns from 1970"
+        raise invalid_field(field, f"expected a time in the years 1 to 9999, got {got}")
+    return time_of(message)
 
 
 def seconds_of(message: duration_pb2.Duration) -> float:

@@ -167,8 +167,9 @@ def _destination(request: operations_pb2.StartExportRequest) -> WantedFolder | W
             kind = _repository_kind(hub.repository_kind, "hub.repository_kind") or ""
             return WantedHub(hub.repository, kind, hub.branch, hub.private, hub.message)
         case "bundle":
-            since = common.time_of(request.bundle.since) if request.bundle.HasField("since") else None
-            return WantedBundle(request.bundle.path, since)
+            bundle = request.bundle
+            told = bundle.HasField("since")
+            return WantedBundle(bundle.path, common.date_of(bundle.since, "bundle.since") if told else None)
         case _:
             raise invalid_field("destination", "expected one of folder, hub and bundle, got none")
 
