@@ -196,6 +196,25 @@ def test_lineage_comes_along_and_a_look_makes_nothing(tmp_path: Path) -> None:
         assert artifact.visibility == catalog_pb2.VISIBILITY_PRIVATE
 
 
+def test_nobody_replaces_a_bundle_with_things_of_others(tmp_path: Path) -> None:
+    with (
+        site(tmp_path / "a") as (server, owner),
+        Client(server.address, server.token("stranger")) as stranger,
+    ):
+        bundle = tmp_path / "a" / "out" / "week.ingot"
+        owner.push("models/tiny", write_tree(tmp_path / "1", FIRST))
+        export(owner, str(bundle))
+        before = bundle.read_bytes()
+        stranger.push("models/tiny", write_tree(tmp_path / "2", SECOND))
+        with pytest.raises(IngotError) as refused:
+            export(stranger, str(bundle))
+        assert refused.value.reason == "IN_USE"
+        assert bundle.read_bytes() == before
+        owner.push("models/tiny", write_tree(tmp_path / "3", SECOND))
+        export(owner, str(bundle))  # its own may change
+        assert bundle.read_bytes() != before
+
+
 def test_a_bundle_of_this_server_gives_nobody_what_is_not_theirs_to_see(tmp_path: Path) -> None:
     with (
         site(tmp_path / "a") as (server, owner),

@@ -9,7 +9,7 @@ its name does.
 
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -53,7 +53,7 @@ def run(work: Work[params.ExportParams]) -> params.ExportResult:
     key = SigningKey.of_folder(Path(work.settings.text("data_dir")))
     folders.make_parents(wanted.root, target)
     with folders.held(target):
-        _check_place(target, key)
+        _check_place(target, key, work.params.versions)
         gathered = _Gathered(work, wanted)
         planned = bundles.plan(gathered.manifest, gathered.segments, key)
         part = target.with_name(f".{target.name}.{work.spec.operation.rpartition('/')[2]}.part")
@@ -234,15 +234,30 @@ class _Writer:
             )
 
 
-def _check_place(target: Path, key: SigningKey) -> None:
-    """Refuse to replace anything but a bundle of this server."""
-    if os.path.lexists(target) and bundles.signed_by(target) != key.name:
-        raise BodyFailure(
-            Reason.IN_USE,
-            f"{target} is there already, and it is no bundle of this server.",
-            next_step="Choose another path, or move it away.",
-            facts={"path": str(target)},
-        )
+def _check_place(target: Path, key: SigningKey, versions: Sequence[str]) -> None:
+    """Refuse to replace anything but a bundle of this server with things of the same namespaces."""
+    if not os.path.lexists(target):
+        return
+    what = "is no bundle of this server"
+    if bundles.signed_by(target) == key.name:
+        what = "holds things of another namespace"
+        if _namespaces_in(target, key) <= {name.split("/")[1] for name in versions}:
+            return
+    raise BodyFailure(
+        Reason.IN_USE,
+        f"{target} is there already, and it {what}.",
+        next_step="Choose another path, or move it away.",
+        facts={"path": str(target)},
+    )
+
+
+def _namespaces_in(target: Path, key: SigningKey) -> set[str]:
+    """Return whose things a bundle of this server holds; nobody's when it is too damaged to tell."""
+    try:
+        with bundles.Bundle.open(target, frozenset({key.name})) as found:
+            return {artifact.name.split("/")[1] for artifact in found.manifest.artifacts}
+    except Invalid:
+        return set()
 
 
 def _is_there(target: Path, planned: bundles.Plan, key: SigningKey) -> bool:
