@@ -631,6 +631,12 @@ class GetCapabilitiesResponse(_message.Message):
     MAX_MODEL_BYTES_FIELD_NUMBER: _builtins.int
     MAX_READ_STREAMS_FIELD_NUMBER: _builtins.int
     READ_IDLE_TIMEOUT_FIELD_NUMBER: _builtins.int
+    RATE_GRACE_FIELD_NUMBER: _builtins.int
+    STREAM_SIZES_FIELD_NUMBER: _builtins.int
+    MAX_RANGES_FIELD_NUMBER: _builtins.int
+    MAX_UPLOAD_LIFE_FIELD_NUMBER: _builtins.int
+    CALLS_PER_SECOND_FIELD_NUMBER: _builtins.int
+    CALL_BURST_FIELD_NUMBER: _builtins.int
     message_bytes: _builtins.int
     """Size of message to aim at."""
     max_message_bytes: _builtins.int
@@ -661,6 +667,12 @@ class GetCapabilitiesResponse(_message.Message):
     """Largest model version; 0 is no limit."""
     max_read_streams: _builtins.int
     """ReadManifest, ReadFile and ReadChunks streams at once of one principal."""
+    max_ranges: _builtins.int
+    """Ranges in one ReadChunks."""
+    calls_per_second: _builtins.float
+    """Calls of one principal in a second, on average; 0 is no limit."""
+    call_burst: _builtins.int
+    """Calls that it may make at once after a pause."""
     @_builtins.property
     def digest_functions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """`blake3-256`."""
@@ -689,6 +701,18 @@ class GetCapabilitiesResponse(_message.Message):
     def read_idle_timeout(self) -> _duration_pb2.Duration:
         """Longest that a reply of such a stream may wait to be taken."""
 
+    @_builtins.property
+    def rate_grace(self) -> _duration_pb2.Duration:
+        """How long a sender may take before `min_bytes_per_second` counts."""
+
+    @_builtins.property
+    def stream_sizes(self) -> _containers.RepeatedCompositeFieldContainer[Global___StreamSize]:
+        """Good sizes of PutChunks streams, by the size of the tree; the first that fits counts."""
+
+    @_builtins.property
+    def max_upload_life(self) -> _duration_pb2.Duration:
+        """Longest life of an upload, however often it is renewed."""
+
     def __init__(
         self,
         *,
@@ -714,14 +738,46 @@ class GetCapabilitiesResponse(_message.Message):
         max_model_bytes: _builtins.int = ...,
         max_read_streams: _builtins.int = ...,
         read_idle_timeout: _duration_pb2.Duration | None = ...,
+        rate_grace: _duration_pb2.Duration | None = ...,
+        stream_sizes: _abc.Iterable[Global___StreamSize] | None = ...,
+        max_ranges: _builtins.int = ...,
+        max_upload_life: _duration_pb2.Duration | None = ...,
+        calls_per_second: _builtins.float = ...,
+        call_burst: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["idle_timeout", b"idle_timeout", "max_stream_time", b"max_stream_time", "read_idle_timeout", b"read_idle_timeout", "server_time", b"server_time", "upload_ttl", b"upload_ttl"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["idle_timeout", b"idle_timeout", "max_stream_time", b"max_stream_time", "max_upload_life", b"max_upload_life", "rate_grace", b"rate_grace", "read_idle_timeout", b"read_idle_timeout", "server_time", b"server_time", "upload_ttl", b"upload_ttl"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest_functions", b"digest_functions", "draining", b"draining", "idle_timeout", b"idle_timeout", "max_chunk_bytes", b"max_chunk_bytes", "max_dataset_bytes", b"max_dataset_bytes", "max_digests", b"max_digests", "max_file_bytes", b"max_file_bytes", "max_message_bytes", b"max_message_bytes", "max_model_bytes", b"max_model_bytes", "max_open_uploads", b"max_open_uploads", "max_path_bytes", b"max_path_bytes", "max_read_streams", b"max_read_streams", "max_segment_chunks", b"max_segment_chunks", "max_stream_bytes", b"max_stream_bytes", "max_stream_time", b"max_stream_time", "max_streams", b"max_streams", "message_bytes", b"message_bytes", "min_bytes_per_second", b"min_bytes_per_second", "profiles", b"profiles", "read_idle_timeout", b"read_idle_timeout", "server_time", b"server_time", "upload_ttl", b"upload_ttl"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_burst", b"call_burst", "calls_per_second", b"calls_per_second", "digest_functions", b"digest_functions", "draining", b"draining", "idle_timeout", b"idle_timeout", "max_chunk_bytes", b"max_chunk_bytes", "max_dataset_bytes", b"max_dataset_bytes", "max_digests", b"max_digests", "max_file_bytes", b"max_file_bytes", "max_message_bytes", b"max_message_bytes", "max_model_bytes", b"max_model_bytes", "max_open_uploads", b"max_open_uploads", "max_path_bytes", b"max_path_bytes", "max_ranges", b"max_ranges", "max_read_streams", b"max_read_streams", "max_segment_chunks", b"max_segment_chunks", "max_stream_bytes", b"max_stream_bytes", "max_stream_time", b"max_stream_time", "max_streams", b"max_streams", "max_upload_life", b"max_upload_life", "message_bytes", b"message_bytes", "min_bytes_per_second", b"min_bytes_per_second", "profiles", b"profiles", "rate_grace", b"rate_grace", "read_idle_timeout", b"read_idle_timeout", "server_time", b"server_time", "stream_sizes", b"stream_sizes", "upload_ttl", b"upload_ttl"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetCapabilitiesResponse: _TypeAlias = GetCapabilitiesResponse  # noqa: Y015
+
+@_typing.final
+class StreamSize(_message.Message):
+    """How much one PutChunks stream should carry."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BELOW_BYTES_FIELD_NUMBER: _builtins.int
+    STREAM_BYTES_FIELD_NUMBER: _builtins.int
+    below_bytes: _builtins.int
+    """For trees smaller than this; 0 is any size."""
+    stream_bytes: _builtins.int
+    """Bytes of a stream."""
+    def __init__(
+        self,
+        *,
+        below_bytes: _builtins.int = ...,
+        stream_bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["below_bytes", b"below_bytes", "stream_bytes", b"stream_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StreamSize: _TypeAlias = StreamSize  # noqa: Y015
 
 @_typing.final
 class BeginUploadRequest(_message.Message):
@@ -1012,6 +1068,397 @@ class PutChunksResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PutChunksResponse: _TypeAlias = PutChunksResponse  # noqa: Y015
+
+@_typing.final
+class PutChunkRequest(_message.Message):
+    """Request of PutChunk."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UPLOAD_FIELD_NUMBER: _builtins.int
+    DATA_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    upload: _builtins.str
+    """Name of the upload."""
+    data: _builtins.bytes
+    """The bytes, at least one."""
+    digest: _builtins.bytes
+    """Their BLAKE3 digest, 32 bytes; compared when it is set."""
+    def __init__(
+        self,
+        *,
+        upload: _builtins.str = ...,
+        data: _builtins.bytes = ...,
+        digest: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "digest", b"digest", "upload", b"upload"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PutChunkRequest: _TypeAlias = PutChunkRequest  # noqa: Y015
+
+@_typing.final
+class PutChunkResponse(_message.Message):
+    """Reply of PutChunk: what is on disk now."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    LEASE_EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    outcome: Global___ChunkOutcome.ValueType
+    """What was done."""
+    digest: _builtins.bytes
+    """Digest of the bytes."""
+    @_builtins.property
+    def lease_expire_time(self) -> _timestamp_pb2.Timestamp:
+        """Until when they are kept for this upload."""
+
+    def __init__(
+        self,
+        *,
+        outcome: Global___ChunkOutcome.ValueType = ...,
+        digest: _builtins.bytes = ...,
+        lease_expire_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["lease_expire_time", b"lease_expire_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "lease_expire_time", b"lease_expire_time", "outcome", b"outcome"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PutChunkResponse: _TypeAlias = PutChunkResponse  # noqa: Y015
+
+@_typing.final
+class UploadFileRequest(_message.Message):
+    """Message of UploadFile."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HEADER_FIELD_NUMBER: _builtins.int
+    DATA_FIELD_NUMBER: _builtins.int
+    FINISH_FIELD_NUMBER: _builtins.int
+    data: _builtins.bytes
+    """The next bytes of the file, in any sizes; about 1 MiB is best."""
+    @_builtins.property
+    def header(self) -> Global___UploadFileHeader:
+        """Opens the stream."""
+
+    @_builtins.property
+    def finish(self) -> Global___UploadFileFinish:
+        """Closes it: nothing counts without."""
+
+    def __init__(
+        self,
+        *,
+        header: Global___UploadFileHeader | None = ...,
+        data: _builtins.bytes = ...,
+        finish: Global___UploadFileFinish | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "finish", b"finish", "header", b"header", "message", b"message"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "finish", b"finish", "header", b"header", "message", b"message"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["header", "data", "finish"]  # noqa: Y015
+    _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
+
+Global___UploadFileRequest: _TypeAlias = UploadFileRequest  # noqa: Y015
+
+@_typing.final
+class UploadFileHeader(_message.Message):
+    """Opens an UploadFile stream. What is told of size and digests is compared with what comes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: _builtins.int
+    UPLOAD_FIELD_NUMBER: _builtins.int
+    PATH_FIELD_NUMBER: _builtins.int
+    SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    BLAKE3_FIELD_NUMBER: _builtins.int
+    SHA256_FIELD_NUMBER: _builtins.int
+    FORMAT_FIELD_NUMBER: _builtins.int
+    PROFILE_FIELD_NUMBER: _builtins.int
+    ORIGINAL_NAME_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    upload: _builtins.str
+    """Name of an open upload."""
+    path: _builtins.str
+    """Path in the tree; `original_name` when empty."""
+    size_bytes: _builtins.int
+    """Size in bytes, when it is known."""
+    blake3: _builtins.str
+    """Digest of the file, `blake3:<hex>`, when it is known."""
+    sha256: _builtins.str
+    """SHA-256 of the file in hex, when it is known."""
+    format: _builtins.str
+    """Format; found by name when empty."""
+    profile: _builtins.str
+    """Chunking profile; the one that fits the file when empty."""
+    original_name: _builtins.str
+    """Name on the sender's side."""
+    description: _builtins.str
+    """`Uploaded <name>` when empty."""
+    request_id: _builtins.str
+    """UUID; safe to repeat. For a new version."""
+    @_builtins.property
+    def version(self) -> Global___NewVersion:
+        """A new version that has this file alone; `create` makes the artifact when it is missing."""
+
+    def __init__(
+        self,
+        *,
+        version: Global___NewVersion | None = ...,
+        upload: _builtins.str = ...,
+        path: _builtins.str = ...,
+        size_bytes: _builtins.int | None = ...,
+        blake3: _builtins.str = ...,
+        sha256: _builtins.str = ...,
+        format: _builtins.str = ...,
+        profile: _builtins.str = ...,
+        original_name: _builtins.str = ...,
+        description: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_size_bytes", b"_size_bytes", "destination", b"destination", "size_bytes", b"size_bytes", "upload", b"upload", "version", b"version"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_size_bytes", b"_size_bytes", "blake3", b"blake3", "description", b"description", "destination", b"destination", "format", b"format", "original_name", b"original_name", "path", b"path", "profile", b"profile", "request_id", b"request_id", "sha256", b"sha256", "size_bytes", b"size_bytes", "upload", b"upload", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__size_bytes: _TypeAlias = _typing.Literal["size_bytes"]  # noqa: Y015
+    _WhichOneofArgType__size_bytes: _TypeAlias = _typing.Literal["_size_bytes", b"_size_bytes"]  # noqa: Y015
+    _WhichOneofReturnType_destination: _TypeAlias = _typing.Literal["version", "upload"]  # noqa: Y015
+    _WhichOneofArgType_destination: _TypeAlias = _typing.Literal["destination", b"destination"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__size_bytes) -> _WhichOneofReturnType__size_bytes | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_destination) -> _WhichOneofReturnType_destination | None: ...
+
+Global___UploadFileHeader: _TypeAlias = UploadFileHeader  # noqa: Y015
+
+@_typing.final
+class UploadFileFinish(_message.Message):
+    """Closes an UploadFile stream. What is set is compared with what came; a sender that hashes while it sends knows digests only now."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    BLAKE3_FIELD_NUMBER: _builtins.int
+    SHA256_FIELD_NUMBER: _builtins.int
+    size_bytes: _builtins.int
+    """Bytes that were sent."""
+    blake3: _builtins.str
+    """Digest of the file, `blake3:<hex>`."""
+    sha256: _builtins.str
+    """SHA-256 of the file in hex."""
+    def __init__(
+        self,
+        *,
+        size_bytes: _builtins.int | None = ...,
+        blake3: _builtins.str = ...,
+        sha256: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_size_bytes", b"_size_bytes", "size_bytes", b"size_bytes"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_size_bytes", b"_size_bytes", "blake3", b"blake3", "sha256", b"sha256", "size_bytes", b"size_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__size_bytes: _TypeAlias = _typing.Literal["size_bytes"]  # noqa: Y015
+    _WhichOneofArgType__size_bytes: _TypeAlias = _typing.Literal["_size_bytes", b"_size_bytes"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__size_bytes) -> _WhichOneofReturnType__size_bytes | None: ...
+
+Global___UploadFileFinish: _TypeAlias = UploadFileFinish  # noqa: Y015
+
+@_typing.final
+class UploadFileResponse(_message.Message):
+    """Reply of UploadFile."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UPLOAD_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    FILE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def upload(self) -> Global___Upload:
+        """The upload that the file went through: committed, or open still when the header named it."""
+
+    @_builtins.property
+    def version(self) -> _catalog_pb2.Version:
+        """The version it became; unset for an open upload."""
+
+    @_builtins.property
+    def file(self) -> Global___FileEntry:
+        """The file, with the digest that the server computed over all of it."""
+
+    def __init__(
+        self,
+        *,
+        upload: Global___Upload | None = ...,
+        version: _catalog_pb2.Version | None = ...,
+        file: Global___FileEntry | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["file", b"file", "upload", b"upload", "version", b"version"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["file", b"file", "upload", b"upload", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UploadFileResponse: _TypeAlias = UploadFileResponse  # noqa: Y015
+
+@_typing.final
+class WatchUploadRequest(_message.Message):
+    """Request of WatchUpload."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`uploads/{id}`."""
+    after: _builtins.int
+    """Last sequence number handled; 0 replays all."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        after: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchUploadRequest: _TypeAlias = WatchUploadRequest  # noqa: Y015
+
+@_typing.final
+class WatchUploadResponse(_message.Message):
+    """Message of WatchUpload."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SNAPSHOT_FIELD_NUMBER: _builtins.int
+    EVENT_FIELD_NUMBER: _builtins.int
+    SYNCED_FIELD_NUMBER: _builtins.int
+    HEARTBEAT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def snapshot(self) -> Global___Upload:
+        """The upload when the watch began."""
+
+    @_builtins.property
+    def event(self) -> _common_pb2.Event:
+        """The next event."""
+
+    @_builtins.property
+    def synced(self) -> _common_pb2.Synced:
+        """All that was there has been replayed."""
+
+    @_builtins.property
+    def heartbeat(self) -> _common_pb2.Heartbeat:
+        """Still here."""
+
+    def __init__(
+        self,
+        *,
+        snapshot: Global___Upload | None = ...,
+        event: _common_pb2.Event | None = ...,
+        synced: _common_pb2.Synced | None = ...,
+        heartbeat: _common_pb2.Heartbeat | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "heartbeat", b"heartbeat", "message", b"message", "snapshot", b"snapshot", "synced", b"synced"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "heartbeat", b"heartbeat", "message", b"message", "snapshot", b"snapshot", "synced", b"synced"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["snapshot", "event", "synced", "heartbeat"]  # noqa: Y015
+    _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
+
+Global___WatchUploadResponse: _TypeAlias = WatchUploadResponse  # noqa: Y015
+
+@_typing.final
+class GetUploadStatsRequest(_message.Message):
+    """Request of GetUploadStats."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    FROM_TIME_FIELD_NUMBER: _builtins.int
+    TO_TIME_FIELD_NUMBER: _builtins.int
+    ALL_USERS_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """`namespaces/{namespace}` or `namespaces/-`."""
+    all_users: _builtins.bool
+    """Of everybody; for administrators."""
+    @_builtins.property
+    def from_time(self) -> _timestamp_pb2.Timestamp:
+        """Only uploads that began on the day (UTC) of this time or later."""
+
+    @_builtins.property
+    def to_time(self) -> _timestamp_pb2.Timestamp:
+        """Only uploads that began on the day (UTC) of this time or earlier."""
+
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        from_time: _timestamp_pb2.Timestamp | None = ...,
+        to_time: _timestamp_pb2.Timestamp | None = ...,
+        all_users: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["from_time", b"from_time", "to_time", b"to_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["all_users", b"all_users", "from_time", b"from_time", "parent", b"parent", "to_time", b"to_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetUploadStatsRequest: _TypeAlias = GetUploadStatsRequest  # noqa: Y015
+
+@_typing.final
+class GetUploadStatsResponse(_message.Message):
+    """Reply of GetUploadStats. Every upload is counted once: as it is now, or as it was when it was forgotten."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOTAL_UPLOADS_FIELD_NUMBER: _builtins.int
+    SUCCESSFUL_UPLOADS_FIELD_NUMBER: _builtins.int
+    FAILED_UPLOADS_FIELD_NUMBER: _builtins.int
+    ACTIVE_UPLOADS_FIELD_NUMBER: _builtins.int
+    TOTAL_FILES_FIELD_NUMBER: _builtins.int
+    TOTAL_SIZE_FIELD_NUMBER: _builtins.int
+    AVERAGE_FILE_SIZE_FIELD_NUMBER: _builtins.int
+    total_uploads: _builtins.int
+    """Uploads that were begun."""
+    successful_uploads: _builtins.int
+    """Those that are ready for use."""
+    failed_uploads: _builtins.int
+    """Those that failed, were given up, expired or were rejected, and were not tried again."""
+    active_uploads: _builtins.int
+    """Those that go on."""
+    total_files: _builtins.int
+    """Files of the successful ones."""
+    total_size: _builtins.int
+    """Their bytes."""
+    average_file_size: _builtins.float
+    """Bytes of one of them on average; 0 when there are none."""
+    def __init__(
+        self,
+        *,
+        total_uploads: _builtins.int = ...,
+        successful_uploads: _builtins.int = ...,
+        failed_uploads: _builtins.int = ...,
+        active_uploads: _builtins.int = ...,
+        total_files: _builtins.int = ...,
+        total_size: _builtins.int = ...,
+        average_file_size: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_uploads", b"active_uploads", "average_file_size", b"average_file_size", "failed_uploads", b"failed_uploads", "successful_uploads", b"successful_uploads", "total_files", b"total_files", "total_size", b"total_size", "total_uploads", b"total_uploads"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetUploadStatsResponse: _TypeAlias = GetUploadStatsResponse  # noqa: Y015
 
 @_typing.final
 class PutManifestRequest(_message.Message):

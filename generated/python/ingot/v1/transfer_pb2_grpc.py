@@ -56,6 +56,16 @@ class TransferServiceStub(object):
                 request_serializer=ingot_dot_v1_dot_transfer__pb2.PutChunksRequest.SerializeToString,
                 response_deserializer=ingot_dot_v1_dot_transfer__pb2.PutChunksResponse.FromString,
                 _registered_method=True)
+        self.PutChunk = channel.unary_unary(
+                '/ingot.v1.TransferService/PutChunk',
+                request_serializer=ingot_dot_v1_dot_transfer__pb2.PutChunkRequest.SerializeToString,
+                response_deserializer=ingot_dot_v1_dot_transfer__pb2.PutChunkResponse.FromString,
+                _registered_method=True)
+        self.UploadFile = channel.stream_unary(
+                '/ingot.v1.TransferService/UploadFile',
+                request_serializer=ingot_dot_v1_dot_transfer__pb2.UploadFileRequest.SerializeToString,
+                response_deserializer=ingot_dot_v1_dot_transfer__pb2.UploadFileResponse.FromString,
+                _registered_method=True)
         self.PutManifest = channel.unary_unary(
                 '/ingot.v1.TransferService/PutManifest',
                 request_serializer=ingot_dot_v1_dot_transfer__pb2.PutManifestRequest.SerializeToString,
@@ -70,6 +80,16 @@ class TransferServiceStub(object):
                 '/ingot.v1.TransferService/GetUpload',
                 request_serializer=ingot_dot_v1_dot_transfer__pb2.GetUploadRequest.SerializeToString,
                 response_deserializer=ingot_dot_v1_dot_transfer__pb2.GetUploadResponse.FromString,
+                _registered_method=True)
+        self.WatchUpload = channel.unary_stream(
+                '/ingot.v1.TransferService/WatchUpload',
+                request_serializer=ingot_dot_v1_dot_transfer__pb2.WatchUploadRequest.SerializeToString,
+                response_deserializer=ingot_dot_v1_dot_transfer__pb2.WatchUploadResponse.FromString,
+                _registered_method=True)
+        self.GetUploadStats = channel.unary_unary(
+                '/ingot.v1.TransferService/GetUploadStats',
+                request_serializer=ingot_dot_v1_dot_transfer__pb2.GetUploadStatsRequest.SerializeToString,
+                response_deserializer=ingot_dot_v1_dot_transfer__pb2.GetUploadStatsResponse.FromString,
                 _registered_method=True)
         self.ListUploads = channel.unary_unary(
                 '/ingot.v1.TransferService/ListUploads',
@@ -168,6 +188,34 @@ class TransferServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PutChunk(self, request, context):
+        """Stores one chunk, for browsers and simple clients; PutChunks is many times faster for many. The reply is the acknowledgement: the
+        chunk is on disk. Sending it again changes nothing.
+
+        Errors: INVALID_ARGUMENT (CHUNK_HASH_MISMATCH, BAD_LENGTH: empty or above `max_chunk_bytes`, FIELD_INVALID); NOT_FOUND
+        (UPLOAD_NOT_FOUND); FAILED_PRECONDITION (UPLOAD_CLOSED); RESOURCE_EXHAUSTED (BUSY, DISK_LOW, QUOTA).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UploadFile(self, request_iterator, context):
+        """Uploads one file for senders that know nothing of chunks: a header, data, a finish. The server cuts and hashes it as it comes.
+
+        To a new version: begin, cut, put and commit in one call; the version has this one file. To an open upload: the file stands in
+        its manifest at the finish, and replaces one of the same path. A stream without its finish makes neither; what came of it is at
+        most chunks that are there already when it is sent again. The upload it began is then FAILED and is tried again by the same call
+        with the same request id. Once it has succeeded, the same request id answers the same without reading the file again.
+
+        Errors: INVALID_ARGUMENT (STREAM_UNFINISHED, BAD_LENGTH: another size than told, BAD_PATH, FIELD_INVALID); NOT_FOUND
+        (UPLOAD_NOT_FOUND); FAILED_PRECONDITION (DIGEST_MISMATCH: the bytes have another digest than told, UPLOAD_CLOSED,
+        REQUEST_ID_REUSED); RESOURCE_EXHAUSTED (BUSY, DISK_LOW, QUOTA, TOO_LARGE); DEADLINE_EXCEEDED (TOO_SLOW); UNAVAILABLE (DRAINING);
+        and as BeginUpload and CommitUpload for a new version.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def PutManifest(self, request, context):
         """Says of which chunks the files consist: segments of many small files, or some segments of a large one. A path sent again replaces
         what was there.
@@ -194,6 +242,27 @@ class TransferServiceServicer(object):
         """Returns one upload with its state and progress.
 
         Errors: NOT_FOUND (UPLOAD_NOT_FOUND).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchUpload(self, request, context):
+        """Streams what happens to one upload: it as it is, its events after a number, `synced`, and then each event as it happens: states by
+        the names of UploadStage, and how much is stored. Something comes at least every 15 seconds. Ends when the upload has ended:
+        FRESH, also after its validation, or FAILED. Safe to open again after the last number.
+
+        Errors: INVALID_ARGUMENT (FIELD_INVALID); NOT_FOUND (UPLOAD_NOT_FOUND); OUT_OF_RANGE (RESUME_TOKEN_EXPIRED); UNAVAILABLE (DRAINING).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetUploadStats(self, request, context):
+        """Counts the caller's uploads by how they ended; those of everybody for administrators who ask for it. Uploads that were forgotten
+        since still count.
+
+        Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID); PERMISSION_DENIED (SCOPE_MISSING).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -315,6 +384,16 @@ def add_TransferServiceServicer_to_server(servicer, server):
                     request_deserializer=ingot_dot_v1_dot_transfer__pb2.PutChunksRequest.FromString,
                     response_serializer=ingot_dot_v1_dot_transfer__pb2.PutChunksResponse.SerializeToString,
             ),
+            'PutChunk': grpc.unary_unary_rpc_method_handler(
+                    servicer.PutChunk,
+                    request_deserializer=ingot_dot_v1_dot_transfer__pb2.PutChunkRequest.FromString,
+                    response_serializer=ingot_dot_v1_dot_transfer__pb2.PutChunkResponse.SerializeToString,
+            ),
+            'UploadFile': grpc.stream_unary_rpc_method_handler(
+                    servicer.UploadFile,
+                    request_deserializer=ingot_dot_v1_dot_transfer__pb2.UploadFileRequest.FromString,
+                    response_serializer=ingot_dot_v1_dot_transfer__pb2.UploadFileResponse.SerializeToString,
+            ),
             'PutManifest': grpc.unary_unary_rpc_method_handler(
                     servicer.PutManifest,
                     request_deserializer=ingot_dot_v1_dot_transfer__pb2.PutManifestRequest.FromString,
@@ -329,6 +408,16 @@ def add_TransferServiceServicer_to_server(servicer, server):
                     servicer.GetUpload,
                     request_deserializer=ingot_dot_v1_dot_transfer__pb2.GetUploadRequest.FromString,
                     response_serializer=ingot_dot_v1_dot_transfer__pb2.GetUploadResponse.SerializeToString,
+            ),
+            'WatchUpload': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchUpload,
+                    request_deserializer=ingot_dot_v1_dot_transfer__pb2.WatchUploadRequest.FromString,
+                    response_serializer=ingot_dot_v1_dot_transfer__pb2.WatchUploadResponse.SerializeToString,
+            ),
+            'GetUploadStats': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetUploadStats,
+                    request_deserializer=ingot_dot_v1_dot_transfer__pb2.GetUploadStatsRequest.FromString,
+                    response_serializer=ingot_dot_v1_dot_transfer__pb2.GetUploadStatsResponse.SerializeToString,
             ),
             'ListUploads': grpc.unary_unary_rpc_method_handler(
                     servicer.ListUploads,
@@ -502,6 +591,60 @@ class TransferService(object):
             _registered_method=True)
 
     @staticmethod
+    def PutChunk(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ingot.v1.TransferService/PutChunk',
+            ingot_dot_v1_dot_transfer__pb2.PutChunkRequest.SerializeToString,
+            ingot_dot_v1_dot_transfer__pb2.PutChunkResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UploadFile(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_unary(
+            request_iterator,
+            target,
+            '/ingot.v1.TransferService/UploadFile',
+            ingot_dot_v1_dot_transfer__pb2.UploadFileRequest.SerializeToString,
+            ingot_dot_v1_dot_transfer__pb2.UploadFileResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def PutManifest(request,
             target,
             options=(),
@@ -572,6 +715,60 @@ class TransferService(object):
             '/ingot.v1.TransferService/GetUpload',
             ingot_dot_v1_dot_transfer__pb2.GetUploadRequest.SerializeToString,
             ingot_dot_v1_dot_transfer__pb2.GetUploadResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchUpload(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/ingot.v1.TransferService/WatchUpload',
+            ingot_dot_v1_dot_transfer__pb2.WatchUploadRequest.SerializeToString,
+            ingot_dot_v1_dot_transfer__pb2.WatchUploadResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetUploadStats(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ingot.v1.TransferService/GetUploadStats',
+            ingot_dot_v1_dot_transfer__pb2.GetUploadStatsRequest.SerializeToString,
+            ingot_dot_v1_dot_transfer__pb2.GetUploadStatsResponse.FromString,
             options,
             channel_credentials,
             insecure,

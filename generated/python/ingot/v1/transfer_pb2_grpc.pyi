@@ -59,6 +59,26 @@ class TransferServiceStub:
     Errors: INVALID_ARGUMENT (CHUNK_HASH_MISMATCH, BAD_LENGTH, STREAM_UNFINISHED, FIELD_INVALID); NOT_FOUND (UPLOAD_NOT_FOUND);
     FAILED_PRECONDITION (UPLOAD_CLOSED); RESOURCE_EXHAUSTED (BUSY, DISK_LOW, TOO_LARGE); DEADLINE_EXCEEDED (TOO_SLOW); UNAVAILABLE (DRAINING).
     """
+    PutChunk: _grpc.UnaryUnaryMultiCallable[_transfer_pb2.PutChunkRequest, _transfer_pb2.PutChunkResponse]
+    """Stores one chunk, for browsers and simple clients; PutChunks is many times faster for many. The reply is the acknowledgement: the
+    chunk is on disk. Sending it again changes nothing.
+
+    Errors: INVALID_ARGUMENT (CHUNK_HASH_MISMATCH, BAD_LENGTH: empty or above `max_chunk_bytes`, FIELD_INVALID); NOT_FOUND
+    (UPLOAD_NOT_FOUND); FAILED_PRECONDITION (UPLOAD_CLOSED); RESOURCE_EXHAUSTED (BUSY, DISK_LOW, QUOTA).
+    """
+    UploadFile: _grpc.StreamUnaryMultiCallable[_transfer_pb2.UploadFileRequest, _transfer_pb2.UploadFileResponse]
+    """Uploads one file for senders that know nothing of chunks: a header, data, a finish. The server cuts and hashes it as it comes.
+
+    To a new version: begin, cut, put and commit in one call; the version has this one file. To an open upload: the file stands in
+    its manifest at the finish, and replaces one of the same path. A stream without its finish makes neither; what came of it is at
+    most chunks that are there already when it is sent again. The upload it began is then FAILED and is tried again by the same call
+    with the same request id. Once it has succeeded, the same request id answers the same without reading the file again.
+
+    Errors: INVALID_ARGUMENT (STREAM_UNFINISHED, BAD_LENGTH: another size than told, BAD_PATH, FIELD_INVALID); NOT_FOUND
+    (UPLOAD_NOT_FOUND); FAILED_PRECONDITION (DIGEST_MISMATCH: the bytes have another digest than told, UPLOAD_CLOSED,
+    REQUEST_ID_REUSED); RESOURCE_EXHAUSTED (BUSY, DISK_LOW, QUOTA, TOO_LARGE); DEADLINE_EXCEEDED (TOO_SLOW); UNAVAILABLE (DRAINING);
+    and as BeginUpload and CommitUpload for a new version.
+    """
     PutManifest: _grpc.UnaryUnaryMultiCallable[_transfer_pb2.PutManifestRequest, _transfer_pb2.PutManifestResponse]
     """Says of which chunks the files consist: segments of many small files, or some segments of a large one. A path sent again replaces
     what was there.
@@ -77,6 +97,19 @@ class TransferServiceStub:
     """Returns one upload with its state and progress.
 
     Errors: NOT_FOUND (UPLOAD_NOT_FOUND).
+    """
+    WatchUpload: _grpc.UnaryStreamMultiCallable[_transfer_pb2.WatchUploadRequest, _transfer_pb2.WatchUploadResponse]
+    """Streams what happens to one upload: it as it is, its events after a number, `synced`, and then each event as it happens: states by
+    the names of UploadStage, and how much is stored. Something comes at least every 15 seconds. Ends when the upload has ended:
+    FRESH, also after its validation, or FAILED. Safe to open again after the last number.
+
+    Errors: INVALID_ARGUMENT (FIELD_INVALID); NOT_FOUND (UPLOAD_NOT_FOUND); OUT_OF_RANGE (RESUME_TOKEN_EXPIRED); UNAVAILABLE (DRAINING).
+    """
+    GetUploadStats: _grpc.UnaryUnaryMultiCallable[_transfer_pb2.GetUploadStatsRequest, _transfer_pb2.GetUploadStatsResponse]
+    """Counts the caller's uploads by how they ended; those of everybody for administrators who ask for it. Uploads that were forgotten
+    since still count.
+
+    Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID); PERMISSION_DENIED (SCOPE_MISSING).
     """
     ListUploads: _grpc.UnaryUnaryMultiCallable[_transfer_pb2.ListUploadsRequest, _transfer_pb2.ListUploadsResponse]
     """Returns a page of the caller's uploads, newest first.
@@ -163,6 +196,26 @@ class TransferServiceAsyncStub(TransferServiceStub):
     Errors: INVALID_ARGUMENT (CHUNK_HASH_MISMATCH, BAD_LENGTH, STREAM_UNFINISHED, FIELD_INVALID); NOT_FOUND (UPLOAD_NOT_FOUND);
     FAILED_PRECONDITION (UPLOAD_CLOSED); RESOURCE_EXHAUSTED (BUSY, DISK_LOW, TOO_LARGE); DEADLINE_EXCEEDED (TOO_SLOW); UNAVAILABLE (DRAINING).
     """
+    PutChunk: _aio.UnaryUnaryMultiCallable[_transfer_pb2.PutChunkRequest, _transfer_pb2.PutChunkResponse]  # type: ignore[assignment]
+    """Stores one chunk, for browsers and simple clients; PutChunks is many times faster for many. The reply is the acknowledgement: the
+    chunk is on disk. Sending it again changes nothing.
+
+    Errors: INVALID_ARGUMENT (CHUNK_HASH_MISMATCH, BAD_LENGTH: empty or above `max_chunk_bytes`, FIELD_INVALID); NOT_FOUND
+    (UPLOAD_NOT_FOUND); FAILED_PRECONDITION (UPLOAD_CLOSED); RESOURCE_EXHAUSTED (BUSY, DISK_LOW, QUOTA).
+    """
+    UploadFile: _aio.StreamUnaryMultiCallable[_transfer_pb2.UploadFileRequest, _transfer_pb2.UploadFileResponse]  # type: ignore[assignment]
+    """Uploads one file for senders that know nothing of chunks: a header, data, a finish. The server cuts and hashes it as it comes.
+
+    To a new version: begin, cut, put and commit in one call; the version has this one file. To an open upload: the file stands in
+    its manifest at the finish, and replaces one of the same path. A stream without its finish makes neither; what came of it is at
+    most chunks that are there already when it is sent again. The upload it began is then FAILED and is tried again by the same call
+    with the same request id. Once it has succeeded, the same request id answers the same without reading the file again.
+
+    Errors: INVALID_ARGUMENT (STREAM_UNFINISHED, BAD_LENGTH: another size than told, BAD_PATH, FIELD_INVALID); NOT_FOUND
+    (UPLOAD_NOT_FOUND); FAILED_PRECONDITION (DIGEST_MISMATCH: the bytes have another digest than told, UPLOAD_CLOSED,
+    REQUEST_ID_REUSED); RESOURCE_EXHAUSTED (BUSY, DISK_LOW, QUOTA, TOO_LARGE); DEADLINE_EXCEEDED (TOO_SLOW); UNAVAILABLE (DRAINING);
+    and as BeginUpload and CommitUpload for a new version.
+    """
     PutManifest: _aio.UnaryUnaryMultiCallable[_transfer_pb2.PutManifestRequest, _transfer_pb2.PutManifestResponse]  # type: ignore[assignment]
     """Says of which chunks the files consist: segments of many small files, or some segments of a large one. A path sent again replaces
     what was there.
@@ -181,6 +234,19 @@ class TransferServiceAsyncStub(TransferServiceStub):
     """Returns one upload with its state and progress.
 
     Errors: NOT_FOUND (UPLOAD_NOT_FOUND).
+    """
+    WatchUpload: _aio.UnaryStreamMultiCallable[_transfer_pb2.WatchUploadRequest, _transfer_pb2.WatchUploadResponse]  # type: ignore[assignment]
+    """Streams what happens to one upload: it as it is, its events after a number, `synced`, and then each event as it happens: states by
+    the names of UploadStage, and how much is stored. Something comes at least every 15 seconds. Ends when the upload has ended:
+    FRESH, also after its validation, or FAILED. Safe to open again after the last number.
+
+    Errors: INVALID_ARGUMENT (FIELD_INVALID); NOT_FOUND (UPLOAD_NOT_FOUND); OUT_OF_RANGE (RESUME_TOKEN_EXPIRED); UNAVAILABLE (DRAINING).
+    """
+    GetUploadStats: _aio.UnaryUnaryMultiCallable[_transfer_pb2.GetUploadStatsRequest, _transfer_pb2.GetUploadStatsResponse]  # type: ignore[assignment]
+    """Counts the caller's uploads by how they ended; those of everybody for administrators who ask for it. Uploads that were forgotten
+    since still count.
+
+    Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID); PERMISSION_DENIED (SCOPE_MISSING).
     """
     ListUploads: _aio.UnaryUnaryMultiCallable[_transfer_pb2.ListUploadsRequest, _transfer_pb2.ListUploadsResponse]  # type: ignore[assignment]
     """Returns a page of the caller's uploads, newest first.
@@ -290,6 +356,38 @@ class TransferServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def PutChunk(
+        self,
+        request: _transfer_pb2.PutChunkRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_transfer_pb2.PutChunkResponse, _abc.Awaitable[_transfer_pb2.PutChunkResponse]]:
+        """Stores one chunk, for browsers and simple clients; PutChunks is many times faster for many. The reply is the acknowledgement: the
+        chunk is on disk. Sending it again changes nothing.
+
+        Errors: INVALID_ARGUMENT (CHUNK_HASH_MISMATCH, BAD_LENGTH: empty or above `max_chunk_bytes`, FIELD_INVALID); NOT_FOUND
+        (UPLOAD_NOT_FOUND); FAILED_PRECONDITION (UPLOAD_CLOSED); RESOURCE_EXHAUSTED (BUSY, DISK_LOW, QUOTA).
+        """
+
+    @_abc_1.abstractmethod
+    def UploadFile(
+        self,
+        request_iterator: _MaybeAsyncIterator[_transfer_pb2.UploadFileRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_transfer_pb2.UploadFileResponse, _abc.Awaitable[_transfer_pb2.UploadFileResponse]]:
+        """Uploads one file for senders that know nothing of chunks: a header, data, a finish. The server cuts and hashes it as it comes.
+
+        To a new version: begin, cut, put and commit in one call; the version has this one file. To an open upload: the file stands in
+        its manifest at the finish, and replaces one of the same path. A stream without its finish makes neither; what came of it is at
+        most chunks that are there already when it is sent again. The upload it began is then FAILED and is tried again by the same call
+        with the same request id. Once it has succeeded, the same request id answers the same without reading the file again.
+
+        Errors: INVALID_ARGUMENT (STREAM_UNFINISHED, BAD_LENGTH: another size than told, BAD_PATH, FIELD_INVALID); NOT_FOUND
+        (UPLOAD_NOT_FOUND); FAILED_PRECONDITION (DIGEST_MISMATCH: the bytes have another digest than told, UPLOAD_CLOSED,
+        REQUEST_ID_REUSED); RESOURCE_EXHAUSTED (BUSY, DISK_LOW, QUOTA, TOO_LARGE); DEADLINE_EXCEEDED (TOO_SLOW); UNAVAILABLE (DRAINING);
+        and as BeginUpload and CommitUpload for a new version.
+        """
+
+    @_abc_1.abstractmethod
     def PutManifest(
         self,
         request: _transfer_pb2.PutManifestRequest,
@@ -324,6 +422,31 @@ class TransferServiceServicer(metaclass=_abc_1.ABCMeta):
         """Returns one upload with its state and progress.
 
         Errors: NOT_FOUND (UPLOAD_NOT_FOUND).
+        """
+
+    @_abc_1.abstractmethod
+    def WatchUpload(
+        self,
+        request: _transfer_pb2.WatchUploadRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_transfer_pb2.WatchUploadResponse], _abc.AsyncIterator[_transfer_pb2.WatchUploadResponse]]:
+        """Streams what happens to one upload: it as it is, its events after a number, `synced`, and then each event as it happens: states by
+        the names of UploadStage, and how much is stored. Something comes at least every 15 seconds. Ends when the upload has ended:
+        FRESH, also after its validation, or FAILED. Safe to open again after the last number.
+
+        Errors: INVALID_ARGUMENT (FIELD_INVALID); NOT_FOUND (UPLOAD_NOT_FOUND); OUT_OF_RANGE (RESUME_TOKEN_EXPIRED); UNAVAILABLE (DRAINING).
+        """
+
+    @_abc_1.abstractmethod
+    def GetUploadStats(
+        self,
+        request: _transfer_pb2.GetUploadStatsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_transfer_pb2.GetUploadStatsResponse, _abc.Awaitable[_transfer_pb2.GetUploadStatsResponse]]:
+        """Counts the caller's uploads by how they ended; those of everybody for administrators who ask for it. Uploads that were forgotten
+        since still count.
+
+        Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID); PERMISSION_DENIED (SCOPE_MISSING).
         """
 
     @_abc_1.abstractmethod
