@@ -329,7 +329,8 @@ def test_bundles_are_read_below_the_allowed_folders(rig: Rig, sara: Caller, tmp_
     assert found.path == str(tmp_path / "week 3.bundle")
     assert (queued.target, queued.namespace) == ("namespaces/sara", "sara")
     assert artifact_name(asked(queued).target.artifact).namespace == "sara"
-    for path in ("/etc/passwd", "../x.bundle"):
+    (tmp_path / "folder").mkdir()
+    for path in ("/etc/passwd", "../x.bundle", "", "folder", "new/", str(tmp_path), "x" * 256):
         with pytest.raises(Invalid) as caught:
             rig.start(sara, BundleImport(path=path))
         assert caught.value.reason is Reason.BAD_PATH
@@ -337,6 +338,28 @@ def test_bundles_are_read_below_the_allowed_folders(rig: Rig, sara: Caller, tmp_
         rig.start(sara, BundleImport(path="x", signer="rsa:12"))
     with pytest.raises(Invalid, match="brings its own"):
         rig.start(sara, BundleImport(path="x"), WantedTarget(changelog="mine"))
+
+
+def test_long_names_are_not_echoed_whole(rig: Rig, sara: Caller) -> None:
+    long = "x" * 5000
+    wanted = (
+        files(f"https://e.example/{long}.bin"),
+        files(f"https://{long}/a.csv"),
+        files(f"{long}://e.example/a.csv"),
+        files("https://e.example/a.csv", path=f"a/{long}"),
+        files("https://e.example/a.csv", path=f"{long[:900]}."),
+        BundleImport(path=f"/{long[:3900]}"),
+    )
+    for source in wanted:
+        with pytest.raises(Invalid) as caught:
+            rig.start(sara, source)
+        told = (
+            caught.value.message,
+            *caught.value.facts.values(),
+            *(each.message for each in caught.value.fields),
+        )
+        assert max(map(len, told)) < 1000, source
+        assert "…" in caught.value.message
 
 
 def test_a_registered_source_is_fetched_as_it_is_registered(rig: Rig, sara: Caller) -> None:

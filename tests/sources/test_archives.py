@@ -146,6 +146,15 @@ def test_bad_names_are_refused(name: str, kind: str, tmp_path: Path) -> None:
     assert list((tmp_path / "out").rglob("*")) == []
 
 
+@pytest.mark.parametrize("name", ["x" * 900 + ".", "y" * 5000, "/".join(["d" * 100] * 20)])
+def test_long_names_are_cut_in_messages(name: str, tmp_path: Path) -> None:
+    for data in (tar_of([Entry(name, b"x")]), zip_of([(name, b"x", 0o120000)])):
+        with pytest.raises((Invalid, Precondition), match="…") as error:
+            unpacked(data, tmp_path)
+        assert len(str(error.value)) < 700
+        assert len(error.value.facts["path"]) == 201
+
+
 TWINS = (("a", "a"), ("a", "A"), ("d/x", "D/y"), ("straße", "STRASSE"), ("a", "a/b"), ("a/b", "a"))
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from helpers.catalogs import CatalogRig
-from ingot.server.core.errors import Invalid
+from ingot.server.core.errors import Invalid, Reason
 from ingot.server.core.exports import KeptExport, Layout
 from ingot.server.storage.allowed_folders import AllowedFoldersOnDisk
 from ingot.server.storage.exports_sql import KeptExportsSql
@@ -51,3 +51,21 @@ def test_an_allowed_folder_may_itself_be_reached_by_a_link(tmp_path: Path) -> No
         folders.find(str(tmp_path / "other"), "path")
     with pytest.raises(Invalid, match="none is set"):
         AllowedFoldersOnDisk([], "import_roots").find("a", "path")
+
+
+def test_names_that_no_disk_can_hold_are_refused_at_once(tmp_path: Path) -> None:
+    folders = AllowedFoldersOnDisk([tmp_path], "export_roots")
+    assert folders.find(f"{'x' * 255}/b", "path").path.endswith("/b")
+    with pytest.raises(Invalid, match="names of at most 255 bytes") as caught:
+        folders.find(f"a/{'é' * 128}/b", "path")
+    assert caught.value.reason is Reason.BAD_PATH
+
+
+def test_a_file_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    folders = AllowedFoldersOnDisk([tmp_path], "import_roots")
+    assert folders.find_file("folder/new", "path").path == str(tmp_path / "folder" / "new")
+    for path in ("", "folder", "new/", ".", str(tmp_path)):
+        with pytest.raises(Invalid, match="the path of a file") as caught:
+            folders.find_file(path, "path")
+        assert caught.value.reason is Reason.BAD_PATH

@@ -151,3 +151,16 @@ def test_output_that_nobody_reads_any_more_ends_quietly(canned: CannedServer) ->
         shell, shell=True, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=True
     )
     assert (done.stdout, done.stderr) == ("models/ada/m0\n", "")
+
+
+@pytest.mark.parametrize("target", [[], ["models/tiny"]])
+def test_an_import_from_an_address_of_another_kind_says_what_is_accepted(
+    cli: CommandLine, target: list[str]
+) -> None:
+    run = cli.run("import", f"ftp://example.org/{'x' * 500}.csv", *target)
+    assert run.code == 2
+    assert "Nothing can be imported from 'ftp://example.org/" in run.err
+    assert "expected hf://OWNER/NAME, https://… or a bundle on the server" in run.err
+    assert "begins with https://, http:// or hf://" in run.err
+    assert "models/ftp" not in run.err
+    assert "x" * 201 not in run.err

@@ -15,6 +15,7 @@ from ingot.client import _references
 from ingot.client._errors import Invalid
 from ingot.client._names import Names
 from ingot.client._references import DATASETS, MODELS, HubSource, Reference, UrlSource
+from ingot.content.texts import shortened
 from ingot.v1 import catalog_pb2
 from ingot.v1 import operations_pb2 as pb
 from ingot.v1 import transfer_pb2 as transfer
@@ -64,6 +65,13 @@ def parse_source(text: str) -> AnySource:
         return HubSource(page["repository"], kind, (page["revision"] or "").rstrip("/"))
     if text.startswith(("/", "./", "../")) or (text.endswith(BUNDLE_SUFFIX) and "://" not in text):
         return BundleFile(text)
+    if "://" in text and not text.startswith(("hf://", "https://", "http://")):
+        raise Invalid(
+            f"Nothing can be imported from {shortened(text)!r}: expected {_FORMS}.",
+            reason="FIELD_INVALID",
+            facts={"got": shortened(text)},
+            next_step="Give an address that begins with https://, http:// or hf://.",
+        )
     found = _references.parse_reference(text)
     if isinstance(found, HubSource | UrlSource):
         return found

@@ -8,6 +8,8 @@ repaired silently.
 import unicodedata
 from collections.abc import Iterable
 
+from ingot.content.texts import shortened
+
 MAX_PATH_BYTES = 1024
 MAX_PART_BYTES = 255
 
@@ -20,11 +22,11 @@ _RESERVED = frozenset(
 
 
 class PathError(Exception):
-    """A path breaks a rule. `path` is the path as given, `rule` says in words which rule."""
+    """A path breaks a rule. `path` is the path as it may be shown, `rule` says in words which rule."""
 
     def __init__(self, path: str, rule: str) -> None:
-        super().__init__(f"path {path!r} is refused: {rule}")
-        self.path = path
+        self.path = shortened(path)
+        super().__init__(f"path {self.path!r} is refused: {rule}")
         self.rule = rule
 
 
@@ -87,7 +89,9 @@ def fold(path: str) -> str:
 def _check_spelling(spelling: dict[str, str], path: str, name: str) -> None:
     known = spelling.setdefault(fold(name), name)
     if known != name:
-        raise PathError(path, f"{name!r} and {known!r} would be the same name where case is ignored")
+        raise PathError(
+            path, f"{shortened(name)!r} and {shortened(known)!r} would be the same name where case is ignored"
+        )
 
 
 def _check_part(path: str, part: str) -> None:
@@ -95,10 +99,11 @@ def _check_part(path: str, part: str) -> None:
         raise PathError(path, "it has an empty part ('//' or a '/' at the end)")
     if part in (".", ".."):
         raise PathError(path, f"it contains the part {part!r}")
+    shown = shortened(part)
     if part[-1] in ". ":
-        raise PathError(path, f"its part {part!r} ends with a dot or a space, which Windows drops")
+        raise PathError(path, f"its part {shown!r} ends with a dot or a space, which Windows drops")
     if len(part.encode("utf-8")) > MAX_PART_BYTES:
-        raise PathError(path, f"its part {part[:40]!r}… is longer than {MAX_PART_BYTES} bytes")
+        raise PathError(path, f"its part {part[:40] + '…'!r} is longer than {MAX_PART_BYTES} bytes")
     stem = part.split(".", 1)[0].rstrip(" ").casefold()
     if stem in _RESERVED:
-        raise PathError(path, f"its part {part!r} is a device name on Windows")
+        raise PathError(path, f"its part {shown!r} is a device name on Windows")

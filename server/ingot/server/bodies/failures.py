@@ -5,12 +5,14 @@ A body raises BodyFailure where it knows best. Everything else is translated her
     errors of the server's core    as they are; Unavailable, Exhausted and TooSlow are tried again
     errors of the client           with the reason the server gave; outages and limits are tried again
     a full disk                    DISK_LOW
+    a name that is too long        BAD_PATH; another attempt would not help
     anything unexpected            INTERNAL, with the name of the log file and nothing that might be secret
 """
 
 import errno
 from collections.abc import Mapping
 
+from ingot.content.texts import shortened
 from ingot.server.core import errors
 from ingot.server.core.body_protocol import ReportedProblem
 from ingot.server.core.errors import Reason
@@ -71,6 +73,8 @@ def translated(error: Exception, log: str) -> BodyFailure:
         )
     if isinstance(error, OSError) and error.errno in _FULL:
         return disk_full(error)
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        return _too_long(error)
     return _of_client(error) or unexpected(error, log)
 
 
@@ -82,6 +86,16 @@ def disk_full(error: OSError) -> BodyFailure:
         next_step="Free or add disk space on the server, then retry the operation; what is there is kept.",
         facts={"path": str(error.filename)} if error.filename else {},
         retry=True,
+    )
+
+
+def _too_long(error: OSError) -> BodyFailure:
+    path = shortened(str(error.filename or "a path"))
+    return BodyFailure(
+        Reason.BAD_PATH,
+        f"The server's file system cannot store the name {path}: it is too long.",
+        next_step="Choose shorter names: a part of a path has 255 bytes, and what is unfinished needs 40.",
+        facts={"path": path},
     )
 
 

@@ -74,6 +74,12 @@ class AllowedFolders(Protocol):
         """
         ...
 
+    def find_file(self, path: str, field: str) -> Place:
+        """Return the place of a file, which need not be there. Raises Invalid (BAD_PATH) as `find`, and for
+        a folder or an empty path.
+        """
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class KeptExport:

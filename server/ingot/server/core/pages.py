@@ -44,23 +44,25 @@ class PageTokens:
         payload = json.dumps([_SCHEMA, _fingerprint(query), list(key)], separators=(",", ":")).encode()
         return base64.urlsafe_b64encode(self._mac(payload) + payload).rstrip(b"=").decode()
 
-    def decode(self, query: str, token: str) -> tuple[Key, ...] | None:
+    def decode(self, query: str, token: str, word: str = "page") -> tuple[Key, ...] | None:
         """Return the key after which the page starts, None for the first page.
 
-        Raises Invalid (PAGE_TOKEN_INVALID) for a token that is not ours or belongs to another query.
+        `word` says what callers know it as: a page token, a resume token. Raises Invalid
+        (PAGE_TOKEN_INVALID) for a token that is not ours or belongs to another query.
         """
         if not token:
             return None
         try:
             raw = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
         except (binascii.Error, ValueError):
-            raise _bad_token("it is not well formed") from None
+            raise _bad_token(word, "it is not well formed") from None
         mac, payload = raw[:_MAC_BYTES], raw[_MAC_BYTES:]
         if not hmac.compare_digest(mac, self._mac(payload)):
-            raise _bad_token("this server did not make it")
+            raise _bad_token(word, "this server did not make it")
         schema, fingerprint, key = json.loads(payload)
         if schema != _SCHEMA or fingerprint != _fingerprint(query):
-            raise _bad_token("it belongs to another query: filter, order and parent must stay the same")
+            why = "it belongs to another query: filter, order and parent must stay the same"
+            raise _bad_token(word, why)
         return tuple(key)
 
     def _mac(self, payload: bytes) -> bytes:
@@ -97,9 +99,9 @@ def _fingerprint(query: str) -> str:
     return hashlib.blake2b(query.encode(), digest_size=6).hexdigest()
 
 
-def _bad_token(why: str) -> Invalid:
+def _bad_token(word: str, why: str) -> Invalid:
     return Invalid(
         Reason.PAGE_TOKEN_INVALID,
-        f"The page token cannot be used: {why}.",
-        next_step="Start again without a page token.",
+        f"The {word} token cannot be used: {why}.",
+        next_step=f"Start again without a {word} token.",
     )

@@ -123,7 +123,7 @@ class ImportSources:
         signer = source.signer.strip().lower()
         if signer and not _SIGNER.fullmatch(signer):
             raise invalid_field("bundle.signer", f"expected ed25519:<64 hex digits>, got {signer[:100]!r}")
-        path = self._folders.find(source.path, "bundle.path").path
+        path = self._folders.find_file(source.path, "bundle.path").path
         stem = PurePosixPath(path).stem
         return Source(BundleImport(path=path, signer=signer), path, stem, _id_of(stem), Kind.MODEL)
 
@@ -208,7 +208,7 @@ def _bad_path(field: str, error: paths.PathError) -> Invalid:
         Reason.BAD_PATH,
         message,
         next_step="Give it another path in the version.",
-        facts={"path": error.path[:200], "field": field},
+        facts={"path": error.path, "field": field},
         fields=(FieldProblem(field, message, Reason.BAD_PATH),),
     )
 

@@ -9,6 +9,7 @@ import dataclasses
 import hashlib
 import json
 
+from ingot.content.texts import shortened
 from ingot.server.core import names, params
 from ingot.server.core.artifacts import ArtifactFields, NewVersion
 from ingot.server.core.catalog_stores import ArtifactStore
@@ -183,7 +184,7 @@ class Imports:
             fits = any(same(source.original, each) for each in known)
             if not fits and (known or artifact.fields.display_name != source.display_name):
                 raise _collides(
-                    source, name, known[0] if known else f"{artifact.name}, which was not imported"
+                    source, name, shortened(known[0]) if known else f"{artifact.name}, which was not imported"
                 )
         under_way = OperationFilter(kind=KIND, target=str(name), active_only=True)
         for each in self._rows.page(None, under_way, None, _LOOKED_AT).items:
@@ -191,7 +192,7 @@ class Imports:
             if not isinstance(found.source, params.BundleImport):
                 other = self._sources.original(found.source)
                 if not same(source.original, other):
-                    raise _collides(source, name, f"{other}, which {each.name} imports")
+                    raise _collides(source, name, f"{shortened(other)}, which {each.name} imports")
 
 
 def _derived(caller: Caller, source: Source, target: WantedTarget) -> ArtifactName:
@@ -201,7 +202,7 @@ def _derived(caller: Caller, source: Source, target: WantedTarget) -> ArtifactNa
         what = "an id" if kind else "whether it is a model or a dataset"
         raise invalid_field(
             "target.artifact",
-            f"{what} cannot be derived from {source.display_name or source.original!r}",
+            f"{what} cannot be derived from {shortened(source.display_name or source.original)!r}",
             next_step="Name the artifact to fill, such as namespaces/{you}/datasets/{id}.",
         )
     return ArtifactName(caller.namespace, kind, source.artifact_id)
@@ -253,9 +254,10 @@ def _check_carried(create: ArtifactFields) -> None:
 
 
 def _collides(source: Source, name: ArtifactName, other: str) -> AlreadyExists:
+    original = shortened(source.original)
     return AlreadyExists(
         Reason.NAME_COLLIDES,
-        f"{source.original} would become {name}, which stands for {other} already.",
+        f"{original} would become {name}, which stands for {other} already.",
         next_step="Name another artifact to fill.",
-        facts={"name": str(name), "original": source.original, "other": other},
+        facts={"name": str(name), "original": original, "other": other},
     )

@@ -158,12 +158,12 @@ def check_paths(all_paths: Sequence[str]) -> None:
     try:
         paths.check_tree(all_paths)
     except paths.PathError as error:
-        message = f"files.path: {error.path[:200]!r}: {error.rule}."
+        message = f"files.path: {error.path!r}: {error.rule}."
         raise Invalid(
             Reason.BAD_PATH,
             message,
             next_step="Rename the file and send its manifest anew.",
-            facts={"path": error.path[:200]},
+            facts={"path": error.path},
             fields=(FieldProblem("files.path", message, Reason.BAD_PATH),),
         ) from None
 

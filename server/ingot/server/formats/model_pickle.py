@@ -45,12 +45,12 @@ def _check(inspection: Inspection, name: str) -> FileReport:
             Damaged("What is packed with lz4 cannot be checked; use zlib or xz.", "rest_unchecked"), 0
         )
     elif kind is not None:
-        if scan.strictly(Unpacked(source, kind), 0, _PLACE, arrays=True):
-            scan.quietly(Unpacked(source, kind), 0, _PLACE)
+        if starts := scan.strictly(Unpacked(source, kind), 0, _PLACE, arrays=True):
+            scan.quietly(Unpacked(source, kind), 0, _PLACE, starts)
     elif head:
         end = None if isinstance(source, GzipSource) else source.size  # whose size is a guess
-        if scan.strictly(Window(source, 0, end), arrays=True):
-            scan.quietly(Window(source, 0, end))
+        if starts := scan.strictly(Window(source, 0, end), arrays=True):
+            scan.quietly(Window(source, 0, end), starts=starts)
     inspection.progress(source.size)
     return FileReport(
         path=inspection.path,

@@ -66,8 +66,10 @@ _SAFE: dict[str, frozenset[str]] = {
     "array": frozenset({"array", "_array_reconstructor"}),
     "argparse": frozenset({"Namespace"}),
     "types": frozenset({"SimpleNamespace"}),
-    "numpy": frozenset({"dtype", "ndarray", "matrix", "bool_", "float32", "float64", "int32", "int64"}),
+    "numpy": frozenset({"dtype", "ndarray", "matrix", "record", "recarray", "poly1d"}),
+    "numpy.ma": frozenset({"MaskedArray"}),
     "numpy.ma.core": frozenset({"MaskedArray", "_mareconstruct"}),
+    "numpy.rec": frozenset({"recarray", "record"}),
     "numpy.random.mtrand": frozenset({"RandomState"}),
     "torch": frozenset({"Size", "device", "Tensor", "Generator"}),
     "torch.nn.parameter": frozenset({"Parameter", "Buffer"}),
@@ -83,6 +85,10 @@ _SAFE: dict[str, frozenset[str]] = {
             "restore_type_tag",
         ]
     ),
+    "scipy.interpolate": frozenset({"interp1d"}),
+    "scipy.interpolate._interpolate": frozenset({"interp1d"}),
+    "scipy.spatial._ckdtree": frozenset({"cKDTree"}),
+    "scipy._lib.array_api_compat.numpy._aliases": frozenset({"asarray"}),
     "joblib.numpy_pickle": frozenset({"NumpyArrayWrapper", "NDArrayWrapper", "ZNDArrayWrapper"}),
     "joblib.numpy_pickle_compat": frozenset({"NDArrayWrapper", "ZNDArrayWrapper"}),
 }
@@ -90,12 +96,36 @@ _TORCH_TYPES = re.compile(
     r"(\w*Storage|b?float(16|32|64|8_\w+)?|u?int(8|16|32|64)?|q?u?int\w+|bfloat16|half|double|long|short|bool"
     r"|complex(32|64|128)|per_\w+_affine\w*|strided|sparse_\w+)"
 )
+# Functions of numbers alone, which models keep as a part: what a layer or a transformation does to values.
+_TORCH_FUNCTIONS = re.compile(
+    r"relu6?|r?relu|leaky_relu|prelu|gelu|[csr]?elu|silu|mish|hard(tanh|swish|sigmoid|shrink)|soft(plus|sign|shrink)"
+    r"|tanh(shrink)?|(log)?sigmoid|(log_)?softmax|softmin|glu"
+)
+_NUMPY_TYPES = re.compile(
+    r"bool_?|u?int(8|16|32|64|c|p)?|u?(byte|short|longlong)|u?long|float(16|32|64|128)|half|single|(long)?double"
+    r"|complex(64|128|256)|c(single|double|longdouble)|str_|bytes_|void|object_|datetime64|timedelta64"
+)
+_NUMPY_FUNCTIONS = re.compile(
+    r"add|subtract|multiply|(true_|floor_)?divide|power|mod|fmod|remainder|negative|positive|absolute|fabs|rint|sign"
+    r"|exp2?|expm1|log(2|10|1p)?|sqrt|cbrt|square|reciprocal|arc(sin|cos|tan)h?|arctan2|(sin|cos|tan)h?"
+    r"|deg2rad|rad2deg|f?(maximum|minimum)|floor|ceil|trunc|isfinite|isinf|isnan|logical_(and|or|not|xor)"
+    r"|greater(_equal)?|less(_equal)?|(not_)?equal|logaddexp2?|hypot|heaviside|clip"
+)
+_SCIPY_SPARSE = re.compile(r"(bsr|coo|csc|csr|dia|dok|lil)_(matrix|array)")
+_SKLEARN_FUNCTIONS = {
+    re.compile(r"sklearn\.metrics(\.\w+)+"): re.compile(r"_passthrough_scorer|\w+_(score|error|loss)"),
+    re.compile(r"sklearn\.feature_selection\.\w+"): re.compile(
+        r"f_(classif|regression|oneway)|r_regression|chi2|mutual_info_(classif|regression)"
+    ),
+}
 _NUMPY_CORE = re.compile(r"numpy\.(_)?core\.(multiarray|numeric)")
 _RANDOM = re.compile(r"numpy\.random\.(_\w+|bit_generator)")
 _RANDOM_MAKERS = ("__randomstate_ctor", "__generator_ctor", "__bit_generator_ctor")
 _CLASS = re.compile(r"[A-Z]\w*|_[A-Z]\w*|__pyx_unpickle_\w+|newObj")
 _WITH_CLASSES = re.compile(  # whose classes hold data
-    r"(sklearn|torch\.nn\.modules|scipy\.sparse|pandas\.core|pandas\._libs|xgboost|lightgbm|catboost)(\.|$)"
+    r"(sklearn|torch\.nn\.modules|torch\.nn\.utils\.(weight_norm|spectral_norm|prune)|torch\.ao\.nn|torch\.optim"
+    r"|scipy\.sparse|scipy\.interpolate|scipy\.spatial|numpy\.polynomial|pandas\.core|pandas\._libs"
+    r"|xgboost|lightgbm|catboost)(\.|$)"
 )
 _TESTS = re.compile(r"(^|\.)_?(tests?|testing|conftest|externals|datasets|computation|clipboard)(\.|$)")
 _SUSPECT = re.compile(
@@ -205,8 +235,14 @@ def judge(module: str, name: str) -> Verdict:
 def _is_safe(module: str, name: str) -> bool:
     if name in _SAFE.get(module, ()):
         return True
-    if module == "torch":
-        return _TORCH_TYPES.fullmatch(name) is not None
+    if module == "torch" and _TORCH_TYPES.fullmatch(name):
+        return True
+    if module in ("torch", "torch.nn.functional", "torch._C._nn"):
+        return _TORCH_FUNCTIONS.fullmatch(name) is not None
+    if module == "numpy":
+        return any(each.fullmatch(name) for each in (_NUMPY_TYPES, _NUMPY_FUNCTIONS))
+    if module.startswith("scipy.sparse.") and _SCIPY_SPARSE.fullmatch(name):
+        return True
     if module in ("torch._utils", "torch._tensor"):
         return _REBUILD.fullmatch(name) is not None or name == "_rebuild_from_type_v2"
     if _NUMPY_CORE.fullmatch(module):
@@ -215,4 +251,6 @@ def _is_safe(module: str, name: str) -> bool:
         return _CLASS.fullmatch(name) is not None or name in _RANDOM_MAKERS
     if not _WITH_CLASSES.match(module) or _TESTS.search(module):
         return False
+    if any(where.fullmatch(module) and what.fullmatch(name) for where, what in _SKLEARN_FUNCTIONS.items()):
+        return True
     return _CLASS.fullmatch(name) is not None and _SUSPECT.fullmatch(name) is None

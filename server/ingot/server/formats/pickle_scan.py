@@ -2,7 +2,9 @@
 
 A file with joblib's arrays is gone over twice: as joblib loads it, past the raw bytes, and as `pickle.load`
 would, which takes those bytes for opcodes; in the second pass only imports that run code count, for real
-arrays are no opcodes. `quietly` is that second way; it is also for content that need not be a pickle at all.
+arrays are no opcodes, and it begins only where a pickle does: behind an array of objects, whose own pickle has
+a STOP, the rest of the outer one is no pickle. `quietly` is that second way; it is also for content that need
+not be a pickle at all.
 """
 
 from collections.abc import Callable
@@ -39,14 +41,16 @@ class Scan:
         *,
         arrays: bool = False,
         most: int = MOST_PICKLES,
-    ) -> bool:
-        """Scan pickles in a row until `most` or the end; return whether arrays were skipped."""
+    ) -> list[int]:
+        """Scan pickles in a row until `most` or the end; return where they begin if arrays were skipped."""
         walk = self._walk(pieces, base, inside, arrays=arrays, quiet=False)
+        starts: list[int] = []
         for number in range(most):
             place = pieces.place
             try:
                 if number and pieces.ended():
                     break
+                starts.append(place)
                 walk.pickle()
             except Damaged as damage:
                 self._damaged(damage, number, base + (pieces.place if number == 0 else place), inside)
@@ -55,18 +59,27 @@ class Scan:
             if most == MOST_PICKLES and not pieces.ended():
                 message = f"{inside}There are more than {most} pickles; the rest was not checked."
                 self._findings.error("rest_unchecked", message, byte_offset=base + pieces.place)
-        return walk.skipped > 0
+        return starts if walk.skipped else []
 
-    def quietly(self, pieces: Pieces, base: int = 0, inside: str = "") -> None:
-        """Scan what may be no pickle: only what runs code is told."""
+    def quietly(
+        self, pieces: Pieces, base: int = 0, inside: str = "", starts: list[int] | None = None
+    ) -> None:
+        """Scan what may be no pickle: only what runs code is told.
+
+        Pickles begin at `starts`, in this order, as far as those before do not reach behind them; in a row
+        from the beginning when that is None.
+        """
         walk = self._walk(pieces, base, inside, arrays=False, quiet=True)
-        try:
-            for _ in range(MOST_PICKLES):
+        for start in starts if starts is not None else range(MOST_PICKLES):
+            try:
+                if starts is not None:
+                    pieces.skip(max(0, start - pieces.place))
                 if pieces.ended():
                     break
                 walk.pickle()
-        except Damaged:
-            return
+            except Damaged:
+                if starts is None:
+                    break
 
     def unsafe(self, message: str, place: int) -> None:
         """Report something that is unsafe whatever the imports are."""
@@ -101,7 +114,9 @@ class Scan:
                 self._findings.warning("unknown_import", message, byte_offset=base + place)
 
         seen = Seen() if quiet else self.seen
-        return Walk(pieces, seen, report, lambda place: self._progress(base + place), arrays=arrays)
+        return Walk(
+            pieces, seen, report, lambda place: self._progress(base + place), arrays=arrays, guess=quiet
+        )
 
     def _damaged(self, damage: Damaged, number: int, place: int, inside: str) -> None:
         if number and damage.reason == "pickle_damaged":

@@ -24,7 +24,7 @@ class Import:
 
 
 class Untold:
-    """A value of which nothing is known."""
+    """A value of which little is known: UNTOLD is no name and nothing to call, MADE may be either."""
 
 
 @dataclass(slots=True)
@@ -55,6 +55,7 @@ class Fields:
 
 Value = Import | Untold | DataType | Wrapper | Fields | str | int | None | tuple["Value", ...]
 UNTOLD = Untold()
+MADE = Untold()  # by a call
 ARRAY = Import("joblib.numpy_pickle", "NumpyArrayWrapper")
 
 
@@ -66,12 +67,12 @@ def pack(items: list[Value]) -> Value:
 def called(target: Value, arguments: Value) -> Value:
     """Return what calling something safe gives."""
     if not isinstance(target, Import) or not isinstance(arguments, tuple):
-        return UNTOLD
+        return MADE
     if target.name == "dtype" and target.module == "numpy" and arguments and isinstance(arguments[0], str):
         return _data_type(arguments[0])
     if target == ARRAY or (target.name == "_reconstructor" and arguments[:1] == (ARRAY,)):
         return Wrapper()
-    return UNTOLD
+    return MADE
 
 
 def set_state(data_type: DataType, state: Value) -> None:

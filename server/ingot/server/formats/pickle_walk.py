@@ -19,7 +19,7 @@ from ingot.server.formats import pickle_imports as imports
 from ingot.server.formats import pickle_values as values
 from ingot.server.formats.pickle_imports import Verdict
 from ingot.server.formats.pickle_pieces import Damaged, Pieces
-from ingot.server.formats.pickle_values import UNTOLD, DataType, Fields, Import, Value, Wrapper
+from ingot.server.formats.pickle_values import MADE, UNTOLD, DataType, Fields, Import, Value, Wrapper
 
 MOST_STACK = 1_000_000
 MOST_KEPT = 100_000  # values in the memo; names come early
@@ -50,7 +50,11 @@ Report = Callable[[Verdict, str, int], None]  # what, told in words, at which by
 
 
 class Walk:
-    """One pass over pickles that lie in a row."""
+    """One pass over pickles that lie in a row.
+
+    With `guess` the content may be no pickle at all. What no machine would get past (a module that cannot be
+    named so, a call of a number) is then damage, as it is for who loads it: raw numbers are full of such.
+    """
 
     def __init__(
         self,
@@ -60,6 +64,7 @@ class Walk:
         tell: Callable[[int], None],
         *,
         arrays: bool = False,
+        guess: bool = False,
     ) -> None:
         self.skipped = 0  # arrays gone past
         self._pieces = pieces
@@ -67,11 +72,13 @@ class Walk:
         self._report = report
         self._tell = tell
         self._arrays = arrays
+        self._guess = guess
         self._begin: int = 0
         self._stack: list[Value] = []
         self._marks: list[int] = []  # heights of the stack
         self._memo: dict[int, Value] = {}
         self._memoised = 0
+        self._absent: Value = UNTOLD  # what is not in the memo: nothing, or a value that is not kept
         self._calls: dict[str, Callable[[Value], None]] = {
             "GLOBAL": self._global,
             "STACK_GLOBAL": self._stack_global,
@@ -87,8 +94,8 @@ class Walk:
 
     def pickle(self, depth: int = 0) -> None:
         """Walk over one pickle, to its STOP. Raises Damaged."""
-        held = (self._stack, self._marks, self._memo, self._memoised)
-        self._stack, self._marks, self._memo, self._memoised = [], [], {}, 0
+        held = (self._stack, self._marks, self._memo, self._memoised, self._absent)
+        self._stack, self._marks, self._memo, self._memoised, self._absent = [], [], {}, 0, UNTOLD
         while True:
             self._begin = self._pieces.place
             code = self._pieces.take(1)[0]
@@ -106,7 +113,7 @@ class Walk:
             if len(self._stack) + len(self._marks) > MOST_STACK:
                 raise Damaged(f"More than {MOST_STACK} values are on the stack.", "pickle_too_deep")
         self._seen.pickles += 1
-        self._stack, self._marks, self._memo, self._memoised = held
+        self._stack, self._marks, self._memo, self._memoised, self._absent = held
 
     def _argument(self, opcode: pickletools.OpcodeInfo) -> Value:
         """Return the argument of an opcode, UNTOLD when it is too long to be a name."""
@@ -157,7 +164,7 @@ class Walk:
         elif name in ("MEMOIZE", "PUT", "BINPUT", "LONG_BINPUT"):
             self._put(self._memoised if name == "MEMOIZE" else argument)
         elif name in ("GET", "BINGET", "LONG_BINGET"):
-            self._stack.append(self._memo.get(argument, UNTOLD) if isinstance(argument, int) else UNTOLD)
+            self._stack.append(self._memo.get(argument, self._absent) if isinstance(argument, int) else MADE)
         elif name == "MARK":
             self._marks.append(len(self._stack))
         elif name == "POP":
@@ -200,20 +207,21 @@ class Walk:
                 before = before[: before.index("mark")]
             for _ in before:
                 self._pop()
-            self._stack.extend(UNTOLD for _ in opcode.stack_after)
+            after = MADE if name in _ELSEWHERE else UNTOLD
+            self._stack.extend(after for _ in opcode.stack_after)
 
     def _put(self, index: Value) -> None:
         self._memoised += 1
         value = self._top()
         if not isinstance(index, int):
             raise Damaged("A value is memoised without a number.")
-        if (
-            isinstance(value, str | Import | DataType | Wrapper | Fields | tuple)
-            and len(self._memo) < MOST_KEPT
-        ):
+        kept = value is MADE or isinstance(value, str | Import | DataType | Wrapper | Fields | tuple)
+        if kept and len(self._memo) < MOST_KEPT:
             self._memo[index] = value
         else:
             self._memo.pop(index, None)
+            if kept:
+                self._absent = MADE
 
     def _pop(self) -> Value:
         if len(self._stack) <= (self._marks[-1] if self._marks else 0):
@@ -234,6 +242,8 @@ class Walk:
         return items
 
     def _import(self, target: Import) -> None:
+        if self._guess and not (imports.is_name(target.module) and imports.is_name(target.name)):
+            raise Damaged("It imports what no module is named like.")
         verdict = imports.judge(target.module, target.name)
         if target in self._seen.imports or len(self._seen.imports) < MOST_KEPT:
             self._seen.imports[target] = verdict
@@ -250,6 +260,7 @@ class Walk:
         if isinstance(name, str) and isinstance(module, str):
             self._import(Import(module, name))
         else:
+            self._need_made(*(each for each in (module, name) if not isinstance(each, str)))
             self._report(
                 Verdict.UNSAFE, "imports what is named by a value that is made while loading", self._begin
             )
@@ -279,12 +290,14 @@ class Walk:
         self._new(None)
 
     def _extension(self, argument: Value) -> None:
+        self._need_made(UNTOLD)  # nothing registers extensions any more, and without it loading stops
         what = f"imports extension {argument}, whose name only the machine that loads it knows"
         self._report(Verdict.UNSAFE, what, self._begin)
         self._stack.append(UNTOLD)
 
     def _called(self, target: Value, arguments: Value) -> None:
         if not isinstance(target, Import):
+            self._need_made(target)
             self._report(Verdict.UNSAFE, "calls what another call returned", self._begin)
         elif target.module == "torch._utils" and "tensor" in target.name:
             self._seen.tensors += 1
@@ -293,11 +306,18 @@ class Walk:
             self._report(Verdict.UNSAFE, "hides where an array is", self._begin)
         self._stack.append(result)
 
+    def _need_made(self, *used: Value) -> None:
+        """Stop a guess where something is used as a name, or called, that certainly is neither."""
+        if self._guess and any(each is not MADE for each in used):
+            raise Damaged("It uses a value as what it is not.")
+
     def _build(self, depth: int) -> None:
         state = self._pop()
         target = self._top()
         if isinstance(target, DataType):
             values.set_state(target, state)
+        if isinstance(target, Wrapper) and not isinstance(state, Fields):
+            self._report(Verdict.UNSAFE, "hides where an array is", self._begin)
         if not self._arrays or depth or not isinstance(target, Wrapper):
             return  # inside an array of objects joblib loads a plain pickle
         array = values.inline(state)
@@ -326,6 +346,7 @@ _TEXTS = frozenset(
     )
     or each.name in ("LONG", "LONG1", "LONG4")
 )
+_ELSEWHERE = frozenset({"PERSID", "BINPERSID", "NEXT_BUFFER", "READONLY_BUFFER"})  # whoever loads gives it
 _CONSTANTS: dict[str, Callable[[], Value]] = {
     "EMPTY_DICT": Fields,
     "NONE": lambda: None,

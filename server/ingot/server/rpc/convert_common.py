@@ -81,14 +81,17 @@ def problem(found: Problem | None) -> common_pb2.Problem | None:
     )
 
 
-def problem_of(message: common_pb2.Problem, now: float) -> Problem:
-    """Return a failure that a client tells of; `now` dates it when it has no time."""
+def problem_of(message: common_pb2.Problem, now: float, field: str) -> Problem:
+    """Return a failure that a client tells of in a field; `now` dates it when it has no time.
+
+    Raises Invalid (FIELD_INVALID).
+    """
     return Problem(
         reason_of(message.reason),
         message.message,
         dict(message.facts),
         message.next_step,
-        time_of(message.time) if message.HasField("time") else now,
+        date_of(message.time, f"{field}.time") if message.HasField("time") else now,
     )
 
 

@@ -75,13 +75,13 @@ def held_of(messages: Iterable[workers_pb2.HeldWork]) -> list[HeldWork]:
 
 
 def events_of(messages: Iterable[workers_pb2.ReportedEvent]) -> list[ReportedEvent]:
-    """Return reported events. Raises Invalid (FIELD_INVALID) for one without a body."""
+    """Return reported events. Raises Invalid (FIELD_INVALID) for one without a body or a real date."""
     return [_event_of(position, each) for position, each in enumerate(messages)]
 
 
 def _event_of(position: int, message: workers_pb2.ReportedEvent) -> ReportedEvent:
     where = f"events[{position}]"
-    seq, time = message.producer_seq, common.time_of(message.time)
+    seq, time = message.producer_seq, common.date_of(message.time, f"{where}.time")
     match message.WhichOneof("body"):
         case "state":
             state = convert_training.state_of(message.state, f"{where}.state")
@@ -115,7 +115,7 @@ def ending_of(request: workers_pb2.FinishWorkRequest, now: float) -> Ending:
     done = request.generation if request.HasField("generation") else None
     return Ending(
         outcome=WorkOutcome(name),
-        problem=common.problem_of(request.problem, now) if request.HasField("problem") else None,
+        problem=common.problem_of(request.problem, now, "problem") if request.HasField("problem") else None,
         retry=request.retry,
         generation=convert_training.generation_done_of(done) if done else None,
     )

@@ -73,7 +73,7 @@ class OperationWatcher:
         Raises Invalid (PAGE_TOKEN_INVALID) for a resume token of another caller or filter.
         """
         query = f"WatchOperations {caller.principal} {wanted}"
-        key = self._tokens.decode(query, resume_token)
+        key = self._tokens.decode(query, resume_token, "resume")
         with self._tails.watch(TOPIC) as tail:
             place = _Place(int(key[0]), int(key[1])) if key else _Place(0, await self._latest())
             synced = False

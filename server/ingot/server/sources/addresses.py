@@ -19,6 +19,7 @@ from typing import Protocol
 
 import httpx2
 
+from ingot.content.texts import shortened
 from ingot.server.core.errors import Denied, FieldProblem, Invalid, NotFound, Reason, Unavailable
 
 Address = IPv4Address | IPv6Address
@@ -87,7 +88,7 @@ def parse(text: str) -> httpx2.URL:
     except httpx2.InvalidURL as error:
         raise _bad(text, str(error)) from error
     if url.scheme not in PORTS:
-        raise _bad(text, f"its scheme is {url.scheme!r}")
+        raise _bad(text, f"its scheme is {shortened(url.scheme)!r}")
     if url.userinfo:
         raise _bad(text, "it holds credentials; keep them with SetCredential instead")
     if url.port == 0 or (url.port or 1) > 65535:
@@ -96,7 +97,7 @@ def parse(text: str) -> httpx2.URL:
     if ":" in host:
         _literal(text, host)
     elif not _HOST.fullmatch(host) or len(host) > 253:
-        raise _bad(text, f"{host!r} is no name of a host")
+        raise _bad(text, f"{shortened(host)!r} is no name of a host")
     elif _NUMBER.fullmatch(host.rstrip(".").rpartition(".")[2]):
         _literal(text, host)  # else 0x7f.1 and 2130706433 would be 127.0.0.1
     return url
@@ -109,6 +110,11 @@ def shown(url: httpx2.URL | str) -> str:
     except httpx2.InvalidURL:
         return "(a text that is no URL)"  # whatever it is, it may be a secret
     return str(parsed.copy_with(query=None, fragment=None, userinfo=b""))
+
+
+def named(url: httpx2.URL | str) -> str:
+    """Return a URL as messages name it: as it may be shown, and not too long."""
+    return shortened(shown(url))
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,13 +187,13 @@ def _literal(text: str, host: str) -> None:
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
-        raise _bad(text, f"{host!r} is no plain IP address") from None
+        raise _bad(text, f"{shortened(host)!r} is no plain IP address") from None
     if isinstance(address, IPv6Address) and address.scope_id:
-        raise _bad(text, f"{host!r} names an interface of this machine")
+        raise _bad(text, f"{shortened(host)!r} names an interface of this machine")
 
 
 def _bad(text: str, why: str) -> Invalid:
-    url = shown(text)[:200]
+    url = named(text)
     message = f"The URL {url!r} cannot be fetched: {why}."
     return Invalid(
         Reason.FIELD_INVALID,

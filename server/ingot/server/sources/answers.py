@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import httpx2
 
 from ingot.server.core.errors import Denied, IngotError, NotFound, Precondition, Reason, Unavailable
-from ingot.server.sources.addresses import shown
+from ingot.server.sources.addresses import named
 
 _RANGE = re.compile(r"bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)")
 _LONGEST_WAIT = 24 * 3600.0  # seconds; whoever asks for more is not believed
@@ -66,14 +66,14 @@ class Answer:
         if encoding not in ("", "identity") and not is_gzip_file:
             raise Precondition(
                 Reason.SOURCE_UNREACHABLE,
-                f"{shown(self.url)} was sent {encoding}-encoded although its plain bytes were asked for.",
+                f"{named(self.url)} was sent {encoding}-encoded although its plain bytes were asked for.",
                 next_step="Give another address of the file, or the address of a compressed file.",
                 facts=facts(self.url, "encoding"),
             )
 
     def failure(self) -> IngotError:
         """Return the error for a status that is no success."""
-        url, about = shown(self.url), facts(self.url, f"http_{self.status}")
+        url, about = named(self.url), facts(self.url, f"http_{self.status}")
         match self.status:
             case 401 | 403 | 407 | 451:
                 return Denied(
@@ -119,4 +119,4 @@ class Answer:
 
 def facts(url: httpx2.URL, cause: str) -> dict[str, str]:
     """Return the facts of a failure."""
-    return {"url": shown(url), "host": url.host, "cause": cause}
+    return {"url": named(url), "host": url.host, "cause": cause}

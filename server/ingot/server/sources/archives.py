@@ -24,6 +24,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
+from ingot.content.texts import shortened
 from ingot.server.core.errors import DataLoss, Precondition, Reason
 from ingot.server.sources.unpacked_trees import Room, UnpackedTree
 
@@ -206,13 +207,13 @@ def _unzip(archive: Path, tree: UnpackedTree) -> None:
             name = info.orig_filename
             kind = stat.S_IFMT(info.external_attr >> 16)
             if not 0 <= info.header_offset < size:
-                raise zipfile.BadZipFile(f"{name!r} should begin at {info.header_offset}")
+                raise zipfile.BadZipFile(f"{shortened(name)!r} should begin at {info.header_offset}")
             if info.flag_bits & 0x41:
                 raise _unsafe(archive, name, "encrypted file")
             if kind and not stat.S_ISREG(kind) and not stat.S_ISDIR(kind):
                 raise _unsafe(archive, name, "link, device or pipe")
             if info.compress_type not in _ZIP_METHODS:
-                raise zipfile.BadZipFile(f"{name!r} is packed with method {info.compress_type}")
+                raise zipfile.BadZipFile(f"{shortened(name)!r} is packed with method {info.compress_type}")
             if name.endswith("/"):
                 tree.folder(name)
                 continue
@@ -256,6 +257,7 @@ def _broken(archive: Path, error: Exception) -> DataLoss:
 
 
 def _unsafe(archive: Path, name: str, kind: str) -> Precondition:
+    name = shortened(name)
     return Precondition(
         Reason.UNSAFE_CONTENT,
         f"The archive {archive.name} holds {name!r}, a {kind}; only plain files and folders are unpacked.",

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx2
 
 from ingot.server.core.errors import DataLoss, Exhausted, Precondition, Reason
-from ingot.server.sources.addresses import shown
+from ingot.server.sources.addresses import named, shown
 from ingot.server.sources.answers import facts
 
 
@@ -95,16 +95,17 @@ def mismatch(url: str, why: str) -> DataLoss:
     """Return the error for bytes that are not the wanted ones."""
     return DataLoss(
         Reason.SOURCE_MISMATCH,
-        f"{shown(url)} {why}.",
+        f"{named(url)} {why}.",
         next_step="Check size and checksum; the bytes that came were thrown away.",
         facts=facts(httpx2.URL(url), "mismatch"),
     )
 
 
 def _too_large(wanted: WantedFile, why: str, setting: str) -> Precondition:
+    name = named(wanted.urls[0])
     return Precondition(
         Reason.TOO_LARGE,
-        f"{wanted.name} {why}, which is the limit of the server.",
+        f"{name} {why}, which is the limit of the server.",
         next_step=f"Fetch less, or raise {setting} in the settings of the server.",
-        facts={"url": wanted.name, "setting": setting},
+        facts={"url": name, "setting": setting},
     )

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from ingot.content import digests, paths
+from ingot.content.texts import shortened
 from ingot.server.core import names
 from ingot.server.core.errors import Invalid, Reason
 
@@ -142,7 +143,10 @@ def parse_manifest(data: bytes) -> BundleManifest:
         for version in artifact.versions:
             full = f"{artifact.name}/versions/{version.version}"
             if version.name != full or full.lower() in seen:
-                raise damaged(f"it has the version {version.name!r} where {full!r} belongs, or has it twice")
+                raise damaged(
+                    f"it has the version {shortened(version.name)!r} where {shortened(full)!r} belongs, "
+                    "or has it twice"
+                )
             names.check_version_id(version.version, "versions.version")
             seen.add(full.lower())
             files += len(version.files)
@@ -168,7 +172,7 @@ def _check_files(version: BundledVersion) -> None:
             Reason.BAD_PATH,
             f"The bundle is refused: {version.name} has a path that may not stand in a tree, {error.rule}.",
             next_step="Get the bundle again from who made it.",
-            facts={"path": error.path[:200], "version": version.name},
+            facts={"path": error.path, "version": version.name},
         ) from None
     rows = [
         (

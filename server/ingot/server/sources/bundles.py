@@ -20,6 +20,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ingot.content import digests
+from ingot.content.texts import shortened
 from ingot.server.core.errors import Denied, Invalid, Reason
 from ingot.server.core.packs import MAX_CHUNK_SIZE
 from ingot.server.sources import signing
@@ -216,9 +217,8 @@ class Bundle:
                 for file in version.files:
                     size = sum(sums[name] for name in file.segments)
                     if size != file.size:
-                        raise damaged(
-                            f"{file.path!r} of {version.name} has {size} bytes; it says {file.size}"
-                        )
+                        path = shortened(file.path)
+                        raise damaged(f"{path!r} of {version.name} has {size} bytes; it says {file.size}")
 
 
 def signed_by(path: Path) -> str:

@@ -14,7 +14,7 @@ import httpx2
 
 from ingot.server.core.errors import IngotError, Precondition, Reason, Unavailable
 from ingot.server.sources import addresses as wall
-from ingot.server.sources.addresses import Addresses, shown
+from ingot.server.sources.addresses import Addresses, named
 from ingot.server.sources.answers import Answer, facts
 from ingot.server.sources.connections import (
     CONNECT_SECONDS,
@@ -123,14 +123,14 @@ def _next(answer: Answer, first: httpx2.URL) -> httpx2.URL:
         raise _lost(first, f"leads to {location[:200]!r}, which is no URL: {error}") from error
     url = wall.parse(str(joined))
     if answer.url.scheme == "https" and url.scheme == "http":
-        raise _lost(first, f"leads from https to {shown(url)}, where nothing protects the bytes")
+        raise _lost(first, f"leads from https to {named(url)}, where nothing protects the bytes")
     return url
 
 
 def _lost(first: httpx2.URL, why: str) -> Precondition:
     return Precondition(
         Reason.SOURCE_UNREACHABLE,
-        f"{shown(first)} {why}.",
+        f"{named(first)} {why}.",
         next_step="Give the address at which the file really is.",
         facts=facts(first, "redirect"),
     )

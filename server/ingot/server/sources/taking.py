@@ -14,7 +14,7 @@ import httpx2
 
 from ingot.server.core.errors import Conflict, DataLoss, Reason, Unavailable
 from ingot.server.sources import checksums
-from ingot.server.sources.addresses import shown
+from ingot.server.sources.addresses import named
 from ingot.server.sources.answers import Answer, facts
 from ingot.server.sources.budgets import Budget, WantedFile, mismatch
 from ingot.server.sources.connections import Attention
@@ -164,7 +164,7 @@ def _origin(url: str) -> str:
 def _changed(answer: Answer) -> Conflict:
     return Conflict(
         Reason.SOURCE_CHANGED,
-        f"{shown(answer.url)} changes while it is fetched: it was another file once more.",
+        f"{named(answer.url)} changes while it is fetched: it was another file once more.",
         next_step="Retry when it stays the same, or give the checksum of the file that is meant.",
         facts=facts(answer.url, "changed"),
     )
@@ -173,7 +173,7 @@ def _changed(answer: Answer) -> Conflict:
 def _broken(answer: Answer, cause: str, what: str) -> Unavailable:
     return Unavailable(
         Reason.SOURCE_UNREACHABLE,
-        f"{shown(answer.url)} {what}.",
+        f"{named(answer.url)} {what}.",
         next_step="Retry; what is safe of it is kept.",
         facts=facts(answer.url, cause),
     )

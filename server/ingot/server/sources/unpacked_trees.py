@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ingot.content import paths
+from ingot.content.texts import shortened
 from ingot.server.core.errors import FieldProblem, Invalid, Precondition, Reason
 
 MAX_ENTRIES = 200_000
@@ -95,7 +96,7 @@ class UnpackedTree:
         if self._entries > self._room.entries:
             raise _too_large(self._name, f"has more than {self._room.entries} entries")
         if len(name) > 4 * paths.MAX_PATH_BYTES:
-            raise self._bad(name[:80], f"it is {len(name)} characters long")
+            raise self._bad(name, f"it is {len(name)} characters long")
 
     def _check(self, path: str, *, is_file: bool) -> None:
         """Refuse a path that breaks a rule, or does not go with those before. Raises Invalid."""
@@ -107,7 +108,7 @@ class UnpackedTree:
         while end != -1:
             self._spell(path, path[:end])
             if path[:end] in self._files:
-                raise self._bad(path, f"{path[:end]!r} is a file already")
+                raise self._bad(path, f"{shortened(path[:end])!r} is a file already")
             end = path.find("/", end + 1)
         known = paths.fold(path) in self._spelling
         self._spell(path, path)
@@ -121,9 +122,13 @@ class UnpackedTree:
     def _spell(self, path: str, name: str) -> None:
         known = self._spelling.setdefault(paths.fold(name), name)
         if known != name:
-            raise self._bad(path, f"{name!r} and {known!r} would be the same name where case is ignored")
+            raise self._bad(
+                path,
+                f"{shortened(name)!r} and {shortened(known)!r} would be the same name where case is ignored",
+            )
 
     def _bad(self, path: str, rule: str) -> Invalid:
+        path = shortened(path)
         message = f"The archive {self._name} holds the path {path!r}, which is refused: {rule}."
         return Invalid(
             Reason.BAD_PATH,
