@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from helpers.eventually import eventually
 from helpers.patterns import pattern
 from helpers.sdk import tree_of
 from helpers.servers import Server, running_server
@@ -85,3 +86,38 @@ def test_private_addresses_are_refused_unless_the_settings_allow_them(web: UrlSe
         found = client.operations.get(started.name)
         assert (found.state, found.attempt) == (pb.OPERATION_STATE_FAILED, 1)
     assert web.asked == []
+
+
+def test_what_follows_the_path_of_a_url_is_used_but_neither_shown_nor_left_behind(
+    web: UrlServer, tmp_path: Path
+) -> None:
+    url = web.serve("/signed.bin", Status(503)) + "?X-Amz-Signature=s3cretsignature&part=1"
+    short = _settings(import_private_networks=("127.0.0.0/8",), operation_retry_seconds=600.0)
+    with running_server(tmp_path, **short) as server, _client(server) as client:
+        started = client.operations.start_import(url, "datasets/signed", checksums=[CHECKSUM])
+        eventually(lambda: _is(client, started.name, pb.OPERATION_STATE_RETRYING), timeout=60.0)
+        assert b"s3cretsignature" not in _everything(tmp_path)
+    with running_server(tmp_path, **short) as server, _client(server) as client:
+        web.serve("/signed.bin", File(DATA))
+        client.operations.retry(started.name)
+        done = client.operations.wait(started.name)
+        answers = [
+            str(client.operations.get(started.name)),
+            *map(str, client.operations.list()),
+            *map(str, client.catalog.versions("datasets/signed")),
+        ]
+    assert {each.target for each in web.asked} == {"/signed.bin?X-Amz-Signature=s3cretsignature&part=1"}
+    assert done.result["source"] == web.url("/signed.bin")
+    assert done.params["source"]["files"][0]["urls"] == [web.url("/signed.bin")]
+    assert all(web.url("/signed.bin") in each for each in answers)
+    assert not any("s3cretsignature" in each for each in answers)
+    assert b"s3cretsignature" not in _everything(tmp_path)
+
+
+def _is(client: Client, name: str, state: pb.OperationState.ValueType) -> None:
+    assert client.operations.get(name).state == state
+
+
+def _everything(folder: Path) -> bytes:
+    """Return what the server wrote: rows, logs, files on their way."""
+    return b"".join(each.read_bytes() for each in folder.rglob("*") if each.is_file())

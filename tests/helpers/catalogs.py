@@ -96,7 +96,9 @@ class CatalogRules:
         self.users, self.counters = UsersSql(), CountersSql()
         self.artifacts, self.version_rows, self.alias_rows = ArtifactsSql(), VersionsSql(), AliasesSql()
         log = EventLog(EventsSql(), database.after_commit, Tails(), clock, 1000)
-        self.operations = OperationParts(Settings(), log, self.counters, database.after_commit, tokens, clock)
+        self.operations = OperationParts(
+            Settings(), log, self.counters, database.after_commit, tokens, b"the secret of a folder", clock
+        )
         self.requests = Requests(RequestsSql(), clock)
         self.access = Access(self.users, self.work, Fence(OperationsSql()))
         self.identity = Identity(

@@ -171,6 +171,7 @@ class Bench:
             counters,
             self.database.after_commit,
             PageTokens(b"secret"),
+            b"the secret of a folder",
             self._clock,
         )
         self.rules = TrainingRules(

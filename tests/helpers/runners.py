@@ -170,7 +170,13 @@ async def _started(runner: Runner) -> None:
 
 
 def _runner(folder: Path, bench: Bench, hops: Hops, patience: Patience) -> Runner:
-    means = BodyMeans("unix:/nowhere", lambda operation: TOKEN, lambda operation: {"host": "s3cret-word"}, {})
+    means = BodyMeans(
+        "unix:/nowhere",
+        lambda operation: TOKEN,
+        bench.operations.secrets.whole,
+        lambda operation: {"host": "s3cret-word"},
+        {},
+    )
     return bench.operations.runner(hops, folder, SERVER, means, BODIES, patience)
 
 

@@ -9,12 +9,13 @@ from helpers.catalogs import add_user
 from ingot.server.core import keys
 from ingot.server.core.credentials import Credential
 from ingot.server.core.errors import DataLoss, Reason
+from ingot.server.core.sealed import SealBrokenError
 from ingot.server.storage import tables
 from ingot.server.storage.credentials_sql import CredentialsSql
 from ingot.server.storage.database import Database, open_database
 from ingot.server.storage.identity_sql import UsersSql
 from ingot.server.storage.migration_runner import migrate
-from ingot.server.storage.sealing import SealBrokenError, Sealer
+from ingot.server.storage.sealing import Sealer
 
 HUB = "huggingface.co"
 SECRET = "hf_VerySecretToken0123456789"

@@ -92,7 +92,7 @@ class App:
         tokens = PageTokens(folder.secret)
         requests = self._requests = Requests(RequestsSql(), clock)
         self.operations = OperationParts(
-            settings, training_shelves.log, counters, self.database.after_commit, tokens, clock
+            settings, training_shelves.log, counters, self.database.after_commit, tokens, folder.secret, clock
         )
         self.people = IdentityParts(
             settings, folder.secret, counters, requests, tokens, clock, self.database.after_commit
@@ -176,6 +176,7 @@ class App:
         means = BodyMeans(
             f"unix:{self.unix_socket}",
             self.people.operation_tokens.make,
+            self.operations.secrets.whole,
             self.people.credentials.for_operation,
             settings_of_bodies(self.settings),
         )

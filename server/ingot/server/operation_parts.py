@@ -1,6 +1,6 @@
 """The parts of operations, wired for app.py and for tests.
 
-parts = OperationParts(settings, log, counters, database.after_commit, tokens, clock)
+parts = OperationParts(settings, log, counters, database.after_commit, tokens, folder.secret, clock)
 parts.operations.enqueue(…)                     # inside the write of any feature
 parts.operations.on("import", hook)             # a feature follows its operations
 parts.shelf.add("collect", upkeep.collect)      # the bodies that run inside the server
@@ -14,6 +14,7 @@ from pathlib import Path
 
 import grpc
 
+from ingot.server.core import keys
 from ingot.server.core.catalog_stores import CounterStore
 from ingot.server.core.clock import Clock
 from ingot.server.core.kinds import Place
@@ -24,6 +25,7 @@ from ingot.server.domain.events import AfterCommit, EventLog
 from ingot.server.domain.operation_kinds import OperationKinds
 from ingot.server.domain.operations import Operations
 from ingot.server.domain.schedules import Schedules
+from ingot.server.domain.secret_params import SecretParams
 from ingot.server.rpc.hops import Hops
 from ingot.server.rpc.operations import OperationsServicer, Starts
 from ingot.server.rpc.operations_watching import OperationWatcher
@@ -36,11 +38,12 @@ from ingot.server.runner.shelf import ShelfBodies
 from ingot.server.settings import Settings, table
 from ingot.server.settings_checks import queue_limits
 from ingot.server.storage.operations_sql import OperationsSql, SchedulesSql
+from ingot.server.storage.sealing import Sealer
 from ingot.v1 import operations_pb2_grpc
 
 
 class OperationParts:
-    """The rules of operations, their servicer, and who runs them."""
+    """The rules of operations, their servicer, and who runs them; `secret` is that of the data folder."""
 
     def __init__(
         self,
@@ -49,6 +52,7 @@ class OperationParts:
         counters: CounterStore,
         after_commit: AfterCommit,
         tokens: PageTokens,
+        secret: bytes,
         clock: Clock,
     ) -> None:
         rows = OperationsSql()
@@ -56,7 +60,10 @@ class OperationParts:
         self._tokens = tokens
         self._clock = clock
         self.limits = queue_limits(settings.operation_queues)
-        self.operations = Operations(rows, log, counters, after_commit, tokens, defaults_of(settings), clock)
+        self.secrets = SecretParams(Sealer(keys.derived(secret, keys.OPERATION_PARAMS)))
+        self.operations = Operations(
+            rows, log, counters, after_commit, tokens, self.secrets, defaults_of(settings), clock
+        )
         self.claims = Claims(rows, self.operations.moves, settings.operation_lease_seconds, clock)
         self.schedules = Schedules(SchedulesSql(), self.operations, periods_of(settings), clock)
         self.shelf = ShelfBodies()

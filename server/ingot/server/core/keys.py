@@ -8,6 +8,7 @@ import hashlib
 import hmac
 
 CREDENTIALS = "credentials of outside hosts 1"
+OPERATION_PARAMS = "secret parameters of operations 1"
 OPERATION_TOKENS = "tokens of operations 1"
 
 

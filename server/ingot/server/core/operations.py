@@ -150,6 +150,7 @@ class Operation:
     progress: Progress | None = None
     problem: Problem | None = None
     params: JsonObject = field(default_factory=dict)
+    sealed: str = field(default="", repr=False)  # what of them is secret; gone once it has succeeded
     result: JsonObject = field(default_factory=dict)
     start_time: float | None = None
     finish_time: float | None = None

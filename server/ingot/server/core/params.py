@@ -135,7 +135,10 @@ class UrlFile(Params):
     """One file to fetch."""
 
     path: str = Field(default="", description="Path in the version; with unpack the folder to unpack into.")
-    urls: tuple[str, ...] = Field(min_length=1, description="Addresses of the same bytes, in order.")
+    urls: tuple[str, ...] = Field(
+        min_length=1,
+        description="Addresses of the same bytes, in order, up to their path: what follows is kept sealed.",
+    )
     checksum: str = Field(default="", description="sha256:, blake3:, sha1: or md5: and hex.")
     size_bytes: int = Field(default=0, ge=0, description="0 is not known.")
     unpack: bool = False

@@ -23,6 +23,7 @@ from ingot.server.core.operations import (
     Operation,
     OperationHook,
     OperationMove,
+    OperationState,
     next_state,
 )
 from ingot.server.domain.events import AfterCommit, EventLog
@@ -104,6 +105,8 @@ class OperationMoves:
             after = replace(after, finish_time=None)
         if state not in CLAIMED_STATES:
             after = replace(after, lease_time=None)
+        if state is OperationState.SUCCEEDED:
+            after = replace(after, sealed="")  # every other one may be run again
         if state is operation.state and after == operation:
             return operation
         after = replace(after, revision=operation.revision + 1, change=self._counters.next(_CHANGE))

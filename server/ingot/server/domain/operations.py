@@ -33,6 +33,7 @@ from ingot.server.core.pages import Page, PageTokens, fit, page_size
 from ingot.server.domain.catalog_refusals import check_etag
 from ingot.server.domain.events import AfterCommit, EventLog, LogPage
 from ingot.server.domain.operation_moves import OperationMoves, operation_not_found
+from ingot.server.domain.secret_params import SecretParams
 
 KEPT_SECONDS = 90 * 24 * 3600.0
 LARGEST_PRIORITY = 1000
@@ -59,11 +60,13 @@ class Operations:
         counters: CounterStore,
         after_commit: AfterCommit,
         tokens: PageTokens,
+        secrets: SecretParams,
         defaults: OperationDefaults,
         clock: Clock,
     ) -> None:
         self._store = store
         self._tokens = tokens
+        self._secrets = secrets
         self._defaults = defaults
         self._clock = clock
         self._targets: list[ReadTargets] = []
@@ -86,7 +89,8 @@ class Operations:
         """Queue an operation as part of the write that runs now.
 
         An unfinished one with the same key is returned instead: let a key name who may see it. Raises Invalid
-        (FIELD_INVALID) for an unknown kind, parameters its kind does not know, or options out of range.
+        (FIELD_INVALID) for an unknown kind, parameters its kind does not know, or options out of range. The
+        queries of URLs in its parameters are kept sealed beside them.
         """
         kind = kind_named(new.kind)
         params = _checked(kind, new.params)
@@ -96,6 +100,7 @@ class Operations:
         if new.key and (found := self._store.unfinished(new.key)):
             return found
         now = self._clock.now()
+        params, sealed = self._secrets.apart(kind.name, params, new.namespace)
         operation = Operation(
             number=0,
             kind=kind.name,
@@ -112,6 +117,7 @@ class Operations:
             timeout=timeout,
             due_time=now,
             params=params,
+            sealed=sealed,
         )
         return self.moves.add(operation, f"asked by {caller.principal}")
 

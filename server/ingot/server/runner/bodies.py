@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ingot.server.core import failpoints
+from ingot.server.core.artifacts import JsonObject
 from ingot.server.core.body_protocol import REPORTS, BodySpec
 from ingot.server.core.operations import Operation
 from ingot.server.runner import reports
@@ -55,6 +56,7 @@ class BodyMeans:
 
     server: str  # address: unix:/…
     token: Callable[[Operation], str]
+    params: Callable[[Operation], JsonObject]  # whole, with what is secret of them
     secrets: Callable[[Operation], Mapping[str, str]]  # by host; called inside a read
     settings: Mapping[str, SettingValue]
 
@@ -121,7 +123,7 @@ class ProcessBodies:
                 "kind": operation.kind,
                 "target": operation.target,
                 "requester": operation.requester,
-                "params": operation.params,
+                "params": self._means.params(operation),
                 "server": self._means.server,
                 "token": self._means.token(operation),
                 "folder": str(self._folders.folder(operation.id)),

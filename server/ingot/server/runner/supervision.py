@@ -21,7 +21,7 @@ import pydantic
 
 from ingot.server.core.body_protocol import ReportedProblem
 from ingot.server.core.clock import Clock
-from ingot.server.core.errors import IngotError, Problem, Reason
+from ingot.server.core.errors import DataLoss, IngotError, Problem, Reason
 from ingot.server.core.events import LogLevel, LogLine
 from ingot.server.core.kinds import KINDS
 from ingot.server.core.operations import Operation, Standing
@@ -100,7 +100,7 @@ class Supervision:
             reason=error.reason.value if isinstance(error, IngotError) else Reason.INTERNAL.value,
             message=f"{self.operation.name} could not be started: {_words(error)}",
             next_step="The server's log has the whole story.",
-            retry=True,
+            retry=not isinstance(error, DataLoss),
         )
         await self._store_failure(problem)
 

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 from ingot.server.core.credentials import Credential
 from ingot.server.core.errors import DataLoss, Reason
+from ingot.server.core.sealed import SealBrokenError
 from ingot.server.storage import tables
-from ingot.server.storage.sealing import SealBrokenError, Sealer
+from ingot.server.storage.sealing import Sealer
 
 _Row = tables.Credential
 

@@ -9,16 +9,14 @@ import os
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from ingot.server.core.sealed import SealBrokenError
+
 _FORM = b"\x01"
 _NONCE = 12
 
 
-class SealBrokenError(Exception):
-    """What was sealed was changed since, or sealed with another key, or for another owner."""
-
-
 class Sealer:
-    """Seals and opens texts with one key of 32 bytes."""
+    """Implements Seal with one key of 32 bytes."""
 
     def __init__(self, key: bytes) -> None:
         self._cipher = AESGCM(key)
