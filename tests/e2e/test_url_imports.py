@@ -7,12 +7,11 @@ from typing import Any
 
 import pytest
 
-from helpers.eventually import eventually
 from helpers.patterns import pattern
 from helpers.sdk import tree_of
 from helpers.servers import Server, running_server
 from helpers.url_server import Cut, File, Paused, Status, UrlServer, in_turn, url_server
-from ingot.client import Client, Denied
+from ingot.client import Client, Denied, NotFound
 from ingot.v1 import common_pb2
 from ingot.v1 import operations_pb2 as pb
 
@@ -91,13 +90,19 @@ def test_private_addresses_are_refused_unless_the_settings_allow_them(web: UrlSe
 def test_what_follows_the_path_of_a_url_is_used_but_neither_shown_nor_left_behind(
     web: UrlServer, tmp_path: Path
 ) -> None:
-    url = web.serve("/signed.bin", Status(503)) + "?X-Amz-Signature=s3cretsignature&part=1"
-    short = _settings(import_private_networks=("127.0.0.0/8",), operation_retry_seconds=600.0)
-    with running_server(tmp_path, **short) as server, _client(server) as client:
-        started = client.operations.start_import(url, "datasets/signed", checksums=[CHECKSUM])
-        eventually(lambda: _is(client, started.name, pb.OPERATION_STATE_RETRYING), timeout=60.0)
+    url = web.serve("/signed.bin", Status(404)) + "?X-Amz-Signature=s3cretsignature&part=1"
+    allowed = _settings(import_private_networks=("127.0.0.0/8",))
+    with running_server(tmp_path, **allowed) as server:
+        token = server.token("sara")
+        with Client(server.address, token, user="sara") as client:
+            started = client.operations.start_import(url, "datasets/signed", checksums=[CHECKSUM])
+            with pytest.raises(NotFound):
+                client.operations.wait(started.name)
         assert b"s3cretsignature" not in _everything(tmp_path)
-    with running_server(tmp_path, **short) as server, _client(server) as client:
+    with (
+        running_server(tmp_path, **allowed) as server,
+        Client(server.address, token, user="sara") as client,
+    ):
         web.serve("/signed.bin", File(DATA))
         client.operations.retry(started.name)
         done = client.operations.wait(started.name)
@@ -112,10 +117,6 @@ def test_what_follows_the_path_of_a_url_is_used_but_neither_shown_nor_left_behin
     assert all(web.url("/signed.bin") in each for each in answers)
     assert not any("s3cretsignature" in each for each in answers)
     assert b"s3cretsignature" not in _everything(tmp_path)
-
-
-def _is(client: Client, name: str, state: pb.OperationState.ValueType) -> None:
-    assert client.operations.get(name).state == state
 
 
 def _everything(folder: Path) -> bytes:

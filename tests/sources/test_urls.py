@@ -1,6 +1,7 @@
 """Fetching from servers that are good, broken and hostile: each fault and its outcome."""
 
 import hashlib
+import json
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -519,6 +520,25 @@ def test_a_later_attempt_goes_on_with_what_an_earlier_one_left(server: UrlServer
         made.fetch(WantedFile((url,)), tmp_path / "file")
         assert made.budget.taken_bytes == len(CONTENT) - HALF
     assert (tmp_path / "file").read_bytes() == CONTENT
+
+
+class Killer(Attentive):
+    """Stops the fetching once the journal tells of so many bytes, before anything else is written."""
+
+    def __init__(self, journal: Path, synced: int) -> None:
+        super().__init__()
+        self._journal, self._synced = journal, synced
+
+    def check(self) -> None:
+        if self._journal.exists() and json.loads(self._journal.read_text())["synced"] == self._synced:
+            raise Stop
+
+
+def test_what_came_is_safe_as_soon_as_the_source_goes_silent(server: UrlServer, tmp_path: Path) -> None:
+    url = server.serve("/file", Stalled(CONTENT, '"1"', after=HALF))
+    killer = Killer(tmp_path / "file.part.json", HALF)
+    with fetcher(attention=killer, patience=Patience(8.0)) as made, pytest.raises(Stop):
+        made.fetch(WantedFile((url,)), tmp_path / "file")
 
 
 def test_bytes_past_the_journal_are_not_trusted(server: UrlServer, tmp_path: Path) -> None:

@@ -61,6 +61,7 @@ class Watch:
         self, patience: Patience, attention: Attention, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._patience, self._attention, self._clock = patience, attention, clock
+        self._idle: Callable[[], None] = _nothing
         self._body = False
         self._silent = self._waited = 0.0  # seconds spent in reads: since the last byte, in this window
         self._bytes = 0  # in this window
@@ -73,6 +74,10 @@ class Watch:
         """Go on with its body."""
         self._begin(body=True)
 
+    def when_idle(self, idle: Callable[[], None]) -> None:
+        """Call `idle` after each slice of waiting in which no byte of this body comes."""
+        self._idle = idle
+
     def read(self, receive: Callable[[float], bytes]) -> bytes:
         """Return what `receive`, which waits for so many seconds, gets. Raises Stalled, Slow."""
         while True:
@@ -82,12 +87,17 @@ class Watch:
                 data = receive(min(_SLICE_SECONDS, self._patience.stall_seconds))
             except httpcore2.ReadTimeout:
                 data = None
-            self._count(self._clock() - begun, data)
+            spent = self._clock() - begun
+            if data is None:
+                self._idle()
+            self._count(spent, data)
             if data is not None:
                 return data
 
     def _begin(self, *, body: bool) -> None:
         self._body = body
+        if not body:
+            self._idle = _nothing
         self._silent = self._waited = 0.0
         self._bytes = 0
 
@@ -105,6 +115,10 @@ class Watch:
             if rate < patience.min_bytes_per_second:
                 raise Slow(f"{rate:.0f} bytes a second came, at least {patience.min_bytes_per_second:g} must")
             self._waited, self._bytes = 0.0, 0
+
+
+def _nothing() -> None:
+    """Do nothing: nobody waits for the body yet."""
 
 
 class CheckedBackend(httpcore2.NetworkBackend):

@@ -1,6 +1,7 @@
 """A file that is being fetched: `<name>.part`, and beside it a journal that tells how much of it is safe.
 
-    write → (every 32 MiB or 5 s) sync: data to disk, then the journal → finish: sync, rename
+    write → (every 32 MiB or 5 s, and when nothing comes for a moment) sync: data to disk, then the journal
+          → finish: sync, rename
 
 The journal never tells of bytes that a power cut could take: it is written after the data is on disk, and
 opening a part cuts off what is past it. It also names the version of the file that the bytes are from.
@@ -21,6 +22,7 @@ from ingot.server.sources import checksums
 
 SYNC_BYTES = 32 * 1024 * 1024
 SYNC_SECONDS = 5.0
+IDLE_SYNC_SECONDS = 1.0  # a source that drips is not synced more often
 _PIECE = 1024 * 1024
 
 
@@ -99,6 +101,11 @@ class PartFile:
             return False
         self.sync()
         return True
+
+    def idle(self) -> None:
+        """Bring what came to disk, since nothing more comes for now: a kill then loses none of it."""
+        if self._unsynced and time.monotonic() >= self._synced_at + IDLE_SYNC_SECONDS:
+            self.sync()
 
     def sync(self) -> None:
         """Bring all bytes to disk and note it in the journal."""

@@ -6,7 +6,7 @@ clear except to networks that the settings allow.
 """
 
 import ssl
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 
 import httpcore2
@@ -76,6 +76,10 @@ class Requests:
             if not left:
                 raise _lost(first, f"leads through more than {MAX_REDIRECTS} redirects")
             url, left = _next(answer, first), left - 1
+
+    def when_idle(self, idle: Callable[[], None]) -> None:
+        """Call `idle` now and then while the body that is read brings nothing."""
+        self._watch.when_idle(idle)
 
     @contextmanager
     def _step(

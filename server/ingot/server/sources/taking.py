@@ -133,6 +133,7 @@ class Taking:
             part.version = part.version.model_copy(update={"size": answer.whole})
         size = part.version.size
         means.budget.check_disk(part.target.parent, size - part.offset if size is not None else 0)
+        means.requests.when_idle(part.idle)
         for data in body:
             if size is not None and part.offset + len(data) > size:
                 part.begin(Version())
