@@ -112,7 +112,7 @@ def _cut_windows(descriptor: int, size: int) -> Iterator[Chunk]:
                 next_end = min(end + _WINDOW, size)
                 reading = helper.submit(_read_full, descriptor, _window_of(following, next_end - end), end)
             view = buffer[CDC_MAX_SIZE - carried : CDC_MAX_SIZE + filled]
-            cuts = _certain_cuts(view, last=end == size)
+            cuts = certain_cuts(view, last=end == size)
             done = sum(cuts)
             ready, hashing = hashing, helper.submit(_hash_run, view, cuts, start - carried)
             carried = len(view) - done
@@ -126,7 +126,11 @@ def _cut_windows(descriptor: int, size: int) -> Iterator[Chunk]:
         helper.shutdown(wait=True, cancel_futures=True)
 
 
-def _certain_cuts(view: memoryview, *, last: bool) -> list[int]:
+def certain_cuts(view: memoryview, *, last: bool) -> list[int]:
+    """Return the lengths of the cdc chunks at the start of `view` that further bytes cannot change.
+
+    With `last` nothing follows, and they cover all of it.
+    """
     # A cut depends on at most CDC_MAX_SIZE bytes after the chunk's start: nearer to the end of the window,
     # more bytes could still move it, unless the file ends here.
     lengths: list[int] = []
