@@ -47,10 +47,9 @@ from ingot.server.storage.migration_runner import migrate
 from ingot.server.storage.operations_sql import OperationsSql
 from ingot.server.storage.registrations_sql import RegistrationsSql
 from ingot.server.storage.trees_sql import TreesSql
-from ingot.server.storage.uploads_sql import UploadsSql
 from ingot.server.storage.versions_sql import AliasesSql, VersionsSql
 from ingot.server.training_parts import TrainingRules, TrainingShelves
-from ingot.server.transfer_parts import CatalogSide
+from ingot.server.transfer_parts import CatalogSide, UploadShelves
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -95,7 +94,9 @@ class CatalogRules:
         self.work = FixedWork()
         self.users, self.counters = UsersSql(), CountersSql()
         self.artifacts, self.version_rows, self.alias_rows = ArtifactsSql(), VersionsSql(), AliasesSql()
-        log = EventLog(EventsSql(), database.after_commit, Tails(), clock, 1000)
+        self.tails = Tails()
+        log = EventLog(EventsSql(), database.after_commit, self.tails, clock, 1000)
+        self.uploads = UploadShelves.over(log)
         self.operations = OperationParts(
             Settings(), log, self.counters, database.after_commit, tokens, b"the secret of a folder", clock
         )
@@ -118,7 +119,7 @@ class CatalogRules:
             self.catalog,
             self.version_rows,
             self.alias_rows,
-            UploadsSql(),
+            self.uploads.rows,
             TreesSql(),
             self.operations.operations,
             clock,
@@ -235,4 +236,5 @@ def catalog_side(rules: CatalogRules, database: Database, clock: Clock, tokens: 
         rules.requests,
         rules.counters,
         rules.publishing,
+        rules.uploads,
     )

@@ -99,7 +99,7 @@ def transfer_rig(
             credentials = Credentials(hops, FixedIdentity(), clock)
             pipeline = Pipeline(credentials, usage.record, clock, unary_seconds=30)
             server = GrpcServer(pipeline, health=False, reflection=False)
-            parts.serve(hops, server.server, lambda: False, registered.registrations)
+            parts.serve(hops, server.server, lambda: False, registered.registrations, rules.tails)
             await server.start([], socket)
             return server
 

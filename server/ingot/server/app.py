@@ -48,7 +48,7 @@ from ingot.server.storage.trees_sql import TreesSql
 from ingot.server.storage.usage_sql import UsageSql
 from ingot.server.storage.vitals import SqliteVitals
 from ingot.server.training_parts import TrainingRules, TrainingShelves
-from ingot.server.transfer_parts import CatalogSide, TransferParts
+from ingot.server.transfer_parts import CatalogSide, TransferParts, UploadShelves
 from ingot.server.upkeep_parts import UpkeepParts
 from ingot.server.worker_process import WorkerProcess
 from ingot.v1 import system_pb2_grpc
@@ -99,6 +99,7 @@ class App:
         )
         self.identity = self.people.identity
         self.usage = Usage(UsageSql(), tokens, clock, activity_days=settings.activity_days)
+        uploads = UploadShelves.over(training_shelves.log)
         catalog = self.catalog = CatalogParts(
             training_shelves.assignments,
             training_shelves.jobs,
@@ -107,6 +108,7 @@ class App:
             tokens,
             clock,
             self.operations.operations,
+            uploads.rows,
             validation_required=settings.validation == "required",
         )
         self.training = TrainingRules(
@@ -121,6 +123,7 @@ class App:
             requests,
             counters,
             catalog.publishing,
+            uploads,
         )
         limits = TransferLimits(
             max_dataset_bytes=settings.max_dataset_bytes,
@@ -170,7 +173,8 @@ class App:
             UpkeepStarts(self.operations.operations, self._requests),
         )
         self.operations.serve(self.hops, server, starts, self._training_shelves.tails)
-        self.transfer.serve(self.hops, server, lambda: self.pipeline.draining, self.registered.registrations)
+        registered, tails = self.registered.registrations, self._training_shelves.tails
+        self.transfer.serve(self.hops, server, lambda: self.pipeline.draining, registered, tails)
 
     def _bodies(self) -> None:
         means = BodyMeans(

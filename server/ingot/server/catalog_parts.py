@@ -2,7 +2,7 @@
 
 They stand between training, whose claims decide what workers may read, and transfers, which make versions:
 
-    parts = CatalogParts(shelves.assignments, shelves.jobs, counters, requests, tokens, clock, operations, …)
+    parts = CatalogParts(shelves.assignments, shelves.jobs, counters, requests, tokens, clock, …)
     parts.serve(hops, usage, folders, registrations, grpc_server)
 """
 
@@ -11,6 +11,7 @@ import grpc
 from ingot.server.core.catalog_stores import AssignmentStore, CounterStore, DependantStore
 from ingot.server.core.clock import Clock
 from ingot.server.core.pages import PageTokens
+from ingot.server.core.transfer_stores import UploadStore
 from ingot.server.domain.access import Access
 from ingot.server.domain.aliases import Aliases
 from ingot.server.domain.catalog import Catalog
@@ -29,7 +30,6 @@ from ingot.server.storage.identity_sql import UsersSql
 from ingot.server.storage.operations_sql import OperationsSql
 from ingot.server.storage.registrations_sql import RegistrationsSql
 from ingot.server.storage.trees_sql import TreesSql
-from ingot.server.storage.uploads_sql import UploadsSql
 from ingot.server.storage.versions_sql import AliasesSql, VersionsSql
 from ingot.v1 import catalog_pb2_grpc
 
@@ -46,6 +46,7 @@ class CatalogParts:
         tokens: PageTokens,
         clock: Clock,
         operations: Operations,
+        uploads: UploadStore,
         *,
         validation_required: bool,
     ) -> None:
@@ -59,7 +60,7 @@ class CatalogParts:
             self.catalog,
             versions,
             aliases,
-            UploadsSql(),
+            uploads,
             TreesSql(),
             operations,
             clock,

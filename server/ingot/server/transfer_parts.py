@@ -5,7 +5,7 @@ They come after the catalog and training, because an upload becomes a version or
     trees = TreesSql()                                     # training lets its checkpoints go through it
     parts = TransferParts(database, packs, side, usage, tokens, clock, limits)
     report = await asyncio.to_thread(parts.recovery.run)   # before anything is served
-    parts.serve(hops, grpc_server, draining, fetches)
+    parts.serve(hops, grpc_server, draining, fetches, tails)
     await parts.tidy(hops)                                 # now and then
 """
 
@@ -20,6 +20,8 @@ from ingot.server.core.clock import Clock
 from ingot.server.core.identity import system_caller
 from ingot.server.core.pages import PageTokens
 from ingot.server.core.stores import PackStore
+from ingot.server.core.transfer_stores import UploadStore
+from ingot.server.core.upload_stats import UploadTally
 from ingot.server.core.uploads import TransferLimits
 from ingot.server.domain.access import Access
 from ingot.server.domain.catalog import Catalog
@@ -27,22 +29,42 @@ from ingot.server.domain.checkpoints import Checkpoints
 from ingot.server.domain.chunk_intake import ChunkIntake
 from ingot.server.domain.commits import Commits
 from ingot.server.domain.downloads import Downloads
+from ingot.server.domain.events import EventLog
 from ingot.server.domain.failed_uploads import FailedUploads
+from ingot.server.domain.noted_uploads import NotedUploads
 from ingot.server.domain.publishing import Publishing
 from ingot.server.domain.recovery import Recovery
 from ingot.server.domain.requests import Requests
+from ingot.server.domain.upload_views import UploadViews
 from ingot.server.domain.uploads import Uploads
 from ingot.server.domain.usage import Usage
 from ingot.server.domain.versions import Versions
 from ingot.server.rpc import bulk_messages
 from ingot.server.rpc.hops import Hops
+from ingot.server.rpc.tails import Tails
 from ingot.server.rpc.transfer import Fetches, TransferServicer
 from ingot.server.storage.chunks_sql import ChunksSql
 from ingot.server.storage.database import Database
 from ingot.server.storage.trees_sql import TreesSql
+from ingot.server.storage.upload_tally_sql import UploadTallySql
 from ingot.server.storage.uploads_sql import UploadsSql
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class UploadShelves:
+    """Where uploads are kept, told of and counted."""
+
+    rows: UploadStore
+    tally: UploadTally
+    log: EventLog
+
+    @classmethod
+    def over(cls, log: EventLog) -> "UploadShelves":
+        """Return shelves in the database whose events go into this log."""
+        tally = UploadTallySql()
+        return cls(NotedUploads(UploadsSql(), log, tally), tally, log)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +79,7 @@ class CatalogSide:
     requests: Requests
     counters: CounterStore
     publishing: Publishing
+    uploads: UploadShelves
 
 
 class TransferParts:
@@ -75,7 +98,7 @@ class TransferParts:
         self.packs = packs
         self.clock = clock
         self.limits = limits
-        chunks, trees, rows = ChunksSql(), TreesSql(), UploadsSql()
+        chunks, trees, rows = ChunksSql(), TreesSql(), side.uploads.rows
         self.uploads = Uploads(
             rows,
             trees,
@@ -87,6 +110,7 @@ class TransferParts:
             clock,
             limits,
         )
+        self.views = UploadViews(self.uploads, side.uploads.tally, side.uploads.log)
         self.failed = FailedUploads(self.uploads, rows, trees, side.publishing, side.requests, clock)
         self.intake = ChunkIntake(self.uploads, rows, chunks, side.artifacts, side.access, clock, limits)
         self.commits = Commits(self.uploads, rows, trees, chunks, side.versions, side.checkpoints, clock)
@@ -96,7 +120,12 @@ class TransferParts:
         self.recovery = Recovery(database, packs, chunks, self.uploads, clock)
 
     def serve(
-        self, hops: Hops, server: grpc.aio.Server, draining: Callable[[], bool], fetches: Fetches
+        self,
+        hops: Hops,
+        server: grpc.aio.Server,
+        draining: Callable[[], bool],
+        fetches: Fetches,
+        tails: Tails,
     ) -> None:
         """Add TransferService to a server; `draining` says whether that is about to stop."""
         servicer = TransferServicer(
@@ -106,6 +135,8 @@ class TransferParts:
             self.intake,
             self.commits,
             self.downloads,
+            self.views,
+            tails,
             self.packs,
             self.clock,
             self.limits,

@@ -86,6 +86,7 @@ class FileDraft:
     sha256: str = ""
     format: str = ""
     root: bytes = b""  # once it was computed from all segments
+    verified: bool = False  # the server has read the whole file; both digests are its own
 
     @property
     def is_whole(self) -> bool:

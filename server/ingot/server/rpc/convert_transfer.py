@@ -10,6 +10,7 @@ from ingot.server.core.manifests import FileDraft, FileFacts, Segment
 from ingot.server.core.names import artifact_name, made_id, namespace_id
 from ingot.server.core.training import CheckpointKind, NewCheckpoint
 from ingot.server.core.transfer_stores import ChunkRun
+from ingot.server.core.upload_stats import UploadStats
 from ingot.server.core.uploads import (
     TransferLimits,
     Upload,
@@ -93,6 +94,13 @@ def purge_age_of(request: transfer_pb2.PurgeUploadsRequest) -> float:
     return seconds
 
 
+def days_of(request: transfer_pb2.GetUploadStatsRequest) -> tuple[float | None, float | None]:
+    """Return from when to when uploads count, None without a bound. Raises Invalid (FIELD_INVALID)."""
+    first = common.date_of(request.from_time, "from_time") if request.HasField("from_time") else None
+    last = common.date_of(request.to_time, "to_time") if request.HasField("to_time") else None
+    return first, last
+
+
 def runs_of(request: transfer_pb2.ReadChunksRequest, limit: int) -> list[ChunkRun]:
     """Return the runs of chunks that are asked for. Raises Invalid (FIELD_INVALID)."""
     if len(request.ranges) > limit:
@@ -158,6 +166,19 @@ def target(found: UploadTarget) -> transfer_pb2.UploadTarget:
         source_commit=found.source_commit,
     )
     return transfer_pb2.UploadTarget(version=version)
+
+
+def upload_stats(found: UploadStats) -> transfer_pb2.GetUploadStatsResponse:
+    """Return counts of uploads as a message."""
+    return transfer_pb2.GetUploadStatsResponse(
+        total_uploads=found.total,
+        successful_uploads=found.successful,
+        failed_uploads=found.failed,
+        active_uploads=found.active,
+        total_files=found.files,
+        total_size=found.size,
+        average_file_size=found.average_file_size,
+    )
 
 
 def presence(found: Presence) -> transfer_pb2.FindMissingResponse:

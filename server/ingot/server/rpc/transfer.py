@@ -1,6 +1,7 @@
 """TransferService: moves bytes in and out. Add it to a server with `bulk_messages.add_servicer`."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import Any, ParamSpec, Protocol, TypeVar
@@ -30,6 +31,7 @@ from ingot.server.domain.downloads import Downloads, OpenedTree
 from ingot.server.domain.failed_uploads import FailedUploads
 from ingot.server.domain.requests import RequestKey
 from ingot.server.domain.stream_slots import StreamSlots
+from ingot.server.domain.upload_views import UploadViews
 from ingot.server.domain.uploads import Uploads
 from ingot.server.rpc import convert_catalog, patience, pipeline
 from ingot.server.rpc import convert_transfer as convert
@@ -37,6 +39,8 @@ from ingot.server.rpc.bulk_messages import PutChunksMessage
 from ingot.server.rpc.hops import Hops
 from ingot.server.rpc.put_chunks import ChunkReceiver
 from ingot.server.rpc.read_bytes import ByteSender
+from ingot.server.rpc.tails import Tails
+from ingot.server.rpc.uploads_watching import UploadWatcher
 from ingot.v1 import transfer_pb2, transfer_pb2_grpc
 
 log = logging.getLogger(__name__)
@@ -69,6 +73,8 @@ class TransferServicer(transfer_pb2_grpc.TransferServiceServicer):
         intake: ChunkIntake,
         commits: Commits,
         downloads: Downloads,
+        views: UploadViews,
+        tails: Tails,
         packs: PackStore,
         clock: Clock,
         limits: TransferLimits,
@@ -81,12 +87,14 @@ class TransferServicer(transfer_pb2_grpc.TransferServiceServicer):
         self._intake = intake
         self._commits = commits
         self._downloads = downloads
+        self._views = views
         self._clock = clock
         self._limits = limits
         self._draining = draining
         self._fetches = fetches
         self._receiver = ChunkReceiver(hops, intake, packs, limits)
         self._sender = ByteSender(hops, downloads, packs)
+        self._watcher = UploadWatcher(hops, views, tails, clock)
         self._readers = StreamSlots(limits.max_read_streams)
 
     async def GetCapabilities(
@@ -208,6 +216,25 @@ class TransferServicer(transfer_pb2_grpc.TransferServiceServicer):
             purged += some
         log.info("uploads.purged count=%d principal=%s", purged, caller.principal)
         return transfer_pb2.PurgeUploadsResponse(purged=purged)
+
+    async def WatchUpload(
+        self, request: transfer_pb2.WatchUploadRequest, context: Context
+    ) -> AsyncIterator[transfer_pb2.WatchUploadResponse]:
+        name = _upload_name(request.name, "name")
+        found = self._watcher.watch(pipeline.caller(), name, request.after)
+        async with contextlib.aclosing(found) as messages:
+            async for message in messages:
+                yield message
+
+    async def GetUploadStats(
+        self, request: transfer_pb2.GetUploadStatsRequest, context: Context
+    ) -> transfer_pb2.GetUploadStatsResponse:
+        parent = namespace_id(request.parent, any_allowed=True)
+        first, last = convert.days_of(request)
+        found = await self._hops.read(
+            self._views.stats, pipeline.caller(), parent, first, last, all_users=request.all_users
+        )
+        return convert.upload_stats(found)
 
     # --- reading ----------------------------------------------------------------------------------------
 

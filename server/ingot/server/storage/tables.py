@@ -536,6 +536,7 @@ class TreeFile(Table):
     blake3 = peewee.TextField(default="")
     sha256 = peewee.TextField(default="")
     format = peewee.TextField(default="")
+    verified = peewee.IntegerField(default=0, constraints=[peewee.SQL("DEFAULT 0")])
 
     class Meta:
         indexes = ((("tree", "path"), True),)
@@ -594,6 +595,23 @@ class Upload(Table):
             (("creator", "stage"), False),
             (("stage", "updated"), False),
         )
+
+
+class UploadTally(Table):
+    """Counts of the uploads that somebody began in a namespace on one day; they outlast the uploads."""
+
+    creator = peewee.TextField()
+    namespace = peewee.TextField()
+    day = peewee.IntegerField()
+    total = peewee.IntegerField()
+    successful = peewee.IntegerField()
+    failed = peewee.IntegerField()
+    files = peewee.IntegerField()
+    size_bytes = peewee.IntegerField()
+
+    class Meta:
+        primary_key = peewee.CompositeKey("creator", "namespace", "day")
+        indexes = ((("namespace", "day"), False),)
 
 
 # --- exports ------------------------------------------------------------------------------------------------

@@ -15,11 +15,11 @@ from ingot.server.core.manifests import FileDraft, FileFacts, Segment, Tree
 from ingot.server.core.transfer_stores import ChunkRun, SegmentRow
 from ingot.server.storage import sql
 
-_FACTS = "f.path, f.profile, f.size_bytes, f.chunk_count, f.root, f.blake3, f.sha256, f.format"
+_FACTS = "f.path, f.profile, f.size_bytes, f.chunk_count, f.root, f.blake3, f.sha256, f.verified, f.format"
 _PUT_FILE = (
     "INSERT INTO tree_file"
-    "(tree, path, profile, size_bytes, segment_count, chunk_count, root, blake3, sha256, format) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    "(tree, path, profile, size_bytes, segment_count, chunk_count, root, blake3, sha256, format, verified) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _PUT_SEGMENT = (
     "INSERT INTO segment(file, position, size_bytes, entries) "
@@ -217,9 +217,10 @@ def _columns(file: FileDraft) -> tuple[sql.Value, ...]:
         file.blake3,
         file.sha256,
         file.format,
+        int(file.verified),
     )
 
 
 def _facts(row: Sequence[Any]) -> FileFacts:
-    path, profile, size, chunks, root, blake3, sha256, format_ = row
-    return FileFacts(path, profile, size, chunks, root, blake3, sha256, format=format_)
+    path, profile, size, chunks, root, blake3, sha256, verified, format_ = row
+    return FileFacts(path, profile, size, chunks, root, blake3, sha256, bool(verified), format_)
