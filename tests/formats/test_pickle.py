@@ -7,6 +7,7 @@ import pickle
 import tempfile
 import zlib
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -87,6 +88,44 @@ def test_arrays_of_objects_are_pickles_in_joblib(tmp_path: Path) -> None:
     assert checked("a.joblib", fine, tmp_path).findings.kept == []
 
 
+@pytest.mark.parametrize("protocol", range(2, 6))
+def test_what_a_plain_reader_would_make_of_arrays_of_objects_passes(tmp_path: Path, protocol: int) -> None:
+    """It stops at the array's own STOP, and mixes up what both pickles have remembered."""
+    objects = np.array([{"a": Decimal(1)}, np.arange(3), Decimal(2), np.arange(2)], dtype=object)
+    model = b"csklearn.tree._tree\nTree\n\x94)\x81\x94}\x94" + b"\x8c\x01a\x94000"
+    content = payloads.joblib_file([objects, ARRAYS[0], objects], protocol=protocol, before=model)
+    assert checked("a.joblib", content, tmp_path).findings.kept == []
+
+
+def test_names_that_only_a_plain_reader_sees_are_found(tmp_path: Path) -> None:
+    """The array's own pickle remembers harmless names; read as one with the outer one they are os.system."""
+    fill = b"N\x940" * 50
+    names = fill + payloads.text("os") + b"\x940" + payloads.text("system") + b"\x940" + fill
+    own = fill + payloads.text("collections") + b"\x940" + payloads.text("OrderedDict") + b"\x940"
+    inner = b"\x80\x04" + own + b"h\x32h\x33\x93)R."
+    content = payloads.joblib_file([np.array([1], dtype=object)], [inner], before=names)
+    (error,) = errors(checked("a.joblib", content, tmp_path))
+    assert (error.reason, error.byte_offset) == ("unsafe_opcode", content.index(inner) + len(inner) - 4)
+    assert "os.system" in error.message
+
+
+@pytest.mark.parametrize(
+    "trick",
+    {
+        "name made while loading": b"c_codecs\nencode\n"
+        + payloads.text("bf")
+        + payloads.text("rot13")
+        + b"\x86R"
+        b"\x94" + payloads.text("system") + b"\x93.",
+        "call of what a call returned": b"c_codecs\nencode\n" + payloads.text("x") + b"\x85R)R.",
+        "a class of an array changed": b"cjoblib.numpy_pickle\nNumpyArrayWrapper\n)\x81N}\x86b)R.",
+    }.values(),
+)
+def test_tricks_in_the_raw_bytes_of_an_array_are_found(tmp_path: Path, trick: bytes) -> None:
+    content = payloads.joblib_file([np.zeros(len(trick), dtype=np.uint8)], [trick], aligned=False)
+    assert "unsafe_opcode" in reasons(checked("a.joblib", content, tmp_path))
+
+
 def test_an_array_of_unknown_size_ends_the_check(tmp_path: Path) -> None:
     content = payloads.joblib_file(ARRAYS).replace(b"\x8c\x05shape", b"\x8c\x05sharp")
     assert [each.reason for each in errors(checked("a.joblib", content, tmp_path))] == ["rest_unchecked"]
@@ -125,6 +164,30 @@ def test_a_bomb_and_lz4_do_not_pass(tmp_path: Path) -> None:
         ("sklearn.ensemble._forest", "RandomForestClassifier", Verdict.SAFE),
         ("sklearn.tree._tree", "Tree", Verdict.SAFE),
         ("numpy.testing._private.utils", "runstring", Verdict.UNSAFE),
+        ("sklearn.metrics._classification", "accuracy_score", Verdict.SAFE),
+        ("sklearn.feature_selection._univariate_selection", "f_classif", Verdict.SAFE),
+        ("sklearn._loss._loss", "__pyx_unpickle_CyHalfBinomialLoss", Verdict.SAFE),
+        ("sklearn.model_selection", "cross_val_score", Verdict.UNSAFE),
+        ("scipy.sparse._csr", "csr_matrix", Verdict.SAFE),
+        ("scipy.interpolate._bsplines", "BSpline", Verdict.SAFE),
+        ("scipy.stats._distn_infrastructure", "rv_continuous", Verdict.UNSAFE),
+        ("numpy", "int8", Verdict.SAFE),
+        ("numpy", "log1p", Verdict.SAFE),
+        ("numpy", "vectorize", Verdict.UNSAFE),
+        ("numpy", "frompyfunc", Verdict.UNSAFE),
+        ("numpy", "fromfile", Verdict.UNSAFE),
+        ("numpy._core._multiarray_umath", "_ufunc_reconstruct", Verdict.UNSAFE),
+        ("pandas", "DataFrame", Verdict.SAFE),
+        ("pandas.core.indexes.base", "_new_Index", Verdict.SAFE),
+        ("pandas._libs.internals", "_unpickle_block", Verdict.SAFE),
+        ("pandas", "read_pickle", Verdict.UNSAFE),
+        ("pandas.core.computation.eval", "Expr", Verdict.UNSAFE),
+        ("torch._C._nn", "gelu", Verdict.SAFE),
+        ("torch.optim.adamw", "AdamW", Verdict.SAFE),
+        ("torch.storage", "_load_from_bytes", Verdict.UNSAFE),
+        ("torch.nn.modules.module", "warnings.sys.modules", Verdict.UNSAFE),
+        ("_pyrepl.pager", "pipe_pager", Verdict.UNSAFE),
+        ("telnetlib", "Telnet", Verdict.UNSAFE),
         ("builtins", "eval", Verdict.UNSAFE),
         ("builtins", "getattr", Verdict.UNSAFE),
         ("torch.hub", "load", Verdict.UNSAFE),

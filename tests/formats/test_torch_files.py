@@ -1,6 +1,7 @@
 """Files of torch.save: weights pass, code in any entry is named at its byte, odd zips do not pass."""
 
 import io
+import tarfile
 import tempfile
 import zipfile
 from pathlib import Path
@@ -66,6 +67,62 @@ def test_odd_zips_do_not_pass(tmp_path: Path) -> None:
     encrypted = fine[: at + 8] + b"\x01" + fine[at + 9 :]
     for content in (encrypted, b"PK\x03\x04" + fine[4:20], fine.replace(b"m/data.pkl", b"m/date.pkl", 1)):
         assert [each.reason for each in errors(checked("a.pt", content, tmp_path))] == ["zip_damaged"]
+
+
+def test_whole_modules_optimizers_and_types_of_numbers_pass(tmp_path: Path) -> None:
+    layers = torch.nn.TransformerEncoderLayer(8, 2, 16, activation="gelu")
+    values = {
+        "module": torch.nn.Sequential(layers, torch.nn.utils.weight_norm(torch.nn.Linear(8, 2))),
+        "optimizer": torch.optim.AdamW(layers.parameters()),
+        "sparse": torch.eye(3).to_sparse(),
+        "types": [torch.ones(2, dtype=each) for each in (torch.bfloat16, torch.complex64, torch.uint8)],
+    }
+    for zipped in (True, False):
+        assert checked("m.pt", saved(values, zipped=zipped), tmp_path).findings.kept == []
+
+
+NUMBERS = {  # raw numbers that begin like opcodes: no machine would get past them
+    "a name of no module": b"c\x00\x01\xfe\nq\x00\n",
+    "text": b"class Net(Module):\n  __parameters__ = []\n",
+    "extension": b"\x82\x07",
+    "names that are numbers": b"K\x01K\x02\x93",
+    "call of a number": b"K\x01)R",
+    "a name that is a list": b"]\x8c\x06system\x93",
+}
+
+
+@pytest.mark.parametrize("numbers", NUMBERS)
+def test_numbers_that_look_like_opcodes_pass(tmp_path: Path, numbers: str) -> None:
+    content = archive({"m/data.pkl": b"\x80\x02}.", "m/data/0": NUMBERS[numbers] + bytes(64)})
+    assert checked("model.pt", content, tmp_path).findings.kept == []
+
+
+def test_storages_of_many_random_weights_pass(tmp_path: Path) -> None:
+    made = torch.Generator().manual_seed(7)
+    values = {
+        str(each): torch.randint(0, 256, (500,), dtype=torch.uint8, generator=made) for each in range(800)
+    }
+    assert checked("model.pt", saved(values), tmp_path).findings.kept == []
+
+
+def test_a_tar_of_pytorch_is_not_passed_unchecked(tmp_path: Path) -> None:
+    for form in (tarfile.PAX_FORMAT, tarfile.GNU_FORMAT):
+        out = io.BytesIO()
+        with tarfile.open(fileobj=out, mode="w", format=form) as archive_:
+            entry = tarfile.TarInfo("pickle")
+            entry.size = len(payloads.evil(2))
+            archive_.addfile(entry, io.BytesIO(payloads.evil(2)))
+        old = bytearray(out.getvalue())
+        for content in (bytes(old), bytes(_without_magic(old))):
+            assert [each.reason for each in errors(checked("a.pth", content, tmp_path))] == ["rest_unchecked"]
+
+
+def _without_magic(content: bytearray) -> bytearray:
+    """Return a tar as before 1988: no magic number, and a checksum that says so."""
+    content[257:265] = bytes(8)
+    content[148:156] = b" " * 8
+    content[148:156] = b"%06o\0 " % sum(content[:512])
+    return content
 
 
 def test_weights_of_others_named_bin_pass(tmp_path: Path) -> None:

@@ -66,6 +66,16 @@ HIDDEN = {  # pickles with the offset of the opcode that imports
         b"\x80\x04c_codecs\nencode\n" + text("os") + b"\x85R" + text("system") + b"\x93.",
         2 + 16 + 4 + 2 + 8,
     ),
+    "number of the memo taken twice": (  # so the next one is 1 again, and not 2
+        b"\x80\x04"
+        + text("collections")
+        + b"q\x01q\x010"
+        + text("os")
+        + b"\x940h\x01"
+        + text("system")
+        + b"\x93.",
+        2 + 13 + 5 + 4 + 2 + 2 + 8,
+    ),
     "extension registry": (b"\x80\x02\x82\x07.", 2),
     "call of what a call returned": (b"\x80\x04ccollections\ndeque\n)R)R.", 2 + 19 + 3),
     "second pickle": (pickle.dumps([1, 2], 4) + b"cos\nsystem\n(S'id'\ntR.", len(pickle.dumps([1, 2], 4))),
@@ -87,9 +97,19 @@ SAFE_VALUES: dict[str, object] = {
 }
 
 
-def joblib_file(values: list[np.ndarray], raw: list[bytes] | None = None, *, aligned: bool = True) -> bytes:
-    """Return a joblib file with a list of arrays; `raw` replaces their bytes."""
-    out = bytearray(b"\x80\x04]\x94(")
+def joblib_file(
+    values: list[np.ndarray],
+    raw: list[bytes] | None = None,
+    *,
+    aligned: bool = True,
+    protocol: int = 2,
+    before: bytes = b"",
+) -> bytes:
+    """Return a joblib file with a list of arrays; `raw` replaces their bytes, or the pickles of objects.
+
+    `protocol` is that of arrays of objects, `before` opcodes that leave the stack as it is.
+    """
+    out = bytearray(b"\x80\x04" + before + b"]\x94(")
     for number, value in enumerate(values):
         out += b"cjoblib.numpy_pickle\nNumpyArrayWrapper\n)\x81}("
         out += text("subclass") + b"cnumpy\nndarray\n"
@@ -100,7 +120,7 @@ def joblib_file(values: list[np.ndarray], raw: list[bytes] | None = None, *, ali
             out += text("numpy_array_alignment_bytes") + b"K\x10"
         out += b"ub"
         if value.dtype.hasobject:
-            out += pickle.dumps(value, 2)
+            out += raw[number] if raw else pickle.dumps(value, protocol)
             continue
         if aligned:
             padding = 16 - (len(out) + 1) % 16

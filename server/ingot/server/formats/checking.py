@@ -49,7 +49,7 @@ def check(
         source = gzipped.GzipSource(source, rules, findings, progress)
         if path.lower().endswith(".gz"):
             name = path[: -len(".gz")]
-        elif not path.lower().endswith(".tgz"):
+        elif not path.lower().endswith((".tgz", ".joblib")):
             message = "The content is packed with gzip; expected a name that ends with .gz."
             findings.warning("format_mismatch", message, byte_offset=0)
         progress = source.progress

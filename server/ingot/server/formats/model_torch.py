@@ -3,11 +3,13 @@
 PyTorch's own reader is less strict than `zipfile`, so whatever the two may see differently is an error: names
 twice, an entry that says one thing in the directory and another where it begins, flags of encryption. Every
 entry is looked at, whatever its name; those that are no pickle by name only for code. A legacy file is five
-pickles and then raw storages.
+pickles and then raw storages. Files of before 0.1.10 are tar archives, in which pickles and storages take
+turns with nothing to tell them apart: they are not checked, and do not pass.
 """
 
 import io
 import struct
+import tarfile
 import zipfile
 import zlib
 from typing import IO
@@ -43,6 +45,9 @@ def check(inspection: Inspection) -> FileReport:
         scan.strictly(Window(source, 0, source.size), most=_LEGACY_PICKLES)
     elif model_pickle.is_pickle(Head(head, source.size)):
         scan.strictly(Window(source, 0, source.size))
+    elif _is_tar(head):
+        message = "It is a tar archive, as PyTorch wrote before 0.1.10; load it and save it again."
+        scan.damaged(Damaged(message, "rest_unchecked"), 0)
     else:  # such as the raw weights that others name .bin
         scan.quietly(Window(source, 0, source.size))
     inspection.progress(source.size)
@@ -59,6 +64,15 @@ def is_torch(head: Head) -> bool:
     """Return whether a file begins like one of torch.save."""
     zipped = head.data.startswith(_ZIP) and b"/data.pkl" in head.data
     return zipped or head.data.startswith(_LEGACY)
+
+
+def _is_tar(head: bytes) -> bool:
+    """Return whether PyTorch would take it for a tar archive, of any age: by the checksum of its header."""
+    try:
+        tarfile.TarInfo.frombuf(head[: tarfile.BLOCKSIZE], "utf-8", "surrogateescape")
+    except tarfile.HeaderError:
+        return False
+    return True
 
 
 def _check_zip(source: BinarySource, scan: Scan) -> int | None:

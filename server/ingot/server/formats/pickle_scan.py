@@ -1,10 +1,10 @@
 """Scan the pickles of a file: every one in a row, as both ways of loading see them, with findings.
 
 A file with joblib's arrays is gone over twice: as joblib loads it, past the raw bytes, and as `pickle.load`
-would, which takes those bytes for opcodes; in the second pass only imports that run code count, for real
-arrays are no opcodes, and it begins only where a pickle does: behind an array of objects, whose own pickle has
-a STOP, the rest of the outer one is no pickle. `quietly` is that second way; it is also for content that need
-not be a pickle at all.
+would, which takes those bytes for opcodes. In the second pass only imports that run code count, for real
+arrays are no opcodes, and it begins only where a pickle does: behind an array of objects, whose own pickle
+has a STOP, the rest of the outer one is no pickle. `quietly` is that second way; it is also for content that
+need not be a pickle at all.
 """
 
 from collections.abc import Callable

@@ -8,11 +8,15 @@ import math
 import re
 from dataclasses import dataclass, field
 
+from ingot.server.formats.pickle_pieces import Damaged
+
 _CODE = re.compile(r"[<>=|]?([?bBhHiIlLqQefdgFDGOSUVMmcau])(\d*)")
+_CLASS = re.compile(r"_?[A-Z]\w*|\w+_(matrix|array)")
 _HAS_OBJECT = 1  # of the flags of a numpy dtype
 _FLAGS, _STATE = 7, 8  # place of the flags in a dtype's state, least length of one that has them
 _ITEMS = 64  # most of a tuple or the fields of a dictionary that is known
 _CHARACTER = 4  # bytes
+MOST_KEPT = 100_000  # values in the memo; names come early
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +28,10 @@ class Import:
 
 
 class Untold:
-    """A value of which little is known: UNTOLD is no name and nothing to call, MADE may be either."""
+    """A value of which little is known.
+
+    UNTOLD is no name and nothing to call, an INSTANCE of a class is no name, MADE by a call may be both.
+    """
 
 
 @dataclass(slots=True)
@@ -53,9 +60,54 @@ class Fields:
                 self.values[key] = value
 
 
+class Numbers:
+    """The numbers that are in a memo: MEMOIZE takes their count for the next one. Most come in a row."""
+
+    def __init__(self) -> None:
+        self._first = self._next = 0
+        self._others: set[int] = set()
+
+    def __len__(self) -> int:
+        return self._next - self._first + len(self._others)
+
+    def add(self, number: int) -> None:
+        """Take a number, which may be there. Raises Damaged when too many are in no order."""
+        if not len(self):
+            self._first = self._next = number
+        if number == self._next:
+            self._next += 1
+            while self._next in self._others:
+                self._others.remove(self._next)
+                self._next += 1
+        elif not self._first <= number < self._next:
+            self._others.add(number)
+            if len(self._others) > MOST_KEPT:
+                raise Damaged("The memo has too many numbers in no order.", "pickle_too_deep")
+
+
 Value = Import | Untold | DataType | Wrapper | Fields | str | int | None | tuple["Value", ...]
 UNTOLD = Untold()
-MADE = Untold()  # by a call
+INSTANCE = Untold()
+MADE = Untold()
+_PLAIN = {  # classes whose instances are no names and cannot be called
+    "builtins": {
+        "set",
+        "frozenset",
+        "bytearray",
+        "bytes",
+        "int",
+        "float",
+        "complex",
+        "list",
+        "dict",
+        "tuple",
+    },
+    "collections": {"OrderedDict", "defaultdict", "deque", "Counter"},
+    "datetime": {"datetime", "date", "time", "timedelta", "timezone"},
+    "decimal": {"Decimal"},
+}
+_PLAIN["__builtin__"] = _PLAIN["builtins"]
+_NDARRAY = Import("numpy", "ndarray")
 ARRAY = Import("joblib.numpy_pickle", "NumpyArrayWrapper")
 
 
@@ -72,7 +124,20 @@ def called(target: Value, arguments: Value) -> Value:
         return _data_type(arguments[0])
     if target == ARRAY or (target.name == "_reconstructor" and arguments[:1] == (ARRAY,)):
         return Wrapper()
-    return MADE
+    if target.name in _PLAIN.get(target.module, ()):
+        return UNTOLD
+    if target.module.startswith(("numpy.core.", "numpy._core.")):
+        if target.name == "_reconstruct" and arguments[:1] == (_NDARRAY,):
+            return UNTOLD
+        if (
+            target.name == "scalar"
+            and arguments
+            and isinstance(arguments[0], DataType)
+            and not arguments[0].objects
+        ):
+            return UNTOLD
+        return MADE
+    return INSTANCE if _CLASS.fullmatch(target.name) and target.module != "builtins" else MADE
 
 
 def set_state(data_type: DataType, state: Value) -> None:

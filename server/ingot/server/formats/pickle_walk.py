@@ -19,10 +19,18 @@ from ingot.server.formats import pickle_imports as imports
 from ingot.server.formats import pickle_values as values
 from ingot.server.formats.pickle_imports import Verdict
 from ingot.server.formats.pickle_pieces import Damaged, Pieces
-from ingot.server.formats.pickle_values import MADE, UNTOLD, DataType, Fields, Import, Value, Wrapper
+from ingot.server.formats.pickle_values import (
+    INSTANCE,
+    MADE,
+    UNTOLD,
+    DataType,
+    Fields,
+    Import,
+    Value,
+    Wrapper,
+)
 
 MOST_STACK = 1_000_000
-MOST_KEPT = 100_000  # values in the memo; names come early
 _MOST_TEXT = 512  # bytes of a text that can be a name
 _MOST_LINE = 64 * 1024 * 1024  # of protocol 0, which writes everything in lines
 _MOST_NAME_LINE = 4096
@@ -77,7 +85,7 @@ class Walk:
         self._stack: list[Value] = []
         self._marks: list[int] = []  # heights of the stack
         self._memo: dict[int, Value] = {}
-        self._memoised = 0
+        self._numbers = values.Numbers()
         self._absent: Value = UNTOLD  # what is not in the memo: nothing, or a value that is not kept
         self._calls: dict[str, Callable[[Value], None]] = {
             "GLOBAL": self._global,
@@ -94,8 +102,14 @@ class Walk:
 
     def pickle(self, depth: int = 0) -> None:
         """Walk over one pickle, to its STOP. Raises Damaged."""
-        held = (self._stack, self._marks, self._memo, self._memoised, self._absent)
-        self._stack, self._marks, self._memo, self._memoised, self._absent = [], [], {}, 0, UNTOLD
+        held = (self._stack, self._marks, self._memo, self._numbers, self._absent)
+        self._stack, self._marks, self._memo, self._numbers, self._absent = (
+            [],
+            [],
+            {},
+            values.Numbers(),
+            UNTOLD,
+        )
         while True:
             self._begin = self._pieces.place
             code = self._pieces.take(1)[0]
@@ -113,7 +127,7 @@ class Walk:
             if len(self._stack) + len(self._marks) > MOST_STACK:
                 raise Damaged(f"More than {MOST_STACK} values are on the stack.", "pickle_too_deep")
         self._seen.pickles += 1
-        self._stack, self._marks, self._memo, self._memoised, self._absent = held
+        self._stack, self._marks, self._memo, self._numbers, self._absent = held
 
     def _argument(self, opcode: pickletools.OpcodeInfo) -> Value:
         """Return the argument of an opcode, UNTOLD when it is too long to be a name."""
@@ -162,7 +176,7 @@ class Walk:
         if name in _TEXTS:
             self._stack.append(argument)
         elif name in ("MEMOIZE", "PUT", "BINPUT", "LONG_BINPUT"):
-            self._put(self._memoised if name == "MEMOIZE" else argument)
+            self._put(len(self._numbers) if name == "MEMOIZE" else argument)
         elif name in ("GET", "BINGET", "LONG_BINGET"):
             self._stack.append(self._memo.get(argument, self._absent) if isinstance(argument, int) else MADE)
         elif name == "MARK":
@@ -211,12 +225,12 @@ class Walk:
             self._stack.extend(after for _ in opcode.stack_after)
 
     def _put(self, index: Value) -> None:
-        self._memoised += 1
         value = self._top()
         if not isinstance(index, int):
             raise Damaged("A value is memoised without a number.")
-        kept = value is MADE or isinstance(value, str | Import | DataType | Wrapper | Fields | tuple)
-        if kept and len(self._memo) < MOST_KEPT:
+        self._numbers.add(index)
+        kept = isinstance(value, _KEPT) or value is MADE or value is INSTANCE
+        if kept and len(self._memo) < values.MOST_KEPT:
             self._memo[index] = value
         else:
             self._memo.pop(index, None)
@@ -245,7 +259,7 @@ class Walk:
         if self._guess and not (imports.is_name(target.module) and imports.is_name(target.name)):
             raise Damaged("It imports what no module is named like.")
         verdict = imports.judge(target.module, target.name)
-        if target in self._seen.imports or len(self._seen.imports) < MOST_KEPT:
+        if target in self._seen.imports or len(self._seen.imports) < values.MOST_KEPT:
             self._seen.imports[target] = verdict
         if verdict is not Verdict.SAFE:
             self._report(verdict, f"imports {_shown(target.module)}.{_shown(target.name)}", self._begin)
@@ -260,7 +274,7 @@ class Walk:
         if isinstance(name, str) and isinstance(module, str):
             self._import(Import(module, name))
         else:
-            self._need_made(*(each for each in (module, name) if not isinstance(each, str)))
+            self._need(*(each is MADE or isinstance(each, str) for each in (module, name)))
             self._report(
                 Verdict.UNSAFE, "imports what is named by a value that is made while loading", self._begin
             )
@@ -290,14 +304,14 @@ class Walk:
         self._new(None)
 
     def _extension(self, argument: Value) -> None:
-        self._need_made(UNTOLD)  # nothing registers extensions any more, and without it loading stops
+        self._need(False)  # nothing registers extensions any more, and without it loading stops
         what = f"imports extension {argument}, whose name only the machine that loads it knows"
         self._report(Verdict.UNSAFE, what, self._begin)
         self._stack.append(UNTOLD)
 
     def _called(self, target: Value, arguments: Value) -> None:
         if not isinstance(target, Import):
-            self._need_made(target)
+            self._need(target is MADE or target is INSTANCE)
             self._report(Verdict.UNSAFE, "calls what another call returned", self._begin)
         elif target.module == "torch._utils" and "tensor" in target.name:
             self._seen.tensors += 1
@@ -306,9 +320,9 @@ class Walk:
             self._report(Verdict.UNSAFE, "hides where an array is", self._begin)
         self._stack.append(result)
 
-    def _need_made(self, *used: Value) -> None:
+    def _need(self, *possible: bool) -> None:
         """Stop a guess where something is used as a name, or called, that certainly is neither."""
-        if self._guess and any(each is not MADE for each in used):
+        if self._guess and not all(possible):
             raise Damaged("It uses a value as what it is not.")
 
     def _build(self, depth: int) -> None:
@@ -347,6 +361,7 @@ _TEXTS = frozenset(
     or each.name in ("LONG", "LONG1", "LONG4")
 )
 _ELSEWHERE = frozenset({"PERSID", "BINPERSID", "NEXT_BUFFER", "READONLY_BUFFER"})  # whoever loads gives it
+_KEPT = (str, Import, DataType, Wrapper, Fields, tuple)
 _CONSTANTS: dict[str, Callable[[], Value]] = {
     "EMPTY_DICT": Fields,
     "NONE": lambda: None,
