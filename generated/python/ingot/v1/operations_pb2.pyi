@@ -361,6 +361,7 @@ class ListOperationsRequest(_message.Message):
     STATE_FIELD_NUMBER: _builtins.int
     QUEUE_FIELD_NUMBER: _builtins.int
     TARGET_FIELD_NUMBER: _builtins.int
+    PARENT_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """0 gives 50; above 1000 gives 1000."""
     page_token: _builtins.str
@@ -373,6 +374,10 @@ class ListOperationsRequest(_message.Message):
     """Only in this queue."""
     target: _builtins.str
     """Only about this resource."""
+    parent: _builtins.str
+    """`namespaces/{namespace}`: of this namespace; those of others only where the caller reads it. `namespaces/-`: all that the caller may
+    see, which are the own ones and those of all such namespaces. When empty those that the caller asked for, all for administrators.
+    """
     def __init__(
         self,
         *,
@@ -382,10 +387,11 @@ class ListOperationsRequest(_message.Message):
         state: Global___OperationState.ValueType = ...,
         queue: _builtins.str = ...,
         target: _builtins.str = ...,
+        parent: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "page_size", b"page_size", "page_token", b"page_token", "queue", b"queue", "state", b"state", "target", b"target"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent", "queue", b"queue", "state", b"state", "target", b"target"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1267,6 +1273,7 @@ class WatchOperationsRequest(_message.Message):
     TARGET_FIELD_NUMBER: _builtins.int
     ACTIVE_ONLY_FIELD_NUMBER: _builtins.int
     RESUME_TOKEN_FIELD_NUMBER: _builtins.int
+    PARENT_FIELD_NUMBER: _builtins.int
     kind: _builtins.str
     """Only this kind."""
     queue: _builtins.str
@@ -1277,6 +1284,8 @@ class WatchOperationsRequest(_message.Message):
     """Leave out those that had ended when the watch began."""
     resume_token: _builtins.str
     """From the last message handled."""
+    parent: _builtins.str
+    """As in ListOperations."""
     def __init__(
         self,
         *,
@@ -1285,10 +1294,11 @@ class WatchOperationsRequest(_message.Message):
         target: _builtins.str = ...,
         active_only: _builtins.bool = ...,
         resume_token: _builtins.str = ...,
+        parent: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_only", b"active_only", "kind", b"kind", "queue", b"queue", "resume_token", b"resume_token", "target", b"target"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_only", b"active_only", "kind", b"kind", "parent", b"parent", "queue", b"queue", "resume_token", b"resume_token", "target", b"target"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -198,7 +198,8 @@ class OperationsServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListOperations(self, request, context):
-        """Returns a page of the operations that the caller asked for, newest first; of all of them for administrators.
+        """Returns a page of operations, newest first: those that the caller asked for, or with `parent` those of a namespace that the caller
+        reads. Administrators see all of them. Secrets in parameters are never shown.
 
         Errors: INVALID_ARGUMENT (FIELD_INVALID, PAGE_TOKEN_INVALID).
         """

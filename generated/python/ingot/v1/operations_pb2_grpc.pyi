@@ -95,7 +95,8 @@ class OperationsServiceStub:
     Errors: NOT_FOUND (OPERATION_NOT_FOUND).
     """
     ListOperations: _grpc.UnaryUnaryMultiCallable[_operations_pb2.ListOperationsRequest, _operations_pb2.ListOperationsResponse]
-    """Returns a page of the operations that the caller asked for, newest first; of all of them for administrators.
+    """Returns a page of operations, newest first: those that the caller asked for, or with `parent` those of a namespace that the caller
+    reads. Administrators see all of them. Secrets in parameters are never shown.
 
     Errors: INVALID_ARGUMENT (FIELD_INVALID, PAGE_TOKEN_INVALID).
     """
@@ -167,7 +168,8 @@ class OperationsServiceAsyncStub(OperationsServiceStub):
     Errors: NOT_FOUND (OPERATION_NOT_FOUND).
     """
     ListOperations: _aio.UnaryUnaryMultiCallable[_operations_pb2.ListOperationsRequest, _operations_pb2.ListOperationsResponse]  # type: ignore[assignment]
-    """Returns a page of the operations that the caller asked for, newest first; of all of them for administrators.
+    """Returns a page of operations, newest first: those that the caller asked for, or with `parent` those of a namespace that the caller
+    reads. Administrators see all of them. Secrets in parameters are never shown.
 
     Errors: INVALID_ARGUMENT (FIELD_INVALID, PAGE_TOKEN_INVALID).
     """
@@ -302,7 +304,8 @@ class OperationsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _operations_pb2.ListOperationsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_operations_pb2.ListOperationsResponse, _abc.Awaitable[_operations_pb2.ListOperationsResponse]]:
-        """Returns a page of the operations that the caller asked for, newest first; of all of them for administrators.
+        """Returns a page of operations, newest first: those that the caller asked for, or with `parent` those of a namespace that the caller
+        reads. Administrators see all of them. Secrets in parameters are never shown.
 
         Errors: INVALID_ARGUMENT (FIELD_INVALID, PAGE_TOKEN_INVALID).
         """
