@@ -185,6 +185,51 @@ def test_one_that_cannot_be_taken_back_holds_up_no_other(rig: RunnerRig) -> None
         parts.shelf.add(kind, handler)
         parts.operations.on(kind, Hook())
     broken, whole = (rig.bench.write(claimed_before_the_kill, kind) for kind in ("scrub", "verify"))
-    assert loops.run(rig.runner.recover(SERVER)) == 1
+    assert loops.run(rig.runner.recover(SERVER)) == 2
     assert rig.until(whole, S.SUCCEEDED).attempt == 2
-    assert rig.now(broken) == broken
+    assert _given_up(rig.now(broken))
+
+
+@pytest.mark.parametrize("dispatcher", ["rows", "memory"])
+@pytest.mark.parametrize("when", [S.RUNNING, S.SUCCEEDED, S.RETRYING, S.FAILED, S.CANCELLED])
+def test_a_feature_that_fails_when_it_hears_of_an_operation_holds_it_never(
+    tmp_path: Path, dispatcher: str, when: OperationState
+) -> None:
+    class Hook:
+        def moved(self, operation: Operation) -> None:
+            if operation.state in ((S.SUCCEEDED, S.RETRYING) if when is S.SUCCEEDED else (when,)):
+                raise Precondition(Reason.STATE_INVALID, "a hook is broken")
+
+    async def handler(work: ShelfWork) -> JsonObject:
+        if when is S.CANCELLED:
+            await for_ever(work)
+        if when is S.SUCCEEDED:
+            return {}
+        raise Exhausted(Reason.DISK_LOW, "no room") if when is S.RETRYING else LookupError("broken")
+
+    async def good(work: ShelfWork) -> JsonObject:
+        return {}
+
+    with runner_rig(tmp_path, dispatcher, slots=1) as rig:
+        rig.bench.operations.operations.on("scrub", Hook())
+        policy = RetryPolicy(3 if when in (S.RETRYING, S.SUCCEEDED) else 1, 0.0)
+        broken = enqueue(rig, handler, policy=policy)
+        whole = enqueue(rig, good, "verify")
+        if when is S.CANCELLED:
+            rig.until(broken, S.RUNNING)
+            cancel(rig, broken)
+        ended = rig.until(broken, *ENDED)
+        assert ended.state is (S.CANCELLED if when is S.CANCELLED else S.FAILED)
+        assert when is S.CANCELLED or _given_up(ended)
+        rig.until(whole, S.SUCCEEDED)
+
+
+def _given_up(operation: Operation) -> bool:
+    """Return whether an operation is FAILED and says that its feature is to blame."""
+    problem = operation.problem
+    assert problem is not None
+    return (operation.state, problem.reason, "was given up" in problem.message) == (
+        S.FAILED,
+        Reason.INTERNAL,
+        True,
+    )

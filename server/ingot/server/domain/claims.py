@@ -28,6 +28,14 @@ from ingot.server.core.operations import (
 from ingot.server.domain.operation_moves import OperationMoves
 
 
+class NotBegunError(Exception):
+    """A feature could not take note that an operation begins; `operation` is its id."""
+
+    def __init__(self, operation: str) -> None:
+        super().__init__(f"operations/{operation} could not begin")
+        self.operation = operation
+
+
 class Claims:
     """Claims operations for runners and takes in what they tell. Methods run inside a write."""
 
@@ -42,7 +50,10 @@ class Claims:
     # --- taking -----------------------------------------------------------------------------------------
 
     def next(self, runner: str, queue: str, limits: QueueLimits) -> Operation | None:
-        """Claim what runs next in a queue; None when nothing is due or the queue's slots are taken."""
+        """Claim what runs next in a queue; None when nothing is due or the queue's slots are taken.
+
+        Raises NotBegunError.
+        """
         if self._full(queue, limits):
             return None
         found = self._store.next_waiting(queue, self._clock.now())
@@ -51,7 +62,7 @@ class Claims:
     def claim(self, runner: str, operation: str, limits: QueueLimits | None) -> Operation | None:
         """Claim one operation by its id; None when it does not wait, is not due, or its queue is full.
 
-        Without limits a full queue does not count.
+        Without limits a full queue does not count. Raises NotBegunError.
         """
         found = self._store.find(operation)
         if found is None or found.state not in WAITING_STATES or found.due_time > self._clock.now():
@@ -144,6 +155,22 @@ class Claims:
             found, OperationMove.RELEASE, "the server stops", tries=max(found.tries - 1, 0)
         )
 
+    def give_up(self, operation: str, attempt: int, problem: Problem) -> Operation:
+        """End a claim that cannot be ended otherwise since a hook raises; its feature does not hear of it.
+
+        It is FAILED, or CANCELLED when that was asked for. Raises Precondition (ATTEMPT_OUTDATED).
+        """
+        found = self._fenced(operation, attempt)
+        return self._moves.move(found, OperationMove.FAIL, problem.message, hooks=False, problem=problem)
+
+    def refuse(self, runner: str, operation: str, problem: Problem) -> Operation | None:
+        """End an operation that waits and cannot begin since a hook raises; None when it does not wait."""
+        found = self._store.find(operation)
+        if found is None or found.state not in WAITING_STATES:
+            return None
+        begun = self._begin(runner, found, hooks=False)
+        return self._moves.move(begun, OperationMove.FAIL, problem.message, hooks=False, problem=problem)
+
     # --- silence ----------------------------------------------------------------------------------------
 
     def expired(self, alive: Collection[str]) -> Sequence[Operation]:
@@ -186,11 +213,18 @@ class Claims:
         return self._store.claimed_in(queue) >= limits.of(queue)
 
     def _claim(self, runner: str, found: Operation) -> Operation:
+        try:
+            return self._begin(runner, found)
+        except Exception as error:
+            raise NotBegunError(found.id) from error
+
+    def _begin(self, runner: str, found: Operation, *, hooks: bool = True) -> Operation:
         now = self._clock.now()
         return self._moves.move(
             found,
             OperationMove.BEGIN,
             f"attempt {found.attempt + 1} by {runner}",
+            hooks=hooks,
             attempt=found.attempt + 1,
             tries=found.tries + 1,
             runner=runner,

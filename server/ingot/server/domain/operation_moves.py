@@ -3,7 +3,8 @@
 Both sides come here: people and features (operations.py) and whoever runs them (claims.py). A move asks the
 transition function, stores the row by compare-and-set under a new change number, appends the change to the
 operation's event log, calls the hooks of its kind inside the same write, and tells the listeners after the
-commit.
+commit. A hook that raises undoes the move; so that it cannot hold an operation for ever, claims.py gives one
+up whose begin or end cannot be stored otherwise.
 """
 
 from collections.abc import Sequence
@@ -94,9 +95,14 @@ class OperationMoves:
         operation: Operation,
         move: OperationMove,
         message: str = "",
+        *,
+        hooks: bool = True,
         **changes: Unpack[OperationChanges],
     ) -> Operation:
-        """Take one step of the state machine and store `changes` with it. Raises Precondition."""
+        """Take one step of the state machine and store `changes` with it. Raises Precondition.
+
+        Without `hooks` no feature hears of it: for one that raises whenever it does.
+        """
         state = next_state(operation.state, move)
         after = replace(operation, **changes, state=state)
         if state in FINAL_OPERATION_STATES:
@@ -112,7 +118,7 @@ class OperationMoves:
         after = replace(after, revision=operation.revision + 1, change=self._counters.next(_CHANGE))
         self._store.save(operation, after)
         if state is not operation.state:
-            self._tell(operation.state, after, message)
+            self._tell(operation.state, after, message, hooks=hooks)
         return after
 
     def note(
@@ -138,11 +144,11 @@ class OperationMoves:
             self._log.delete(name)
         return names
 
-    def _tell(self, before: str, after: Operation, message: str) -> None:
+    def _tell(self, before: str, after: Operation, message: str, *, hooks: bool = True) -> None:
         change = StateChange(before, after.state.value, _short(message))
         self._log.append(after.name, after.attempt, [NewEvent(change)])
         self._log.wake(OPERATIONS_TOPIC)
-        for hook in self._hooks.get(after.kind, ()):
+        for hook in self._hooks.get(after.kind, ()) if hooks else ():
             hook.moved(after)
         for listener in self._listeners:
             self._after_commit(partial(listener.changed, after))

@@ -21,12 +21,12 @@ from ingot.server.core.operations import (
     OperationState,
     QueueLimits,
 )
-from ingot.server.domain.claims import Claims
+from ingot.server.domain.claims import Claims, NotBegunError
 from ingot.server.domain.operations import Operations
 from ingot.server.domain.schedules import Schedules
 from ingot.server.runner.bodies import BodyFolders
 from ingot.server.runner.dispatchers import Dispatcher, Launched
-from ingot.server.runner.seams import Bodies, Hops, Patience
+from ingot.server.runner.seams import Bodies, Hops, Patience, may_pass, unheard
 from ingot.server.runner.supervision import Supervision
 
 log = logging.getLogger(__name__)
@@ -136,7 +136,11 @@ class Runner:
 
     async def launch(self, operation: str) -> Launched:
         """Claim one operation by its id and run it."""
-        claimed = await self._hops.write(self._claims.claim, self.name, operation, self._limits)
+        try:
+            claimed = await self._hops.write(self._claims.claim, self.name, operation, self._limits)
+        except NotBegunError as error:
+            await self._refuse(error)
+            return Launched.NO
         if claimed is not None:
             self._run(claimed)
             return Launched.YES
@@ -146,7 +150,11 @@ class Runner:
 
     async def launch_next(self, queue: str) -> bool:
         """Claim what is next in a queue and run it; return whether there was something."""
-        claimed = await self._hops.write(self._claims.next, self.name, queue, self._limits)
+        try:
+            claimed = await self._hops.write(self._claims.next, self.name, queue, self._limits)
+        except NotBegunError as error:
+            await self._refuse(error)
+            return True
         if claimed is not None:
             self._run(claimed)
         return claimed is not None
@@ -211,12 +219,30 @@ class Runner:
                 log.exception("runner.round_failed")
             await asyncio.sleep(self._patience.round)
 
+    async def _refuse(self, error: NotBegunError) -> None:
+        """End an operation whose begin a feature does not take, so that it holds up no other."""
+        log.error("operation.not_begun name=operations/%s", error.operation, exc_info=error)
+        found = await self._hops.read(self._claims.find, error.operation)
+        if found is not None:
+            problem = unheard(found, error.__cause__ or error, self._clock.now())
+            await self._hops.write(self._claims.refuse, self.name, found.id, problem)
+
     async def _taken_back(self, take: Callable[[str, int], Operation], operation: Operation) -> bool:
-        """Take a claim back in a write of its own, so that one that cannot be holds up no other."""
+        """Take a claim back in a write of its own, so that one that cannot be holds up no other.
+
+        One whose feature fails when it hears of that is given up.
+        """
         try:
             after = await self._hops.write(take, operation.id, operation.attempt)
-        except Exception:
+        except Exception as error:
             log.exception("operation.not_taken_back name=%s", operation.name)
-            return False
+            if may_pass(error):
+                return False  # another round will do it, or somebody else did
+            problem = unheard(operation, error, self._clock.now())
+            try:
+                after = await self._hops.write(self._claims.give_up, operation.id, operation.attempt, problem)
+            except Exception:
+                log.exception("operation.not_given_up name=%s", operation.name)
+                return False
         log.warning("operation.taken_back name=%s kind=%s state=%s", after.name, after.kind, after.state)
         return True

@@ -6,11 +6,22 @@ from typing import ParamSpec, Protocol, TypeVar
 
 from ingot.server.core.artifacts import JsonObject
 from ingot.server.core.body_protocol import ReportedProblem
+from ingot.server.core.errors import (
+    Conflict,
+    Exhausted,
+    IngotError,
+    Problem,
+    Reason,
+    TooSlow,
+    Unavailable,
+)
 from ingot.server.core.events import LogLine, Progress
 from ingot.server.core.operations import Operation
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+NOT_NOW = (Unavailable, Exhausted, TooSlow, Conflict)  # what fails so may go well later
 
 
 class Hops(Protocol):
@@ -95,6 +106,24 @@ class Told:
 
     progress: Progress | None = None
     lines: tuple[LogLine, ...] = ()
+
+
+def may_pass(error: Exception) -> bool:
+    """Return whether a write that failed so is to be tried again, or is another attempt's by now."""
+    outdated = isinstance(error, IngotError) and error.reason is Reason.ATTEMPT_OUTDATED
+    return outdated or isinstance(error, Exhausted | TooSlow | Unavailable)
+
+
+def unheard(operation: Operation, error: BaseException, now: float) -> Problem:
+    """Return the problem of an operation that is given up since a feature fails when it hears of it."""
+    return Problem(
+        Reason.INTERNAL,
+        f"{operation.name} ({operation.kind}) was given up: what depends on it failed with "
+        f"{type(error).__name__} when it was told of it.",
+        {"operation": operation.name},
+        "The server's log has the whole story; retry it when the cause is mended.",
+        now,
+    )
 
 
 class Body(Protocol):

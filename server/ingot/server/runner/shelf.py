@@ -15,14 +15,13 @@ from collections.abc import Awaitable, Callable
 
 from ingot.server.core.artifacts import JsonObject
 from ingot.server.core.body_protocol import ReportedProblem
-from ingot.server.core.errors import Conflict, Exhausted, IngotError, Reason, TooSlow, Unavailable
+from ingot.server.core.errors import IngotError, Reason
 from ingot.server.core.events import LogLevel, LogLine, Progress
 from ingot.server.core.operations import Operation
-from ingot.server.runner.seams import Ending, Failed, Quit, Succeeded, Told
+from ingot.server.runner.seams import NOT_NOW, Ending, Failed, Quit, Succeeded, Told
 
 log = logging.getLogger(__name__)
 
-_NOT_NOW = (Unavailable, Exhausted, TooSlow, Conflict)
 _MOST_LINES = 1000
 
 
@@ -136,7 +135,7 @@ def _problem(operation: Operation, error: BaseException) -> ReportedProblem:
             message=error.message,
             facts=dict(error.facts),
             next_step=error.next_step,
-            retry=isinstance(error, _NOT_NOW),
+            retry=isinstance(error, NOT_NOW),
             retry_after=error.retry_after,
         )
     return ReportedProblem(

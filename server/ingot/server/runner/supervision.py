@@ -37,6 +37,8 @@ from ingot.server.runner.seams import (
     Succeeded,
     Told,
     Vanished,
+    may_pass,
+    unheard,
 )
 
 log = logging.getLogger(__name__)
@@ -172,7 +174,7 @@ class Supervision:
         try:
             await self._store(ending)
         except Exception as error:
-            if isinstance(error, IngotError) and error.reason is Reason.ATTEMPT_OUTDATED:
+            if _is_outdated(error):
                 log.warning(
                     "operation.outdated name=%s attempt=%d", self.operation.name, self.operation.attempt
                 )
@@ -214,9 +216,18 @@ class Supervision:
                 retry=told.retry,
                 retry_after=told.retry_after,
             )
-        except Exception:  # its lease runs out, and then it is taken back
+        except Exception as error:
             log.exception("operation.failure_not_stored name=%s", self.operation.name)
-            return
+            if may_pass(error):
+                return  # its lease runs out, and then it is taken back
+            problem = unheard(self.operation, error, self._clock.now())
+            try:
+                after = await self._hops.write(
+                    self._claims.give_up, self.operation.id, self.operation.attempt, problem
+                )
+            except Exception:
+                log.exception("operation.not_given_up name=%s", self.operation.name)
+                return
         log.warning(
             "operation.failed name=%s kind=%s state=%s reason=%s",
             after.name,
@@ -248,6 +259,10 @@ class Supervision:
             next_step=f"Read the log of {name}; retry it when the cause is mended.",
             retry=True,
         )
+
+
+def _is_outdated(error: Exception) -> bool:
+    return isinstance(error, IngotError) and error.reason is Reason.ATTEMPT_OUTDATED
 
 
 def _words(error: Exception) -> str:
