@@ -81,6 +81,7 @@ def test_the_database_is_in_the_data_folder_unless_set() -> None:
         ({"operation_dispatcher": "redis"}, {}, "expected rows or memory, got 'redis'"),
         ({"operation_attempts": "0"}, {}, "operation_attempts: expected more than 0, got 0"),
         ({"clean_hours": "-1"}, {}, "clean_hours: expected 0 or more, got -1"),
+        ({"disk_upload_percent": "97"}, {}, "none below the one before it, got 85, 97, 96"),
         ({"log_level": "loud"}, {}, "log_level: expected one of debug, info, warning, error, got 'loud'"),
         ({"listen": ("7070",)}, {}, "listen: expected host:port such as 127.0.0.1:7070, got '7070'"),
         ({}, {"PORT": "99999"}, "listen: expected host:port"),

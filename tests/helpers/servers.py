@@ -155,7 +155,8 @@ def running_server(folder: Path, *, clock: Clock | None = None, **settings: Any)
 
     It listens on its unix socket only, unless `listen` says more, and does not wait for calls at the end.
     """
-    wanted: dict[str, Any] = {"listen": (), "drain_seconds": 0.0, **settings}
+    # How full the disk of the machine is that runs the tests must not decide them.
+    wanted: dict[str, Any] = {"listen": (), "drain_seconds": 0.0, "disk_plenty_bytes": 0, **settings}
     chosen = Settings(data_dir=folder / "data", **wanted)
     held = DataFolder.hold(chosen.data_dir)
     serving = composition.running(chosen, held, clock or SystemClock())

@@ -20,9 +20,11 @@ from helpers.catalogs import CatalogRules, catalog_side
 from helpers.pipelines import FixedIdentity, bearer
 from ingot.content import chunking, digests
 from ingot.server.core.clock import SystemClock
+from ingot.server.core.disk_room import DiskReader, Watermarks
 from ingot.server.core.pages import PageTokens
 from ingot.server.core.stores import PackStore
 from ingot.server.core.uploads import TransferLimits
+from ingot.server.domain.disk_room import DiskRoom
 from ingot.server.domain.recovery import RecoveryReport
 from ingot.server.domain.usage import Usage
 from ingot.server.registration_parts import RegistrationParts
@@ -33,6 +35,7 @@ from ingot.server.rpc.server import OPTIONS, GrpcServer
 from ingot.server.settings import Settings
 from ingot.server.storage.allowed_folders import AllowedFoldersOnDisk
 from ingot.server.storage.database import Database, open_database
+from ingot.server.storage.disk_space import FolderDisk
 from ingot.server.storage.migration_runner import migrate
 from ingot.server.storage.packs_disk import DiskPacks
 from ingot.server.storage.usage_sql import UsageSql
@@ -76,9 +79,15 @@ class TransferRig:
 
 @contextlib.contextmanager
 def transfer_rig(
-    limits: TransferLimits | None = None, *, folder: pathlib.Path | None = None
+    limits: TransferLimits | None = None,
+    *,
+    folder: pathlib.Path | None = None,
+    disk: DiskReader | None = None,
 ) -> Iterator[TransferRig]:
-    """Serve transfers for the length of a with block; `folder` keeps the data of an earlier rig."""
+    """Serve transfers for the length of a with block; `folder` keeps the data of an earlier rig.
+
+    `disk` tells how full the disk is, where it is not to be the real one.
+    """
     with tempfile.TemporaryDirectory(prefix="ingot-test-") as temporary, contextlib.ExitStack() as stack:
         home = folder or pathlib.Path(temporary)
         database = stack.enter_context(contextlib.closing(open_database(f"sqlite:///{home}/meta.db")))
@@ -87,7 +96,8 @@ def transfer_rig(
         usage = Usage(UsageSql(), tokens, clock, activity_days=1)
         rules = CatalogRules(database, clock, tokens)
         side = catalog_side(rules, database, clock, tokens)
-        parts = TransferParts(database, packs, side, usage, tokens, clock, limits or TransferLimits())
+        room = DiskRoom(disk or FolderDisk(home), Watermarks() if disk else Watermarks(plenty=0))
+        parts = TransferParts(database, packs, side, usage, tokens, clock, limits or TransferLimits(), room)
         folders = AllowedFoldersOnDisk((home,), "import_roots")
         operations = rules.operations.operations
         registered = RegistrationParts(Settings(), rules, operations, folders, clock)

@@ -19,8 +19,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from ingot.server.catalog_parts import CatalogParts
 from ingot.server.core.artifacts import JsonObject
 from ingot.server.core.clock import Clock, SystemClock
+from ingot.server.core.disk_room import Watermarks
 from ingot.server.core.pages import PageTokens
 from ingot.server.core.uploads import TransferLimits
+from ingot.server.domain.disk_room import DiskRoom
 from ingot.server.domain.health import Health
 from ingot.server.domain.requests import Requests
 from ingot.server.domain.upkeep_starts import UpkeepStarts
@@ -41,6 +43,7 @@ from ingot.server.runner.shelf import ShelfWork
 from ingot.server.settings import Settings
 from ingot.server.storage.data_folder import DataFolder
 from ingot.server.storage.database import open_database
+from ingot.server.storage.disk_space import FolderDisk
 from ingot.server.storage.identity_sql import CountersSql, RequestsSql
 from ingot.server.storage.migration_runner import migrate
 from ingot.server.storage.packs_disk import DiskPacks
@@ -130,7 +133,16 @@ class App:
             max_model_bytes=settings.max_model_bytes,
             keep_failed_seconds=settings.failed_upload_hours * 3600,
         )
-        self.transfer = TransferParts(self.database, self._packs, side, self.usage, tokens, clock, limits)
+        marks = Watermarks(
+            settings.disk_warn_percent,
+            settings.disk_upload_percent,
+            settings.disk_stream_percent,
+            settings.disk_plenty_bytes,
+        )
+        self._disk = DiskRoom(FolderDisk(folder.path), marks)
+        self.transfer = TransferParts(
+            self.database, self._packs, side, self.usage, tokens, clock, limits, self._disk
+        )
         self.exports = ExportParts(
             settings, catalog, self.operations.operations, requests, training_shelves.jobs, clock
         )
@@ -148,7 +160,7 @@ class App:
 
     def _doors(self) -> None:
         settings, folder, clock = self.settings, self.folder, self._clock
-        health = Health(SqliteVitals(self.database, folder.path))
+        health = Health(SqliteVitals(self.database, folder.path), self._disk)
         self.hops = Hops(self.database, read_threads=settings.read_threads, io_threads=settings.io_threads)
         self.pipeline = Pipeline(
             Credentials(self.hops, self.people.sign_in, clock),

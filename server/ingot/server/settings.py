@@ -158,6 +158,34 @@ class Settings:
             f"What starts operations: {', '.join(DISPATCHERS)}; their rows are the truth for both."
         ),
     )
+    disk_warn_percent: float = dataclasses.field(
+        default=85.0,
+        metadata=_about(
+            "Health warns when this much of the disk is used, in percent, and less than disk_plenty_bytes "
+            "is free."
+        ),
+    )
+    disk_upload_percent: float = dataclasses.field(
+        default=92.0,
+        metadata=_about(
+            "No new uploads when this much of the disk is used, in percent, and less than a quarter of "
+            "disk_plenty_bytes is free; open ones go on."
+        ),
+    )
+    disk_stream_percent: float = dataclasses.field(
+        default=96.0,
+        metadata=_about(
+            "No more data when this much of the disk is used, in percent, and less than a sixteenth of "
+            "disk_plenty_bytes is free; what is stored whole can still be committed and read."
+        ),
+    )
+    disk_plenty_bytes: int = dataclasses.field(
+        default=64 << 30,
+        metadata=_about(
+            "With this many bytes free no percentage counts: a disk of 4 TB that is 93 % used still has 280 "
+            "GB. Two packs and room for the database stay free on every disk, whatever is set."
+        ),
+    )
     clean_hours: float = dataclasses.field(
         default=1.0, metadata=_about("Time between two cleanings of uploads and old records; 0 is never.")
     )

@@ -42,8 +42,10 @@ _NOT_NEGATIVE = (
     "generation_wait_seconds",
     "operation_retry_seconds",
     "clean_hours",
+    "disk_plenty_bytes",
 )
 _SHORTEST_LEASE = 3.0  # of operations, in seconds
+_ALL = 100  # percent
 
 
 def check(settings: Settings) -> None:
@@ -76,6 +78,7 @@ def check(settings: Settings) -> None:
             f"operation_lease_seconds: expected at least {_SHORTEST_LEASE:g}, because bodies report each "
             f"second, got {settings.operation_lease_seconds:g}."
         )
+    _check_disk(settings)
     queue_limits(settings.operation_queues)
     _check_sources(settings)
     if not settings.listen:
@@ -111,6 +114,15 @@ def is_loopback(address: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _check_disk(settings: Settings) -> None:
+    marks = (settings.disk_warn_percent, settings.disk_upload_percent, settings.disk_stream_percent)
+    if not 0 < marks[0] <= marks[1] <= marks[2] <= _ALL:
+        raise SettingsError(
+            "disk_warn_percent, disk_upload_percent, disk_stream_percent: expected more than 0, at most 100, "
+            f"none below the one before it, got {', '.join(f'{mark:g}' for mark in marks)}."
+        )
 
 
 def _check_sources(settings: Settings) -> None:

@@ -3,7 +3,7 @@
 They come after the catalog and training, because an upload becomes a version or a checkpoint:
 
     trees = TreesSql()                                     # training lets its checkpoints go through it
-    parts = TransferParts(database, packs, side, usage, tokens, clock, limits)
+    parts = TransferParts(database, packs, side, usage, tokens, clock, limits, disk)
     report = await asyncio.to_thread(parts.recovery.run)   # before anything is served
     parts.serve(hops, grpc_server, draining, fetches, tails)
     await parts.tidy(hops)                                 # now and then
@@ -28,6 +28,7 @@ from ingot.server.domain.catalog import Catalog
 from ingot.server.domain.checkpoints import Checkpoints
 from ingot.server.domain.chunk_intake import ChunkIntake
 from ingot.server.domain.commits import Commits
+from ingot.server.domain.disk_room import DiskRoom
 from ingot.server.domain.downloads import Downloads
 from ingot.server.domain.events import EventLog
 from ingot.server.domain.failed_uploads import FailedUploads
@@ -94,6 +95,7 @@ class TransferParts:
         tokens: PageTokens,
         clock: Clock,
         limits: TransferLimits,
+        disk: DiskRoom,
     ) -> None:
         self.packs = packs
         self.clock = clock
@@ -109,10 +111,13 @@ class TransferParts:
             tokens,
             clock,
             limits,
+            disk,
         )
         self.views = UploadViews(self.uploads, side.uploads.tally, side.uploads.log)
         self.failed = FailedUploads(self.uploads, rows, trees, side.publishing, side.requests, clock)
-        self.intake = ChunkIntake(self.uploads, rows, chunks, side.artifacts, side.access, clock, limits)
+        self.intake = ChunkIntake(
+            self.uploads, rows, chunks, side.artifacts, side.access, clock, limits, disk
+        )
         self.commits = Commits(self.uploads, rows, trees, chunks, side.versions, side.checkpoints, clock)
         self.downloads = Downloads(
             side.versions, side.checkpoints, self.uploads, side.catalog, trees, chunks, usage, tokens

@@ -25,6 +25,7 @@ from ingot.server.core.packs import SealedPack
 from ingot.server.core.transfer_stores import ChunkStore, KnownChunk, UploadStore
 from ingot.server.core.uploads import TransferLimits, Upload
 from ingot.server.domain.access import Access
+from ingot.server.domain.disk_room import DiskRoom
 from ingot.server.domain.stream_slots import StreamSlots
 from ingot.server.domain.uploads import Uploads
 
@@ -50,6 +51,7 @@ class ChunkIntake:
         access: Access,
         clock: Clock,
         limits: TransferLimits,
+        disk: DiskRoom,
     ) -> None:
         self._uploads = uploads
         self._store = store
@@ -58,6 +60,7 @@ class ChunkIntake:
         self._access = access
         self._clock = clock
         self._limits = limits
+        self._disk = disk
         self._slots = StreamSlots(limits.max_streams)
 
     def find_missing(self, caller: Caller, name: UploadName, packed: bytes) -> Presence:
@@ -88,9 +91,10 @@ class ChunkIntake:
         """Check a stream's header; inside a read.
 
         Raises NotFound (UPLOAD_NOT_FOUND), Precondition (UPLOAD_CLOSED), Invalid (BAD_LENGTH), Exhausted
-        (TOO_LARGE).
+        (DISK_LOW, TOO_LARGE).
         """
         self._uploads.require_open(caller, name)
+        self._disk.require_stream()
         if size > self._limits.max_stream_bytes:
             raise Exhausted(
                 Reason.TOO_LARGE,

@@ -1,5 +1,6 @@
 """Whether the server is well: the database answers and takes writes, bytes are there, the disk has room."""
 
+from ingot.server.core.disk_room import DiskLevel
 from ingot.server.core.health import (
     HealthPart,
     HealthReport,
@@ -8,17 +9,25 @@ from ingot.server.core.health import (
     Tallies,
     Vitals,
 )
+from ingot.server.domain.disk_room import DiskRoom
 
 PROBE_SECONDS = 2.0
-_DISK_DEGRADED = 0.05  # of the disk is free
-_DISK_UNHEALTHY = 256 * 1024 * 1024  # bytes free: uploads are refused
+
+_ADVICE = "delete versions and run `ingot upkeep collect`, or add disk space"
+_DISK = {
+    DiskLevel.ROOMY: (HealthStatus.HEALTHY, "it has room"),
+    DiskLevel.FILLING: (HealthStatus.DEGRADED, f"it fills up: {_ADVICE} before uploads are refused"),
+    DiskLevel.LOW: (HealthStatus.DEGRADED, f"it is low, new uploads are refused: {_ADVICE}"),
+    DiskLevel.FULL: (HealthStatus.UNHEALTHY, f"it is full, no data are taken: {_ADVICE}"),
+}
 
 
 class Health:
     """Asks the parts how they are. Its methods may wait: they run on an I/O thread, in no unit of work."""
 
-    def __init__(self, vitals: Vitals) -> None:
+    def __init__(self, vitals: Vitals, disk: DiskRoom) -> None:
         self._vitals = vitals
+        self._room = disk
 
     def report(self) -> HealthReport:
         """Return how every part is; a part that fails is told, not raised."""
@@ -58,15 +67,14 @@ class Health:
 
     def _disk(self) -> HealthPart:
         try:
-            total, free = self._vitals.disk()
+            space, level = self._room.look()
         except OSError as error:
             return HealthPart("disk", HealthStatus.UNHEALTHY, f"it cannot be asked: {error.strerror}")
-        figures = f"{free // 2**20} MiB of {total // 2**20} MiB are free"
-        if free < _DISK_UNHEALTHY:
-            return HealthPart("disk", HealthStatus.UNHEALTHY, "it is full, uploads are refused", figures)
-        if free < total * _DISK_DEGRADED:
-            return HealthPart("disk", HealthStatus.DEGRADED, "it is nearly full", figures)
-        return HealthPart("disk", HealthStatus.HEALTHY, "it has room", figures)
+        figures = (
+            f"{space.free // 2**20} MiB of {space.total // 2**20} MiB are free, "
+            f"{space.used_percent:.1f} % used"
+        )
+        return HealthPart("disk", *_DISK[level], figures)
 
 
 def _packs(tallies: Tallies) -> HealthPart:

@@ -27,6 +27,7 @@ from ingot.server.core.uploads import (
     transition,
 )
 from ingot.server.domain.checkpoints import Checkpoints
+from ingot.server.domain.disk_room import DiskRoom
 from ingot.server.domain.requests import Requests
 from ingot.server.domain.versions import Versions
 
@@ -51,6 +52,7 @@ class Uploads:
         tokens: PageTokens,
         clock: Clock,
         limits: TransferLimits,
+        disk: DiskRoom,
     ) -> None:
         self._store = store
         self._trees = trees
@@ -61,6 +63,7 @@ class Uploads:
         self._tokens = tokens
         self._clock = clock
         self._limits = limits
+        self._disk = disk
 
     # --- calls ------------------------------------------------------------------------------------------
 
@@ -68,7 +71,7 @@ class Uploads:
         """Open an upload after checking that its target could be committed now.
 
         Raises as Versions.check_target and Checkpoints.begin; Invalid (FIELD_INVALID); Exhausted (BUSY,
-        TOO_LARGE); Precondition (REQUEST_ID_REUSED).
+        DISK_LOW, TOO_LARGE); Precondition (REQUEST_ID_REUSED).
         """
         name, _ = self._requests.once(
             caller, "BeginUpload", request_id, payload, lambda: str(self._begin(caller, draft).name)
@@ -233,6 +236,7 @@ class Uploads:
             raise invalid_field("namespace", f"expected the target's, {namespace}, got {draft.namespace}")
         self.check_size(target, draft.size_bytes)
         self.check_room(caller)
+        self._disk.require_upload()
         now = self._clock.now()
         name = UploadName(f"file_{self._counters.next('file')}")
         expires = now + self._limits.upload_ttl_seconds
