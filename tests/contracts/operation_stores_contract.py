@@ -154,6 +154,40 @@ class OperationStoreContract:
         assert [each.number for each in units.read(store.since, None, ANY, 2, 2)] == [3, 4]
         assert [each.number for each in units.read(store.since, None, ANY, 4, 9)] == [1]
 
+    def test_those_of_namespaces(self, units: Database, store: OperationStore) -> None:
+        for operation in (
+            an_operation(1, namespace="sara"),
+            an_operation(2, namespace="lab", requester="users/omid"),
+            an_operation(3, namespace="lab"),
+            an_operation(4, OperationState.FAILED, namespace="lab", requester="system"),
+            an_operation(5, namespace="omid", requester="users/omid"),
+            an_operation(6, requester="system"),
+        ):
+            units.write(store.add, operation).result()
+
+        def numbers(requester: str | None, wanted: OperationFilter) -> list[int]:
+            found: list[int] = []
+            place: int | None = None
+            while True:
+                page = units.read(store.page, requester, wanted, place, 2)
+                found += [each.number for each in page.items]
+                if page.next_key is None:
+                    break
+                place = int(page.next_key[0])
+            changed = [each.number for each in units.read(store.since, requester, wanted, 0, 9)]
+            assert changed == sorted(found)
+            assert changed[1:3] == [
+                each.number for each in units.read(store.since, requester, wanted, changed[0], 2)
+            ]
+            return found
+
+        assert numbers(None, OperationFilter(namespace="lab")) == [4, 3, 2]
+        assert numbers("users/sara", OperationFilter(namespace="lab")) == [3]
+        shared = OperationFilter(shared=("lab", "sara"))
+        assert numbers("users/sara", shared) == [4, 3, 2, 1]
+        assert numbers("users/omid", shared) == [5, 4, 3, 2, 1]
+        assert numbers("users/sara", dataclasses.replace(shared, active_only=True)) == [3, 2, 1]
+
     def test_what_ended_after_a_change_is_shown_all_the_same(
         self, units: Database, store: OperationStore
     ) -> None:

@@ -7,7 +7,16 @@ from typing import Any
 import pytest
 
 from helpers.jobs import Bench, bench, person
-from ingot.server.core.errors import Conflict, IngotError, Invalid, NotFound, Precondition, Problem, Reason
+from ingot.server.core.errors import (
+    Conflict,
+    Denied,
+    IngotError,
+    Invalid,
+    NotFound,
+    Precondition,
+    Problem,
+    Reason,
+)
 from ingot.server.core.events import LogLevel, LogLine, Progress, StateChange
 from ingot.server.core.identity import Caller, Role, system_caller
 from ingot.server.core.operation_stores import OperationFilter
@@ -454,3 +463,67 @@ def test_a_clock_that_jumps_makes_no_storm(b: Bench) -> None:
     assert b.write(turns.turn) == []
     b.clock.advance(3600)
     assert len(b.write(turns.turn)) == 1, "a clock set back delays by one period, not by the jump"
+
+
+# --- whose operations -----------------------------------------------------------------------------------
+
+
+def test_who_reads_a_namespace_sees_its_operations_and_nobody_else(b: Bench) -> None:
+    sara, omid = person("sara"), person("omid")
+    guest = dataclasses.replace(person("guest"), reads=frozenset({"guest", "sara"}))
+    worker = dataclasses.replace(person("box", Role.WORKER), reads=frozenset({"sara"}))
+    mine = enqueue(b, wanted("https://a/1", namespace="sara"), sara)
+    given = enqueue(b, wanted("https://a/2", namespace="sara"), ADMIN)
+    other = enqueue(b, wanted("https://a/3", namespace="omid"), omid)
+    bare = enqueue(b, wanted("https://a/4"), ADMIN)
+
+    def seen(caller: Caller, namespace: str) -> list[int]:
+        filter_ = OperationFilter(namespace=namespace)
+        found = [each.number for each in b.read(b.operations.operations.page, caller, filter_, 0, "").items]
+        changed = b.read(b.operations.operations.since, caller, filter_, 0, 9)
+        assert sorted(found) == sorted(each.number for each in changed)
+        assert all(b.read(b.operations.operations.sees, caller, each) for each in changed)
+        return found
+
+    assert seen(ADMIN, "") == seen(ADMIN, "-") == [each.number for each in (bare, other, given, mine)]
+    assert seen(ADMIN, "sara") == [given.number, mine.number]
+    assert seen(sara, "") == [mine.number]
+    assert seen(sara, "sara") == seen(sara, "-") == [given.number, mine.number]
+    assert seen(guest, "sara") == seen(guest, "-") == [given.number, mine.number]
+    assert seen(guest, "") == seen(guest, "omid") == []
+    assert seen(omid, "sara") == []
+    assert seen(omid, "-") == seen(omid, "omid") == [other.number]
+    assert [seen(worker, each) for each in ("", "-", "sara")] == [[], [], []]
+    with pytest.raises(Denied):
+        b.write(b.operations.operations.cancel, guest, mine.id)
+    with pytest.raises(NotFound):
+        b.write(b.operations.operations.cancel, omid, mine.id)
+    with pytest.raises(Denied):
+        b.write(b.operations.operations.retry, guest, mine.id)
+
+
+def test_pages_of_a_namespace_go_on_where_they_stopped(b: Bench) -> None:
+    sara = person("sara")
+    made = [
+        enqueue(b, wanted(f"https://a/{at}", namespace="sara"), ADMIN if at % 2 else sara).number
+        for at in range(7)
+    ]
+    found: list[int] = []
+    token = ""
+    while True:
+        page = b.read(b.operations.operations.page, sara, OperationFilter(namespace="-"), 2, token)
+        found += [each.number for each in page.items]
+        token = page.next_token
+        if not token:
+            break
+    assert found == made[::-1]
+    first = b.read(b.operations.operations.page, sara, OperationFilter(namespace="-"), 2, "")
+    for caller, namespace in ((sara, "sara"), (person("omid"), "-")):
+        with pytest.raises(Invalid):
+            b.read(
+                b.operations.operations.page,
+                caller,
+                OperationFilter(namespace=namespace),
+                2,
+                first.next_token,
+            )

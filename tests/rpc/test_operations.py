@@ -12,7 +12,7 @@ from helpers.background import Mover, hub_import, url_import, waiting_server
 from helpers.servers import Server
 from helpers.transfers import Pusher, refused
 from ingot.server.core.kinds import KINDS
-from ingot.v1 import catalog_pb2, errors_pb2, transfer_pb2
+from ingot.v1 import catalog_pb2, errors_pb2, operations_pb2_grpc, transfer_pb2
 from ingot.v1 import operations_pb2 as pb
 
 NOT_FOUND = grpc.StatusCode.NOT_FOUND
@@ -172,6 +172,36 @@ def test_operations_of_others_do_not_exist(server: Server) -> None:
     assert [each.requester for each in system] == ["system"]
     with refused(NOT_FOUND, "OPERATION_NOT_FOUND"):
         get(server, system[0].name)
+
+
+def test_operations_of_a_namespace_are_for_who_reads_it(fresh: Server) -> None:
+    sara, omid, admin = (
+        stubs.operations for stubs in (fresh.member("sara"), fresh.member("omid"), fresh.admin)
+    )
+    mine = sara.StartImport(hub_import("org/mine")).operation
+    wanted = hub_import("org/given")
+    wanted.target.artifact = "namespaces/sara/models/given"
+    given = admin.StartImport(wanted).operation
+
+    def names(caller: operations_pb2_grpc.OperationsServiceStub, parent: str) -> list[str]:
+        request = pb.ListOperationsRequest(parent=parent, kind="import")
+        found = [each.name for each in caller.ListOperations(request).operations]
+        watched = []
+        for message in caller.WatchOperations(pb.WatchOperationsRequest(parent=parent, kind="import")):
+            if message.HasField("synced"):
+                break
+            watched.append(message.operation.name)
+        assert sorted(watched) == sorted(found)
+        return found
+
+    both = [given.name, mine.name]
+    assert names(sara, "") == [mine.name]
+    assert names(sara, "namespaces/sara") == names(sara, "namespaces/-") == both
+    assert names(admin, "namespaces/sara") == names(admin, "namespaces/-") == names(admin, "") == both
+    assert names(omid, "namespaces/sara") == names(omid, "namespaces/-") == []
+    assert names(omid, "namespaces/nobody") == []
+    with refused(INVALID, "NAME_INVALID"):
+        names(sara, "sara")
 
 
 def test_workers_and_viewers_start_nothing(server: Server) -> None:

@@ -56,6 +56,10 @@ class TestSchedules(contracts.ScheduleStoreContract):
         OperationFilter(state=OperationState.QUEUED),
         OperationFilter(queue="download"),
         OperationFilter(target="x"),
+        OperationFilter(namespace="sara"),
+        OperationFilter(namespace="sara", kind="import"),
+        OperationFilter(shared=("lab", "sara")),
+        OperationFilter(shared=("lab", "sara"), kind="import", active_only=True),
     ],
     ids=str,
 )
@@ -65,7 +69,7 @@ def test_pages_and_changes_come_in_order_from_an_index(
     with queries.recorded(memory) as asked:
         memory.read(STORE.page, requester, wanted, 50, 10)
         memory.read(STORE.since, requester, wanted, 50, 10)
-    assert len(asked) == 2
+    assert len(asked) == 2 * (1 + len(wanted.shared))
     assert queries.scans(memory, asked) == []
     assert queries.sorts(memory, asked) == []
 

@@ -167,13 +167,24 @@ class Operations:
         state: pb.OperationState.ValueType = pb.OPERATION_STATE_UNSPECIFIED,
         queue: str = "",
         target: str = "",
+        namespace: str = "",
         limit: int | None = None,
     ) -> Iterator[pb.Operation]:
-        """Yield operations, newest first; `target` is the long name of what they work on."""
+        """Yield operations, newest first: those that one asked for, or of a `namespace` that one reads.
+
+        `target` is the long name of what they work on; the namespace `-` is every one that one reads.
+        """
+        parent = f"namespaces/{namespace.removeprefix('namespaces/')}" if namespace else ""
 
         def page(size: int, token: str) -> tuple[Sequence[pb.Operation], str]:
             request = pb.ListOperationsRequest(
-                page_size=size, page_token=token, kind=kind, state=state, queue=queue, target=target
+                page_size=size,
+                page_token=token,
+                kind=kind,
+                state=state,
+                queue=queue,
+                target=target,
+                parent=parent,
             )
             reply = self._calls.unary(self._stub.ListOperations, request)
             return reply.operations, reply.next_page_token

@@ -143,7 +143,8 @@ class OperationsServiceServicer(object):
     def CancelOperation(self, request, context):
         """Asks an operation to stop. One that waits is CANCELLED at once, one that runs is CANCELLING until its body has stopped.
 
-        Errors: NOT_FOUND (OPERATION_NOT_FOUND); FAILED_PRECONDITION (STATE_INVALID: it has ended); ABORTED (ETAG_MISMATCH).
+        Errors: NOT_FOUND (OPERATION_NOT_FOUND); FAILED_PRECONDITION (STATE_INVALID: it has ended); ABORTED (ETAG_MISMATCH); PERMISSION_DENIED
+        (SCOPE_MISSING: one that the caller only sees).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -152,7 +153,8 @@ class OperationsServiceServicer(object):
     def RetryOperation(self, request, context):
         """Queues a FAILED or CANCELLED operation again with fresh attempts; a RETRYING one is tried at once.
 
-        Errors: NOT_FOUND (OPERATION_NOT_FOUND); FAILED_PRECONDITION (STATE_INVALID); ABORTED (ETAG_MISMATCH).
+        Errors: NOT_FOUND (OPERATION_NOT_FOUND); FAILED_PRECONDITION (STATE_INVALID); ABORTED (ETAG_MISMATCH); PERMISSION_DENIED
+        (SCOPE_MISSING: one that the caller only sees).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -64,12 +64,14 @@ class OperationsServiceStub:
     CancelOperation: _grpc.UnaryUnaryMultiCallable[_operations_pb2.CancelOperationRequest, _operations_pb2.CancelOperationResponse]
     """Asks an operation to stop. One that waits is CANCELLED at once, one that runs is CANCELLING until its body has stopped.
 
-    Errors: NOT_FOUND (OPERATION_NOT_FOUND); FAILED_PRECONDITION (STATE_INVALID: it has ended); ABORTED (ETAG_MISMATCH).
+    Errors: NOT_FOUND (OPERATION_NOT_FOUND); FAILED_PRECONDITION (STATE_INVALID: it has ended); ABORTED (ETAG_MISMATCH); PERMISSION_DENIED
+    (SCOPE_MISSING: one that the caller only sees).
     """
     RetryOperation: _grpc.UnaryUnaryMultiCallable[_operations_pb2.RetryOperationRequest, _operations_pb2.RetryOperationResponse]
     """Queues a FAILED or CANCELLED operation again with fresh attempts; a RETRYING one is tried at once.
 
-    Errors: NOT_FOUND (OPERATION_NOT_FOUND); FAILED_PRECONDITION (STATE_INVALID); ABORTED (ETAG_MISMATCH).
+    Errors: NOT_FOUND (OPERATION_NOT_FOUND); FAILED_PRECONDITION (STATE_INVALID); ABORTED (ETAG_MISMATCH); PERMISSION_DENIED
+    (SCOPE_MISSING: one that the caller only sees).
     """
     ListOperationKinds: _grpc.UnaryUnaryMultiCallable[_operations_pb2.ListOperationKindsRequest, _operations_pb2.ListOperationKindsResponse]
     """Returns every kind of operation: what it does, the JSON Schema of its parameters and result, its queue, retries and timeout.
@@ -137,12 +139,14 @@ class OperationsServiceAsyncStub(OperationsServiceStub):
     CancelOperation: _aio.UnaryUnaryMultiCallable[_operations_pb2.CancelOperationRequest, _operations_pb2.CancelOperationResponse]  # type: ignore[assignment]
     """Asks an operation to stop. One that waits is CANCELLED at once, one that runs is CANCELLING until its body has stopped.
 
-    Errors: NOT_FOUND (OPERATION_NOT_FOUND); FAILED_PRECONDITION (STATE_INVALID: it has ended); ABORTED (ETAG_MISMATCH).
+    Errors: NOT_FOUND (OPERATION_NOT_FOUND); FAILED_PRECONDITION (STATE_INVALID: it has ended); ABORTED (ETAG_MISMATCH); PERMISSION_DENIED
+    (SCOPE_MISSING: one that the caller only sees).
     """
     RetryOperation: _aio.UnaryUnaryMultiCallable[_operations_pb2.RetryOperationRequest, _operations_pb2.RetryOperationResponse]  # type: ignore[assignment]
     """Queues a FAILED or CANCELLED operation again with fresh attempts; a RETRYING one is tried at once.
 
-    Errors: NOT_FOUND (OPERATION_NOT_FOUND); FAILED_PRECONDITION (STATE_INVALID); ABORTED (ETAG_MISMATCH).
+    Errors: NOT_FOUND (OPERATION_NOT_FOUND); FAILED_PRECONDITION (STATE_INVALID); ABORTED (ETAG_MISMATCH); PERMISSION_DENIED
+    (SCOPE_MISSING: one that the caller only sees).
     """
     ListOperationKinds: _aio.UnaryUnaryMultiCallable[_operations_pb2.ListOperationKindsRequest, _operations_pb2.ListOperationKindsResponse]  # type: ignore[assignment]
     """Returns every kind of operation: what it does, the JSON Schema of its parameters and result, its queue, retries and timeout.
@@ -237,7 +241,8 @@ class OperationsServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_operations_pb2.CancelOperationResponse, _abc.Awaitable[_operations_pb2.CancelOperationResponse]]:
         """Asks an operation to stop. One that waits is CANCELLED at once, one that runs is CANCELLING until its body has stopped.
 
-        Errors: NOT_FOUND (OPERATION_NOT_FOUND); FAILED_PRECONDITION (STATE_INVALID: it has ended); ABORTED (ETAG_MISMATCH).
+        Errors: NOT_FOUND (OPERATION_NOT_FOUND); FAILED_PRECONDITION (STATE_INVALID: it has ended); ABORTED (ETAG_MISMATCH); PERMISSION_DENIED
+        (SCOPE_MISSING: one that the caller only sees).
         """
 
     @_abc_1.abstractmethod
@@ -248,7 +253,8 @@ class OperationsServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_operations_pb2.RetryOperationResponse, _abc.Awaitable[_operations_pb2.RetryOperationResponse]]:
         """Queues a FAILED or CANCELLED operation again with fresh attempts; a RETRYING one is tried at once.
 
-        Errors: NOT_FOUND (OPERATION_NOT_FOUND); FAILED_PRECONDITION (STATE_INVALID); ABORTED (ETAG_MISMATCH).
+        Errors: NOT_FOUND (OPERATION_NOT_FOUND); FAILED_PRECONDITION (STATE_INVALID); ABORTED (ETAG_MISMATCH); PERMISSION_DENIED
+        (SCOPE_MISSING: one that the caller only sees).
         """
 
     @_abc_1.abstractmethod

@@ -20,6 +20,8 @@ class OperationFilter:
     state: OperationState | None = None
     queue: str = ""
     target: str = ""
+    namespace: str = ""  # id; `-` for all that may be seen
+    shared: tuple[str, ...] = ()  # ids of namespaces, all of whose are shown beside the requester's
     active_only: bool = False  # leave out those that have ended
     but_after: int | None = None  # with active_only: show those that ended with a later change all the same
 

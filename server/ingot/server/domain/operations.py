@@ -9,6 +9,7 @@ What is enqueued runs if, and only if, the write that enqueued it is committed. 
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import pydantic
@@ -19,6 +20,7 @@ from ingot.server.core.clock import Clock
 from ingot.server.core.errors import Denied, Precondition, Reason, invalid_field
 from ingot.server.core.identity import Caller
 from ingot.server.core.kinds import KINDS, OperationKind
+from ingot.server.core.names import ANY_NAMESPACE
 from ingot.server.core.operation_stores import OperationFilter, OperationListener, OperationStore
 from ingot.server.core.operations import (
     NewOperation,
@@ -142,18 +144,28 @@ class Operations:
         return found
 
     def sees(self, caller: Caller, operation: Operation) -> bool:
-        """Return whether an operation is the caller's to see: its own, or shown to who reads its target."""
-        return _owns(caller, operation) or any(each.shows(caller, operation) for each in self._targets)
+        """Return whether an operation is the caller's to see.
+
+        It is its own, of a namespace that it reads, or shown to who reads its target.
+        """
+        mine = _owns(caller, operation) or (
+            bool(operation.namespace) and caller.may_read(operation.namespace)
+        )
+        return mine or self._waits_for(caller, operation)
+
+    def _waits_for(self, caller: Caller, operation: Operation) -> bool:
+        return any(each.shows(caller, operation) for each in self._targets)
 
     def page(self, caller: Caller, wanted: OperationFilter, size: int, token: str) -> Page[Operation]:
-        """Return a page of operations, newest first; those of others are for administrators.
+        """Return a page of operations, newest first, of those that `_shown` tells.
 
         Raises Invalid (FIELD_INVALID, PAGE_TOKEN_INVALID).
         """
         size = page_size(size)
         query = f"ListOperations {caller.principal} {wanted}"
         after = self._tokens.decode(query, token)
-        rows = self._store.page(_whose(caller), wanted, int(after[0]) if after else None, size + 1)
+        requester, wanted = _shown(caller, wanted)
+        rows = self._store.page(requester, wanted, int(after[0]) if after else None, size + 1)
         items, last = fit([(each.number, each) for each in rows.items], size, _weight_of)
         return Page(items, self._tokens.encode(query, (last,)) if last else "")
 
@@ -162,7 +174,8 @@ class Operations:
 
         Each comes with `change`, the number to go on with. States in between are skipped.
         """
-        return self._store.since(_whose(caller), wanted, change, limit)
+        requester, wanted = _shown(caller, wanted)
+        return self._store.since(requester, wanted, change, limit)
 
     def latest_change(self) -> int:
         """Return the number of the last change of any operation: what happens from now on has higher ones."""
@@ -188,21 +201,18 @@ class Operations:
         """
         found = self._current(caller, operation, etag)
         if not _owns(caller, found):
-            raise Denied(
-                Reason.SCOPE_MISSING,
-                f"{found.name} may be seen by {caller.principal}, but not cancelled: others wait for it too.",
-                next_step=f"Ask {found.requester}, or an owner of {found.target}.",
-                facts={"operation": found.name},
-            )
+            raise _only_seen(caller, found, "cancelled: others wait for it too")
         return self.moves.move(found, OperationMove.CANCEL, f"cancelled by {caller.principal}")
 
     def retry(self, caller: Caller, operation: str, etag: str = "") -> Operation:
         """Queue an operation that ended without success again with fresh tries; a RETRYING one at once.
 
         Raises NotFound (OPERATION_NOT_FOUND), Conflict (ETAG_MISMATCH), Precondition (STATE_INVALID), also
-        when another one does the same by now.
+        when another one does the same by now; Denied (SCOPE_MISSING) for one that the caller only sees.
         """
         found = self._current(caller, operation, etag)
+        if not (_owns(caller, found) or self._waits_for(caller, found)):
+            raise _only_seen(caller, found, "tried again")
         if found.key and found.ended and (other := self._store.unfinished(found.key)):
             raise Precondition(
                 Reason.STATE_INVALID,
@@ -246,8 +256,29 @@ def _owns(caller: Caller, operation: Operation) -> bool:
     return owned or caller.is_admin or operation.requester == caller.principal
 
 
-def _whose(caller: Caller) -> str | None:
-    return None if caller.is_admin else caller.principal
+def _only_seen(caller: Caller, operation: Operation, what: str) -> Denied:
+    return Denied(
+        Reason.SCOPE_MISSING,
+        f"{operation.name} may be seen by {caller.principal}, but not {what}.",
+        next_step=f"Ask {operation.requester}, or an owner of {operation.target or operation.namespace}.",
+        facts={"operation": operation.name},
+    )
+
+
+def _shown(caller: Caller, wanted: OperationFilter) -> tuple[str | None, OperationFilter]:
+    """Return whose operations a list shows (None is anybody's), and the filter with what it shows besides.
+
+    Those of others are for who reads the namespace that is asked for; to all others it is as if it had none.
+    """
+    everywhere = wanted.namespace in ("", ANY_NAMESPACE)
+    if caller.is_admin:
+        return None, replace(wanted, namespace="") if everywhere else wanted
+    if wanted.namespace == ANY_NAMESPACE:
+        shared = () if caller.is_worker else tuple(sorted(caller.reads | caller.writes))
+        return caller.principal, replace(wanted, namespace="", shared=shared)
+    if not everywhere and caller.may_read(wanted.namespace):
+        return None, wanted
+    return caller.principal, wanted
 
 
 def _weight_of(operation: Operation) -> int:

@@ -4,7 +4,7 @@ import functools
 
 from google.protobuf import struct_pb2
 
-from ingot.server.core import params
+from ingot.server.core import names, params
 from ingot.server.core.errors import invalid_field
 from ingot.server.core.operation_stores import OperationFilter
 from ingot.server.core.operations import Operation, OperationState, RetryPolicy
@@ -19,8 +19,17 @@ _STATE = "OPERATION_STATE_"
 def filter_of(request: operations_pb2.ListOperationsRequest) -> OperationFilter:
     """Return which operations to list. Raises Invalid (FIELD_INVALID)."""
     return OperationFilter(
-        kind=request.kind, state=state_of(request.state), queue=request.queue, target=request.target
+        kind=request.kind,
+        state=state_of(request.state),
+        queue=request.queue,
+        target=request.target,
+        namespace=parent_of(request.parent),
     )
+
+
+def parent_of(text: str) -> str:
+    """Return the id of the namespace whose operations are wanted, `-` for all; "" when it is not told."""
+    return names.namespace_id(text, any_allowed=True) if text else ""
 
 
 def state_of(value: operations_pb2.OperationState.ValueType) -> OperationState | None:

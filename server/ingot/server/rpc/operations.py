@@ -209,7 +209,11 @@ class OperationsServicer(operations_pb2_grpc.OperationsServiceServicer):
         self, request: pb.WatchOperationsRequest, context: Context
     ) -> AsyncIterator[pb.WatchOperationsResponse]:
         wanted = OperationFilter(
-            kind=request.kind, queue=request.queue, target=request.target, active_only=request.active_only
+            kind=request.kind,
+            queue=request.queue,
+            target=request.target,
+            namespace=convert.parent_of(request.parent),
+            active_only=request.active_only,
         )
         found = self._watcher.several(pipeline.caller(), wanted, request.resume_token)
         async with contextlib.aclosing(found) as messages:

@@ -1,6 +1,6 @@
 """Rows of operations, and the times of periodic ones."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import peewee
 
@@ -34,6 +34,7 @@ class OperationsSql:
             requester=operation.requester,
             queue=operation.queue,
             target=operation.target,
+            namespace=operation.namespace,
             priority=operation.priority,
             **_changing(operation),
         ).execute()
@@ -59,30 +60,34 @@ class OperationsSql:
     def page(
         self, requester: str | None, wanted: OperationFilter, after: int | None, size: int
     ) -> Rows[Operation]:
-        query = _asked_by(requester)
-        for column, value in _conditions(wanted):
-            query = query.where(column == value)
-        rows, key = keyset.page(
-            query if not wanted.active_only else query.where(_Row.phase.in_(_ACTIVE)),
-            (_Row.number,),
-            None if after is None else (after,),
-            size,
-            descending=True,
-        )
-        return Rows([_operation(row) for row in rows], None if key is None else (int(key[0]),))
+        found: dict[int, tables.Operation] = {}
+        for query in _shown_to(requester, wanted):
+            for column, value in _conditions(wanted):
+                query = query.where(column == value)
+            if wanted.active_only:
+                query = query.where(_Row.phase.in_(_ACTIVE))
+            place = None if after is None else (after,)
+            rows = keyset.seek(query, (_Row.number,), place, descending=True).limit(size + 1)
+            found.update((row.number, row) for row in rows)
+        numbers = sorted(found, reverse=True)
+        last = numbers[size - 1 : size] if len(numbers) > size else []
+        return Rows([_operation(found[each]) for each in numbers[:size]], (last[0],) if last else None)
 
     def since(
         self, requester: str | None, wanted: OperationFilter, change: int, limit: int
     ) -> Sequence[Operation]:
-        query = _asked_by(requester).where(_Row.change > change)
-        # Left alone, SQLite finds all of a kind (a queue, …) and sorts them for each look.
-        for column, value in _conditions(wanted):
-            query = query.where(_plain(column) == value)
-        if wanted.active_only:
-            shown = _plain(_Row.phase).in_(_ACTIVE)
-            later = wanted.but_after
-            query = query.where(shown if later is None else shown | (_Row.change > later))
-        return [_operation(row) for row in query.order_by(_Row.change).limit(limit)]
+        found: dict[int, tables.Operation] = {}
+        for query in _shown_to(requester, wanted):
+            query = query.where(_Row.change > change)
+            # Left alone, SQLite finds all of a kind (a queue, …) and sorts them for each look.
+            for column, value in _conditions(wanted):
+                query = query.where((column if column is _Row.namespace else _plain(column)) == value)
+            if wanted.active_only:
+                shown = _plain(_Row.phase).in_(_ACTIVE)
+                later = wanted.but_after
+                query = query.where(shown if later is None else shown | (_Row.change > later))
+            found.update((row.change, row) for row in query.order_by(_Row.change).limit(limit))
+        return [_operation(found[each]) for each in sorted(found)[:limit]]
 
     def latest_change(self) -> int:
         return int(_Row.select(peewee.fn.MAX(_Row.change)).scalar() or 0)
@@ -133,9 +138,13 @@ def phase_of(state: OperationState) -> str:
     return CLAIMED if state in CLAIMED_STATES else ENDED
 
 
-def _asked_by(requester: str | None) -> "peewee.ModelSelect[tables.Operation]":
-    query = _Row.select()
-    return query if requester is None else query.where(_Row.requester == requester)
+def _shown_to(
+    requester: str | None, wanted: OperationFilter
+) -> "Iterator[peewee.ModelSelect[tables.Operation]]":
+    """Yield the parts of what is shown, each with an index of its own; one may be in several."""
+    yield _Row.select() if requester is None else _Row.select().where(_Row.requester == requester)
+    for namespace in wanted.shared:
+        yield _Row.select().where(_Row.namespace == namespace)
 
 
 def _conditions(wanted: OperationFilter) -> "list[tuple[peewee.Field[str], str]]":
@@ -144,6 +153,7 @@ def _conditions(wanted: OperationFilter) -> "list[tuple[peewee.Field[str], str]]
         (_Row.state, wanted.state or ""),
         (_Row.queue, wanted.queue),
         (_Row.target, wanted.target),
+        (_Row.namespace, wanted.namespace),
     )
     return [(column, value) for column, value in pairs if value]
 
@@ -177,6 +187,7 @@ def _operation(row: tables.Operation) -> Operation:
         "requester": row.requester,
         "queue": row.queue,
         "target": row.target,
+        "namespace": row.namespace,
         "priority": row.priority,
         "due_time": row.due,
         "attempt": row.attempt,

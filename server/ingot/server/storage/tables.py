@@ -390,6 +390,7 @@ class Operation(Table):
     change = peewee.IntegerField(unique=True)
     revision = peewee.IntegerField()
     document = peewee.TextField()
+    namespace = peewee.TextField(constraints=[peewee.SQL("DEFAULT ''")])
 
     class Meta:
         indexes = (
@@ -400,6 +401,8 @@ class Operation(Table):
             (("queue", "number"), False),
             (("target", "number"), False),
             (("phase", "due"), False),
+            (("namespace", "number"), False),
+            (("namespace", "change"), False),
         )
 
 

@@ -191,6 +191,7 @@ _OPERATION_COLUMNS = (
     "requester",
     "queue",
     "target",
+    "namespace",
     "priority",
     "due_time",
     "attempt",

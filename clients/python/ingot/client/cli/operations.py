@@ -24,6 +24,7 @@ class Ls(Command):
     state: str | None
     queue: str
     target: str
+    of: str
     limit: int
 
     @classmethod
@@ -32,6 +33,12 @@ class Ls(Command):
         parser.add_argument("--state", choices=views.STATES, metavar="STATE", help=", ".join(views.STATES))
         parser.add_argument("--queue", default="", metavar="QUEUE", help="for example download")
         parser.add_argument("--target", default="", metavar="REF", help="only about this model or dataset")
+        parser.add_argument(
+            "--of",
+            default="",
+            metavar="NAMESPACE",
+            help="of a namespace that you read, also those of others; - for all",
+        )
         declare_limit(parser)
 
     def run(self, shell: Shell) -> int:
@@ -43,6 +50,7 @@ class Ls(Command):
             state=pb.OperationState.Value(f"OPERATION_STATE_{(self.state or 'unspecified').upper()}"),
             queue=self.queue,
             target=shell.client.names.version(self.target) if self.target else "",
+            namespace=self.of,
             limit=listing.wanted,
         )
         heading = ("NAME", "KIND", "TARGET", "STATE", "PROGRESS", "ATTEMPT", "ASKED BY", "CREATED")
