@@ -22,6 +22,7 @@ from ingot.server.core.operations import (
     RetryPolicy,
 )
 from ingot.server.runner.shelf import ShelfHandler, ShelfWork
+from ingot.server.storage import tables
 
 S = OperationState
 ENDED = (S.SUCCEEDED, S.FAILED, S.CANCELLED)
@@ -145,6 +146,15 @@ def test_a_periodic_kind_runs_by_itself(rig: RunnerRig) -> None:
     assert turns == ["system"]
     page = rig.bench.read(rig.bench.operations.operations.page, ADMIN, OperationFilter("clean"), 0, "")
     assert [each.key for each in page.items] == ["clean"]
+
+
+def test_periodic_kinds_are_planned_before_anything_is_served(rig: RunnerRig) -> None:
+    loops.run(rig.runner.stop(0.0))
+    rig.bench.write(tables.Schedule.delete().execute)
+    loops.run(rig.runner.recover(SERVER))
+    period, next_time = rig.bench.read(rig.bench.operations.schedules.of, "clean")
+    assert next_time is not None
+    assert rig.clock.now() < next_time <= rig.clock.now() + period
 
 
 def test_files_of_forgotten_operations_go(rig: RunnerRig) -> None:

@@ -47,9 +47,10 @@ def test_a_commit_without_room_is_refused_without_a_story_in_the_log(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     database = notes.prepare(open_database(f"sqlite:///{tmp_path}/meta.db"))
-    with failpoints.armed("database.committing:1=ENOSPC"), pytest.raises(Exhausted) as caught:
-        database.write(notes.add, "a").result(PATIENCE)
-    assert caught.value.reason is Reason.DISK_LOW
+    for name in ("a", "b"):  # work that is tried each second must not fill up what is left
+        with failpoints.armed("database.committing:1=ENOSPC"), pytest.raises(Exhausted) as caught:
+            database.write(notes.add, name).result(PATIENCE)
+        assert caught.value.reason is Reason.DISK_LOW
     assert [record.exc_info for record in caplog.records if "disk_full" in record.getMessage()] == [None]
     database.close()
 

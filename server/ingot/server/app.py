@@ -19,6 +19,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from ingot.server.catalog_parts import CatalogParts
 from ingot.server.core.artifacts import JsonObject
 from ingot.server.core.clock import Clock, SystemClock
+from ingot.server.core.complaints import Complaints
 from ingot.server.core.disk_room import Watermarks
 from ingot.server.core.pages import PageTokens
 from ingot.server.core.uploads import TransferLimits
@@ -74,6 +75,7 @@ class App:
         self.addresses: tuple[str, ...] = ()
         self.unix_socket = folder.socket_path()
         self._periodic: list[asyncio.Task[None]] = []
+        self._complaints = Complaints(log)
         self._clock = clock
         self._shelves()
         self._rules()
@@ -299,8 +301,8 @@ class App:
             while True:
                 try:
                     await work()
-                except Exception:
-                    log.exception("periodic.failed work=%s", work.__name__)
+                except Exception as error:  # noqa: BLE001 (its next turn comes anyway)
+                    self._complaints.tell(f"periodic.failed work={work.__name__}", error)
                 await asyncio.sleep(seconds)
 
         self._periodic.append(asyncio.create_task(turn()))

@@ -15,6 +15,7 @@ from enum import Enum, auto
 from typing import Protocol
 
 from ingot.server.core.clock import Clock
+from ingot.server.core.complaints import Complaints
 from ingot.server.core.operations import CLAIMED_STATES, WAITING_STATES, Operation, QueueLimits
 from ingot.server.domain.claims import Claims
 from ingot.server.runner.seams import Hops
@@ -65,6 +66,7 @@ class _Loop(ABC):
         self._poll = poll
         self._woken = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._complaints = Complaints(log)
 
     def start(self, launcher: Launcher) -> None:
         """Begin to take turns."""
@@ -90,8 +92,8 @@ class _Loop(ABC):
             pause = None
             try:
                 pause = await self._turn(launcher)
-            except Exception:
-                log.exception("dispatcher.turn_failed")
+            except Exception as error:  # noqa: BLE001 (the next turn comes anyway)
+                self._complaints.tell("dispatcher.turn_failed", error)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._poll if pause is None else min(pause, self._poll)):
                     await self._woken.wait()

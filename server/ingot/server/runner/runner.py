@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable, Mapping
 
 from ingot.server.core.clock import Clock
+from ingot.server.core.complaints import Complaints
 from ingot.server.core.errors import Precondition, Reason
 from ingot.server.core.identity import system_caller
 from ingot.server.core.kinds import KINDS, Place
@@ -62,6 +63,7 @@ class Runner:
         self._patience = patience
         self._folders = folders
         self._clock = clock
+        self._complaints = Complaints(log)
         self._running: dict[str, tuple[Supervision, asyncio.Task[None]]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._rounds: asyncio.Task[None] | None = None
@@ -70,7 +72,11 @@ class Runner:
     # --- life -------------------------------------------------------------------------------------------
 
     async def recover(self, server: str) -> int:
-        """Take back what earlier runs of this server had claimed; return how many."""
+        """Take back what earlier runs of this server had claimed; return how many.
+
+        Periodic kinds are planned here too, so that whoever asks for the next turn is told from the start.
+        """
+        await self._hops.write(self._schedules.turn)
         left = await self._hops.read(self._claims.left_by, server)
         return sum([await self._taken_back(self._claims.recover, each) for each in left])
 
@@ -189,7 +195,9 @@ class Runner:
         return tidying
 
     def _run(self, operation: Operation) -> "asyncio.Task[None]":
-        supervision = Supervision(operation, self._claims, self._hops, self._patience, self._clock)
+        supervision = Supervision(
+            operation, self._claims, self._hops, self._patience, self._clock, self._complaints
+        )
         task = asyncio.create_task(self._attempt(operation, supervision))
         self._running[operation.id] = supervision, task
         return task
@@ -215,8 +223,8 @@ class Runner:
                 for each in await self._hops.read(self._claims.expired, self.running):
                     await self._taken_back(self._claims.take_back, each)
                 await self._hops.write(self._schedules.turn)
-            except Exception:
-                log.exception("runner.round_failed")
+            except Exception as error:  # noqa: BLE001 (the next round comes anyway)
+                self._complaints.tell("runner.round_failed", error)
             await asyncio.sleep(self._patience.round)
 
     async def _refuse(self, error: NotBegunError) -> None:
@@ -234,15 +242,15 @@ class Runner:
         """
         try:
             after = await self._hops.write(take, operation.id, operation.attempt)
-        except Exception as error:
-            log.exception("operation.not_taken_back name=%s", operation.name)
+        except Exception as error:  # noqa: BLE001 (the next round comes anyway)
+            self._complaints.tell("operation.not_taken_back", error, f"name={operation.name}")
             if may_pass(error):
                 return False  # another round will do it, or somebody else did
             problem = unheard(operation, error, self._clock.now())
             try:
                 after = await self._hops.write(self._claims.give_up, operation.id, operation.attempt, problem)
-            except Exception:
-                log.exception("operation.not_given_up name=%s", operation.name)
+            except Exception as other:  # noqa: BLE001 (the next round comes anyway)
+                self._complaints.tell("operation.not_given_up", other, f"name={operation.name}")
                 return False
         log.warning("operation.taken_back name=%s kind=%s state=%s", after.name, after.kind, after.state)
         return True

@@ -21,6 +21,7 @@ import pydantic
 
 from ingot.server.core.body_protocol import ReportedProblem
 from ingot.server.core.clock import Clock
+from ingot.server.core.complaints import Complaints
 from ingot.server.core.errors import DataLoss, IngotError, Problem, Reason
 from ingot.server.core.events import LogLevel, LogLine
 from ingot.server.core.kinds import KINDS
@@ -61,13 +62,20 @@ class Supervision:
     """Watches over one attempt; `run` it once."""
 
     def __init__(
-        self, operation: Operation, claims: Claims, hops: Hops, patience: Patience, clock: Clock
+        self,
+        operation: Operation,
+        claims: Claims,
+        hops: Hops,
+        patience: Patience,
+        clock: Clock,
+        complaints: Complaints,
     ) -> None:
         self.operation = operation
         self._claims = claims
         self._hops = hops
         self._patience = patience
         self._clock = clock
+        self._complaints = complaints
         self._asked: Ask | None = None
         self._wanted: Ask | None = None
         self._until = math.inf  # when the server itself must be gone, on the monotonic clock
@@ -151,8 +159,8 @@ class Supervision:
             standing = await self._hops.write(
                 self._claims.beat, self.operation.id, self.operation.attempt, told.progress, told.lines
             )
-        except Exception:  # a full disk, say: the body is watched here all the same
-            log.exception("operation.beat_failed name=%s", self.operation.name)
+        except Exception as error:  # noqa: BLE001 (a full disk, say: the body is watched here all the same)
+            self._complaints.tell("operation.beat_failed", error, f"name={self.operation.name}")
             return Standing.GO_ON
         if standing is Standing.CANCEL:
             self._want(Ask.CANCEL)

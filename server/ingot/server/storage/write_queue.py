@@ -20,6 +20,7 @@ from typing import Generic, Protocol, TypeVar
 import peewee
 
 from ingot.server.core import failpoints
+from ingot.server.core.complaints import Complaints
 from ingot.server.storage import full_disk, unit_of_work
 
 log = logging.getLogger(__name__)
@@ -120,6 +121,7 @@ class WriteQueue:
     def __init__(self, owner: object, database: peewee.SqliteDatabase) -> None:
         self._owner = owner
         self._database = database
+        self._complaints = Complaints(log)
         self._tasks: deque[_Task] = deque()
         self._changed = threading.Condition()
         self._closing = False
@@ -202,7 +204,7 @@ class WriteQueue:
                 failpoints.hit("database.committing")
         except Exception as error:
             if full_disk.is_full(lost or error, self._database.database):
-                log.error("database.disk_full writes=%d", len(running))
+                self._complaints.tell("database.disk_full", full_disk.disk_low(self._database.database))
             else:
                 log.exception("database.transaction_failed writes=%d", len(running))
             for position, task in enumerate(running):
