@@ -1,5 +1,6 @@
 """Credentials: whose they are, and that a secret goes to its host only."""
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -131,6 +132,18 @@ def test_a_secret_goes_to_its_host_only(rig: Rig, sara: Caller) -> None:
     assert rig.read(rules.for_operation, url_import(["https://mirror.example/a"])) == {}
     clean = Operation(2, "clean", OperationState.RUNNING, "users/sara", 0.0)
     assert rig.read(rules.for_operation, clean) == {}
+
+
+def test_a_registered_source_is_fetched_in_the_name_of_who_registered_it(rig: Rig, sara: Caller) -> None:
+    rules, omid = rig.credentials(), rig.user("omid")
+    rig.write(rules.set, sara, HUB, "hf_sara")
+    rig.write(rules.set, omid, HUB, "hf_omid")
+    asked = hub_import("users/sara")
+    for registrar, secrets in (("users/omid", {HUB: "hf_omid"}), ("", {}), ("users/nobody", {})):
+        fetch = dataclasses.replace(
+            asked, params={**asked.params, "registered": True, "registrar": registrar}
+        )
+        assert rig.read(rules.for_operation, fetch) == secrets
 
 
 def test_nobody_lends_a_person_s_secret_to_the_server_or_a_worker(rig: Rig, sara: Caller) -> None:

@@ -129,6 +129,7 @@ def test_private_artifacts_keep_their_imports_to_themselves(rig: Rig) -> None:
     artifact = rig.create(sara, "secret", Kind.DATASET)
     rig.write(rig.registered.register, sara, artifact, AskedSource("https://example.com/a.jsonl"))
     operation = rig.write(rig.registered.on_access, sara, artifact.name)
+    assert operation is not None and operation.params["registrar"] == "users/sara"
     assert operation is not None
     with pytest.raises(NotFound):
         rig.read(rig.operations.operations.get, omid, operation.id)

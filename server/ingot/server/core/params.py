@@ -197,6 +197,10 @@ class ImportParams(Params):
     check_only: bool = Field(default=False, description="Only look: exists, size, disk.")
     max_bytes_per_second: int = Field(default=0, ge=0, description="0 is without limit.")
     registered: bool = Field(default=False, description="It fetches a registered artifact.")
+    registrar: str = Field(
+        default="",
+        description="Who registered that artifact, `users/{user}`; empty for the server's own lists.",
+    )
 
 
 class ImportResult(Params):

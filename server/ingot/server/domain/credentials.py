@@ -1,8 +1,10 @@
 """Secrets of people for outside hosts: kept encrypted, never shown again, sent to their host only.
 
 An operation gets what its requester may use there (`for_operation`): the requester's own credential for the
-host. For the Hub, or the mirror that the server is set to, what the server is set to use comes next, and
-last, where that is allowed, the login that the account running the server saved with the Hub's own tools.
+host. The fetch of a registered artifact is asked for by any reader, but its source was chosen by who
+registered it: that person's credentials are used, never the reader's. For the Hub, or the mirror that the
+server is set to, what the server is set to use comes next, and last, where that is allowed, the login that
+the account running the server saved with the Hub's own tools.
 """
 
 from collections.abc import Callable, Mapping
@@ -101,8 +103,9 @@ class Credentials:
 
     def for_operation(self, operation: Operation) -> Mapping[str, str]:
         """Return the secrets that the body of an operation may use, by host. Raises DataLoss."""
-        user = user_of(operation.requester)
-        person = user if operation.requester == f"users/{user}" else ""
+        who = _in_whose_name(operation)
+        user = user_of(who)
+        person = user if who == f"users/{user}" else ""
         found = {host: self.secret_for(person, host) for host in self._hosts(operation)}
         return {host: secret for host, secret in found.items() if secret is not None}
 
@@ -116,6 +119,15 @@ class Credentials:
                 return frozenset(map(hosts.host_of, urls)) - {""}
             case _:
                 return frozenset()
+
+
+def _in_whose_name(operation: Operation) -> str:
+    """Return the principal in whose name an operation speaks to outside hosts."""
+    if operation.kind == "import":
+        asked = ImportParams.model_validate(operation.params)
+        if asked.registered:
+            return asked.registrar
+    return operation.requester
 
 
 def _check_secret(secret: str) -> None:

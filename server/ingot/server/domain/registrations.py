@@ -148,7 +148,10 @@ class Registrations:
         if registration.downloaded:
             self._catalog.require_write(caller, artifact)
         wanted = params.ImportParams(
-            source=registration.source, target=params.Target(artifact=str(found.name)), registered=True
+            source=registration.source,
+            target=params.Target(artifact=str(found.name)),
+            registered=True,
+            registrar="" if registration.declared else found.owner,
         )
         return NewOperation(
             kind=KIND,
