@@ -1,5 +1,6 @@
 """SystemService on a whole server: first contact, health, storage, and the record of what was done."""
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from helpers.eventually import eventually
 from helpers.servers import Server, running_server
 from ingot.server.core.clock import SystemClock
 from ingot.server.core.identity import system_caller
-from ingot.v1 import auth_pb2, system_pb2
+from ingot.v1 import auth_pb2, catalog_pb2, operations_pb2, system_pb2
 
 INFO = system_pb2.GetServerInfoRequest()
 HEALTH = system_pb2.GetHealthRequest()
@@ -52,6 +53,7 @@ def test_health_says_little_to_strangers_and_all_to_users(server: Server) -> Non
         ("writer", HEALTHY),
         ("packs", HEALTHY),
         ("disk", HEALTHY),
+        ("operations", HEALTHY),
     ]
     assert member.database_version.startswith("SQLite 3.")
     assert (member.active_uploads, member.failed_uploads, member.total_files) == (0, 0, 0)
@@ -61,6 +63,64 @@ def test_health_says_little_to_strangers_and_all_to_users(server: Server) -> Non
 
     admin = server.admin.system.GetHealth(HEALTH)
     assert admin.mount_point == str(server.folder)
+
+
+@pytest.mark.contract("S3-58", "S4-19")
+def test_a_writer_that_is_held_is_named_and_what_only_reads_goes_on(server: Server) -> None:
+    stubs, admin = server.member("sara"), server.admin
+    stubs.auth.GetMe(auth_pb2.GetMeRequest())
+    held, release = threading.Event(), threading.Event()
+
+    def hold_the_writer() -> None:
+        held.set()
+        release.wait(60)
+
+    holding = server.app.database.write(hold_the_writer)
+    try:
+        assert held.wait(10)
+        waiting = server.app.database.write(lambda: None)
+        health = admin.system.GetHealth(HEALTH)
+        assert health.status == system_pb2.HEALTH_STATUS_DEGRADED
+        (writer,) = [part for part in health.parts if part.status != HEALTHY]
+        assert writer.name == "writer"
+        assert "hold_the_writer is being written" in writer.message
+        assert health.write_queue.holder.endswith("hold_the_writer")
+        assert health.write_queue.length >= 2
+        assert health.write_queue.held.ToTimedelta().total_seconds() >= 1.9
+        assert health.write_queue.longest_wait.ToTimedelta().total_seconds() >= 1.9
+        stranger = server.stubs().system.GetHealth(HEALTH)
+        assert stranger == system_pb2.GetHealthResponse(status=system_pb2.HEALTH_STATUS_DEGRADED)
+        assert stubs.auth.GetMe(auth_pb2.GetMeRequest()).user.name == "users/sara"
+        listed = catalog_pb2.ListArtifactsRequest(parent="namespaces/sara")
+        assert not stubs.catalog.ListArtifacts(listed).artifacts
+    finally:
+        release.set()
+    holding.result(10)
+    waiting.result(10)
+    health = admin.system.GetHealth(HEALTH)
+    assert health.status == HEALTHY
+    assert health.write_queue.length == 0
+    assert health.write_queue.longest_wait.ToTimedelta().total_seconds() >= 1.9, "it is kept for a minute"
+
+
+@pytest.mark.contract("S3-58")
+def test_operations_that_wait_long_degrade_the_server_and_are_told(tmp_path: Path) -> None:
+    with running_server(tmp_path) as server:
+        operation = operations_pb2.StartUpkeepRequest(kind=operations_pb2.UPKEEP_KIND_VERIFY)
+        name = server.admin.operations.StartUpkeep(operation).operation.name
+        with server.app.database.direct() as connection:
+            connection.execute_sql(
+                "UPDATE operation SET phase = 'waiting', state = 'QUEUED', queue = 'elsewhere', "
+                "due = due - 3600 WHERE number = ?",
+                (int(name.removeprefix("operations/op_")),),
+            )
+        told = server.admin.system.GetHealth(HEALTH)
+        assert told.status == system_pb2.HEALTH_STATUS_DEGRADED
+        (part,) = [part for part in told.parts if part.status != HEALTHY]
+        assert part.name == "operations"
+        assert "1 wait for their turn, the first for 60 minutes" in part.message
+        assert f"{name} (verify) in queue elsewhere" in part.message
+        assert name not in str(server.member("omid").system.GetHealth(HEALTH)), "it is not theirs"
 
 
 def test_lost_chunks_make_the_server_unwell_and_say_what_to_do(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from ingot.v1 import common_pb2 as ingot_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15ingot/v1/system.proto\x12\x08ingot.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15ingot/v1/common.proto\"S\n\nHealthPart\x12\x0c\n\x04name\x18\x01 \x01(\t\x12&\n\x06status\x18\x02 \x01(\x0e\x32\x16.ingot.v1.HealthStatus\x12\x0f\n\x07message\x18\x03 \x01(\t\"]\n\nWriteQueue\x12\x0e\n\x06length\x18\x01 \x01(\x05\x12\x0e\n\x06holder\x18\x02 \x01(\t\x12/\n\x0clongest_wait\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x16\n\x14GetServerInfoRequest\"\xd9\x01\n\x15GetServerInfoResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x15\n\rapi_revisions\x18\x02 \x03(\t\x12\x10\n\x08\x66\x65\x61tures\x18\x03 \x03(\t\x12\x12\n\nauth_modes\x18\x04 \x03(\t\x12\x11\n\tserver_id\x18\x05 \x01(\t\x12/\n\x0bserver_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1a\n\x12min_client_version\x18\x07 \x01(\t\x12\x12\n\nbundle_key\x18\x08 \x01(\t\"\x12\n\x10GetHealthRequest\"\xaf\x02\n\x11GetHealthResponse\x12&\n\x06status\x18\x01 \x01(\x0e\x32\x16.ingot.v1.HealthStatus\x12#\n\x05parts\x18\x02 \x03(\x0b\x32\x14.ingot.v1.HealthPart\x12\x13\n\x0bmount_point\x18\x03 \x01(\t\x12\x18\n\x10\x64\x61tabase_version\x18\x04 \x01(\t\x12)\n\x0bwrite_queue\x18\x05 \x01(\x0b\x32\x14.ingot.v1.WriteQueue\x12\x16\n\x0e\x61\x63tive_uploads\x18\x06 \x01(\x05\x12\x16\n\x0e\x66\x61iled_uploads\x18\x07 \x01(\x05\x12\x13\n\x0btotal_files\x18\x08 \x01(\x03\x12.\n\nstart_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"F\n\x0bStorageArea\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x15\n\rlogical_bytes\x18\x02 \x01(\x03\x12\x12\n\nitem_count\x18\x03 \x01(\x03\"\x13\n\x11GetStorageRequest\"\xee\x01\n\x12GetStorageResponse\x12$\n\x05\x61reas\x18\x01 \x03(\x0b\x32\x15.ingot.v1.StorageArea\x12\x15\n\rlogical_bytes\x18\x02 \x01(\x03\x12\x13\n\x0b\x63hunk_bytes\x18\x03 \x01(\x03\x12\x13\n\x0b\x63hunk_count\x18\x04 \x01(\x03\x12\x12\n\npack_bytes\x18\x05 \x01(\x03\x12\x12\n\npack_count\x18\x06 \x01(\x03\x12\x18\n\x10\x64isk_total_bytes\x18\x07 \x01(\x03\x12\x17\n\x0f\x64isk_free_bytes\x18\x08 \x01(\x03\x12\x16\n\x0e\x64\x61tabase_bytes\x18\t \x01(\x03\"\xee\x01\n\x08\x41\x63tivity\x12(\n\x04time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06\x61\x63tion\x18\x02 \x01(\t\x12\x0e\n\x06method\x18\x03 \x01(\t\x12\x0e\n\x06target\x18\x04 \x01(\t\x12\x11\n\tprincipal\x18\x05 \x01(\t\x12\x15\n\rdeclared_user\x18\x06 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x07 \x01(\t\x12\x0c\n\x04\x63ode\x18\x08 \x01(\t\x12+\n\x08\x64uration\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\nrequest_id\x18\n \x01(\t\"\\\n\x13ListActivityRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0e\n\x06target\x18\x03 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x04 \x01(\t\"W\n\x14ListActivityResponse\x12&\n\nactivities\x18\x01 \x03(\x0b\x32\x12.ingot.v1.Activity\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*\x81\x01\n\x0cHealthStatus\x12\x1d\n\x19HEALTH_STATUS_UNSPECIFIED\x10\x00\x12\x19\n\x15HEALTH_STATUS_HEALTHY\x10\x01\x12\x1a\n\x16HEALTH_STATUS_DEGRADED\x10\x02\x12\x1b\n\x17HEALTH_STATUS_UNHEALTHY\x10\x03\x32\xf6\x02\n\rSystemService\x12Y\n\rGetServerInfo\x12\x1e.ingot.v1.GetServerInfoRequest\x1a\x1f.ingot.v1.GetServerInfoResponse\"\x07\x90\x02\x01\x90\xb5\x18\x01\x12M\n\tGetHealth\x12\x1a.ingot.v1.GetHealthRequest\x1a\x1b.ingot.v1.GetHealthResponse\"\x07\x90\x02\x01\x90\xb5\x18\x01\x12\\\n\nGetStorage\x12\x1b.ingot.v1.GetStorageRequest\x1a\x1c.ingot.v1.GetStorageResponse\"\x13\x90\x02\x01\x8a\xb5\x18\x0c\x63\x61talog.read\x12]\n\x0cListActivity\x12\x1d.ingot.v1.ListActivityRequest\x1a\x1e.ingot.v1.ListActivityResponse\"\x0e\x90\x02\x01\x8a\xb5\x18\x07\x61\x63\x63ountB\x1cZ\x1aingot.dev/ingot/v1;ingotv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15ingot/v1/system.proto\x12\x08ingot.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15ingot/v1/common.proto\"S\n\nHealthPart\x12\x0c\n\x04name\x18\x01 \x01(\t\x12&\n\x06status\x18\x02 \x01(\x0e\x32\x16.ingot.v1.HealthStatus\x12\x0f\n\x07message\x18\x03 \x01(\t\"\x86\x01\n\nWriteQueue\x12\x0e\n\x06length\x18\x01 \x01(\x05\x12\x0e\n\x06holder\x18\x02 \x01(\t\x12/\n\x0clongest_wait\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\'\n\x04held\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x16\n\x14GetServerInfoRequest\"\xd9\x01\n\x15GetServerInfoResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x15\n\rapi_revisions\x18\x02 \x03(\t\x12\x10\n\x08\x66\x65\x61tures\x18\x03 \x03(\t\x12\x12\n\nauth_modes\x18\x04 \x03(\t\x12\x11\n\tserver_id\x18\x05 \x01(\t\x12/\n\x0bserver_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1a\n\x12min_client_version\x18\x07 \x01(\t\x12\x12\n\nbundle_key\x18\x08 \x01(\t\"\x12\n\x10GetHealthRequest\"\xaf\x02\n\x11GetHealthResponse\x12&\n\x06status\x18\x01 \x01(\x0e\x32\x16.ingot.v1.HealthStatus\x12#\n\x05parts\x18\x02 \x03(\x0b\x32\x14.ingot.v1.HealthPart\x12\x13\n\x0bmount_point\x18\x03 \x01(\t\x12\x18\n\x10\x64\x61tabase_version\x18\x04 \x01(\t\x12)\n\x0bwrite_queue\x18\x05 \x01(\x0b\x32\x14.ingot.v1.WriteQueue\x12\x16\n\x0e\x61\x63tive_uploads\x18\x06 \x01(\x05\x12\x16\n\x0e\x66\x61iled_uploads\x18\x07 \x01(\x05\x12\x13\n\x0btotal_files\x18\x08 \x01(\x03\x12.\n\nstart_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"F\n\x0bStorageArea\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x15\n\rlogical_bytes\x18\x02 \x01(\x03\x12\x12\n\nitem_count\x18\x03 \x01(\x03\"\x13\n\x11GetStorageRequest\"\xee\x01\n\x12GetStorageResponse\x12$\n\x05\x61reas\x18\x01 \x03(\x0b\x32\x15.ingot.v1.StorageArea\x12\x15\n\rlogical_bytes\x18\x02 \x01(\x03\x12\x13\n\x0b\x63hunk_bytes\x18\x03 \x01(\x03\x12\x13\n\x0b\x63hunk_count\x18\x04 \x01(\x03\x12\x12\n\npack_bytes\x18\x05 \x01(\x03\x12\x12\n\npack_count\x18\x06 \x01(\x03\x12\x18\n\x10\x64isk_total_bytes\x18\x07 \x01(\x03\x12\x17\n\x0f\x64isk_free_bytes\x18\x08 \x01(\x03\x12\x16\n\x0e\x64\x61tabase_bytes\x18\t \x01(\x03\"\xee\x01\n\x08\x41\x63tivity\x12(\n\x04time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06\x61\x63tion\x18\x02 \x01(\t\x12\x0e\n\x06method\x18\x03 \x01(\t\x12\x0e\n\x06target\x18\x04 \x01(\t\x12\x11\n\tprincipal\x18\x05 \x01(\t\x12\x15\n\rdeclared_user\x18\x06 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x07 \x01(\t\x12\x0c\n\x04\x63ode\x18\x08 \x01(\t\x12+\n\x08\x64uration\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\nrequest_id\x18\n \x01(\t\"\\\n\x13ListActivityRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0e\n\x06target\x18\x03 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x04 \x01(\t\"W\n\x14ListActivityResponse\x12&\n\nactivities\x18\x01 \x03(\x0b\x32\x12.ingot.v1.Activity\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*\x81\x01\n\x0cHealthStatus\x12\x1d\n\x19HEALTH_STATUS_UNSPECIFIED\x10\x00\x12\x19\n\x15HEALTH_STATUS_HEALTHY\x10\x01\x12\x1a\n\x16HEALTH_STATUS_DEGRADED\x10\x02\x12\x1b\n\x17HEALTH_STATUS_UNHEALTHY\x10\x03\x32\xf6\x02\n\rSystemService\x12Y\n\rGetServerInfo\x12\x1e.ingot.v1.GetServerInfoRequest\x1a\x1f.ingot.v1.GetServerInfoResponse\"\x07\x90\x02\x01\x90\xb5\x18\x01\x12M\n\tGetHealth\x12\x1a.ingot.v1.GetHealthRequest\x1a\x1b.ingot.v1.GetHealthResponse\"\x07\x90\x02\x01\x90\xb5\x18\x01\x12\\\n\nGetStorage\x12\x1b.ingot.v1.GetStorageRequest\x1a\x1c.ingot.v1.GetStorageResponse\"\x13\x90\x02\x01\x8a\xb5\x18\x0c\x63\x61talog.read\x12]\n\x0cListActivity\x12\x1d.ingot.v1.ListActivityRequest\x1a\x1e.ingot.v1.ListActivityResponse\"\x0e\x90\x02\x01\x8a\xb5\x18\x07\x61\x63\x63ountB\x1cZ\x1aingot.dev/ingot/v1;ingotv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -43,32 +43,32 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SYSTEMSERVICE'].methods_by_name['GetStorage']._serialized_options = b'\220\002\001\212\265\030\014catalog.read'
   _globals['_SYSTEMSERVICE'].methods_by_name['ListActivity']._loaded_options = None
   _globals['_SYSTEMSERVICE'].methods_by_name['ListActivity']._serialized_options = b'\220\002\001\212\265\030\007account'
-  _globals['_HEALTHSTATUS']._serialized_start=1632
-  _globals['_HEALTHSTATUS']._serialized_end=1761
+  _globals['_HEALTHSTATUS']._serialized_start=1674
+  _globals['_HEALTHSTATUS']._serialized_end=1803
   _globals['_HEALTHPART']._serialized_start=123
   _globals['_HEALTHPART']._serialized_end=206
-  _globals['_WRITEQUEUE']._serialized_start=208
-  _globals['_WRITEQUEUE']._serialized_end=301
-  _globals['_GETSERVERINFOREQUEST']._serialized_start=303
-  _globals['_GETSERVERINFOREQUEST']._serialized_end=325
-  _globals['_GETSERVERINFORESPONSE']._serialized_start=328
-  _globals['_GETSERVERINFORESPONSE']._serialized_end=545
-  _globals['_GETHEALTHREQUEST']._serialized_start=547
-  _globals['_GETHEALTHREQUEST']._serialized_end=565
-  _globals['_GETHEALTHRESPONSE']._serialized_start=568
-  _globals['_GETHEALTHRESPONSE']._serialized_end=871
-  _globals['_STORAGEAREA']._serialized_start=873
-  _globals['_STORAGEAREA']._serialized_end=943
-  _globals['_GETSTORAGEREQUEST']._serialized_start=945
-  _globals['_GETSTORAGEREQUEST']._serialized_end=964
-  _globals['_GETSTORAGERESPONSE']._serialized_start=967
-  _globals['_GETSTORAGERESPONSE']._serialized_end=1205
-  _globals['_ACTIVITY']._serialized_start=1208
-  _globals['_ACTIVITY']._serialized_end=1446
-  _globals['_LISTACTIVITYREQUEST']._serialized_start=1448
-  _globals['_LISTACTIVITYREQUEST']._serialized_end=1540
-  _globals['_LISTACTIVITYRESPONSE']._serialized_start=1542
-  _globals['_LISTACTIVITYRESPONSE']._serialized_end=1629
-  _globals['_SYSTEMSERVICE']._serialized_start=1764
-  _globals['_SYSTEMSERVICE']._serialized_end=2138
+  _globals['_WRITEQUEUE']._serialized_start=209
+  _globals['_WRITEQUEUE']._serialized_end=343
+  _globals['_GETSERVERINFOREQUEST']._serialized_start=345
+  _globals['_GETSERVERINFOREQUEST']._serialized_end=367
+  _globals['_GETSERVERINFORESPONSE']._serialized_start=370
+  _globals['_GETSERVERINFORESPONSE']._serialized_end=587
+  _globals['_GETHEALTHREQUEST']._serialized_start=589
+  _globals['_GETHEALTHREQUEST']._serialized_end=607
+  _globals['_GETHEALTHRESPONSE']._serialized_start=610
+  _globals['_GETHEALTHRESPONSE']._serialized_end=913
+  _globals['_STORAGEAREA']._serialized_start=915
+  _globals['_STORAGEAREA']._serialized_end=985
+  _globals['_GETSTORAGEREQUEST']._serialized_start=987
+  _globals['_GETSTORAGEREQUEST']._serialized_end=1006
+  _globals['_GETSTORAGERESPONSE']._serialized_start=1009
+  _globals['_GETSTORAGERESPONSE']._serialized_end=1247
+  _globals['_ACTIVITY']._serialized_start=1250
+  _globals['_ACTIVITY']._serialized_end=1488
+  _globals['_LISTACTIVITYREQUEST']._serialized_start=1490
+  _globals['_LISTACTIVITYREQUEST']._serialized_end=1582
+  _globals['_LISTACTIVITYRESPONSE']._serialized_start=1584
+  _globals['_LISTACTIVITYRESPONSE']._serialized_end=1671
+  _globals['_SYSTEMSERVICE']._serialized_start=1806
+  _globals['_SYSTEMSERVICE']._serialized_end=2180
 # @@protoc_insertion_point(module_scope)

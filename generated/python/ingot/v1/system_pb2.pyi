@@ -59,7 +59,7 @@ class HealthPart(_message.Message):
     STATUS_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """database, packs, disk, workers."""
+    """database, writer, packs, disk, operations."""
     status: Global___HealthStatus.ValueType
     """How it is."""
     message: _builtins.str
@@ -88,6 +88,7 @@ class WriteQueue(_message.Message):
     LENGTH_FIELD_NUMBER: _builtins.int
     HOLDER_FIELD_NUMBER: _builtins.int
     LONGEST_WAIT_FIELD_NUMBER: _builtins.int
+    HELD_FIELD_NUMBER: _builtins.int
     length: _builtins.int
     """Writes that wait."""
     holder: _builtins.str
@@ -96,16 +97,21 @@ class WriteQueue(_message.Message):
     def longest_wait(self) -> _duration_pb2.Duration:
         """Longest wait in the last minute."""
 
+    @_builtins.property
+    def held(self) -> _duration_pb2.Duration:
+        """Since when it is being written."""
+
     def __init__(
         self,
         *,
         length: _builtins.int = ...,
         holder: _builtins.str = ...,
         longest_wait: _duration_pb2.Duration | None = ...,
+        held: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["longest_wait", b"longest_wait"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["held", b"held", "longest_wait", b"longest_wait"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["holder", b"holder", "length", b"length", "longest_wait", b"longest_wait"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["held", b"held", "holder", b"holder", "length", b"length", "longest_wait", b"longest_wait"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -43,6 +43,10 @@ class Tallies:
     total_files: int
     lost_chunks: int = 0  # known, and not readable
     missing_packs: int = 0  # known, and not on the shelf
+    running_operations: int = 0
+    waiting_operations: int = 0  # whose time has come
+    longest_wait_seconds: float = 0.0  # of those
+    longest_waiting: str = ""  # operations/{id}, its kind and its queue, in words
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from ingot.server.core.health import (
 from ingot.server.domain.disk_room import DiskRoom
 
 PROBE_SECONDS = 2.0
+_LONG_WAIT_SECONDS = 15 * 60.0  # of an operation whose time has come
 
 _ADVICE = "delete versions and run `ingot upkeep collect`, or add disk space"
 _DISK = {
@@ -33,7 +34,7 @@ class Health:
         """Return how every part is; a part that fails is told, not raised."""
         database, tallies = self._database()
         return HealthReport(
-            parts=(database, self._writer(), _packs(tallies), self._disk()),
+            parts=(database, self._writer(), _packs(tallies), self._disk(), _operations(tallies)),
             database_version=self._vitals.database_version,
             writer=self._vitals.writer(),
             tallies=tallies,
@@ -85,3 +86,15 @@ def _packs(tallies: Tallies) -> HealthPart:
         "need them cannot be read: push their files again, which heals them, or put the packs back"
     )
     return HealthPart("packs", HealthStatus.UNHEALTHY, message)
+
+
+def _operations(tallies: Tallies) -> HealthPart:
+    figures = f"{tallies.running_operations} run, {tallies.waiting_operations} wait"
+    if tallies.longest_wait_seconds <= _LONG_WAIT_SECONDS:
+        return HealthPart("operations", HealthStatus.HEALTHY, "they get their turn", figures)
+    message = (
+        f"{tallies.waiting_operations} wait for their turn, the first for "
+        f"{tallies.longest_wait_seconds / 60:.0f} minutes; all else works: cancel what need not be, "
+        "or let more run at once (operation_queues)"
+    )
+    return HealthPart("operations", HealthStatus.DEGRADED, message, tallies.longest_waiting)

@@ -110,6 +110,7 @@ def _health(report: HealthReport, facts: ServerFacts, *, whole: bool) -> system_
             length=writer.waiting,
             holder=writer.holder,
             longest_wait=common.duration(writer.longest_wait_seconds),
+            held=common.duration(writer.holder_seconds),
         ),
         active_uploads=report.tallies.active_uploads,
         failed_uploads=report.tallies.failed_uploads,

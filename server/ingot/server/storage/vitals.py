@@ -3,9 +3,11 @@
 import shutil
 from pathlib import Path
 
+from ingot.server.core.clock import Clock, SystemClock
 from ingot.server.core.health import StorageArea, StorageReport, Tallies, WriterReport
 from ingot.server.storage import sql
 from ingot.server.storage.database import SQLITE_MINIMUM, SQLITE_VERSION, Database, dotted
+from ingot.server.storage.operations_sql import CLAIMED, WAITING
 
 _OPEN = "('OPEN', 'SEALING')"
 _AREAS: tuple[tuple[str, str], ...] = (  # name; how many items, and the bytes of their files
@@ -31,9 +33,10 @@ _AREAS: tuple[tuple[str, str], ...] = (  # name; how many items, and the bytes o
 class SqliteVitals:
     """Implements Vitals for SQLite and packs on a disk; `folder` is the data folder."""
 
-    def __init__(self, database: Database, folder: Path) -> None:
+    def __init__(self, database: Database, folder: Path, clock: Clock | None = None) -> None:
         self._database = database
         self._folder = folder
+        self._clock = clock or SystemClock()
 
     @property
     def database_version(self) -> str:
@@ -46,7 +49,7 @@ class SqliteVitals:
         return f"{self.database_version} may corrupt the database; install pysqlite3 for a newer one"
 
     def tallies(self) -> Tallies:
-        return self._database.read(_tallies)
+        return self._database.read(_tallies, self._clock.now())
 
     def probe_writer(self, seconds: float) -> None:
         self._database.write(_nothing).result(timeout=seconds)
@@ -79,7 +82,10 @@ class SqliteVitals:
         )
 
 
-def _tallies() -> Tallies:
+def _tallies(now: float) -> Tallies:
+    due = f"FROM operation WHERE phase = '{WAITING}' AND due <= {now:.3f}"
+    oldest = sql.rows(f"SELECT due, number, kind, queue {due} ORDER BY due LIMIT 1")
+    since, number, kind, queue = oldest[0] if oldest else (now, 0, "", "")
     return Tallies(
         active_uploads=_pair(f"SELECT COUNT(*), 0 FROM upload WHERE state IN {_OPEN}")[0],
         failed_uploads=_pair("SELECT COUNT(*), 0 FROM upload WHERE stage = 'FAILED'")[0],
@@ -90,6 +96,10 @@ def _tallies() -> Tallies:
         )[0],
         lost_chunks=_pair("SELECT COUNT(*), 0 FROM chunk WHERE lost = 1")[0],
         missing_packs=_pair("SELECT COUNT(*), 0 FROM pack WHERE missing")[0],
+        running_operations=_pair(f"SELECT COUNT(*), 0 FROM operation WHERE phase = '{CLAIMED}'")[0],
+        waiting_operations=_pair(f"SELECT COUNT(*), 0 {due}")[0],
+        longest_wait_seconds=max(0.0, now - float(since)),
+        longest_waiting=f"operations/op_{number} ({kind}) in queue {queue}" if number else "",
     )
 
 
