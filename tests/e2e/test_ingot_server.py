@@ -91,6 +91,14 @@ def test_a_taken_port_is_one_sentence(tmp_path: Path) -> None:
     assert f"error: Port {port} is taken" in done.errors
     assert "--listen" in done.errors
     assert "Traceback" not in done.errors
+    assert not (tmp_path / "data").exists()
+
+
+def test_the_same_command_twice_tells_of_the_folder_and_not_of_the_port(tmp_path: Path) -> None:
+    with server_process(tmp_path / "data") as server:
+        done = run_server("serve", "--data", str(tmp_path / "data"), "--listen", server.address)
+    assert done.status == 1
+    assert f"process {server.process.pid} at {server.address} serves it already" in done.errors
 
 
 @pytest.mark.contract("S2-48")
@@ -108,7 +116,7 @@ def test_a_second_server_on_the_folder_is_one_sentence(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path: Path, place: str) -> None:
     (tmp_path / "file").write_text("")
     data = str(tmp_path / place)
-    done = run_server("serve", "--data", data)
+    done = run_server("serve", "--data", data, "--listen", "127.0.0.1:0")
     assert done.status == 1
     assert done.errors.startswith(f"error: The data folder {data} cannot be used: ")
     assert done.errors.count("\n") == 1
@@ -126,7 +134,8 @@ def test_a_missing_package_is_named_with_what_to_install(tmp_path: Path) -> None
         "            raise ModuleNotFoundError(f'No module named {name!r}', name=name)\n"
         "sys.meta_path.insert(0, Absent())\n"
     )
-    done = run_server("serve", "--data", str(tmp_path / "data"), environment={"PYTHONPATH": str(tmp_path)})
+    words = ("serve", "--data", str(tmp_path / "data"), "--listen", "127.0.0.1:0")
+    done = run_server(*words, environment={"PYTHONPATH": str(tmp_path)})
     assert done.status == 1
     assert "needs the Python package peewee" in done.errors
     assert "pip install 'ingot[server]'" in done.errors
@@ -142,7 +151,8 @@ def test_an_address_other_machines_reach_needs_an_explicit_word(tmp_path: Path) 
 
 def test_a_database_of_another_kind_is_one_sentence(tmp_path: Path) -> None:
     done = run_server(
-        *("serve", "--data", str(tmp_path / "data"), "--database-url", "postgresql://localhost/ingot")
+        *("serve", "--data", str(tmp_path / "data"), "--listen", "127.0.0.1:0"),
+        *("--database-url", "postgresql://localhost/ingot"),
     )
     assert done.status == 1
     assert "expected sqlite:///" in done.errors

@@ -211,6 +211,7 @@ def _serve(settings: Settings, *, with_worker: bool, as_json: bool) -> int:
     from ingot.server import logs
     from ingot.server.storage.data_folder import DataFolder
 
+    _check_addresses(settings)
     with contextlib.closing(DataFolder.hold(settings.data_dir)) as folder:
         handlers = logs.start(folder.logs, settings.log_level)
         try:
@@ -218,6 +219,20 @@ def _serve(settings: Settings, *, with_worker: bool, as_json: bool) -> int:
         finally:
             logs.stop(handlers)
     return 0
+
+
+def _check_addresses(settings: Settings) -> None:
+    """Refuse to start on a taken port while nothing is made yet."""
+    from ingot.server.rpc.server import AddressError, check_addresses
+    from ingot.server.storage.data_folder import DataFolder
+
+    try:
+        check_addresses(settings.listen)
+    except AddressError:
+        # Perhaps this very folder is served there, which is the better thing to say.
+        if os.path.exists(settings.data_dir.expanduser() / "lock"):
+            DataFolder.hold(settings.data_dir).close()
+        raise
 
 
 async def _serve_until_told(

@@ -82,12 +82,19 @@ class GrpcServer:
 
     def _bind(self, address: str) -> str:
         host, _, port = address.rpartition(":")
-        _probe(address, host.strip("[]"), int(port))
+        _probe(address, host.strip("[]"), int(port))  # again: it may have been taken meanwhile
         try:
             real = self.server.add_insecure_port(address)
         except RuntimeError as error:
             raise AddressError(f"{address} cannot be served on: {error}") from error
         return f"{host}:{real}"
+
+
+def check_addresses(addresses: Sequence[str]) -> None:
+    """Refuse addresses that cannot be served on, before anything is made for them. Raises AddressError."""
+    for address in addresses:
+        host, _, port = address.rpartition(":")
+        _probe(address, host.strip("[]"), int(port))
 
 
 def _add_reflection(server: grpc.aio.Server, *, health: bool) -> None:
