@@ -22,6 +22,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.contract("S0-111")
+@pytest.mark.contract("S4-46")
 def test_events_reach_the_file_with_time_level_and_fields(folder: Path) -> None:
     logging.getLogger("ingot.server.test").info("upload.committed name=%s size=%d", "uploads/file_1", 12)
     logging.getLogger("ingot.server.test").debug("quiet")

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from google.protobuf import json_format
 
 from helpers.sdk import write_tree
 from helpers.servers import Server, running_server
@@ -83,7 +84,7 @@ class Opens:
         return os.system, ("true",)
 
 
-@pytest.mark.contract("S0-28", "S0-41", "S3-44", "S1-57")
+@pytest.mark.contract("S0-28", "S3-44", "S1-57")
 def test_a_model_that_runs_code_when_it_is_loaded_is_not_published(
     sara: Client, omid: Client, tmp_path: Path
 ) -> None:
@@ -98,3 +99,23 @@ def test_a_model_that_runs_code_when_it_is_loaded_is_not_published(
     assert [each.name for each in omid.catalog.versions("models/tiny")] == [
         "namespaces/sara/models/tiny/versions/1"
     ]
+
+
+@pytest.mark.contract("S0-41", "S3-8", "S0-19")
+def test_a_version_that_is_published_is_checked_when_somebody_asks(sara: Client, tmp_path: Path) -> None:
+    on_request = catalog_pb2.ValidationPolicy(mode=catalog_pb2.VALIDATION_MODE_NONE)
+    free = artifact_fields(validation=on_request)
+    made = sara.push(
+        "models/asked", write_tree(tmp_path / "m", {"w.pkl": pickle.dumps(Opens())}), fields=free
+    )
+    started = sara.operations.start_validation("models/asked")
+    assert (started.kind, started.target) == ("validate", made.name)
+    report = json_format.MessageToDict(sara.operations.wait(started.name).result)
+    assert report["passed"] is False
+    (finding,) = report["findings"]
+    assert (finding["path"], finding["reason"]) == ("w.pkl", "unsafe_opcode")
+    assert finding["byte_offset"] == pickle.dumps(Opens()).index(b"\x93")
+    assert sara.catalog.version("models/asked").state == catalog_pb2.VERSION_STATE_READY
+    trusting = sara.operations.start_validation(made.name, {"allow_unsafe": True})
+    again = sara.operations.wait(trusting.name)
+    assert json_format.MessageToDict(again.result)["passed"] is True

@@ -56,7 +56,7 @@ def operations(server: Server) -> list[operations_pb2.Operation]:
     return list(server.admin.operations.ListOperations(wanted).operations)
 
 
-@pytest.mark.contract("S4-40", "S4-41", "S4-44")
+@pytest.mark.contract("S4-40", "S4-41", "S4-44", "S4-46")
 def test_what_a_list_declares_is_there_from_the_start(server: Server) -> None:
     listed = server.viewer().catalog.ListArtifacts(catalog_pb2.ListArtifactsRequest(parent="namespaces/-"))
     assert {each.name for each in listed.artifacts} == {NAME, TINY}
@@ -187,7 +187,7 @@ def test_deleting_a_declared_artifact_removes_its_files_and_lists_it_again(serve
     eventually(removed)
 
 
-@pytest.mark.contract("S4-39")
+@pytest.mark.contract("S4-39", "S4-46")
 def test_declared_artifacts_come_in_pages(server: Server) -> None:
     catalog = server.member("sara").catalog
     first = catalog.ListArtifacts(catalog_pb2.ListArtifactsRequest(parent="namespaces/library", page_size=1))

@@ -73,6 +73,7 @@ def test_without_credential_only_first_contact_is_open(
     assert _call(running, method) == ("OK" if method.name in PUBLIC else "UNAUTHENTICATED")
 
 
+@pytest.mark.contract("S4-48")
 @pytest.mark.parametrize("role", Role)
 @pytest.mark.parametrize("method", METHODS, ids=_name)
 def test_a_role_may_call_what_its_scopes_cover(

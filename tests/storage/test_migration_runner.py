@@ -74,6 +74,7 @@ def rows(database: Database) -> list[tuple[object, ...]]:
         return found
 
 
+@pytest.mark.contract("S4-46")
 def test_pending_migrations_are_applied_once_and_in_order(database: Database, folder: Path) -> None:
     assert migrate(database, folder) == ["0001_first", "0002_second"]
     assert rows(database) == [(1, "made by the first migration", 7)]

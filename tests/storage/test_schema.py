@@ -34,7 +34,7 @@ def test_peewee_finds_nothing_to_change(migrated: Database) -> None:
         assert str(diff_models(connection, tables.all_tables())) == ""
 
 
-@pytest.mark.contract("S1-3")
+@pytest.mark.contract("S1-3", "S4-46", "S4-48")
 def test_types_defaults_keys_and_indexes_agree(migrated: Database) -> None:
     with migrated.direct() as connection:
         found = describe(connection)
