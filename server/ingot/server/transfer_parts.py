@@ -32,6 +32,7 @@ from ingot.server.domain.disk_room import DiskRoom
 from ingot.server.domain.downloads import Downloads
 from ingot.server.domain.events import EventLog
 from ingot.server.domain.failed_uploads import FailedUploads
+from ingot.server.domain.file_uploads import FileUploads
 from ingot.server.domain.noted_uploads import NotedUploads
 from ingot.server.domain.publishing import Publishing
 from ingot.server.domain.recovery import Recovery
@@ -122,6 +123,7 @@ class TransferParts:
         self.downloads = Downloads(
             side.versions, side.checkpoints, self.uploads, side.catalog, trees, chunks, usage, tokens
         )
+        self.files = FileUploads(self.uploads, rows, self.failed, self.commits, self.downloads, clock)
         self.recovery = Recovery(database, packs, chunks, self.uploads, clock)
 
     def serve(
@@ -139,6 +141,7 @@ class TransferParts:
             self.failed,
             self.intake,
             self.commits,
+            self.files,
             self.downloads,
             self.views,
             tails,

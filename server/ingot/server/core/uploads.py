@@ -5,6 +5,7 @@ OPEN ──SEAL──▶ SEALING ──COMMIT──▶ COMMITTED
  │ └────REOPEN────┘   (something is missing, or the server stopped in between)
  │ ▲              └──FAIL──▶ FAILED   (no other try can help while things are as they are)
  │ └──RETRY── FAILED, EXPIRED
+ ├──FAIL──▶ FAILED      (the one call that should have filled and committed it broke off)
  ├──ABORT──▶ ABORTED
  └──EXPIRE─▶ EXPIRED
 """
@@ -64,6 +65,7 @@ _MOVES: dict[tuple[UploadState, UploadMove], UploadState] = {
     (UploadState.OPEN, UploadMove.ABORT): UploadState.ABORTED,
     (UploadState.OPEN, UploadMove.EXPIRE): UploadState.EXPIRED,
     (UploadState.SEALING, UploadMove.FAIL): UploadState.FAILED,
+    (UploadState.OPEN, UploadMove.FAIL): UploadState.FAILED,
     (UploadState.FAILED, UploadMove.RETRY): UploadState.OPEN,
     (UploadState.EXPIRED, UploadMove.RETRY): UploadState.OPEN,
 }
@@ -190,11 +192,21 @@ class TransferLimits:
     max_open_uploads: int = 64
     max_path_bytes: int = paths.MAX_PATH_BYTES
     max_ranges: int = 8192
+    stream_sizes: tuple[tuple[int, int], ...] = (
+        (100 * MIB, 16 * MIB),
+        (1024 * MIB, 64 * MIB),
+        (0, 128 * MIB),
+    )
     upload_ttl_seconds: float = 24 * 3600.0
+    max_life_seconds: float = 7 * 24 * 3600.0  # of an open upload, however often it is renewed
     keep_closed_seconds: float = 7 * 24 * 3600.0
     keep_failed_seconds: float = 24 * 3600.0
     max_dataset_bytes: int = 0
     max_model_bytes: int = 0
+
+    def stream_bytes(self, size: int) -> int:
+        """Return how much one stream should carry for a tree of so many bytes."""
+        return next(stream for below, stream in self.stream_sizes if size < below or not below)
 
 
 class Pace:
@@ -204,8 +216,9 @@ class Pace:
     one monotonic clock.
     """
 
-    def __init__(self, limits: TransferLimits, now: float) -> None:
+    def __init__(self, limits: TransferLimits, now: float, method: str = "PutChunks") -> None:
         self._limits = limits
+        self._method = method
         self._start = now
         self._last = now
         self._received = 0
@@ -240,15 +253,15 @@ class Pace:
             )
         return TooSlow(
             Reason.TOO_SLOW,
-            f"PutChunks: {why}.",
-            next_step="Nothing of this stream was stored; ask FindMissing, then send shorter streams.",
+            f"{self._method}: {why}.",
+            next_step="Send it again, over a faster path or in shorter streams; what is stored need not travel.",
         )
 
 
-def unfinished() -> Invalid:
+def unfinished(method: str = "PutChunks") -> Invalid:
     """Return the error for a stream that ended without its finish."""
     return Invalid(
         Reason.STREAM_UNFINISHED,
-        "PutChunks: the stream ended without its finish message, so nothing of it was stored.",
-        next_step="Send header, pieces and finish, then read the reply.",
+        f"{method}: the stream ended without its finish message, so nothing of it counts.",
+        next_step="Send a header, the bytes and a finish, then read the reply.",
     )

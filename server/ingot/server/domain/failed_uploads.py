@@ -51,7 +51,7 @@ class FailedUploads:
         Raises NotFound (UPLOAD_NOT_FOUND), Precondition (STATE_INVALID) when it has not failed, and as
         Uploads.begin where its target cannot be committed any more.
         """
-        done, _ = self._requests.run(caller, "RetryUpload", key, lambda: str(self._retry(caller, name).name))
+        done, _ = self._requests.run(caller, "RetryUpload", key, lambda: str(self.again(caller, name).name))
         return self._uploads.find(caller, UploadName(made_id(done, "uploads")))
 
     def purge(self, caller: Caller, seconds: float, *, all_users: bool) -> int:
@@ -72,7 +72,8 @@ class FailedUploads:
             self._drop(upload)
         return len(found)
 
-    def _retry(self, caller: Caller, name: UploadName) -> Upload:
+    def again(self, caller: Caller, name: UploadName) -> Upload:
+        """As `retry`, for whoever recognises repeated requests itself."""
         upload = self._uploads.find(caller, name)
         if upload.stage is UploadStage.FAILED and upload.state is UploadState.COMMITTED:
             self._publishing.retry(caller, upload.name)

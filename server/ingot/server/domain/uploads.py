@@ -33,7 +33,6 @@ from ingot.server.domain.versions import Versions
 
 log = logging.getLogger(__name__)
 
-_WEEK = 7 * 24 * 3600.0  # no upload stays open longer, however often it is renewed
 _BATCH = 100  # uploads per turn of upkeep: keeps one write short
 _TEXT_LIMIT = 1000
 
@@ -67,14 +66,21 @@ class Uploads:
 
     # --- calls ------------------------------------------------------------------------------------------
 
-    def begin(self, caller: Caller, draft: UploadDraft, request_id: str, payload: bytes) -> Upload:
+    def begin(
+        self,
+        caller: Caller,
+        draft: UploadDraft,
+        request_id: str,
+        payload: bytes,
+        method: str = "BeginUpload",
+    ) -> Upload:
         """Open an upload after checking that its target could be committed now.
 
         Raises as Versions.check_target and Checkpoints.begin; Invalid (FIELD_INVALID); Exhausted (BUSY,
         DISK_LOW, TOO_LARGE); Precondition (REQUEST_ID_REUSED).
         """
         name, _ = self._requests.once(
-            caller, "BeginUpload", request_id, payload, lambda: str(self._begin(caller, draft).name)
+            caller, method, request_id, payload, lambda: str(self._begin(caller, draft).name)
         )
         return self.find(caller, UploadName(made_id(name, "uploads")))
 
@@ -145,7 +151,7 @@ class Uploads:
     def touch(self, upload: Upload, **changes: object) -> Upload:
         """Store changes of an open upload and renew it and its leases."""
         now = self._clock.now()
-        expires = min(now + self._limits.upload_ttl_seconds, upload.open_time + _WEEK)
+        expires = min(now + self._limits.upload_ttl_seconds, upload.open_time + self._limits.max_life_seconds)
         changed = dataclasses.replace(upload, update_time=now, expire_time=expires, **changes)  # type: ignore[arg-type]
         if not self._store.save(changed, UploadState.OPEN):
             raise closed(upload.name, upload.state)

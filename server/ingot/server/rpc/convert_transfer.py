@@ -3,11 +3,13 @@
 from collections.abc import Iterator
 
 from ingot.content import chunking, digests
+from ingot.server.core import manifests
 from ingot.server.core.artifacts import NewVersion
 from ingot.server.core.chunks import ChunkOutcome, Presence, StreamReceipt
 from ingot.server.core.errors import invalid_field
+from ingot.server.core.file_uploads import FileClaim, FilePlan, UploadedFile
 from ingot.server.core.manifests import FileDraft, FileFacts, Segment
-from ingot.server.core.names import artifact_name, made_id, namespace_id
+from ingot.server.core.names import UploadName, artifact_name, made_id, namespace_id
 from ingot.server.core.training import CheckpointKind, NewCheckpoint
 from ingot.server.core.transfer_stores import ChunkRun
 from ingot.server.core.upload_stats import UploadStats
@@ -92,6 +94,26 @@ def purge_age_of(request: transfer_pb2.PurgeUploadsRequest) -> float:
     if seconds < 0:
         raise invalid_field("older_than", f"expected 0 or more, got {seconds:g} s")
     return seconds
+
+
+def file_plan_of(header: transfer_pb2.UploadFileHeader) -> FilePlan:
+    """Return where a file goes and what is told of it. Raises Invalid."""
+    if header.profile and header.profile != chunking.CDC:
+        raise invalid_field("header.profile", f"expected {chunking.CDC} or none, got {header.profile!r}")
+    path = header.path or header.original_name
+    return FilePlan(
+        destination=_destination(header),
+        path=path,
+        claim=FileClaim(
+            header.size_bytes if header.HasField("size_bytes") else None, header.blake3, header.sha256
+        ),
+        format=header.format or manifests.format_of(path),
+    )
+
+
+def claim_of(finish: transfer_pb2.UploadFileFinish) -> FileClaim:
+    """Return what the end of a stream tells of the file."""
+    return FileClaim(finish.size_bytes if finish.HasField("size_bytes") else None, finish.blake3)
 
 
 def days_of(request: transfer_pb2.GetUploadStatsRequest) -> tuple[float | None, float | None]:
@@ -181,6 +203,24 @@ def upload_stats(found: UploadStats) -> transfer_pb2.GetUploadStatsResponse:
     )
 
 
+def chunk_receipt(found: StreamReceipt, digest: bytes) -> transfer_pb2.PutChunkResponse:
+    """Return the acknowledgement of a single chunk as a message."""
+    return transfer_pb2.PutChunkResponse(
+        outcome=_OUTCOMES[found.outcomes[0]],
+        digest=digest,
+        lease_expire_time=common.timestamp(found.lease_expires),
+    )
+
+
+def uploaded_file(found: UploadedFile) -> transfer_pb2.UploadFileResponse:
+    """Return what became of a file as a message."""
+    return transfer_pb2.UploadFileResponse(
+        upload=upload(found.upload),
+        version=convert_catalog.version_message(found.version) if found.version else None,
+        file=file(found.file),
+    )
+
+
 def presence(found: Presence) -> transfer_pb2.FindMissingResponse:
     """Return what is missing as a message."""
     return transfer_pb2.FindMissingResponse(
@@ -267,11 +307,34 @@ def capabilities(
         max_stream_time=common.duration(limits.max_stream_seconds),
         idle_timeout=common.duration(limits.idle_seconds),
         read_idle_timeout=common.duration(limits.read_idle_seconds),
+        rate_grace=common.duration(limits.grace_seconds),
+        stream_sizes=[
+            transfer_pb2.StreamSize(below_bytes=below, stream_bytes=min(stream, limits.max_stream_bytes))
+            for below, stream in limits.stream_sizes
+        ],
+        max_ranges=limits.max_ranges,
+        max_upload_life=common.duration(limits.max_life_seconds),
         upload_ttl=common.duration(limits.upload_ttl_seconds),
     )
 
 
 # --- inside ---------------------------------------------------------------------------------------------
+
+
+def _destination(header: transfer_pb2.UploadFileHeader) -> UploadDraft | UploadName:
+    match header.WhichOneof("destination"):
+        case "upload":
+            return UploadName(made_id(header.upload, "uploads", "header.upload"))
+        case "version":
+            return UploadDraft(
+                target=_new_version(header.version),
+                namespace="",
+                size_bytes=header.size_bytes,
+                original_name=header.original_name,
+                description=header.description,
+            )
+        case _:
+            raise invalid_field("header.destination", "expected a version or an open upload, got neither")
 
 
 def _new_version(message: transfer_pb2.NewVersion) -> NewVersion:

@@ -32,6 +32,8 @@ _ACTIONS = {
     "BeginUpload": "upload",
     "FindMissing": "upload",
     "PutChunks": "upload",
+    "PutChunk": "upload",
+    "UploadFile": "upload",
     "PutManifest": "upload",
     "CommitUpload": "upload",
     "ReadManifest": "download",

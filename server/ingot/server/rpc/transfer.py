@@ -1,6 +1,5 @@
 """TransferService: moves bytes in and out. Add it to a server with `bulk_messages.add_servicer`."""
 
-import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
@@ -8,7 +7,6 @@ from typing import Any, ParamSpec, Protocol, TypeVar
 
 import grpc
 
-from ingot.server.core import failpoints
 from ingot.server.core.clock import Clock
 from ingot.server.core.errors import Precondition, Reason
 from ingot.server.core.identity import Caller
@@ -24,11 +22,12 @@ from ingot.server.core.names import (
 from ingot.server.core.operations import Operation
 from ingot.server.core.registrations import being_fetched
 from ingot.server.core.stores import PackStore
-from ingot.server.core.uploads import TransferLimits, UploadState
+from ingot.server.core.uploads import TransferLimits
 from ingot.server.domain.chunk_intake import ChunkIntake
-from ingot.server.domain.commits import Commits, Committed
+from ingot.server.domain.commits import Commits
 from ingot.server.domain.downloads import Downloads, OpenedTree
 from ingot.server.domain.failed_uploads import FailedUploads
+from ingot.server.domain.file_uploads import FileUploads
 from ingot.server.domain.requests import RequestKey
 from ingot.server.domain.stream_slots import StreamSlots
 from ingot.server.domain.upload_views import UploadViews
@@ -36,10 +35,13 @@ from ingot.server.domain.uploads import Uploads
 from ingot.server.rpc import convert_catalog, patience, pipeline
 from ingot.server.rpc import convert_transfer as convert
 from ingot.server.rpc.bulk_messages import PutChunksMessage
+from ingot.server.rpc.committing import Committer
 from ingot.server.rpc.hops import Hops
+from ingot.server.rpc.put_chunk import ChunkTaker
 from ingot.server.rpc.put_chunks import ChunkReceiver
 from ingot.server.rpc.read_bytes import ByteSender
 from ingot.server.rpc.tails import Tails
+from ingot.server.rpc.upload_file import FileMeans, FileReceiver
 from ingot.server.rpc.uploads_watching import UploadWatcher
 from ingot.v1 import transfer_pb2, transfer_pb2_grpc
 
@@ -72,6 +74,7 @@ class TransferServicer(transfer_pb2_grpc.TransferServiceServicer):
         failed: FailedUploads,
         intake: ChunkIntake,
         commits: Commits,
+        files: FileUploads,
         downloads: Downloads,
         views: UploadViews,
         tails: Tails,
@@ -93,6 +96,9 @@ class TransferServicer(transfer_pb2_grpc.TransferServiceServicer):
         self._draining = draining
         self._fetches = fetches
         self._receiver = ChunkReceiver(hops, intake, packs, limits)
+        self._taker = ChunkTaker(hops, intake, packs)
+        self._committer = Committer(hops, commits)
+        self._files = FileReceiver(FileMeans(hops, files, intake, commits, self._committer, packs, limits))
         self._sender = ByteSender(hops, downloads, packs)
         self._watcher = UploadWatcher(hops, views, tails, clock)
         self._readers = StreamSlots(limits.max_read_streams)
@@ -126,6 +132,18 @@ class TransferServicer(transfer_pb2_grpc.TransferServiceServicer):
     ) -> transfer_pb2.PutChunksResponse:
         return convert.receipt(await self._receiver.receive(pipeline.caller(), request_iterator))
 
+    async def PutChunk(
+        self, request: transfer_pb2.PutChunkRequest, context: Context
+    ) -> transfer_pb2.PutChunkResponse:
+        name = _upload_name(request.upload, "upload")
+        receipt, digest = await self._taker.take(pipeline.caller(), name, request.data, request.digest)
+        return convert.chunk_receipt(receipt, digest)
+
+    async def UploadFile(
+        self, request_iterator: AsyncIterator[transfer_pb2.UploadFileRequest], context: Context
+    ) -> transfer_pb2.UploadFileResponse:
+        return convert.uploaded_file(await self._files.receive(pipeline.caller(), request_iterator))
+
     async def PutManifest(
         self, request: transfer_pb2.PutManifestRequest, context: Context
     ) -> transfer_pb2.PutManifestResponse:
@@ -141,27 +159,12 @@ class TransferServicer(transfer_pb2_grpc.TransferServiceServicer):
     async def CommitUpload(
         self, request: transfer_pb2.CommitUploadRequest, context: Context
     ) -> transfer_pb2.CommitUploadResponse:
-        # It runs to its end even if the caller goes away: a sealed upload must not stay sealed.
-        done = await asyncio.shield(asyncio.create_task(self._commit(pipeline.caller(), request)))
+        name = _upload_name(request.upload, "upload")
+        done = await self._committer.commit(
+            pipeline.caller(), name, request.expected_digest, request.file_count
+        )
         version = convert_catalog.version_message(done.version) if done.version else None
         return transfer_pb2.CommitUploadResponse(upload=convert.upload(done.upload), version=version)
-
-    async def _commit(self, caller: Caller, request: transfer_pb2.CommitUploadRequest) -> Committed:
-        name = _upload_name(request.upload, "upload")
-        sealed = await self._hops.write(self._commits.seal, caller, name, request.expected_digest)
-        if sealed.state is UploadState.COMMITTED:
-            return await self._hops.read(self._commits.committed, caller, sealed)
-        try:
-            failpoints.hit("commit.sealed")
-            checked = await self._hops.read(
-                self._commits.check, sealed, request.expected_digest, request.file_count
-            )
-            done = await self._hops.write(self._commits.finish, caller, sealed, checked)
-            failpoints.hit("commit.durable")
-            return done
-        except Exception as error:  # whatever it is: nobody else may touch a sealed upload
-            await self._hops.write(self._commits.reopen, sealed, error)
-            raise
 
     async def GetUpload(
         self, request: transfer_pb2.GetUploadRequest, context: Context

@@ -1,0 +1,44 @@
+"""Commits an upload: seal, check, finish, each in a hop of its own (domain/commits.py)."""
+
+import asyncio
+
+from ingot.server.core import failpoints
+from ingot.server.core.identity import Caller
+from ingot.server.core.names import UploadName
+from ingot.server.core.uploads import UploadState
+from ingot.server.domain.commits import Commits, Committed
+from ingot.server.rpc.hops import Hops
+
+
+class Committer:
+    """Commits uploads; one object serves them all."""
+
+    def __init__(self, hops: Hops, commits: Commits) -> None:
+        self._hops = hops
+        self._commits = commits
+
+    async def commit(
+        self, caller: Caller, name: UploadName, expected_digest: str, file_count: int
+    ) -> Committed:
+        """Turn an upload into its target, or return what it became before. Raises as the rules do.
+
+        It runs to its end even if the caller goes away: a sealed upload must not stay sealed.
+        """
+        work = self._commit(caller, name, expected_digest, file_count)
+        return await asyncio.shield(asyncio.create_task(work))
+
+    async def _commit(
+        self, caller: Caller, name: UploadName, expected_digest: str, file_count: int
+    ) -> Committed:
+        sealed = await self._hops.write(self._commits.seal, caller, name, expected_digest)
+        if sealed.state is UploadState.COMMITTED:
+            return await self._hops.read(self._commits.committed, caller, sealed)
+        try:
+            failpoints.hit("commit.sealed")
+            checked = await self._hops.read(self._commits.check, sealed, expected_digest, file_count)
+            done = await self._hops.write(self._commits.finish, caller, sealed, checked)
+            failpoints.hit("commit.durable")
+            return done
+        except Exception as error:  # whatever it is: nobody else may touch a sealed upload
+            await self._hops.write(self._commits.reopen, sealed, error)
+            raise
