@@ -26,8 +26,8 @@ CUTS: list[Json] = [
     {"hex": ""},
     {"hex": "41"},
     {"zeros": 3_000_000},
-    {"pattern": {"seed": "cdc", "size": 65_536}},
-    {"pattern": {"seed": "cdc", "size": 65_537}},
+    {"pattern": {"seed": "cdc", "size": 196_608}},
+    {"pattern": {"seed": "cdc", "size": 196_609}},
     {"pattern": {"seed": "cdc", "size": 1_048_577}},
     {"pattern": {"seed": "cdc", "size": 9_000_001}},
     {"pattern": {"seed": "another", "size": 2_500_000}},
@@ -96,7 +96,7 @@ def make_cuts() -> Json:
         root = digests.file_root("cdc", len(data), map(digests.segment_digest, segments))
         vectors.append({"input": source, "lengths": [c.length for c in chunks], "root": root.hex()})
     return {
-        "profile": {"name": "cdc", "minimum": 65536, "average": 262144, "maximum": 1048576, "seed": 0},
+        "profile": {"name": "cdc", "minimum": 196608, "average": 262144, "maximum": 1048576, "seed": 0},
         "vectors": vectors,
     }
 
