@@ -128,6 +128,21 @@ def test_a_cancelled_import_leaves_it_registered(server: Server) -> None:
     assert again["operation"] != facts["operation"]
 
 
+def test_the_first_fetch_runs_in_the_name_of_the_server_as_it_is_set(server: Server) -> None:
+    slow = operations_pb2.StartImportRequest(registered=NAME, max_bytes_per_second=1)
+    late = operations_pb2.StartImportRequest(
+        registered=NAME, options=operations_pb2.OperationOptions(priority=-1000)
+    )
+    forced = operations_pb2.StartImportRequest(registered=NAME, force=True)
+    for start in (slow, late, forced):
+        with refused(grpc.StatusCode.PERMISSION_DENIED, "SCOPE_MISSING"):
+            server.member("sara").operations.StartImport(start)
+    with refused(grpc.StatusCode.FAILED_PRECONDITION, "NOT_FETCHED"):
+        list(server.viewer().transfer.ReadManifest(transfer_pb2.ReadManifestRequest(tree=NAME)))
+    (operation,) = operations(server)
+    assert operation.requester == "system", "a viewer's own token could write nothing"
+
+
 def test_updating_what_is_here_needs_write_access(server: Server) -> None:
     start = operations_pb2.StartImportRequest(registered=NAME)
     name = server.member("sara").operations.StartImport(start).operation.name

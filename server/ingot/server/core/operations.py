@@ -122,6 +122,7 @@ class NewOperation:
     reads: tuple[str, ...] = ()  # ids of more namespaces its body may read
     key: str = ""  # two operations with the same key are never unfinished at once
     options: OperationOptions = OperationOptions()
+    for_all: bool = False  # runs in the name of the server, whoever asked for it
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +149,7 @@ class Operation:
     lease_time: float | None = None  # until then the claim holds without a beat
     attempt_time: float | None = None  # when this attempt began
     progress: Progress | None = None
+    log_bytes: int = 0  # what its log lines take, as far as they are counted
     problem: Problem | None = None
     params: JsonObject = field(default_factory=dict)
     sealed: str = field(default="", repr=False)  # what of them is secret; gone once it has succeeded

@@ -13,12 +13,12 @@ from ingot.content.texts import shortened
 from ingot.server.core import names, params
 from ingot.server.core.artifacts import ArtifactFields, NewVersion
 from ingot.server.core.catalog_stores import ArtifactStore
-from ingot.server.core.errors import AlreadyExists, Reason, invalid_field
+from ingot.server.core.errors import AlreadyExists, Denied, Reason, invalid_field
 from ingot.server.core.identity import Caller
 from ingot.server.core.imports import RegisteredSources, WantedImport, WantedTarget
 from ingot.server.core.names import ArtifactName, Kind
 from ingot.server.core.operation_stores import OperationFilter, OperationStore
-from ingot.server.core.operations import NewOperation, Operation
+from ingot.server.core.operations import NewOperation, Operation, OperationOptions
 from ingot.server.domain.access import Access
 from ingot.server.domain.import_sources import ImportSources, Source, original_of, same
 from ingot.server.domain.operations import Operations
@@ -65,7 +65,8 @@ class Imports:
         """Queue an import and return its operation; one that does the same is returned instead.
 
         Raises Invalid (FIELD_INVALID, NAME_INVALID, BAD_PATH), NotFound (NAMESPACE_NOT_FOUND,
-        ARTIFACT_NOT_FOUND), AlreadyExists (NAME_TAKEN, NAME_COLLIDES), Denied (SOURCE_ADDRESS_REFUSED),
+        ARTIFACT_NOT_FOUND), AlreadyExists (NAME_TAKEN, NAME_COLLIDES), Denied (SOURCE_ADDRESS_REFUSED,
+        SCOPE_MISSING),
         Precondition (REQUEST_ID_REUSED).
         """
 
@@ -114,13 +115,27 @@ class Imports:
                 "target", f"expected nothing: {artifact} is registered with what it is filled from"
             )
         new = self._registered.params(caller, artifact)
+        told = wanted.force or wanted.max_bytes_per_second or wanted.options != OperationOptions()
+        if told and not caller.may_write(artifact.namespace):
+            raise Denied(
+                Reason.SCOPE_MISSING,
+                f"One import fetches {artifact} for all who read it; only who may write it says how.",
+                next_step="Ask for it without force, options and a limit of the rate.",
+                facts={"artifact": str(artifact)},
+            )
         asked = {
             "force": wanted.force,
             "check_only": wanted.check_only,
             "max_bytes_per_second": wanted.max_bytes_per_second,
         }
         key = f"{new.key} look" if wanted.check_only and new.key else new.key
-        return dataclasses.replace(new, params={**new.params, **asked}, key=key, options=wanted.options)
+        return dataclasses.replace(
+            new,
+            params={**new.params, **asked},
+            key=key,
+            options=wanted.options,
+            for_all=new.for_all and not wanted.check_only,
+        )
 
     def _checked(
         self, caller: Caller, source: Source, target: WantedTarget, name: ArtifactName

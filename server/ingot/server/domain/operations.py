@@ -18,7 +18,7 @@ from ingot.server.core.artifacts import JsonObject
 from ingot.server.core.catalog_stores import CounterStore
 from ingot.server.core.clock import Clock
 from ingot.server.core.errors import Denied, Precondition, Reason, invalid_field
-from ingot.server.core.identity import Caller
+from ingot.server.core.identity import SYSTEM, Caller
 from ingot.server.core.kinds import KINDS, OperationKind
 from ingot.server.core.names import ANY_NAMESPACE
 from ingot.server.core.operation_stores import OperationFilter, OperationListener, OperationStore
@@ -107,7 +107,7 @@ class Operations:
             number=0,
             kind=kind.name,
             state=OperationState.QUEUED,
-            requester=caller.principal,
+            requester=SYSTEM if new.for_all else caller.principal,
             create_time=now,
             target=new.target,
             namespace=new.namespace,

@@ -159,6 +159,7 @@ class Registrations:
             target=str(found.name),
             namespace=found.name.namespace,
             key=f"fetch {found.uid}",
+            for_all=True,  # a reader who may write nothing starts it too, and others wait for the same one
         )
 
     def on_access(self, caller: Caller, artifact: ArtifactName) -> Operation | None:
