@@ -16,6 +16,7 @@ from ingot.server.core.errors import Reason, Unauthenticated
 from ingot.server.core.identity import SCOPES_OF_ROLE, Caller, Role
 from ingot.server.core.usage import Activity
 from ingot.server.rpc import methods
+from ingot.server.rpc.call_rates import CallRates
 from ingot.server.rpc.credentials import Credentials
 from ingot.server.rpc.hops import Hops
 from ingot.server.rpc.pipeline import Pipeline
@@ -80,6 +81,7 @@ def rig(
     *,
     unary_seconds: float = 30.0,
     recheck_seconds: float = 10.0,
+    rates: CallRates | None = None,
     health: bool = True,
     reflection: bool = True,
     address: str = "127.0.0.1:0",
@@ -100,6 +102,7 @@ def rig(
                 SystemClock(),
                 unary_seconds=unary_seconds,
                 recheck_seconds=recheck_seconds,
+                rates=rates,
             )
             server = GrpcServer(pipeline, health=health, reflection=reflection)
             add(server.server)

@@ -33,6 +33,7 @@ from ingot.server.identity_parts import IdentityParts
 from ingot.server.import_parts import ImportParts
 from ingot.server.operation_parts import OperationParts, settings_of_bodies
 from ingot.server.registration_parts import RegistrationParts
+from ingot.server.rpc.call_rates import Allowance, CallRates
 from ingot.server.rpc.credentials import Credentials
 from ingot.server.rpc.hops import Hops
 from ingot.server.rpc.operations import Starts
@@ -137,6 +138,8 @@ class App:
         )
         marks = Watermarks(
             settings.disk_warn_percent,
+            calls_per_second=settings.calls_per_second,
+            call_burst=settings.call_burst,
             settings.disk_upload_percent,
             settings.disk_stream_percent,
             settings.disk_plenty_bytes,
@@ -172,6 +175,10 @@ class App:
         )
         self.grpc = GrpcServer(self.pipeline, health=settings.health, reflection=settings.reflection)
         self.facts = ServerFacts(
+            rates=CallRates(
+                Allowance(settings.calls_per_second, settings.call_burst),
+                Allowance(settings.public_calls_per_second, settings.public_call_burst),
+            ),
             version(), folder.server_id, folder.path, clock.now(), bundle_key(folder.path)
         )
         server = self.grpc.server

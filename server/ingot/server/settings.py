@@ -81,6 +81,23 @@ class Settings:
         default=600.0,
         metadata=_about("Longest time of a call that is no stream and whose client set no deadline."),
     )
+    calls_per_second: float = dataclasses.field(
+        default=1000.0,
+        metadata=_about("Calls that each principal may make in a second, on average; 0 is any number."),
+    )
+    call_burst: int = dataclasses.field(
+        default=10_000, metadata=_about("Calls that it may make at once after a pause.")
+    )
+    public_calls_per_second: float = dataclasses.field(
+        default=20.0,
+        metadata=_about(
+            "The same for calls without a good credential from one address, health and reflection too; 0 is "
+            "any number."
+        ),
+    )
+    public_call_burst: int = dataclasses.field(
+        default=200, metadata=_about("Such calls that it may make at once after a pause.")
+    )
     drain_seconds: float = dataclasses.field(
         default=30.0, metadata=_about("How long running calls may go on when the server is told to stop.")
     )

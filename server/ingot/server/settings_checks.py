@@ -19,6 +19,8 @@ from ingot.server.settings import (
 
 _POSITIVE = (
     "call_seconds",
+    "call_burst",
+    "public_call_burst",
     "read_threads",
     "io_threads",
     "activity_days",
@@ -36,6 +38,8 @@ _NOT_NEGATIVE = (
     "import_max_file_bytes",
     "import_max_bytes",
     "import_min_bytes_per_second",
+    "calls_per_second",
+    "public_calls_per_second",
     "drain_seconds",
     "training_retries",
     "training_retry_seconds",

@@ -203,6 +203,8 @@ class TransferLimits:
     keep_failed_seconds: float = 24 * 3600.0
     max_dataset_bytes: int = 0
     max_model_bytes: int = 0
+    calls_per_second: float = 0.0  # of one principal, on average; 0 is no limit
+    call_burst: int = 0
 
     def stream_bytes(self, size: int) -> int:
         """Return how much one stream should carry for a tree of so many bytes."""

@@ -52,6 +52,7 @@ class Call:
     target: str = ""
     code: str = grpc.StatusCode.OK.name
     ended: IngotError | None = None  # why the server stopped it
+    recorded: bool = True  # a flood that is refused is not
     # what is given back when it is over
     holdings: contextlib.ExitStack = dataclasses.field(default_factory=contextlib.ExitStack)
 

@@ -313,6 +313,8 @@ def capabilities(
             for below, stream in limits.stream_sizes
         ],
         max_ranges=limits.max_ranges,
+        calls_per_second=limits.calls_per_second,
+        call_burst=limits.call_burst,
         max_upload_life=common.duration(limits.max_life_seconds),
         upload_ttl=common.duration(limits.upload_ttl_seconds),
     )

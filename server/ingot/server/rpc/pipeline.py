@@ -1,6 +1,6 @@
 """The one interceptor that every call passes, of all four kinds:
 
-    admit (draining?) → authenticate → scope → readable? → run the servicer → map errors → log and record
+    admit (draining?) → authenticate → rate → scope → readable? → run the servicer → map errors → record
 
 Servicers learn who calls from `caller()`. Whatever they raise ends here: an IngotError becomes its status,
 anything else an incident id, with the story in the log. When the server drains, streams that only follow
@@ -23,10 +23,11 @@ from google.protobuf.message import Message
 from google.rpc import status_pb2
 
 from ingot.server.core.clock import Clock
-from ingot.server.core.errors import Denied, IngotError, Unauthenticated
+from ingot.server.core.errors import Denied, Exhausted, IngotError, Unauthenticated
 from ingot.server.core.identity import Caller
 from ingot.server.core.usage import Activity
 from ingot.server.rpc import calls, errors, methods
+from ingot.server.rpc.call_rates import Allowance, CallRates
 from ingot.server.rpc.calls import Call
 from ingot.server.rpc.credentials import Credentials
 from ingot.server.rpc.methods import Method
@@ -87,6 +88,7 @@ class Pipeline(grpc.aio.ServerInterceptor):
         *,
         unary_seconds: float,
         recheck_seconds: float = RECHECK_SECONDS,
+        rates: CallRates | None = None,
     ) -> None:
         self._credentials = credentials
         self._record = record
@@ -95,6 +97,7 @@ class Pipeline(grpc.aio.ServerInterceptor):
         self._recheck_seconds = recheck_seconds
         self._rechecking: asyncio.Task[None] | None = None
         self._strangers = Strangers()
+        self._rates = rates or CallRates(Allowance(), Allowance())
         self._rules = methods.all_methods()
         self._handlers: dict[str, Handler] = {}
         self._running: set[Call] = set()
@@ -235,20 +238,43 @@ class Pipeline(grpc.aio.ServerInterceptor):
             self._quiet.clear()
 
     async def _admit(self, call: Call) -> None:
-        """Refuse while draining, find the caller, check the scopes."""
+        """Refuse while draining, find the caller, count the call, check the scopes."""
         if call.method.standard:
+            self._count(call, None)
             return
         if self._draining:
             raise calls.draining()
         try:
-            if not call.secret:
-                raise calls.token_missing()
-            call.made_by(await self._credentials.caller(call.secret))
+            caller = await self._authenticated(call)
+            self._count(call, caller)
+            call.made_by(caller)
             if call.method.streams and (self._rechecking is None or self._rechecking.done()):
                 self._rechecking = asyncio.create_task(self._recheck())
         except Unauthenticated:
             if not call.method.public:
                 raise
+
+    async def _authenticated(self, call: Call) -> Caller:
+        """Return who makes a call; without a good credential it counts as a stranger's."""
+        try:
+            if not call.secret:
+                raise calls.token_missing()
+            return await self._credentials.caller(call.secret)
+        except Unauthenticated:
+            self._count(call, None)
+            raise
+
+    def _count(self, call: Call, caller: Caller | None) -> None:
+        """Raise Exhausted (RATE_LIMITED) when there are too many; such a call is not recorded."""
+        now = self._clock.monotonic()
+        try:
+            if caller is None:
+                self._rates.take_stranger(call.address, now)
+            else:
+                self._rates.take(caller.principal, now)
+        except Exhausted:
+            call.recorded = False
+            raise
 
     async def _recheck(self) -> None:
         """Look at the credentials of open streams again and again, until there are none."""
@@ -273,7 +299,7 @@ class Pipeline(grpc.aio.ServerInterceptor):
         self._running.discard(call)
         if not self._running:
             self._quiet.set()
-        if call.method.standard:
+        if call.method.standard or not call.recorded:
             return
         if call.caller is None and not self._strangers.keep(call.address, self._clock.now()):
             return
