@@ -266,6 +266,42 @@ class PackStoreContract:
         with pytest.raises(DataLoss, match="only 0 of 5 bytes"):
             shelf.store.read(ChunkPlace(sealed.id, 10**6, 5, chunk_digest(b"chunk")))
 
+    def test_punched_chunks_are_absent_and_the_others_untouched(self, shelf: DamagedShelf) -> None:
+        chunks = [pattern(f"punched {index}", 64 * 1024) for index in range(8)]
+        (sealed,) = put(shelf.store, chunks)
+        where = places([sealed])
+        for place in where:
+            shelf.store.read(place)  # what is verified by now must not be trusted afterwards
+        before = shelf.store.allocated(sealed.id)
+        gone = [sealed.entries[index] for index in (0, 2, 3, 7)]
+        freed = shelf.store.punch(sealed.id, gone)
+        if freed is None:  # this file system cannot
+            assert [shelf.store.read(place) for place in where] == chunks
+            return
+        assert freed == before - shelf.store.allocated(sealed.id)
+        assert freed > 3 * 64 * 1024 - 4 * 8192  # whole blocks only
+        kept = [index for index in range(8) if sealed.entries[index] not in gone]
+        for store in (shelf.store, shelf.reopen()):
+            assert [entry.digest for entry in store.entries(sealed.id)] == [where[i].digest for i in kept]
+            assert [found.entry.digest for found in store.scan(sealed.id)] == [where[i].digest for i in kept]
+            assert all(found.intact for found in store.scan(sealed.id))
+            for index, place in enumerate(where):
+                if index in kept:
+                    assert store.read(place) == chunks[index]
+                else:
+                    assert not store.intact(place)
+                    with pytest.raises(DataLoss):
+                        store.read(place)
+        assert shelf.store.punch(sealed.id, gone) == 0
+
+    def test_space_that_a_pack_takes(self, shelf: DamagedShelf) -> None:
+        (sealed,) = put(shelf.store, [pattern("space", MIB)])
+        assert shelf.store.allocated(sealed.id) >= MIB
+        with pytest.raises(DataLoss, match="not on the shelf"):
+            shelf.store.punch("ab" * 32, [])
+        shelf.store.delete(sealed.id)
+        assert shelf.store.allocated(sealed.id) == 0
+
     def test_a_chunk_that_was_read_before_is_still_checked(self, shelf: DamagedShelf) -> None:
         packs = put(shelf.store, [b"first", b"second"])
         first, second = places(packs)

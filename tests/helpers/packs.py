@@ -1,10 +1,13 @@
 """Packs for tests: chunks put through a stream, and bits that flip."""
 
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 
 from ingot.content.digests import chunk_digest
 from ingot.server.core.packs import SealedPack
 from ingot.server.core.stores import PackStore
+from ingot.server.storage import pack_keys
 from ingot.server.storage.packs_memory import MemoryPacks
 
 
@@ -14,6 +17,19 @@ def put(store: PackStore, contents: Sequence[bytes]) -> list[SealedPack]:
     for content in contents:
         ingest.append(chunk_digest(content), [content])
     return ingest.seal()
+
+
+def write_keys(path: Path, *numbers: int) -> Path:
+    """Write a keyring file with the keys of these numbers, the first for new packs."""
+    path.write_text("".join(f"{number:064x}\n" for number in numbers))
+    path.chmod(0o600)
+    return path
+
+
+def keyring_of(*numbers: int) -> pack_keys.Keyring:
+    """Return a keyring with the keys of these numbers."""
+    with tempfile.TemporaryDirectory() as folder:
+        return pack_keys.load(write_keys(Path(folder) / "keys", *numbers))
 
 
 def flip(store: MemoryPacks, pack: str, position: int) -> None:

@@ -10,11 +10,13 @@ import pytest
 from blake3 import blake3
 
 from contracts.pack_store_contract import PackStoreContract, places, put
+from helpers.packs import keyring_of
 from helpers.patterns import pattern
 from ingot.content.digests import chunk_digest
 from ingot.server.core import failpoints
 from ingot.server.core.errors import DataLoss, Exhausted, IngotError, Unavailable
 from ingot.server.storage import packs_disk
+from ingot.server.storage.pack_keys import Keyring
 from ingot.server.storage.packs_disk import DiskPacks
 
 FAILING = [
@@ -32,12 +34,13 @@ class DiskShelf:
 
     too_much = 1 << 60
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, keyring: Keyring | None = None) -> None:
         self.root = root
-        self.store = DiskPacks(root)
+        self.keyring = keyring
+        self.store = DiskPacks(root, keyring)
 
     def reopen(self) -> DiskPacks:
-        return DiskPacks(self.root)
+        return DiskPacks(self.root, self.keyring)
 
     def path(self, pack: str) -> Path:
         return self.root / "packs" / pack[:2] / f"{pack}.pack"
@@ -55,6 +58,12 @@ class TestDiskPacks(PackStoreContract):
     @pytest.fixture
     def shelf(self, tmp_path: Path) -> DiskShelf:
         return DiskShelf(tmp_path)
+
+
+class TestEncryptedDiskPacks(PackStoreContract):
+    @pytest.fixture
+    def shelf(self, tmp_path: Path) -> DiskShelf:
+        return DiskShelf(tmp_path, keyring_of(1))
 
 
 def files_of(root: Path) -> list[str]:

@@ -48,6 +48,7 @@ from ingot.server.storage.database import open_database
 from ingot.server.storage.disk_space import FolderDisk
 from ingot.server.storage.identity_sql import CountersSql, RequestsSql
 from ingot.server.storage.migration_runner import migrate
+from ingot.server.storage.pack_keys import keyring
 from ingot.server.storage.packs_disk import DiskPacks
 from ingot.server.storage.trees_sql import TreesSql
 from ingot.server.storage.usage_sql import UsageSql
@@ -86,7 +87,9 @@ class App:
     def _shelves(self) -> None:
         self.database = open_database(self.settings.database)
         migrate(self.database)
-        self._packs = DiskPacks(self.folder.path)
+        self._packs = DiskPacks(
+            self.folder.path, keyring(self.settings.encryption_key_file, self.folder.path)
+        )
         self._counters = CountersSql()
         self._training_shelves = TrainingShelves(
             self.settings, self.database.after_commit, self._counters, self._clock
@@ -135,11 +138,11 @@ class App:
             max_dataset_bytes=settings.max_dataset_bytes,
             max_model_bytes=settings.max_model_bytes,
             keep_failed_seconds=settings.failed_upload_hours * 3600,
+            calls_per_second=settings.calls_per_second,
+            call_burst=settings.call_burst,
         )
         marks = Watermarks(
             settings.disk_warn_percent,
-            calls_per_second=settings.calls_per_second,
-            call_burst=settings.call_burst,
             settings.disk_upload_percent,
             settings.disk_stream_percent,
             settings.disk_plenty_bytes,
@@ -172,13 +175,13 @@ class App:
             self.usage.record,
             clock,
             unary_seconds=settings.call_seconds,
-        )
-        self.grpc = GrpcServer(self.pipeline, health=settings.health, reflection=settings.reflection)
-        self.facts = ServerFacts(
             rates=CallRates(
                 Allowance(settings.calls_per_second, settings.call_burst),
                 Allowance(settings.public_calls_per_second, settings.public_call_burst),
             ),
+        )
+        self.grpc = GrpcServer(self.pipeline, health=settings.health, reflection=settings.reflection)
+        self.facts = ServerFacts(
             version(), folder.server_id, folder.path, clock.now(), bundle_key(folder.path)
         )
         server = self.grpc.server

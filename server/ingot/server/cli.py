@@ -309,6 +309,7 @@ def _start_errors() -> tuple[type[Exception], ...]:
     from ingot.server.storage.data_folder import DataFolderError
     from ingot.server.storage.database import DatabaseOpenError
     from ingot.server.storage.migration_runner import MigrationError
+    from ingot.server.storage.pack_keys import KeyFileError
     from ingot.server.worker_process import WorkerMissingError
 
     return (
@@ -317,6 +318,7 @@ def _start_errors() -> tuple[type[Exception], ...]:
         DataFolderError,
         DatabaseOpenError,
         IngotError,
+        KeyFileError,
         MigrationError,
         WorkerMissingError,
     )

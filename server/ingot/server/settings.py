@@ -175,6 +175,15 @@ class Settings:
             f"What starts operations: {', '.join(DISPATCHERS)}; their rows are the truth for both."
         ),
     )
+    encryption_key_file: Path = dataclasses.field(
+        default=Path(),
+        metadata=_about(
+            "File with the keys that packs are encrypted with at rest, one a line, 64 hex digits; the first "
+            "is for new packs. Keep it, and a copy of it, outside of the data folder: without it the data "
+            "are lost.",
+            default="none: packs are not encrypted",
+        ),
+    )
     disk_warn_percent: float = dataclasses.field(
         default=85.0,
         metadata=_about(

@@ -1,10 +1,10 @@
 """How full the disk below the data folder is, and what that allows.
 
-    level      what the server does                                                         share used   free
+    level      what the server does                                                   share used   free
     ROOMY      everything
-    FILLING    warns: health is DEGRADED and says what to do                                 85 %        64 GiB
-    LOW        also refuses new uploads; those that are open go on                           92 %        16 GiB
-    FULL       also refuses streams; uploads that are stored whole still commit,             96 %         4 GiB
+    FILLING    warns: health is DEGRADED and says what to do                           85 %        64 GiB
+    LOW        also refuses new uploads; those that are open go on                     92 %        16 GiB
+    FULL       also refuses streams; uploads that are stored whole still commit,       96 %         4 GiB
                and reads, aborts and collection go on
 
 A level counts when *both* its marks are reached: at least that share is used and less than those bytes are

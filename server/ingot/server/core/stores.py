@@ -88,13 +88,29 @@ class PackStore(Protocol):
         ...
 
     def entries(self, pack: PackId) -> tuple[PackEntry, ...]:
-        """Return what a pack holds, from its checked footer. Raises DataLoss when absent or damaged."""
+        """Return what a pack holds, from its checked footer and the headers of its records; reads no chunk.
+
+        Raises DataLoss when it is absent or damaged.
+        """
         ...
 
     def scan(self, pack: PackId) -> Iterator[ScannedChunk]:
         """Read a whole pack, record by record and without its footer, and check every chunk.
 
         Raises DataLoss when the pack is absent, and after the last readable record when the next is damaged.
+        """
+        ...
+
+    def allocated(self, pack: PackId) -> int:
+        """Return the bytes that a pack takes of the disk: its size without holes. 0 if absent."""
+        ...
+
+    def punch(self, pack: PackId, entries: Sequence[PackEntry]) -> int | None:
+        """Give the space of these chunks of a pack back, without needing any; return the bytes freed.
+
+        From then on they are absent: `entries` and `scan` leave them out, reading one is DataLoss. The others
+        are untouched. Doing it again changes nothing. None, and no change, where the shelf cannot.
+        Raises DataLoss when the pack is absent, Unavailable when the disk fails.
         """
         ...
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from ingot.content.digests import Data
 from ingot.server.core import failpoints
 from ingot.server.core.packs import PackId
-from ingot.server.storage import pack_reading, write_out
+from ingot.server.storage import pack_format, pack_keys, pack_reading, write_out
 
 log = logging.getLogger(__name__)
 
@@ -18,11 +18,19 @@ _MOST_PIECES = 1000  # the kernel takes 1,024 buffers in one write
 
 
 class PackReader:
-    """A pack that is open for reading; it closes when nobody holds it any more, so readers never lose it."""
+    """A pack that is open for reading; it closes when nobody holds it any more, so readers never lose it.
 
-    def __init__(self, path: Path, pack: PackId) -> None:
+    `cipher` opens what `read_at` returns; it is None for a pack that is not encrypted. Raises DataLoss,
+    FileNotFoundError, and Unavailable for a pack whose key is not there.
+    """
+
+    def __init__(self, path: Path, pack: PackId, keyring: pack_keys.Keyring | None = None) -> None:
         self._pack = pack
         self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            self.cipher = pack_keys.cipher_of(pack, self.read_at(0, pack_format.PROLOGUE_SIZE), keyring)
+        except pack_format.MalformedError as error:
+            raise pack_reading.damaged(pack, str(error)) from error
 
     def __del__(self) -> None:
         if hasattr(self, "_descriptor"):
@@ -31,6 +39,11 @@ class PackReader:
     def size(self) -> int:
         """Return the bytes of the pack."""
         return os.fstat(self._descriptor).st_size
+
+    @property
+    def codec(self) -> int:
+        """How its records are stored."""
+        return pack_format.CODEC_AES_GCM if self.cipher else pack_format.CODEC_RAW
 
     def read_at(self, offset: int, length: int) -> bytes:
         """Return `length` bytes from `offset`, fewer only at the end; DataLoss if the disk cannot."""

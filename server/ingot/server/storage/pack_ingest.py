@@ -14,6 +14,7 @@ from ingot.content.digests import Data, digest_of, format_digest
 from ingot.server.core.errors import Exhausted, IngotError, Invalid, Reason, Unavailable
 from ingot.server.core.packs import MAX_CHUNK_SIZE, PACK_TARGET, PackEntry, SealedPack
 from ingot.server.storage import pack_format
+from ingot.server.storage.pack_keys import Keyring, PackCipher
 
 
 class PackSink(Protocol):
@@ -49,19 +50,22 @@ class Shelf(Protocol):
 
 
 _Chunk = tuple[bytes, int, Sequence[Data]]  # digest, length, bytes in parts
-_AROUND = pack_format.RECORD_SIZE + pack_format.ENTRY_SIZE
 
 
 class _OpenPack:
-    """A sink and what was written into it."""
+    """A sink and what was written into it; with a cipher, encrypted."""
 
-    def __init__(self, sink: PackSink) -> None:
+    def __init__(self, sink: PackSink, cipher: PackCipher | None) -> None:
         self.sink = sink
-        self.position = 0
+        self._cipher = cipher
+        self._codec = pack_format.CODEC_AES_GCM if cipher else pack_format.CODEC_RAW
+        self._tag_size = pack_format.tag_size(self._codec)
+        self.around = pack_format.around(self._codec)
+        self.position = len(cipher.prologue) if cipher else 0
         self.entries: list[PackEntry] = []
 
     def room(self) -> int:
-        """Return the bytes left for chunks, each of which takes `_AROUND` more than its length."""
+        """Return the bytes left for chunks, each of which takes `around` more than its length."""
         footer = len(self.entries) * pack_format.ENTRY_SIZE + pack_format.FIXED_SIZE
         return PACK_TARGET - self.position - footer
 
@@ -69,27 +73,39 @@ class _OpenPack:
         """Write chunks one after the other with a single call."""
         pieces: list[Data] = []
         entries: list[PackEntry] = []
-        position = self.position
+        start = position = self.position
+        if self._cipher and not self.entries:
+            pieces.append(self._cipher.prologue)
+            start = 0
         for digest, length, parts in chunks:
-            pieces.append(pack_format.pack_record(digest, length))
-            pieces += parts
-            entries.append(PackEntry(digest, position + pack_format.RECORD_SIZE, length))
-            position += pack_format.RECORD_SIZE + length
-        self.sink.write(self.position, pieces)
+            header = pack_format.pack_record(digest, length, self._codec)
+            offset = position + pack_format.RECORD_SIZE
+            pieces.append(header)
+            if self._cipher:
+                pieces.append(self._cipher.seal(offset, header, parts))
+            else:
+                pieces += parts
+            entries.append(PackEntry(digest, offset, length))
+            position = offset + length + self._tag_size
+        self.sink.write(start, pieces)
         self.entries += entries
         self.position = position
 
     def finish(self) -> SealedPack:
-        name, footer = pack_format.pack_footer(self.entries, os.urandom(pack_format.NONCE_SIZE))
+        name, footer = pack_format.pack_footer(self.entries, os.urandom(pack_format.NONCE_SIZE), self._codec)
         self.sink.finish(self.position, footer)
         return SealedPack(name, self.position + len(footer), tuple(self.entries))
 
 
 class PackIngest:
-    """The Ingest of core/stores.py over any shelf. `reserved` bytes were set apart for it on the shelf."""
+    """The Ingest of core/stores.py over any shelf. `reserved` bytes were set apart for it on the shelf.
 
-    def __init__(self, shelf: Shelf, reserved: int) -> None:
+    With a keyring, its packs are encrypted.
+    """
+
+    def __init__(self, shelf: Shelf, reserved: int, keyring: Keyring | None = None) -> None:
         self._shelf = shelf
+        self._keyring = keyring
         self._unused = reserved
         self._finished: list[tuple[PackSink, SealedPack]] = []
         self._open: _OpenPack | None = None
@@ -143,12 +159,12 @@ class PackIngest:
     def _write(self, chunks: Sequence[_Chunk]) -> None:
         start = 0
         while start < len(chunks):
-            if self._open is not None and self._open.room() < chunks[start][1] + _AROUND:
+            if self._open is not None and self._open.room() < chunks[start][1] + self._open.around:
                 self._finish_open()
             pack = self._open or self._start()
             room, end = pack.room(), start
-            while end < len(chunks) and (end == start or chunks[end][1] + _AROUND <= room):
-                room -= chunks[end][1] + _AROUND
+            while end < len(chunks) and (end == start or chunks[end][1] + pack.around <= room):
+                room -= chunks[end][1] + pack.around
                 end += 1
             pack.append(chunks[start:end])
             start = end
@@ -156,7 +172,8 @@ class PackIngest:
     def _start(self) -> _OpenPack:
         reserve = min(self._unused, PACK_TARGET)
         self._unused -= reserve
-        self._open = _OpenPack(self._shelf.start(reserve))
+        cipher = self._keyring.new_cipher() if self._keyring else None
+        self._open = _OpenPack(self._shelf.start(reserve), cipher)
         return self._open
 
     def _guarded_start(self) -> None:

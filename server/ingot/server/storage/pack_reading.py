@@ -8,6 +8,7 @@ from ingot.content.digests import digest_of, format_digest
 from ingot.server.core.errors import DataLoss, Reason
 from ingot.server.core.packs import MAX_CHUNK_SIZE, ChunkPlace, PackEntry, PackId, ScannedChunk
 from ingot.server.storage import pack_format
+from ingot.server.storage.pack_keys import PackCipher
 
 ReadAt = Callable[[int, int], bytes]  # offset, length → up to that many bytes
 
@@ -39,33 +40,55 @@ class Verified:
             self._offsets.pop(pack, None)
 
 
-def read_entries(pack: PackId, size: int, read_at: ReadAt) -> tuple[PackEntry, ...]:
-    """Return the entries of the footer of a pack of `size` bytes; DataLoss unless all digests agree."""
+def data_at(read_at: ReadAt, cipher: PackCipher | None, digest: bytes, offset: int, length: int) -> bytes:
+    """Return the bytes of a chunk, not yet checked; of an encrypted one that does not open, wrong ones."""
+    if cipher is None:
+        return read_at(offset, length)
+    sealed = read_at(offset, length + pack_format.tag_size(pack_format.CODEC_AES_GCM))
+    header = pack_format.pack_record(digest, length, pack_format.CODEC_AES_GCM)
+    opened = cipher.open(offset, header, sealed)
+    return sealed[:length] if opened is None else opened
+
+
+def read_entries(
+    pack: PackId, size: int, read_at: ReadAt, cipher: PackCipher | None
+) -> tuple[PackEntry, ...]:
+    """Return what the footer of a pack of `size` bytes names and is there. DataLoss unless all agrees."""
+    codec = _codec(cipher)
     try:
         tail = read_at(max(0, size - pack_format.TAIL_SIZE), pack_format.TAIL_SIZE)
         digest, length = pack_format.unpack_tail(tail, size)
         if digest.hex() != pack:
             raise pack_format.MalformedError("its tail carries the id of another pack")
         footer = read_at(size - pack_format.TAIL_SIZE - length, length)
-        return pack_format.unpack_footer(footer, digest)
+        named = pack_format.unpack_footer(footer, digest, codec)
+        return tuple(entry for entry in named if _is_there(entry, read_at, codec))
     except pack_format.MalformedError as error:
         raise damaged(pack, str(error)) from error
 
 
-def scan_records(pack: PackId, size: int, read_at: ReadAt) -> Iterator[ScannedChunk]:
+def scan_records(
+    pack: PackId, size: int, read_at: ReadAt, cipher: PackCipher | None
+) -> Iterator[ScannedChunk]:
     """Yield every record from the front of a pack of `size` bytes, checked, until its footer begins."""
-    position = 0
+    codec = _codec(cipher)
+    position = pack_format.PROLOGUE_SIZE if cipher else 0
     while True:
+        header = read_at(position, pack_format.RECORD_SIZE)
+        if header[:4] == bytes(4):
+            position = _behind_hole(pack, position, size, read_at)
+            continue
         try:
-            entry = pack_format.unpack_record(read_at(position, pack_format.RECORD_SIZE), position)
+            entry = pack_format.unpack_record(header, position, codec)
         except pack_format.MalformedError as error:
             raise damaged(pack, str(error)) from error
         if entry is None:
             return
-        position = entry.offset + entry.length
+        position = entry.offset + entry.length + pack_format.tag_size(codec)
         if entry.length > MAX_CHUNK_SIZE or position > size:
             raise damaged(pack, f"the record at byte {entry.offset} claims {entry.length} bytes")
-        yield ScannedChunk(entry, digest_of(read_at(entry.offset, entry.length)) == entry.digest)
+        data = data_at(read_at, cipher, entry.digest, entry.offset, entry.length)
+        yield ScannedChunk(entry, digest_of(data) == entry.digest)
 
 
 def checked(place: ChunkPlace, data: bytes) -> bool:
@@ -106,3 +129,28 @@ def absent(pack: PackId) -> DataLoss:
         next_step="Restore it from a backup, or push the affected versions again.",
         facts={"pack": pack},
     )
+
+
+def _codec(cipher: PackCipher | None) -> int:
+    return pack_format.CODEC_AES_GCM if cipher else pack_format.CODEC_RAW
+
+
+def _is_there(entry: PackEntry, read_at: ReadAt, codec: int) -> bool:
+    """Return whether the record of an entry is in its place; False when its space was given back."""
+    header = read_at(entry.offset - pack_format.RECORD_SIZE, pack_format.RECORD_SIZE)
+    if header == bytes(pack_format.RECORD_SIZE):
+        return False
+    if header != pack_format.pack_record(entry.digest, entry.length, codec):
+        raise pack_format.MalformedError(f"the record at byte {entry.offset} is not what its footer names")
+    return True
+
+
+def _behind_hole(pack: PackId, position: int, size: int, read_at: ReadAt) -> int:
+    """Return where the zeros that begin at `position` end: records that were given back leave no more."""
+    while position < size:
+        block = read_at(position, MAX_CHUNK_SIZE)
+        rest = len(block.lstrip(b"\0"))
+        position += len(block) - rest
+        if rest:
+            return position
+    raise damaged(pack, "it ends in zeros")

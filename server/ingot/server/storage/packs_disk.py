@@ -31,7 +31,7 @@ from ingot.server.core.packs import (
     SealedPack,
     ShelfUsage,
 )
-from ingot.server.storage import pack_files, pack_format, pack_ingest, pack_reading
+from ingot.server.storage import holes, pack_files, pack_format, pack_ingest, pack_keys, pack_reading
 
 log = logging.getLogger(__name__)
 
@@ -49,9 +49,13 @@ def headroom(disk_size: int) -> int:
 
 
 class DiskPacks:
-    """A PackStore in the folder `root`, which it owns: only one process may use it at a time."""
+    """A PackStore in the folder `root`, which it owns: only one process may use it at a time.
 
-    def __init__(self, root: Path) -> None:
+    With a keyring, new packs are encrypted and those of its keys can be read. Raises KeyFileError.
+    """
+
+    def __init__(self, root: Path, keyring: pack_keys.Keyring | None = None) -> None:
+        self._keyring = keyring
         self._packs = root / "packs"
         self._quarantine = root / "quarantine"
         self._boots = root / "ingest"
@@ -65,13 +69,15 @@ class DiskPacks:
         for folder in (self._quarantine, self._ingest):
             folder.mkdir(parents=True, exist_ok=True)
         pack_files.sync_folder(root)
+        pack_keys.check_ledger(root, keyring)
 
     def open_ingest(self, size: int, chunks: int) -> pack_ingest.PackIngest:
         """Set the space apart and allocate the first pack of it."""
         packs = (
             size // (PACK_TARGET // 2) + 1
         )  # more than can be needed, since chunks are far below half a pack
-        need = size + pack_format.overhead(chunks, packs)
+        codec = pack_format.CODEC_AES_GCM if self._keyring else pack_format.CODEC_RAW
+        need = size + pack_format.overhead(chunks, packs, codec)
         with self._lock:
             free = self._free() - self._reserved
             if need > free:
@@ -79,16 +85,16 @@ class DiskPacks:
                     f"The server's disk is too full for {size} more bytes: {max(0, free)} may be used."
                 )
             self._reserved += need
-        return pack_ingest.PackIngest(self, need)
+        return pack_ingest.PackIngest(self, need, self._keyring)
 
     def read(self, place: ChunkPlace) -> bytes:
         """Read a chunk and check it at the first read of this run."""
         file = self._open(place.pack)
-        data = file.read_at(place.offset, place.length)
+        data = pack_reading.data_at(file.read_at, file.cipher, place.digest, place.offset, place.length)
         if self._verified.has(place) and len(data) == place.length:
             return data
         if not pack_reading.checked(place, data):
-            data = file.read_again(place.offset, place.length)
+            data = _again(file, place)
             if not pack_reading.checked(place, data):
                 log.error("pack.chunk_damaged pack=%s offset=%d", place.pack, place.offset)
                 raise pack_reading.chunk_lost(place, data)
@@ -99,10 +105,8 @@ class DiskPacks:
     def intact(self, place: ChunkPlace) -> bool:
         """Open the file anew and read past the page cache, and once more if that went wrong."""
         try:
-            file = pack_files.PackReader(self._path(place.pack), place.pack)
-            return any(
-                pack_reading.checked(place, file.read_again(place.offset, place.length)) for _ in range(2)
-            )
+            file = pack_files.PackReader(self._path(place.pack), place.pack, self._keyring)
+            return any(pack_reading.checked(place, _again(file, place)) for _ in range(2))
         except (DataLoss, OSError) as error:
             log.error("pack.unreadable pack=%s offset=%d error=%s", place.pack, place.offset, error)
             return False
@@ -119,12 +123,35 @@ class DiskPacks:
     def entries(self, pack: PackId) -> tuple[PackEntry, ...]:
         """Read the footer from the end of the file."""
         file = self._open(pack)
-        return pack_reading.read_entries(pack, file.size(), file.read_at)
+        return pack_reading.read_entries(pack, file.size(), file.read_at, file.cipher)
 
     def scan(self, pack: PackId) -> Iterator[ScannedChunk]:
         """Read the file from the front."""
         file = self._open(pack)
-        yield from pack_reading.scan_records(pack, file.size(), file.read_at)
+        yield from pack_reading.scan_records(pack, file.size(), file.read_at, file.cipher)
+
+    def allocated(self, pack: PackId) -> int:
+        """Ask for the blocks of the file."""
+        try:
+            return self._path(pack).stat().st_blocks * 512
+        except FileNotFoundError:
+            return 0
+
+    def punch(self, pack: PackId, entries: Sequence[PackEntry]) -> int | None:
+        """Zero the headers, sync, and only then give the blocks back, so that no half of it looks whole."""
+        path = self._path(pack)
+        before = self.allocated(pack)
+        try:
+            codec = self._open(pack).codec
+            self._forget(pack)  # what was read before must be checked again
+            holes.punch(path, pack_format.spans(entries, codec))
+        except FileNotFoundError:
+            raise pack_reading.absent(pack) from None
+        except holes.UnsupportedError:
+            return None
+        except OSError as error:
+            raise pack_ingest.explain(error) from error
+        return before - self.allocated(pack)
 
     def delete(self, pack: PackId) -> bool:
         """Unlink the file; whoever reads it keeps it open."""
@@ -214,7 +241,7 @@ class DiskPacks:
                 self._files.move_to_end(pack)
                 return file
         try:
-            file = pack_files.PackReader(self._path(pack), pack)
+            file = pack_files.PackReader(self._path(pack), pack, self._keyring)
         except FileNotFoundError:
             raise pack_reading.absent(pack) from None
         with self._lock:
@@ -227,6 +254,10 @@ class DiskPacks:
         self._verified.forget(pack)
         with self._lock:
             self._files.pop(pack, None)
+
+
+def _again(file: pack_files.PackReader, place: ChunkPlace) -> bytes:
+    return pack_reading.data_at(file.read_again, file.cipher, place.digest, place.offset, place.length)
 
 
 def _make_folders(parent: Path, names: Sequence[str]) -> None:

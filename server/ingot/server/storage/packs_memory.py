@@ -27,6 +27,7 @@ class MemoryPacks:
         self._lock = threading.Lock()
         self._packs: dict[PackId, bytearray] = {}
         self._quarantine: dict[PackId, bytearray] = {}
+        self._holes: dict[PackId, int] = {}  # bytes of a pack that were given back
         self._reserved = 0  # promised to streams and not yet handed to a pack
         self._open: dict[int, _MemorySink] = {}
         self._verified = pack_reading.Verified()
@@ -66,16 +67,34 @@ class MemoryPacks:
     def entries(self, pack: PackId) -> tuple[PackEntry, ...]:
         """Return what a pack holds."""
         size = len(self._bytes_of(pack))
-        return pack_reading.read_entries(pack, size, lambda offset, n: self._read_at(pack, offset, n))
+        return pack_reading.read_entries(pack, size, lambda offset, n: self._read_at(pack, offset, n), None)
 
     def scan(self, pack: PackId) -> Iterator[ScannedChunk]:
         """Check a whole pack."""
         size = len(self._bytes_of(pack))
-        yield from pack_reading.scan_records(pack, size, lambda offset, n: self._read_at(pack, offset, n))
+        yield from pack_reading.scan_records(
+            pack, size, lambda offset, n: self._read_at(pack, offset, n), None
+        )
+
+    def allocated(self, pack: PackId) -> int:
+        """Return the bytes of a pack that were not given back."""
+        return len(self._packs.get(pack, b"")) - self._holes.get(pack, 0)
+
+    def punch(self, pack: PackId, entries: Sequence[PackEntry]) -> int | None:
+        """Overwrite the records with zeros and count them as given back."""
+        data = self._bytes_of(pack)
+        self._verified.forget(pack)
+        freed = 0
+        for offset, length in pack_format.spans(entries):
+            freed += length if any(data[offset : offset + length]) else 0
+            data[offset : offset + length] = bytes(length)
+        self._holes[pack] = self._holes.get(pack, 0) + freed
+        return freed
 
     def delete(self, pack: PackId) -> bool:
         """Forget a pack."""
         self._verified.forget(pack)
+        self._holes.pop(pack, None)
         with self._lock:
             return self._packs.pop(pack, None) is not None
 
@@ -131,7 +150,7 @@ class MemoryPacks:
 
     def _areas(self) -> tuple[int, int, int]:
         return (
-            sum(map(len, self._packs.values())),
+            sum(map(len, self._packs.values())) - sum(self._holes.values()),
             sum(max(len(sink.data), sink.reserved) for sink in self._open.values()),
             sum(map(len, self._quarantine.values())),
         )
