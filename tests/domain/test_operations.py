@@ -29,6 +29,7 @@ from ingot.server.core.operations import (
     RetryPolicy,
     Standing,
 )
+from ingot.server.domain.claims import MOST_LOG_BYTES
 from ingot.server.domain.schedules import Schedules
 from ingot.server.storage.operations_sql import SchedulesSql
 
@@ -248,6 +249,26 @@ def test_progress_and_log_are_kept_and_seen(b: Bench) -> None:
     events = b.read(b.shelves.log.read, running.name, 0, 100)
     assert [each.body for each in events][2:4] == [line, halfway]
     assert [(each.seq, each.attempt) for each in events] == [(1, 0), (2, 1), (3, 1), (4, 1), (5, 1)]
+
+
+def test_the_log_of_an_operation_is_bounded_and_says_so_once(b: Bench) -> None:
+    enqueue(b, policy=RetryPolicy(5, 0.0))
+    running = taken(b)
+    line = LogLine(LogLevel.INFO, 0, "x" * 65536)
+    beat = b.operations.claims.beat
+    b.write(beat, running.id, 1, None, [line] * 1000)
+    b.write(b.operations.claims.fail, running.id, 1, PROBLEM, retry=True)
+    again = taken(b)
+    for _ in range(3):
+        b.write(beat, again.id, 2, Progress("fetch"), [line] * 20)
+    bodies = [each.body for each in b.read(b.shelves.log.read, running.name, 0, 10_000)]
+    texts = [each.text for each in bodies if isinstance(each, LogLine)]
+    assert sum(map(len, texts)) <= MOST_LOG_BYTES + 65536
+    assert len(texts) == 1024 + 1
+    assert [each for each in texts if "left out" in each] == [
+        "The log has 64 MiB: more lines of this operation are left out."
+    ]
+    assert now(b, again).progress == Progress("fetch"), "which goes on"
 
 
 def test_who_lost_a_claim_can_change_nothing(b: Bench) -> None:

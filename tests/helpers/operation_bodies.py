@@ -6,7 +6,7 @@
     late      works for ever                                 exit           ends with status 7 and words
     flood     reports without end                            garbage        no reports, then a result
     liar      a result of another kind                       orphan         leaves a child behind
-    steps     ten steps, each remembered in its folder
+    steps     ten steps, each remembered in its folder       chatty         70 MiB of output, then its end
 
 `poison*2` misbehaves in its first two attempts and succeeds in the third. Each attempt adds its number and
 process id to a file beside its folder; 0 is the number of a child that was left behind.
@@ -80,6 +80,13 @@ def exit_early(folder: Path) -> None:
     sys.exit(7)
 
 
+def chatty(folder: Path) -> None:
+    for _ in range(70):
+        os.write(2, b"again and again\n" * 65536)
+    os.write(2, b"last words\n")
+    os._exit(7)
+
+
 def flood(folder: Path) -> None:
     line = b'{"progress": {"done": 1}, "log": {"text": "again"}}\n' * 100
     while True:
@@ -124,7 +131,9 @@ def note(folder: Path, attempt: int, process: int) -> None:
 
 
 MODES = {each.__name__: each for each in (succeed, fail, refuse, poison, freeze, wait, stubborn, late)}
-MODES |= {each.__name__: each for each in (flood, garbage, liar, orphan, steps)} | {"exit": exit_early}
+MODES |= {each.__name__: each for each in (flood, garbage, liar, orphan, steps, chatty)} | {
+    "exit": exit_early
+}
 
 if __name__ == "__main__":
     spec = sys.stdin.buffer.read()

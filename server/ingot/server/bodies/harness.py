@@ -40,7 +40,7 @@ def main(find_body: FindBody) -> int:
     descriptor = int(os.environ[REPORTS])
     os.set_inheritable(descriptor, False)
     spec = BodySpec.model_validate_json(sys.stdin.buffer.read())
-    reports = Reports(descriptor, (spec.token, *spec.secrets.values()))
+    reports = Reports(descriptor, spec.hidden)
     reports.send(Report())
     _log_to_stderr(reports)
     reports.send(_outcome(spec, find_body, reports, stopping))

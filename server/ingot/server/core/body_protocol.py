@@ -9,6 +9,8 @@ It must report something (an empty report will do) at least every BEAT_SECONDS: 
 asks it to stop. Its last report has `result` or `problem`; a process that ends without either is lost.
 """
 
+import re
+from collections.abc import Iterator
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
@@ -36,6 +38,24 @@ class BodySpec(BaseModel):
     log: str = ""  # file of its output, named to whoever is told that it failed unexpectedly
     secrets: dict[str, str] = Field(default_factory=dict, repr=False)  # by host
     settings: dict[str, str | int | float | bool | tuple[str, ...]] = Field(default_factory=dict)
+
+    @property
+    def hidden(self) -> tuple[str, ...]:
+        """What nobody is to read in logs and reports: its secrets, and what follows the paths of its URLs."""
+        return (self.token, *self.secrets.values(), *_behind_paths(self.params))
+
+
+def _behind_paths(value: JsonValue) -> Iterator[str]:
+    if isinstance(value, dict):
+        for each in value.values():
+            yield from _behind_paths(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from _behind_paths(each)
+    elif isinstance(value, str) and value.startswith(("https://", "http://")):
+        found = re.search(r"[?#](.{8,})", value)
+        if found is not None:
+            yield found[1]
 
 
 class ReportedProgress(BaseModel):

@@ -13,7 +13,7 @@ from collections.abc import Collection, Sequence
 from ingot.server.core.artifacts import JsonObject
 from ingot.server.core.clock import Clock
 from ingot.server.core.errors import Precondition, Problem, Reason
-from ingot.server.core.events import LogLine, NewEvent, Progress
+from ingot.server.core.events import LogLevel, LogLine, NewEvent, Progress
 from ingot.server.core.kinds import QUEUES
 from ingot.server.core.operation_stores import OperationStore
 from ingot.server.core.operations import (
@@ -26,6 +26,9 @@ from ingot.server.core.operations import (
     Standing,
 )
 from ingot.server.domain.operation_moves import OperationMoves
+
+MOST_LOG_BYTES = 64 * 1024 * 1024  # of the log lines of one operation, in all its attempts
+_LINE_BYTES = 64  # what a line takes besides its text, so that there are never more than 2^20
 
 
 class NotBegunError(Exception):
@@ -102,18 +105,24 @@ class Claims:
         progress: Progress | None = None,
         lines: Sequence[LogLine] = (),
     ) -> Standing:
-        """Extend a claim, store what its body told, and return what whoever runs it is to do."""
+        """Extend a claim, store what its body told, and return what whoever runs it is to do.
+
+        Log lines beyond MOST_LOG_BYTES are left out; the last one that is stored says so.
+        """
         found = self._store.find(operation)
         if found is None or not _holds(found, attempt):
             return Standing.LOST
         until = self._clock.now() + self._lease_seconds
+        lines, size = _with_room(found, lines)
         if progress is None and not lines:
             self._moves.extend(found, until)
         else:
             events = [NewEvent(line) for line in lines]
             if progress is not None and progress != found.progress:
                 events.append(NewEvent(progress))
-            self._moves.note(found, events, progress=progress or found.progress, lease_time=until)
+            self._moves.note(
+                found, events, progress=progress or found.progress, log_bytes=size, lease_time=until
+            )
         return Standing.CANCEL if found.state is OperationState.CANCELLING else Standing.GO_ON
 
     # --- ending -----------------------------------------------------------------------------------------
@@ -262,6 +271,21 @@ class Claims:
             problem=problem,
             due_time=self._clock.now() + pause,
         )
+
+
+def _with_room(operation: Operation, lines: Sequence[LogLine]) -> tuple[Sequence[LogLine], int]:
+    """Return the lines for which an operation's log has room, and how large it is with them."""
+    kept: list[LogLine] = []
+    size = operation.log_bytes
+    for line in lines:
+        if size >= MOST_LOG_BYTES:
+            break
+        size += len(line.text.encode()) + _LINE_BYTES
+        kept.append(line)
+        if size >= MOST_LOG_BYTES:
+            text = f"The log has {MOST_LOG_BYTES // 2**20} MiB: more lines of this operation are left out."
+            kept.append(LogLine(LogLevel.WARNING, 0, text))
+    return kept, size
 
 
 def _holds(operation: Operation, attempt: int) -> bool:

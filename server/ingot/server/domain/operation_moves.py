@@ -45,6 +45,7 @@ class OperationChanges(TypedDict, total=False):
     attempt_time: float | None
     start_time: float | None
     progress: Progress | None
+    log_bytes: int
     problem: Problem | None
     result: JsonObject
 

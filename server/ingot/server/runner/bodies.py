@@ -1,7 +1,8 @@
 """Bodies in child processes: spec on stdin, reports on a pipe, output in a log file, a folder of their own.
 
     data/staging/op_12                 the folder: kept from attempt to attempt, gone when the operation is
-    data/logs/operations/op_12.log     what it and its attempts before wrote to stdout and stderr
+    data/logs/operations/op_12.log     what it and its attempts before wrote to stdout and stderr: the first
+                                       32 MiB and the last, which a line tells that divides them
 
 The child leads a session of its own, so that killing its group takes its children with it. A small step in
 between asks the kernel to kill it when the server dies, and then becomes the body: nothing is ever run
@@ -43,6 +44,11 @@ if os.getppid() == int(parent):  # else it died before the line above
 )
 # What the server may know and a body must not: it gets the secrets of its requester, and no others.
 _KEPT_BACK = ("INGOT_HUB_TOKEN", "HUGGINGFACE_TOKEN", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
+MOST_OUTPUT = 64 * 1024 * 1024  # bytes of a log file
+KEPT_OUTPUT = MOST_OUTPUT // 2  # what stays of it when it is larger
+_LEFT_OUT = b"\n[output was left out here: a log keeps its first 32 MiB, and the latest]\n"
+_LAST_OUTPUT = 64 * 1024
+_OUTPUT_SECONDS = 1.0  # between two looks at its size
 _TAIL = 1500  # bytes of its output that a problem quotes
 _DRAIN_SECONDS = 2.0  # for what is left in the pipe of a process that has ended
 _BLACK = "[secret]"
@@ -156,6 +162,7 @@ class ProcessBody:
         self._over = asyncio.Event()
         self._listening = asyncio.create_task(reports.listen(reader, self._telling, self._over))
         self._feeding = asyncio.create_task(self._feed())
+        self._bounding = asyncio.create_task(self._bound_output())
 
     @classmethod
     async def start(cls, command: Sequence[str], spec: BodySpec, log: Path) -> "ProcessBody":
@@ -202,10 +209,12 @@ class ProcessBody:
         status = await self._process.wait()
         self._signal(signal.SIGKILL)  # what it may have left behind
         self._over.set()
+        await asyncio.to_thread(bound_output, Path(self._spec.log))
         await asyncio.wait({self._listening}, timeout=_DRAIN_SECONDS)
-        for task in (self._listening, self._feeding):
+        tasks = (self._listening, self._feeding, self._bounding)
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(self._listening, self._feeding, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         self._pipe.close()
         if self._telling.ending is not None:
             return self._telling.ending
@@ -246,16 +255,35 @@ class ProcessBody:
         with contextlib.suppress(ConnectionError):
             await stdin.wait_closed()
 
+    async def _bound_output(self) -> None:
+        """Keep its log within its bounds while it runs."""
+        while True:
+            await asyncio.sleep(_OUTPUT_SECONDS)
+            await asyncio.to_thread(bound_output, Path(self._spec.log))
+
     def _tail(self) -> str:
         """Return the end of what this attempt wrote, without secrets."""
         with contextlib.suppress(OSError), open(self._spec.log, "rb") as file:
             end = file.seek(0, os.SEEK_END)
-            file.seek(max(self._output_from, end - _TAIL))
+            file.seek(max(min(self._output_from, KEPT_OUTPUT), end - _TAIL))
             text = file.read(_TAIL).decode("utf-8", "replace").strip()
-            for secret in (self._spec.token, *self._spec.secrets.values()):
+            for secret in self._spec.hidden:
                 text = text.replace(secret, _BLACK) if secret else text
             return text
         return ""
+
+
+def bound_output(log: Path) -> None:
+    """Take out the middle of a log that is too large; whoever writes to it goes on behind its end."""
+    with contextlib.suppress(OSError):  # it is tried again, and a log is not worth an attempt
+        if log.stat().st_size <= MOST_OUTPUT:
+            return
+        with log.open("rb") as file:
+            file.seek(-_LAST_OUTPUT, os.SEEK_END)
+            last = file.read(_LAST_OUTPUT)
+        os.truncate(log, KEPT_OUTPUT)
+        with log.open("ab") as file:
+            file.write(_LEFT_OUT + last)
 
 
 def _environment() -> dict[str, str]:
