@@ -19,6 +19,7 @@ ALLOWED = {
     (UploadState.OPEN, UploadMove.SEAL): UploadState.SEALING,
     (UploadState.OPEN, UploadMove.ABORT): UploadState.ABORTED,
     (UploadState.OPEN, UploadMove.EXPIRE): UploadState.EXPIRED,
+    (UploadState.OPEN, UploadMove.FAIL): UploadState.FAILED,
     (UploadState.SEALING, UploadMove.REOPEN): UploadState.OPEN,
     (UploadState.SEALING, UploadMove.COMMIT): UploadState.COMMITTED,
     (UploadState.SEALING, UploadMove.FAIL): UploadState.FAILED,
@@ -77,3 +78,21 @@ def test_a_too_slow_sender_hears_what_to_do() -> None:
     error = Pace(LIMITS, 0.0).verdict(10.0)
     assert error.reason is Reason.TOO_SLOW
     assert "FindMissing" in error.next_step
+
+
+MIB = 1024 * 1024
+
+
+@pytest.mark.parametrize(
+    ("size", "stream"),
+    [
+        (0, 16),
+        (100 * MIB - 1, 16),
+        (100 * MIB, 64),
+        (1024 * MIB - 1, 64),
+        (1024 * MIB, 128),
+        (4 * 1024**4, 128),
+    ],
+)
+def test_streams_are_larger_for_larger_trees(size: int, stream: int) -> None:
+    assert TransferLimits().stream_bytes(size) == stream * MIB

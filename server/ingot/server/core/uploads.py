@@ -256,7 +256,7 @@ class Pace:
         return TooSlow(
             Reason.TOO_SLOW,
             f"{self._method}: {why}.",
-            next_step="Send it again, over a faster path or in shorter streams; what is stored need not travel.",
+            next_step="Ask FindMissing what has to travel, then send it in shorter streams.",
         )
 
 

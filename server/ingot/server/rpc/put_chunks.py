@@ -100,6 +100,7 @@ class _Reception:
         self._batch_bytes = 0
         self._received = 0
         self._writing: asyncio.Task[None] | None = None
+        self._concluded = False
 
     async def run(self, messages: Messages) -> StreamReceipt:
         """Take everything in, then make it durable and count it."""
@@ -109,7 +110,12 @@ class _Reception:
             await self._written()
             self._patience.reschedule(None)
             # From here it is completed even if the sender has gone: its next FindMissing finds the chunks.
-            return await asyncio.shield(asyncio.create_task(self._conclude()))
+            concluding = asyncio.create_task(self._conclude())
+            try:
+                return await asyncio.shield(concluding)
+            except asyncio.CancelledError:
+                await asyncio.wait({concluding})  # it is at work on the files that would be dropped
+                raise
         except BaseException:
             await asyncio.shield(asyncio.create_task(self._drop()))
             raise
@@ -181,6 +187,7 @@ class _Reception:
                 b"".join(self._digests),
                 self._received,
             )
+            self._concluded = True
             failpoints.hit("stream.durable")
             return receipt
         except IngotError:  # refused for sure; after any other error the packs may be indexed all the same
@@ -188,7 +195,9 @@ class _Reception:
             raise
 
     async def _drop(self) -> None:
-        """Leave nothing behind but the count of what travelled."""
+        """Leave nothing behind but the count of what travelled, unless it counts already."""
+        if self._concluded:
+            return
         if self._writing is not None:
             await asyncio.wait({self._writing})
             self._writing.exception()  # it had its turn: the stream failed already
