@@ -108,6 +108,7 @@ class UrlServer:
         """Answer the requests of one connection."""
         with contextlib.suppress(OSError):
             if self._tls is not None:
+                connection.getpeername()  # one that was reset already is never closed by wrap_socket
                 connection = self._tls.wrap_socket(connection, server_side=True)
             with connection, connection.makefile("rb") as lines:
                 while asked := _read(lines):

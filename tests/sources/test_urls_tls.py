@@ -1,13 +1,18 @@
 """https: the certificate is that of the name, whatever address was connected to."""
 
+import gc
 import hashlib
+import socket
 import ssl
+import struct
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import trustme
 
+from helpers.eventually import eventually
 from helpers.fetching import Names, fetcher
 from helpers.url_server import Cut, File, Guarded, Stalled, UrlServer, in_turn, redirect, url_server
 from ingot.server.core.errors import Precondition, Reason, Unavailable
@@ -67,6 +72,28 @@ def test_a_certificate_of_an_unknown_authority_is_not(server: UrlServer, tmp_pat
     with pytest.raises(Precondition, match="is not trusted"):
         _fetch(server, tmp_path / "file")
     assert server.asked == []
+
+
+def test_a_client_that_left_before_tls_began_leaves_no_socket_open(server: UrlServer) -> None:
+    def gone() -> bool:
+        try:
+            accepted.getpeername()
+        except OSError:
+            return True
+        return False
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        client = socket.create_connection(listener.getsockname())
+        accepted, _ = listener.accept()
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.close()  # with a reset
+    with accepted:
+        eventually(gone, what="the reset")
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always")
+            server.handle(accepted)
+            gc.collect()
+    assert [str(each.message) for each in warned if each.category is ResourceWarning] == []
 
 
 def test_a_server_without_tls_is_told(tmp_path: Path) -> None:
