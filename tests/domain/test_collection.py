@@ -20,6 +20,7 @@ from ingot.server.storage.shelf_sql import ShelfSql
 from ingot.server.storage.trees_sql import TreesSql
 
 KIB = 1024
+SPARE = 3600.0  # how long packs that were found stay
 
 
 class Clock(SystemClock):
@@ -72,6 +73,10 @@ class Rig:
         for pack in self.database.read(self.collection.due, 60.0):
             self.database.write(self.collection.forget, pack).result()
             freed += self.collection.delete(pack)
+        for pack in self.database.read(self.collection.trimmed, 60.0):
+            done = self.collection.punch(pack, self.database.read(self.collection.known, pack))
+            self.database.write(self.collection.punched, pack, done).result()
+            freed += done.freed_bytes
         after = 0
         while page := self.database.read(self.collection.page, after):
             for judgement in page:
@@ -80,7 +85,12 @@ class Rig:
                     self.database.write(self.collection.condemn, judgement.pack).result()
                 elif judgement.rewrite:
                     copied = self.collection.copy(self.database.read(self.collection.needed, judgement.pack))
-                    self.database.write(self.collection.moved, judgement.pack, copied.packs).result()
+                    if copied.disk_full:
+                        self.database.write(self.collection.trim, judgement.pack).result()
+                    else:
+                        self.database.write(self.collection.moved, judgement.pack, copied.packs).result()
+                elif judgement.trim and self.collection.can_trim(judgement.pack):
+                    self.database.write(self.collection.trim, judgement.pack).result()
         return freed
 
     def readable(self, content: bytes) -> bool:
@@ -105,7 +115,7 @@ def _rig() -> Iterator[Rig]:
         database,
         packs,
         clock,
-        Collection(index, packs, chunks, clock),
+        Collection(index, packs, chunks, clock, SPARE),
         Scrubbing(index, packs, chunks, TreesSql(), clock),
     )
     database.close()
@@ -180,14 +190,60 @@ def test_a_chunk_leased_while_the_rest_was_copied_keeps_the_old_pack(rig: Rig) -
     assert rig.readable(big(5))
 
 
+def test_the_space_of_a_few_unneeded_chunks_is_given_back_where_they_lie(rig: Rig) -> None:
+    sealed = rig.store(*map(big, range(8)))
+    rig.tree("version-1", *map(big, range(6)))
+    assert rig.collect() == 0  # reads that run may still need them
+    assert not rig.readable(big(6))  # but nobody is told any more that they are here
+    assert rig.collect() == 0
+    rig.clock.ahead += 61
+    assert 2 * 64 * KIB <= rig.collect() < 2 * 64 * KIB + 200
+    assert all(rig.readable(big(number)) for number in range(6))
+    assert [each.digest for each in rig.packs.entries(sealed.id)] == [
+        digests.chunk_digest(big(number)) for number in range(6)
+    ]
+    assert rig.collect() == 0  # once
+    rig.store(big(6))
+    rig.tree("version-2", big(6))
+    assert rig.readable(big(6))  # what comes again is stored anew
+
+
+def test_a_chunk_leased_before_it_is_trimmed_stays(rig: Rig) -> None:
+    rig.store(*map(big, range(8)))
+    rig.tree("version-1", *map(big, range(6)))
+    (judgement,) = rig.database.read(rig.collection.page, 0)
+    assert judgement.trim
+    rig.tree("upload-1", big(6))
+    assert rig.database.write(rig.collection.trim, judgement.pack).result() == 1
+    rig.clock.ahead += 61
+    rig.collect()
+    assert rig.readable(big(6))
+
+
+def test_a_pack_that_was_found_is_spared_for_a_while(rig: Rig) -> None:
+    """A database that was restored may be older than the packs, and a newer one may replace it."""
+    (sealed,) = put(rig.packs, [big(1)])
+    rig.database.write(rig.chunks.add_pack, sealed, rig.clock.now(), found=True).result()
+    rig.collect()
+    rig.clock.ahead += SPARE - 10
+    assert rig.collect() == 0
+    rig.clock.ahead += 20
+    rig.collect()
+    rig.clock.ahead += 61
+    assert rig.collect() == sealed.size
+
+
 def test_a_full_disk_still_frees_whole_packs_and_only_puts_off_rewriting(rig: Rig) -> None:
     small = MemoryPacks(capacity=8 * 64 * KIB + 16 * KIB)
     rig.packs = small
-    rig.collection = Collection(ShelfSql(), small, rig.chunks, rig.clock)
+    rig.collection = Collection(ShelfSql(), small, rig.chunks, rig.clock, SPARE)
     rig.store(*map(big, range(8)))
     rig.tree("version-1", big(3))
     (judgement,) = rig.database.read(rig.collection.page, 0)
     assert rig.collection.copy(rig.database.read(rig.collection.needed, judgement.pack)).disk_full
+    rig.collect()
+    rig.clock.ahead += 61
+    assert rig.collect() >= 7 * 64 * KIB  # instead, holes: they need no space
     assert rig.readable(big(3))
 
 

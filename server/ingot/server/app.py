@@ -43,6 +43,7 @@ from ingot.server.rpc.system import ServerFacts, SystemServicer
 from ingot.server.runner.bodies import BodyMeans
 from ingot.server.runner.shelf import ShelfWork
 from ingot.server.settings import Settings
+from ingot.server.storage import ballast
 from ingot.server.storage.data_folder import DataFolder
 from ingot.server.storage.database import open_database
 from ingot.server.storage.disk_space import FolderDisk
@@ -238,6 +239,7 @@ class App:
                 "start_time": self.facts.start_time,
             }
         )
+        await self.hops.io(ballast.keep, self.database.path)
         self._every(_USAGE_SECONDS, self._store_usage)
         self._every(_TOKEN_USE_SECONDS, self._store_token_uses)
         self._every(_REAP_SECONDS, self._reap)

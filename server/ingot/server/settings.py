@@ -225,6 +225,13 @@ class Settings:
             "How long a pack that nobody needs stays for reads that run; longer than any of them."
         ),
     )
+    adopted_pack_days: float = dataclasses.field(
+        default=7.0,
+        metadata=_about(
+            "How long packs stay that were found on the disk but are in no row, in days: a restored "
+            "database may be older than they are, and a newer one may come."
+        ),
+    )
     scrub_hours: float = dataclasses.field(
         default=24.0, metadata=_about("How often a share of the packs is read again, in hours; 0 is never.")
     )

@@ -47,6 +47,7 @@ _NOT_NEGATIVE = (
     "operation_retry_seconds",
     "clean_hours",
     "disk_plenty_bytes",
+    "adopted_pack_days",
 )
 _SHORTEST_LEASE = 3.0  # of operations, in seconds
 _ALL = 100  # percent

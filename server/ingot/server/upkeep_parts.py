@@ -23,8 +23,10 @@ from ingot.server.domain.scrubbing import Scrubbing
 from ingot.server.rpc.hops import Hops
 from ingot.server.runner.shelf import ShelfBodies, ShelfWork
 from ingot.server.settings import Settings
+from ingot.server.storage import ballast
 from ingot.server.storage.backups import FolderBackups
 from ingot.server.storage.chunks_sql import ChunksSql
+from ingot.server.storage.disk_space import FolderDisk
 from ingot.server.storage.shelf_sql import ShelfSql
 from ingot.server.storage.trees_sql import TreesSql
 
@@ -41,9 +43,13 @@ class _Collected:
     condemned_bytes: int = 0  # free once the grace is over
     rewritten_packs: int = 0
     postponed_packs: int = 0  # whose rest could not be copied, because the disk is full
+    trimmed_packs: int = 0  # partly unneeded: that space is given back once the grace is over
+    punched_packs: int = 0
     damaged_chunks: int = 0
     freed_packs: int = 0
-    freed_bytes: int = 0
+    freed_bytes: int = 0  # of disk, as the file system counts them
+    disk_free_before: int = 0
+    disk_free_after: int = 0
 
 
 @dataclass(slots=True)
@@ -79,7 +85,9 @@ class UpkeepParts:
         self._settings = settings
         self._clock = clock
         self._packs_stay = asyncio.Lock()  # held by whoever deletes packs, or needs all of them to stay
-        self._collection = Collection(index, packs, chunks, clock)
+        spare = settings.adopted_pack_days * _DAY
+        self._collection = Collection(index, packs, chunks, clock, spare)
+        self._disk = FolderDisk(home)
         self._scrubbing = Scrubbing(index, packs, chunks, TreesSql(), clock)
 
     def add_to(self, shelf: ShelfBodies) -> None:
@@ -93,9 +101,10 @@ class UpkeepParts:
 
     async def collect(self, work: ShelfWork) -> JsonObject:
         """Free what nobody needs: delete packs condemned before, then condemn and rewrite."""
-        found = _Collected()
+        found = _Collected(disk_free_before=self._disk.space().free)
         async with self._packs_stay:
             await self._free(work, found)
+            await self._punch(work, found)
         after = 0
         while page := await self._hops.read(self._collection.page, after):
             for judgement in page:
@@ -103,6 +112,8 @@ class UpkeepParts:
                 await self._carry_out(judgement, found)
                 after = judgement.pack.key
             work.progress(Progress(phase="collecting", done=found.seen_packs, unit="packs"))
+        await self._hops.io(ballast.keep, self._database)
+        found.disk_free_after = self._disk.space().free
         return asdict(found)
 
     async def _free(self, work: ShelfWork, found: "_Collected") -> None:
@@ -113,6 +124,21 @@ class UpkeepParts:
                 await self._hops.write(self._collection.forget, pack)
                 found.freed_bytes += await self._hops.io(self._collection.delete, pack)
                 found.freed_packs += 1
+
+    async def _punch(self, work: ShelfWork, found: "_Collected") -> None:
+        while due := await self._hops.read(self._collection.trimmed, self._settings.collect_grace_seconds):
+            for pack in due:
+                await work.step()
+                known = await self._hops.read(self._collection.known, pack)
+                done = await self._hops.io(self._collection.punch, pack, known)
+                await self._hops.write(self._collection.punched, pack, done)
+                found.freed_bytes += done.freed_bytes
+                found.punched_packs += 1
+
+    async def _trim(self, pack: ShelfPack, found: "_Collected") -> None:
+        if await self._hops.io(self._collection.can_trim, pack):
+            await self._hops.write(self._collection.trim, pack)
+            found.trimmed_packs += 1
 
     async def _carry_out(self, judgement: Judgement, found: "_Collected") -> None:
         pack = judgement.pack
@@ -128,9 +154,12 @@ class UpkeepParts:
                 found.damaged_chunks += 1
             elif copied.disk_full:
                 found.postponed_packs += 1
+                await self._trim(pack, found)
             else:
                 gone = await self._hops.write(self._collection.moved, pack, copied.packs)
                 found.rewritten_packs += gone
+        elif judgement.trim:
+            await self._trim(pack, found)
         if gone:
             found.condemned_packs += 1
             found.condemned_bytes += pack.size

@@ -92,10 +92,11 @@ class ChunkStore(Protocol):
         """Let the tree give up all chunks but these (ids)."""
         ...
 
-    def add_pack(self, pack: SealedPack, now: float) -> None:
+    def add_pack(self, pack: SealedPack, now: float, *, found: bool = False) -> None:
         """Enter a sealed pack and its chunks. A known chunk stays where it is, a lost one is found again.
 
-        Entering a pack twice changes nothing.
+        One that was `found` on the shelf is spared by collection for a while: the rows that need it may come
+        back. Entering a pack twice changes nothing.
         """
         ...
 

@@ -3,7 +3,7 @@
 `ShelfIndex` is called inside a unit of work, `BackupStore` on the threads for file work.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -20,6 +20,8 @@ class ShelfPack:
     created: float
     checked: float  # when all of its chunks were last found intact; 0 is never
     missing: bool
+    punched: int = 0  # bytes of chunks whose space was given back
+    adopted: float | None = None  # when it was found on the shelf without having been entered
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,22 @@ class ShelfIndex(Protocol):
 
     def condemn(self, pack: int, now: float) -> bool:
         """Forget the chunks of a pack that nobody needs, and the pack may go; False when one is needed."""
+        ...
+
+    def trim(self, pack: int, now: float) -> int:
+        """Forget the chunks of a pack that nobody needs, so that their space may go; return how many."""
+        ...
+
+    def trimmed(self, before: float, size: int) -> Sequence[ShelfPack]:
+        """Return up to `size` packs that were trimmed before a time and whose space is still to be given back."""
+        ...
+
+    def offsets(self, pack: int) -> Collection[int]:
+        """Return where the chunks of a pack lie that are still known, lost ones too."""
+        ...
+
+    def punched(self, pack: int, size: int) -> None:
+        """Note that the space of `size` bytes of a trimmed pack was given back."""
         ...
 
     def move(self, pack: int, copies: Sequence[SealedPack], now: float) -> int:

@@ -2,15 +2,18 @@
 
     condemn    a pack without a needed chunk loses its rows; from that moment its chunks are stored anew
     rewrite    of a pack that is mostly unneeded the needed chunks are copied, then their rows move over
-    free       a pack condemned long enough ago, so that no running read knows it any more, is deleted
+    trim       of one that is partly unneeded, or that cannot be copied, the unneeded chunks lose their rows
+    free       a pack condemned long enough ago, so that no running read knows it any more, is deleted;
+               of one trimmed long enough ago, the space of all chunks without a row is given back (holes)
 
 Whether a chunk is needed is decided inside the write that lets it go, and every lease and reference is taken
 inside a write too: there is no moment in between. Rows go before files, so a crash leaves at most a pack that
-nobody needs, which recovery finds and the next run condemns. On a full disk packs are still deleted; only
-rewriting waits.
+nobody needs, which recovery finds and a later run condemns, or chunks without rows that are still on the disk.
+On a full disk packs are still deleted and holes made, which need no space; only rewriting waits.
 """
 
 import logging
+from collections.abc import Collection as Some
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -27,15 +30,17 @@ log = logging.getLogger(__name__)
 GRACE_SECONDS = 600.0  # longer than a read remembers where its chunks lie
 _PAGE = 100
 _REWRITE_SHARE = 0.5  # of a pack that must be unneeded before its rest is copied
+_TRIM_SHARE = 1 / 16  # … before it is worth while to give their space back
 
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What is to be done about one pack: nothing, condemn it, or copy what is needed of it first."""
+    """What is to be done about one pack: nothing, condemn it, copy what is needed of it first, or trim it."""
 
     pack: ShelfPack
     condemn: bool
     rewrite: bool
+    trim: bool
     dead_bytes: int  # of its size; records and footer count as dead when nothing else is needed
 
 
@@ -48,11 +53,23 @@ class Copied:
     disk_full: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Punched:
+    """What giving space back brought: bytes of disk, and the bytes of the chunks that are gone."""
+
+    freed_bytes: int = 0
+    chunk_bytes: int = 0
+
+
 class Collection:
     """The steps of a collection. `copy` and `delete` work on files, all others run inside a unit of work."""
 
-    def __init__(self, index: ShelfIndex, packs: PackStore, chunks: ChunkStore, clock: Clock) -> None:
+    def __init__(
+        self, index: ShelfIndex, packs: PackStore, chunks: ChunkStore, clock: Clock, spare_seconds: float
+    ) -> None:
+        """`spare_seconds` is how long a pack stays that was found on the shelf and that nobody needs."""
         self._index = index
+        self._spare_seconds = spare_seconds
         self._packs = packs
         self._chunks = chunks
         self._clock = clock
@@ -66,9 +83,43 @@ class Collection:
         self._index.forget(pack.key)
 
     def delete(self, pack: ShelfPack) -> int:
-        """Delete the file of a pack that was forgotten; return the bytes it had. No unit of work."""
+        """Delete the file of a pack that was forgotten; return the bytes of disk it had. No unit of work."""
         failpoints.hit("collect.forgotten")
-        return pack.size if self._packs.delete(pack.id) else 0
+        allocated = self._packs.allocated(pack.id)
+        return allocated if self._packs.delete(pack.id) else 0
+
+    def trimmed(self, grace: float) -> Sequence[ShelfPack]:
+        """Return some packs that were trimmed `grace` seconds ago or longer. Inside a read."""
+        return self._index.trimmed(self._clock.now() - grace, _PAGE)
+
+    def known(self, pack: ShelfPack) -> Some[int]:
+        """Return where the chunks of a pack lie that must stay. Inside a read."""
+        return self._index.offsets(pack.key)
+
+    def punch(self, pack: ShelfPack, known: Some[int]) -> Punched:
+        """Give the space of all other chunks of a pack back. No unit of work."""
+        try:
+            gone = [entry for entry in self._packs.entries(pack.id) if entry.offset not in known]
+            freed = self._packs.punch(pack.id, gone)
+        except DataLoss as error:
+            log.error("collect.pack_damaged pack=%s error=%s", pack.id, error.message)
+            return Punched()
+        return Punched() if freed is None else Punched(freed, sum(entry.length for entry in gone))
+
+    def punched(self, pack: ShelfPack, done: Punched) -> None:
+        """Note that the space was given back. Inside a write."""
+        self._index.punched(pack.key, done.chunk_bytes)
+
+    def can_trim(self, pack: ShelfPack) -> bool:
+        """Return whether the shelf can give space back inside a pack. No unit of work."""
+        try:
+            return self._packs.punch(pack.id, ()) is not None
+        except DataLoss:
+            return False
+
+    def trim(self, pack: ShelfPack) -> int:
+        """Forget the unneeded chunks of a pack; return how many. Inside a write."""
+        return self._index.trim(pack.key, self._clock.now())
 
     def page(self, after: int) -> Sequence[Judgement]:
         """Judge the next packs after a key; none at the end. Inside a read."""
@@ -114,8 +165,13 @@ class Collection:
 
     def _judge(self, pack: ShelfPack) -> Judgement:
         use = self._index.use(pack.key)
-        dead_bytes = pack.size - use.live_bytes
+        left = pack.size - pack.punched
+        dead_bytes = left - use.live_bytes
+        if pack.adopted is not None and pack.adopted > self._clock.now() - self._spare_seconds:
+            return Judgement(pack, condemn=False, rewrite=False, trim=False, dead_bytes=dead_bytes)
         condemn = not use.live_chunks
-        rewrite = not condemn and not pack.missing and dead_bytes > _REWRITE_SHARE * pack.size
         # What a record and a footer take is no waste: with small chunks it is much of a pack.
-        return Judgement(pack, condemn, rewrite and use.dead_chunks > 0, dead_bytes)
+        partly = not condemn and not pack.missing and use.dead_chunks > 0
+        rewrite = partly and dead_bytes > _REWRITE_SHARE * left
+        trim = partly and dead_bytes > _TRIM_SHARE * pack.size
+        return Judgement(pack, condemn, rewrite, trim, dead_bytes)

@@ -1,7 +1,9 @@
 """What the server does first: bring index, packs and uploads together after whatever happened before.
 
     left-over streams          their files are deleted: nobody was told that they had arrived
-    packs the index misses     entered, held by nobody: a sender that asks again need not write them again
+    packs the index misses     entered, held by nobody: a sender that asks again need not write them again.
+                               Collection spares them for some days, since a restored database that is older
+                               than the packs may be replaced by a newer one
     packs missing on disk      their chunks count as lost: reads say DATA_LOSS, the next push heals them
     packs that came back       their chunks count again
     half-made commits          their uploads are open again
@@ -117,7 +119,7 @@ class Recovery:
                 self._packs.quarantine(pack.id)
                 damaged += 1
                 continue
-            self._units.write(self._chunks.add_pack, sealed, self._clock.now()).result()
+            self._units.write(self._chunks.add_pack, sealed, self._clock.now(), found=True).result()
             failpoints.hit("recovery.entered")
         return len(unknown) - damaged, damaged
 

@@ -85,13 +85,14 @@ class ChunksSql:
             sql.id_list(chunks),
         )
 
-    def add_pack(self, pack: SealedPack, now: float) -> None:
+    def add_pack(self, pack: SealedPack, now: float, *, found: bool = False) -> None:
         sql.run(
-            "INSERT INTO pack(name, size_bytes, created, missing, checked) VALUES (?, ?, ?, 0, 0) "
-            "ON CONFLICT(name) DO NOTHING",
+            "INSERT INTO pack(name, size_bytes, created, missing, checked, adopted) "
+            "VALUES (?, ?, ?, 0, 0, ?) ON CONFLICT(name) DO NOTHING",
             pack.id,
             pack.size,
             now,
+            now if found else None,
         )
         key = sql.rows("SELECT id FROM pack WHERE name = ?", pack.id)[0][0]
         sql.run_many(_ADD_CHUNK, ((each.digest, key, each.offset, each.length) for each in pack.entries))

@@ -3,13 +3,13 @@
 A chunk is needed when any tree holds it; the hold of a tree that has run out goes with the tree.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from ingot.server.core.packs import ChunkPlace, PackId, SealedPack
 from ingot.server.core.upkeep_stores import IndexFaults, PackUse, ShelfPack
 from ingot.server.storage import sql
 
-_PACK = "SELECT id, name, size_bytes, created, checked, missing FROM pack"
+_PACK = "SELECT id, name, size_bytes, created, checked, missing, punched, adopted FROM pack"
 _NEEDED = "EXISTS(SELECT 1 FROM hold h WHERE h.chunk = c.id)"
 _USE = (
     f"SELECT coalesce(sum({_NEEDED}), 0), coalesce(sum({_NEEDED} * c.length), 0), count(*) "
@@ -55,6 +55,25 @@ class ShelfSql:
         sql.run("DELETE FROM chunk WHERE pack = ?", pack)
         sql.run("UPDATE pack SET condemned = ? WHERE id = ? AND condemned IS NULL", now, pack)
         return True
+
+    def trim(self, pack: int, now: float) -> int:
+        sql.run("UPDATE pack SET trimmed = ? WHERE id = ?", now, pack)
+        return sql.run(
+            "DELETE FROM chunk WHERE pack = ? AND NOT EXISTS(SELECT 1 FROM hold h WHERE h.chunk = chunk.id)",
+            pack,
+        )
+
+    def trimmed(self, before: float, size: int) -> Sequence[ShelfPack]:
+        due = "trimmed <= ? AND condemned IS NULL AND missing = 0"
+        return [
+            _pack(*row) for row in sql.rows(f"{_PACK} WHERE {due} ORDER BY trimmed LIMIT ?", before, size)
+        ]
+
+    def offsets(self, pack: int) -> Collection[int]:
+        return {row[0] for row in sql.rows("SELECT position FROM chunk WHERE pack = ?", pack)}
+
+    def punched(self, pack: int, size: int) -> None:
+        sql.run("UPDATE pack SET punched = coalesce(punched, 0) + ?, trimmed = NULL WHERE id = ?", size, pack)
 
     def move(self, pack: int, copies: Sequence[SealedPack], now: float) -> int:
         moved = 0
@@ -111,8 +130,17 @@ class ShelfSql:
         return [(key, owner) for key, owner in sql.rows(statement, after, size)]
 
 
-def _pack(key: int, name: str, size: int, created: float, checked: float, missing: int) -> ShelfPack:
-    return ShelfPack(key, name, size, created, checked, bool(missing))
+def _pack(
+    key: int,
+    name: str,
+    size: int,
+    created: float,
+    checked: float,
+    missing: int,
+    punched: int | None,
+    adopted: float | None,
+) -> ShelfPack:
+    return ShelfPack(key, name, size, created, checked, bool(missing), punched or 0, adopted)
 
 
 def _count(source: str) -> int:

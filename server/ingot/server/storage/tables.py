@@ -478,6 +478,8 @@ class Pack(Table):
     """A sealed pack; `missing` is 1 when it was not on the shelf at the last start.
 
     `checked` is when all of its chunks were last read again; `condemned` when it was decided that it may go.
+    `trimmed` is when its unneeded chunks were forgotten, whose space is still to be given back, and `punched`
+    the bytes of those whose space was. `adopted` is when it was found on the shelf, in no row.
     """
 
     name = peewee.TextField(unique=True)
@@ -486,6 +488,9 @@ class Pack(Table):
     missing = peewee.IntegerField(default=0)
     checked = peewee.FloatField(default=0.0, index=True)
     condemned = peewee.FloatField(null=True, index=True)
+    punched = peewee.IntegerField(null=True)
+    trimmed = peewee.FloatField(null=True, index=True)
+    adopted = peewee.FloatField(null=True)
 
 
 class Chunk(Table):

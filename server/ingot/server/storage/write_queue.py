@@ -21,7 +21,7 @@ import peewee
 
 from ingot.server.core import failpoints
 from ingot.server.core.complaints import Complaints
-from ingot.server.storage import full_disk, unit_of_work
+from ingot.server.storage import ballast, full_disk, unit_of_work
 
 log = logging.getLogger(__name__)
 
@@ -221,6 +221,8 @@ class WriteQueue:
                 task.succeed()
 
     def _fail(self, task: _Task, error: BaseException) -> None:
+        if full_disk.is_full(error, self._database.database):
+            ballast.drop(self._database.database)  # so that it may be tried again, and space be freed
         task.fail(full_disk.told(error, self._database.database))
 
     def _run(self, task: _Task) -> None:

@@ -1,0 +1,53 @@
+"""A file that takes some space while there is plenty, to be dropped on a full disk: the database can write again.
+
+Freeing space needs rows to change, and rows need a little room. Whoever else fills the disk to the last byte
+would leave none; so the first write that finds no room drops the ballast, is refused, and succeeds when it is
+tried again. Collection puts the ballast back once there is room.
+"""
+
+import contextlib
+import logging
+import os
+import shutil
+from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+SIZE = 8 * 1024 * 1024
+_PLENTY = 64  # times its size must be free before it is put in place
+
+
+def keep(database: str) -> bool:
+    """Put the ballast beside a database if it is not there and there is plenty of room; tell if it is there."""
+    path = _path(database)
+    if path.exists():
+        return True
+    try:
+        if shutil.disk_usage(path.parent).free < _PLENTY * SIZE:
+            return False
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            os.posix_fallocate(descriptor, 0, SIZE)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        log.warning("ballast.not_kept path=%s error=%s", path, error)
+        with contextlib.suppress(OSError):
+            path.unlink()
+        return False
+    return True
+
+
+def drop(database: str) -> bool:
+    """Remove the ballast so that the database can write a while; False when there was none."""
+    path = _path(database)
+    try:
+        path.unlink()
+    except FileNotFoundError:
+        return False
+    log.error("ballast.dropped path=%s: the disk is full", path)
+    return True
+
+
+def _path(database: str) -> Path:
+    return Path(f"{database}.ballast").absolute()
