@@ -126,6 +126,22 @@ def test_tricks_in_the_raw_bytes_of_an_array_are_found(tmp_path: Path, trick: by
     assert "unsafe_opcode" in reasons(checked("a.joblib", content, tmp_path))
 
 
+def test_names_are_known_behind_a_large_vocabulary(tmp_path: Path) -> None:
+    """Names that are put aside behind, and before, more values than are kept."""
+    first = [Decimal(1), {str(each): each for each in range(60_000)}]
+    content = pickle.dumps([first, np.arange(3), np.float64(1.5), Decimal(2), np.arange(4)], 4)
+    assert checked("model.pkl", content, tmp_path).findings.kept == []
+
+
+def test_a_name_that_was_forgotten_counts_as_unsafe(tmp_path: Path) -> None:
+    many = b"".join(payloads.text(str(each)) + b"\x940" for each in range(30_000))
+    content = (
+        b"\x80\x04" + payloads.text("os") + b"\x940" + many + b"h\x00" + payloads.text("system") + b"\x93."
+    )
+    (error,) = errors(checked("model.pkl", content, tmp_path))
+    assert (error.reason, error.byte_offset) == ("unsafe_opcode", len(content) - 2)
+
+
 def test_an_array_of_unknown_size_ends_the_check(tmp_path: Path) -> None:
     content = payloads.joblib_file(ARRAYS).replace(b"\x8c\x05shape", b"\x8c\x05sharp")
     assert [each.reason for each in errors(checked("a.joblib", content, tmp_path))] == ["rest_unchecked"]

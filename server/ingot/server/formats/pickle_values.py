@@ -8,15 +8,12 @@ import math
 import re
 from dataclasses import dataclass, field
 
-from ingot.server.formats.pickle_pieces import Damaged
-
 _CODE = re.compile(r"[<>=|]?([?bBhHiIlLqQefdgFDGOSUVMmcau])(\d*)")
 _CLASS = re.compile(r"_?[A-Z]\w*|\w+_(matrix|array)")
 _HAS_OBJECT = 1  # of the flags of a numpy dtype
 _FLAGS, _STATE = 7, 8  # place of the flags in a dtype's state, least length of one that has them
 _ITEMS = 64  # most of a tuple or the fields of a dictionary that is known
 _CHARACTER = 4  # bytes
-MOST_KEPT = 100_000  # values in the memo; names come early
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,31 +55,6 @@ class Fields:
         for key, value in zip(items[::2], items[1::2], strict=False):
             if isinstance(key, str) and len(self.values) < _ITEMS:
                 self.values[key] = value
-
-
-class Numbers:
-    """The numbers that are in a memo: MEMOIZE takes their count for the next one. Most come in a row."""
-
-    def __init__(self) -> None:
-        self._first = self._next = 0
-        self._others: set[int] = set()
-
-    def __len__(self) -> int:
-        return self._next - self._first + len(self._others)
-
-    def add(self, number: int) -> None:
-        """Take a number, which may be there. Raises Damaged when too many are in no order."""
-        if not len(self):
-            self._first = self._next = number
-        if number == self._next:
-            self._next += 1
-            while self._next in self._others:
-                self._others.remove(self._next)
-                self._next += 1
-        elif not self._first <= number < self._next:
-            self._others.add(number)
-            if len(self._others) > MOST_KEPT:
-                raise Damaged("The memo has too many numbers in no order.", "pickle_too_deep")
 
 
 Value = Import | Untold | DataType | Wrapper | Fields | str | int | None | tuple["Value", ...]

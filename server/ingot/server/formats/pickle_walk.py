@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from ingot.server.formats import pickle_imports as imports
 from ingot.server.formats import pickle_values as values
 from ingot.server.formats.pickle_imports import Verdict
+from ingot.server.formats.pickle_memo import Memo
 from ingot.server.formats.pickle_pieces import Damaged, Pieces
 from ingot.server.formats.pickle_values import (
     INSTANCE,
@@ -31,6 +32,7 @@ from ingot.server.formats.pickle_values import (
 )
 
 MOST_STACK = 1_000_000
+MOST_IMPORTS = 20_000  # that are told apart
 _MOST_TEXT = 512  # bytes of a text that can be a name
 _MOST_LINE = 64 * 1024 * 1024  # of protocol 0, which writes everything in lines
 _MOST_NAME_LINE = 4096
@@ -84,9 +86,7 @@ class Walk:
         self._begin: int = 0
         self._stack: list[Value] = []
         self._marks: list[int] = []  # heights of the stack
-        self._memo: dict[int, Value] = {}
-        self._numbers = values.Numbers()
-        self._absent: Value = UNTOLD  # what is not in the memo: nothing, or a value that is not kept
+        self._memo = Memo()
         self._calls: dict[str, Callable[[Value], None]] = {
             "GLOBAL": self._global,
             "STACK_GLOBAL": self._stack_global,
@@ -102,14 +102,8 @@ class Walk:
 
     def pickle(self, depth: int = 0) -> None:
         """Walk over one pickle, to its STOP. Raises Damaged."""
-        held = (self._stack, self._marks, self._memo, self._numbers, self._absent)
-        self._stack, self._marks, self._memo, self._numbers, self._absent = (
-            [],
-            [],
-            {},
-            values.Numbers(),
-            UNTOLD,
-        )
+        held = (self._stack, self._marks, self._memo)
+        self._stack, self._marks, self._memo = [], [], Memo()
         while True:
             self._begin = self._pieces.place
             code = self._pieces.take(1)[0]
@@ -127,7 +121,7 @@ class Walk:
             if len(self._stack) + len(self._marks) > MOST_STACK:
                 raise Damaged(f"More than {MOST_STACK} values are on the stack.", "pickle_too_deep")
         self._seen.pickles += 1
-        self._stack, self._marks, self._memo, self._numbers, self._absent = held
+        self._stack, self._marks, self._memo = held
 
     def _argument(self, opcode: pickletools.OpcodeInfo) -> Value:
         """Return the argument of an opcode, UNTOLD when it is too long to be a name."""
@@ -176,9 +170,9 @@ class Walk:
         if name in _TEXTS:
             self._stack.append(argument)
         elif name in ("MEMOIZE", "PUT", "BINPUT", "LONG_BINPUT"):
-            self._put(len(self._numbers) if name == "MEMOIZE" else argument)
+            self._put(len(self._memo) if name == "MEMOIZE" else argument)
         elif name in ("GET", "BINGET", "LONG_BINGET"):
-            self._stack.append(self._memo.get(argument, self._absent) if isinstance(argument, int) else MADE)
+            self._stack.append(self._memo.get(argument) if isinstance(argument, int) else MADE)
         elif name == "MARK":
             self._marks.append(len(self._stack))
         elif name == "POP":
@@ -224,18 +218,10 @@ class Walk:
             after = MADE if name in _ELSEWHERE else UNTOLD
             self._stack.extend(after for _ in opcode.stack_after)
 
-    def _put(self, index: Value) -> None:
-        value = self._top()
-        if not isinstance(index, int):
+    def _put(self, number: Value) -> None:
+        if not isinstance(number, int):
             raise Damaged("A value is memoised without a number.")
-        self._numbers.add(index)
-        kept = isinstance(value, _KEPT) or value is MADE or value is INSTANCE
-        if kept and len(self._memo) < values.MOST_KEPT:
-            self._memo[index] = value
-        else:
-            self._memo.pop(index, None)
-            if kept:
-                self._absent = MADE
+        self._memo.put(number, self._top())
 
     def _pop(self) -> Value:
         if len(self._stack) <= (self._marks[-1] if self._marks else 0):
@@ -259,7 +245,7 @@ class Walk:
         if self._guess and not (imports.is_name(target.module) and imports.is_name(target.name)):
             raise Damaged("It imports what no module is named like.")
         verdict = imports.judge(target.module, target.name)
-        if target in self._seen.imports or len(self._seen.imports) < values.MOST_KEPT:
+        if target in self._seen.imports or len(self._seen.imports) < MOST_IMPORTS:
             self._seen.imports[target] = verdict
         if verdict is not Verdict.SAFE:
             self._report(verdict, f"imports {_shown(target.module)}.{_shown(target.name)}", self._begin)
@@ -272,6 +258,7 @@ class Walk:
     def _stack_global(self, _: Value) -> None:
         name, module = self._pop(), self._pop()
         if isinstance(name, str) and isinstance(module, str):
+            self._memo.named(module, name)
             self._import(Import(module, name))
         else:
             self._need(*(each is MADE or isinstance(each, str) for each in (module, name)))
@@ -361,7 +348,6 @@ _TEXTS = frozenset(
     or each.name in ("LONG", "LONG1", "LONG4")
 )
 _ELSEWHERE = frozenset({"PERSID", "BINPERSID", "NEXT_BUFFER", "READONLY_BUFFER"})  # whoever loads gives it
-_KEPT = (str, Import, DataType, Wrapper, Fields, tuple)
 _CONSTANTS: dict[str, Callable[[], Value]] = {
     "EMPTY_DICT": Fields,
     "NONE": lambda: None,
