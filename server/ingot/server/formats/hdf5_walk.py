@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 import h5py
 
+from ingot.server.formats import keras_config
 from ingot.server.formats.hdf5_pieces import END, PIECE_MOST
 
 _CPU_SECONDS = 30
@@ -20,8 +21,6 @@ _MEMORY = 2 * 1024**3  # of address space, most of it libraries
 _MOST_OBJECTS = 100_000
 _MOST_FINDINGS = 1000
 _DEEPEST = 64
-_CONFIG_MOST = 16 * 1024 * 1024
-_CODE = {"Lambda", "__lambda__"}
 
 
 class _Asked:
@@ -145,22 +144,17 @@ class _Walk:
             return False
         text = self._file.attrs["model_config"]
         at = h5py.h5o.get_info(self._file["/"].id).addr
-        if not isinstance(text, str | bytes) or len(text) > _CONFIG_MOST:
-            self._findings.append(("invalid_config", "model_config is no text of sane length.", at))
+        if not isinstance(text, str | bytes):
+            self._findings.append(("invalid_config", "model_config is no text.", at))
             return True
         try:
-            todo: list[object] = [json.loads(text)]
-        except (ValueError, RecursionError):
-            self._findings.append(("invalid_config", "model_config is no JSON.", at))
+            unsafe, unknown = keras_config.findings(text)
+        except keras_config.ConfigError as failure:
+            self._findings.append(("invalid_config", f"model_config: {failure}"[:400], at))
             return True
-        while todo:
-            item = todo.pop()
-            if isinstance(item, dict):
-                if item.get("class_name") in _CODE:
-                    self._unsafe("The model has a Lambda layer, which is Python code run on loading.", at)
-                todo += item.values()
-            elif isinstance(item, list):
-                todo += item
+        for message in unsafe:
+            self._unsafe(message, at)
+        self._findings += [("unknown_import", message, at) for message in unknown]
         return True
 
     def _unsafe(self, message: str, at: int) -> None:

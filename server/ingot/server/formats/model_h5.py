@@ -21,20 +21,7 @@ _ANSWER_MOST = 4 * 1024 * 1024
 
 def check(inspection: Inspection) -> FileReport:
     """Check what a file holds; its values are not looked at."""
-    size = exact_size(inspection)
-    answer = _walk(inspection, size)
-    statistics: dict[str, object] = {}
-    if answer is None:
-        message = "The HDF5 library breaks on this file: it is damaged, or made to break it."
-        inspection.findings.error("damaged", message, byte_offset=0)
-    else:
-        document = json.loads(answer)
-        statistics = document["statistics"]
-        for reason, text, offset in document["findings"]:
-            if reason == "unsafe_content":
-                report_unsafe(inspection, text, offset)
-            else:
-                inspection.findings.error(reason, text, byte_offset=offset)
+    statistics = walk(inspection, exact_size(inspection))
     inspection.progress(inspection.source.size)
     return FileReport(
         path=inspection.path,
@@ -43,6 +30,28 @@ def check(inspection: Inspection) -> FileReport:
         validator=NAME,
         statistics=statistics,
     )
+
+
+def walk(inspection: Inspection, size: int, base: int = 0, inside: str = "") -> dict[str, object]:
+    """Report what is wrong with HDF5 of `size` bytes and return its counts.
+
+    It may be `inside` another file, from the byte `base` on.
+    """
+    answer = _walk(inspection, size)
+    if answer is None:
+        message = f"{inside}The HDF5 library breaks on this file: it is damaged, or made to break it."
+        inspection.findings.error("damaged", message, byte_offset=base)
+        return {}
+    document = json.loads(answer)
+    for reason, text, offset in document["findings"]:
+        if reason == "unsafe_content":
+            report_unsafe(inspection, inside + text, base + offset)
+        elif reason == "unknown_import":
+            inspection.findings.warning(reason, inside + text, byte_offset=base + offset)
+        else:
+            inspection.findings.error(reason, inside + text, byte_offset=base + offset)
+    statistics: dict[str, object] = document["statistics"]
+    return statistics
 
 
 def _walk(inspection: Inspection, size: int) -> bytes | None:
