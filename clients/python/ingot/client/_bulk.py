@@ -42,7 +42,7 @@ def read_chunks(channel: grpc.Channel) -> "grpc.UnaryStreamMultiCallable[pb.Read
 
 
 def encode_pieces(
-    packed: bytes, lengths: Sequence[int], data: Sequence[bytes], *, more: bool = False
+    packed: bytes, lengths: Sequence[int], data: Sequence[bytes | memoryview], *, more: bool = False
 ) -> bytes:
     """Return a serialised PutChunksRequest; `packed` are the digests, `data` the bytes in parts."""
     return pieces.encode(_PIECES_OF_REQUEST, packed, lengths, data, more=more)

@@ -1,7 +1,8 @@
 """Cut the files of a push in a few threads and hand their chunks on as they come.
 
-Each file is read once. What the journal knows already is not read at all. A file that changes while it is cut
-is cut once more; if it changes again the push fails and says which file it was.
+Each file is read once: its chunks keep their bytes until they are sent, as long as there is room for that.
+What the journal knows already is not read at all. A file that changes while it is cut is cut once more; if it
+changes again the push fails and says which file it was.
 """
 
 import os
@@ -11,13 +12,13 @@ from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 
 from ingot.client._errors import Invalid
+from ingot.client._held import Room
 from ingot.client._journal import ENTRY, Cut, FileState, Journal
 from ingot.client._progress import Reporter
 from ingot.client._streams import Batch, ChunkSource, changed
 from ingot.client._walk import SourceFile
 from ingot.content import chunking
 
-_RUN_CHUNKS = 256
 _QUEUED_RUNS = 64
 
 
@@ -40,13 +41,14 @@ Found = Batch | CutFile
 
 
 def cut_files(
-    files: Sequence[SourceFile], journal: Journal | None, report: Reporter
+    files: Sequence[SourceFile], journal: Journal | None, report: Reporter, room: Room | None = None
 ) -> Generator[Found, None, None]:
     """Yield runs of chunks, and each file when it is complete; close it to stop early.
 
-    Without a journal every file is read, and nothing is remembered.
+    Without a journal every file is read, and nothing is remembered. Chunks keep their bytes as far as there
+    is `room` for them.
     """
-    return _Cutter(files, journal, report).run() if files else _nothing()
+    return _Cutter(files, journal, report, room).run() if files else _nothing()
 
 
 def _nothing() -> Generator[Found, None, None]:
@@ -56,10 +58,13 @@ def _nothing() -> Generator[Found, None, None]:
 class _Cutter:
     """The threads and what they have found."""
 
-    def __init__(self, files: Sequence[SourceFile], journal: Journal | None, report: Reporter) -> None:
+    def __init__(
+        self, files: Sequence[SourceFile], journal: Journal | None, report: Reporter, room: Room | None
+    ) -> None:
         self._files = iter(files)
         self._journal = journal
         self._report = report
+        self._room = room
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._found: queue.Queue[Found | BaseException | None] = queue.Queue(_QUEUED_RUNS)
@@ -146,15 +151,12 @@ class _Cutter:
 
     def _cut_open(self, file: SourceFile, descriptor: int, state: FileState) -> bytes:
         entries = bytearray()
-        run: Batch = []
-        for chunk in chunking.cut(descriptor, state.size):
-            entries += ENTRY.pack(chunk.digest, chunk.length)
-            run.append(ChunkSource(file.source, chunk.offset, chunk.length, chunk.digest))
-            if len(run) >= _RUN_CHUNKS:
-                self._report.add(hashed=sum(each.length for each in run))
-                self._hand_on(run)
-                run = []
-        if run:
+        for window in chunking.cut_windows(descriptor, state.size):
+            held = self._room.hold(window.start, window.data) if self._room else None
+            run: Batch = []
+            for chunk in window.chunks:
+                entries += ENTRY.pack(chunk.digest, chunk.length)
+                run.append(ChunkSource(file.source, chunk.offset, chunk.length, chunk.digest, held))
             self._report.add(hashed=sum(each.length for each in run))
             self._hand_on(run)
         return bytes(entries)

@@ -123,6 +123,7 @@ class Lanes(Generic[T]):
                 pass
             except BaseException as caught:  # noqa: BLE001  # handed to the caller, whatever it is
                 failure = caught
+            del item  # it may hold much, and the next is not there yet
             with self._changed:
                 self._busy -= 1
                 if self._failure is None:

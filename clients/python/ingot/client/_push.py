@@ -20,17 +20,17 @@ from ingot.client._calls import Calls, new_id
 from ingot.client._channels import Link
 from ingot.client._cutting import CutFile, Found
 from ingot.client._errors import Integrity, LimitReached, Precondition
+from ingot.client._held import Room
 from ingot.client._journal import FileState, Journal, Note
 from ingot.client._progress import OnProgress, Reporter, Stage
 from ingot.client._rates import Rate
 from ingot.client._streams import Batch, Missing, Sender, changed
-from ingot.client._validated import Verdict
 from ingot.client._walk import SourceFile
 from ingot.content import digests
 from ingot.v1 import catalog_pb2, common_pb2, transfer_pb2_grpc
 from ingot.v1 import transfer_pb2 as pb
 
-_ASK_BYTES = 32 * 1024 * 1024  # then twice as many: the first question is early, the others are few
+_ASK_BYTES = 16 * 1024 * 1024  # then three times as many: the first question is early, the others are few
 COMMIT_SECONDS = 600.0  # the server reads every chunk's row
 
 # Yields runs of chunks, and each file when it is complete.
@@ -77,8 +77,10 @@ def push(
     files = _walk.find_files(sources, include=options.include, exclude=options.exclude, hidden=options.hidden)
     journal = Journal(Path(os.path.commonpath([os.path.abspath(each) for each in sources])))
 
+    room = None if options.dry_run else Room()
+
     def cutter(wanted: Sequence[SourceFile], report: Reporter) -> Generator[Found, None, None]:
-        return _cutting.cut_files(wanted, journal, report)
+        return _cutting.cut_files(wanted, journal, report, room)
 
     try:
         return push_cut(link, calls, target, files, cutter, _name_of(sources), options)
@@ -221,6 +223,7 @@ class _Push:
                 travelling = sum(each.length for each in missing)
                 self._report.add(reused=sum(each.length for each in chunks) - travelling)
                 sender.add(missing)
+                del chunks, missing  # they may hold much while the next are cut
         self._report.stage(Stage.SENDING)
         sender.finish()
 
@@ -252,7 +255,7 @@ class _Push:
 
     def _take(self) -> Batch:
         taken, self._asked, self._asked_bytes = self._asked, [], 0
-        self._ask_bytes = 2 * _ASK_BYTES
+        self._ask_bytes = 3 * _ASK_BYTES
         return taken
 
     def _changed_files(self, sender: Sender, *, last: bool) -> list[SourceFile]:
@@ -309,6 +312,8 @@ class _Push:
         def tell(progress: common_pb2.Progress) -> None:
             if progress.unit == "bytes":
                 self._report.validated(progress.done)
+
+        from ingot.client._validated import Verdict  # and with it all of operations: only who waits pays
 
         self._report.stage(Stage.VALIDATING)
         verdict = Verdict(self._link, self._calls)

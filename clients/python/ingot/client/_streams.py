@@ -1,9 +1,9 @@
 """Send chunks: batches become PutChunks streams, each acknowledged as a whole once it is on disk there.
 
 A batch is what one stream carries. It begins at 16 MiB and follows the rate, so that a stream lasts some
-seconds: a broken one costs little, and its fsync is shared by much. Neighbouring chunks of a file are read
-with one call and sent in one message of about 1 MiB. After a failure the server is asked again which chunks
-of the batch it lacks, since the acknowledgement alone may have been lost.
+seconds: a broken one costs little, and its fsync is shared by much. Neighbouring chunks of a file are taken
+from memory, or read with one call, and sent in one message of about 1 MiB. After a failure the server is
+asked again which chunks of the batch it lacks, since the acknowledgement alone may have been lost.
 """
 
 import os
@@ -25,6 +25,7 @@ from ingot.client._errors import (
     TimedOut,
     Unreachable,
 )
+from ingot.client._held import Held
 from ingot.client._lanes import Lanes
 from ingot.client._progress import Reporter
 from ingot.client._rates import Rate
@@ -39,14 +40,15 @@ _BATCH_SECONDS = 4.0
 _MOST_CHUNKS = 8192  # so that one FindMissing asks about a whole batch
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ChunkSource:
-    """A chunk and where to read it."""
+    """A chunk, where to read it, and its bytes while they are held: until it is sent the first time."""
 
     source: str
     offset: int
     length: int
     digest: bytes
+    held: Held | None = None
 
 
 Batch = list[ChunkSource]
@@ -261,22 +263,35 @@ def _pieces(batch: Batch, reader: _Reader, aim: int) -> Iterator[tuple[int, byte
 
 
 def _together(group: Batch, reader: _Reader) -> bytes:
-    runs: list[tuple[str, int, int]] = []
+    runs: list[tuple[ChunkSource, int]] = []  # the first chunk of a run and the bytes of all
     for chunk in group:
-        if runs and runs[-1][0] == chunk.source and runs[-1][1] + runs[-1][2] == chunk.offset:
-            runs[-1] = (chunk.source, runs[-1][1], runs[-1][2] + chunk.length)
-        else:
-            runs.append((chunk.source, chunk.offset, chunk.length))
+        if runs:
+            first, size = runs[-1]
+            follows = first.source == chunk.source and first.offset + size == chunk.offset
+            if follows and first.held is chunk.held:
+                runs[-1] = (first, size + chunk.length)
+                continue
+        runs.append((chunk, chunk.length))
     packed = b"".join(each.digest for each in group)
-    return _bulk.encode_pieces(packed, [each.length for each in group], [reader.read(*run) for run in runs])
+    data = [_bytes_of(first, reader, 0, size) for first, size in runs]
+    for each in group:
+        each.held = None
+    return _bulk.encode_pieces(packed, [each.length for each in group], data)
 
 
 def _spread(chunk: ChunkSource, reader: _Reader, aim: int) -> Iterator[tuple[int, bytes]]:
     for start in range(0, chunk.length, aim):
         count = min(aim, chunk.length - start)
-        data = reader.read(chunk.source, chunk.offset + start, count)
+        data = _bytes_of(chunk, reader, start, count)
         packed, lengths = (chunk.digest, [chunk.length]) if start == 0 else (b"", [])
         yield count, _bulk.encode_pieces(packed, lengths, [data], more=start + count < chunk.length)
+    chunk.held = None
+
+
+def _bytes_of(first: ChunkSource, reader: _Reader, start: int, size: int) -> bytes | memoryview:
+    """Return `size` bytes from `start` of a chunk on, which may go on in those that follow it."""
+    offset = first.offset + start
+    return first.held.part(offset, size) if first.held else reader.read(first.source, offset, size)
 
 
 def changed(source: str, how: str) -> SourceChanged:

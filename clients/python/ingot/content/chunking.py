@@ -5,14 +5,15 @@ root. The one profile so far is ``cdc``: FastCDC in its 2020 form, average 256 K
 1 MiB, normalisation 2, seed 0. An edit moves only the cuts near it, so a new version shares all other chunks
 with the old. ``tests/vectors/cdc.json`` holds examples for every language.
 
-How it works: the file is read in windows of 8 MiB into three buffers that take turns. The caller's thread
-searches the cuts of one window while a second thread reads the next window and hashes the chunks of the
-previous one; all three release the GIL. What remains behind the last certain cut of a window is copied in
-front of the next.
+How it works: the caller's thread reads a window of 4 MiB and searches its cuts, while a second thread hashes
+the chunks of the window before; all of that releases the GIL. Only the last piece of a window is uncertain,
+so the next window begins with it. Windows are fresh memory: whoever wants to send chunks keeps them, and need
+not read the file again.
 """
 
 import os
 import warnings
+from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -31,8 +32,8 @@ CDC_MIN_SIZE = 192 * 1024  # bytes below it are not searched: that halves the co
 CDC_AVG_SIZE = 256 * 1024
 CDC_MAX_SIZE = 1024 * 1024
 
-_WINDOW = 8 * 1024 * 1024
-_BUFFERS = 3
+_WINDOW = 4 * 1024 * 1024
+_HASHING = 2  # windows that are hashed while the next is searched
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,15 @@ class Chunk:
     offset: int
     length: int
     digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A run of chunks with their bytes: those from offset `start` of the file."""
+
+    start: int
+    data: bytes
+    chunks: list[Chunk]
 
 
 class SourceChangedError(Exception):
@@ -74,13 +84,18 @@ def cut(descriptor: int, size: int, profile: str = CDC) -> Iterator[Chunk]:
 
     Raises SourceChangedError when the file ends before `size`.
     """
+    for window in cut_windows(descriptor, size, profile):
+        yield from window.chunks
+
+
+def cut_windows(descriptor: int, size: int, profile: str = CDC) -> Iterator[Window]:
+    """Yield the same chunks with their bytes, some megabytes at a time. Raises as `cut`."""
     _check_profile(profile)
-    if size <= _WINDOW:
-        buffer = memoryview(bytearray(size))
-        _read_full(descriptor, buffer, 0)
-        yield from cut_bytes(buffer, profile)
-    else:
-        yield from _cut_windows(descriptor, size)
+    if size > _WINDOW:
+        yield from _hashed_aside(descriptor, size)
+    elif size:
+        data = _read_full(descriptor, size, 0)
+        yield Window(0, data, list(cut_bytes(data, profile)))
 
 
 def cut_bytes(data: digests.Data, profile: str = CDC) -> Iterator[Chunk]:
@@ -91,79 +106,56 @@ def cut_bytes(data: digests.Data, profile: str = CDC) -> Iterator[Chunk]:
             yield Chunk(piece.offset, piece.length, digests.chunk_digest(piece.data))
 
 
-def _cut_windows(descriptor: int, size: int) -> Iterator[Chunk]:
-    # Each buffer keeps CDC_MAX_SIZE bytes free in front, so that a window can be read before the length of
-    # what the previous window left over is known. One helper thread, first in first out: the read into a
-    # buffer is always queued behind the hashing that still needs the buffer's old content.
-    buffers = [memoryview(bytearray(CDC_MAX_SIZE + _WINDOW)) for _ in range(_BUFFERS)]
-    helper = ThreadPoolExecutor(1, thread_name_prefix="ingot-cut")
+def _hashed_aside(descriptor: int, size: int) -> Iterator[Window]:
+    helper = ThreadPoolExecutor(1, thread_name_prefix="ingot-hash")
     try:
-        hashing: Future[list[Chunk]] | None = None
-        carried = 0
-        window, end = 0, min(_WINDOW, size)
-        reading = helper.submit(_read_full, descriptor, _window_of(buffers[0], end), 0)
-        while window * _WINDOW < size:
-            reading.result()
-            start = window * _WINDOW
-            buffer = buffers[window % _BUFFERS]
-            following = buffers[(window + 1) % _BUFFERS]
-            filled = end - start
-            if end < size:
-                next_end = min(end + _WINDOW, size)
-                reading = helper.submit(_read_full, descriptor, _window_of(following, next_end - end), end)
-            view = buffer[CDC_MAX_SIZE - carried : CDC_MAX_SIZE + filled]
-            cuts = certain_cuts(view, last=end == size)
-            done = sum(cuts)
-            ready, hashing = hashing, helper.submit(_hash_run, view, cuts, start - carried)
-            carried = len(view) - done
-            following[CDC_MAX_SIZE - carried : CDC_MAX_SIZE] = view[done:]
-            if ready is not None:
-                yield from ready.result()
-            window, end = window + 1, min(end + _WINDOW, size)
-        if hashing is not None:
-            yield from hashing.result()
+        hashing: deque[Future[Window]] = deque()
+        start = 0
+        while start < size:
+            data = _read_full(descriptor, min(_WINDOW, size - start), start)
+            lengths = certain_cuts(memoryview(data), last=start + len(data) == size)
+            hashing.append(helper.submit(_hashed, start, data, lengths))
+            start += sum(lengths)
+            if len(hashing) > _HASHING:
+                yield hashing.popleft().result()
+        while hashing:
+            yield hashing.popleft().result()
     finally:
         helper.shutdown(wait=True, cancel_futures=True)
 
 
 def certain_cuts(view: memoryview, *, last: bool) -> list[int]:
-    """Return the lengths of the cdc chunks at the start of `view` that further bytes cannot change.
+    """Return the lengths of the chunks that the bytes begin with, whatever follows them.
 
-    With `last` nothing follows, and they cover all of it.
+    A cut depends on the bytes before it alone, so only the piece that ends with the bytes is uncertain; with
+    `last` nothing follows, and all of them are certain. More than CDC_MAX_SIZE bytes have at least one.
     """
-    # A cut depends on at most CDC_MAX_SIZE bytes after the chunk's start: nearer to the end of the window,
-    # more bytes could still move it, unless the file ends here.
-    lengths: list[int] = []
-    position = 0
-    for piece in _cdc().cut_buf(view):
-        if not last and len(view) - position < CDC_MAX_SIZE:
-            break
-        lengths.append(piece.length)
-        position += piece.length
+    lengths = [piece.length for piece in _cdc().cut_buf(view)]
+    if not last and lengths:
+        lengths.pop()
     return lengths
 
 
-def _hash_run(view: memoryview, lengths: list[int], offset: int) -> list[Chunk]:
+def _hashed(start: int, data: bytes, lengths: list[int]) -> Window:
     chunks: list[Chunk] = []
     position = 0
+    view = memoryview(data)
     for length in lengths:
         digest = digests.chunk_digest(view[position : position + length])
-        chunks.append(Chunk(offset + position, length, digest))
+        chunks.append(Chunk(start + position, length, digest))
         position += length
-    return chunks
+    return Window(start, data, chunks)
 
 
-def _window_of(buffer: memoryview, length: int) -> memoryview:
-    return buffer[CDC_MAX_SIZE : CDC_MAX_SIZE + length]
-
-
-def _read_full(descriptor: int, buffer: memoryview, offset: int) -> None:
-    done = 0
-    while done < len(buffer):
-        count = os.preadv(descriptor, [buffer[done:]], offset + done)
-        if count == 0:
-            raise SourceChangedError(f"file ended at byte {offset + done}, {len(buffer) - done} bytes early")
-        done += count
+def _read_full(descriptor: int, length: int, offset: int) -> bytes:
+    data = os.pread(descriptor, length, offset)
+    while len(data) < length:  # the kernel may hand out less than asked for
+        more = os.pread(descriptor, length - len(data), offset + len(data))
+        if not more:
+            end = offset + len(data)
+            raise SourceChangedError(f"file ended at byte {end}, {length - len(data)} bytes early")
+        data += more
+    return data
 
 
 def _check_profile(profile: str) -> None:
