@@ -268,6 +268,71 @@ def test_a_header_cannot_fill_the_memory(kind: bytes, tmp_path: Path) -> None:
         tracemalloc.stop()
 
 
+def _many_headers(kind: bytes, records: Callable[[int], bytes], rounds: int, *, files: bool) -> bytes:
+    """Return a packed tar with so many headers, each followed by an empty file if wanted."""
+    out = io.BytesIO()
+    with gzip.GzipFile(fileobj=out, mode="wb", compresslevel=9) as packed:
+        for number in range(rounds):
+            data = records(number)
+            info = tarfile.TarInfo("headers")
+            info.type, info.size = kind, len(data)
+            packed.write(info.tobuf(tarfile.USTAR_FORMAT) + data + bytes(-len(data) % 512))
+            if files or number == rounds - 1:
+                packed.write(tarfile.TarInfo(f"file-{number}").tobuf(tarfile.USTAR_FORMAT))
+        packed.write(bytes(1024))
+    return out.getvalue()
+
+
+def _keys(number: int) -> bytes:
+    return b"".join(b"18 k%03d%04d=value\n" % (number, each) for each in range(3500))
+
+
+@pytest.mark.parametrize("files", [True, False])
+def test_headers_for_all_members_cannot_fill_the_memory(files: bool, tmp_path: Path) -> None:
+    data = _many_headers(tarfile.XGLTYPE, _keys, 100, files=files)
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataLoss, match="than any honest one"):
+            unpacked(data, tmp_path)
+        assert tracemalloc.get_traced_memory()[1] < 32 * 1024 * 1024
+    finally:
+        tracemalloc.stop()
+
+
+def test_headers_in_front_of_one_member_are_limited(tmp_path: Path) -> None:
+    data = _many_headers(tarfile.XHDTYPE, lambda _: b"11 comment=\n", 500, files=False)
+    with pytest.raises(DataLoss, match="more headers than any honest one"):
+        unpacked(data, tmp_path)
+
+
+def test_a_number_without_end_takes_no_time(tmp_path: Path) -> None:
+    data = _many_headers(tarfile.XHDTYPE, lambda _: b"1" * 200_000, 1, files=True)
+    with pytest.raises(DataLoss, match="longer than any honest one"):
+        unpacked(data, tmp_path)
+
+
+def test_the_bytes_of_headers_count_against_the_ratio(tmp_path: Path) -> None:
+    comment = b"200011 comment=" + b"a" * 199_995 + b"\n"
+    data = _many_headers(tarfile.XHDTYPE, lambda _: comment, 400, files=True)
+    with pytest.raises(Precondition, match="meant to fill disks") as error:
+        unpacked(data, tmp_path)
+    assert error.value.reason is Reason.TOO_LARGE
+
+
+def test_a_comment_for_all_members_is_honest(tmp_path: Path) -> None:
+    data = _many_headers(tarfile.XGLTYPE, lambda _: b"52 comment=%s\n" % (b"a" * 40), 1, files=True)
+    assert unpacked(data, tmp_path) == ["file-0"]
+
+
+@pytest.mark.parametrize(
+    "data", [zip_of([]), zip_of([("folder/", b"", 0)]), tar_of([Entry("folder/", type=tarfile.DIRTYPE)])]
+)
+def test_an_archive_without_a_file_is_refused(data: bytes, tmp_path: Path) -> None:
+    with pytest.raises(DataLoss, match="holds no file") as error:
+        unpacked(data, tmp_path)
+    assert error.value.reason is Reason.SOURCE_MISMATCH
+
+
 def _zeros(size: int, kind: str) -> bytes:
     """Return an archive with one file of so many zeros, packed to almost nothing."""
     if kind == "zip":

@@ -3,8 +3,9 @@
     first bytes → format → entries one after another → `UnpackedTree`, which refuses what is not plain
 
 Links, devices, sparse and encrypted entries are refused, never skipped: an archive is unpacked whole or not
-at all. An archive in an archive stays one. Memory stays bounded: headers of tar may read at most
-_HEADER_BYTES, the directory of a zip _DIRECTORY_BYTES, and xz gets _XZ_MEMORY.
+at all. An archive in an archive stays one. Memory stays bounded: headers of tar by `tar_bytes.py`, the
+directory of a zip by _DIRECTORY_BYTES, and xz gets _XZ_MEMORY. Every byte that comes out counts against the
+ratio, also of headers.
 """
 
 import bz2
@@ -22,17 +23,16 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO
 
 from ingot.content.texts import shortened
 from ingot.server.core.errors import DataLoss, Precondition, Reason
+from ingot.server.sources.tar_bytes import END, Readable, TarBytes, headers_of
 from ingot.server.sources.unpacked_trees import Room, UnpackedTree
 
 _PIECE = 1024 * 1024
-_HEADER_BYTES = 4 * 1024 * 1024
 _DIRECTORY_BYTES = 32 * 1024 * 1024
 _XZ_MEMORY = 256 * 1024 * 1024
-_END = bytes(512)  # a tar ends with such blocks
 _ZIP_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2)
 _BROKEN = (
     tarfile.TarError,
@@ -48,16 +48,12 @@ _BROKEN = (
 )
 
 
-class _Readable(Protocol):
-    def read(self, size: int, /) -> bytes: ...
-
-
 def unpack(archive: Path, folder: Path, room: Room, told: Callable[[int], None]) -> list[str]:
     """Unpack an archive into a new folder and return the paths of its files; `told` gets the bytes so far.
 
     A folder that an earlier attempt left is removed first. Raises Invalid (BAD_PATH); Precondition
-    (UNSAFE_CONTENT, TOO_LARGE, FORMAT_NOT_ALLOWED); DataLoss (SOURCE_MISMATCH) when it is broken or cut
-    off; Exhausted (DISK_LOW).
+    (UNSAFE_CONTENT, TOO_LARGE, FORMAT_NOT_ALLOWED); DataLoss (SOURCE_MISMATCH) when it is broken, cut off
+    or holds no file; Exhausted (DISK_LOW).
     """
     if folder.exists():
         shutil.rmtree(folder)
@@ -69,46 +65,18 @@ def unpack(archive: Path, folder: Path, room: Room, told: Callable[[int], None])
             _unzip(archive, tree)
         else:
             _untar(archive, _plain_tar(archive, file, start), tree)
+    if not tree.paths:
+        raise _empty(archive)
     return tree.paths
 
 
 # --- tar ----------------------------------------------------------------------------------------------------
 
 
-class _Metered(io.RawIOBase):
-    """The bytes of a tar: counts those that a header takes, and remembers the last ones."""
-
-    def __init__(self, source: _Readable) -> None:
-        self._source = source
-        self.left: int | None = None  # that may be read, None is any number
-        self.tail = b""
-
-    def read(self, size: int = -1, /) -> bytes:
-        data = self._source.read(size)
-        if self.left is not None:
-            self.left -= len(data)
-            if self.left < 0:
-                raise tarfile.HeaderError("a header is larger than any honest one")
-        if data:
-            self.tail = (self.tail + data)[-len(_END) :]
-        return data
-
-
-class _PlainInfo(tarfile.TarInfo):
-    """A header whose numbers are sane."""
-
-    @classmethod
-    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> "_PlainInfo":
-        info = super().frombuf(buf, encoding, errors)
-        if info.size < 0 or info.type == tarfile.GNUTYPE_SPARSE:
-            raise tarfile.HeaderError("a header is sparse or has a negative size")
-        return info
-
-
-def _untar(archive: Path, source: _Readable, tree: UnpackedTree) -> None:
-    metered = _Metered(source)
-    metered.left = _HEADER_BYTES
-    with tarfile.open(fileobj=metered, mode="r|", tarinfo=_PlainInfo, errorlevel=2) as tar:
+def _untar(archive: Path, source: Readable, tree: UnpackedTree) -> None:
+    taken = TarBytes(source, tree)
+    taken.begin_member()
+    with tarfile.TarFile(fileobj=taken, tarinfo=headers_of(taken), errorlevel=2) as tar:
         while (member := tar.next()) is not None:
             if member.isdir():
                 tree.folder(member.name)
@@ -117,18 +85,18 @@ def _untar(archive: Path, source: _Readable, tree: UnpackedTree) -> None:
                     raise tarfile.HeaderError("a file has a negative size")
                 content = tar.extractfile(member)
                 assert content is not None
-                metered.left = None
+                taken.begin_content()
                 tree.file(member.name, member.size, _pieces(content, member.size))
             else:
                 raise _unsafe(archive, member.name, _KINDS.get(member.type, "special file"))
             tar.members.clear()  # type: ignore[attr-defined]  # else it keeps all of them
-            metered.left = _HEADER_BYTES
-    metered.left = None
+            taken.begin_member()
+    taken.begin_content()
     rest = 0
-    while data := metered.read(_PIECE):  # so that the checksum at the end is looked at
+    while data := taken.read(_PIECE):  # so that the checksum at the end is looked at
         rest += len(data)
         tree.expect(rest)
-    if metered.tail != _END:
+    if taken.tail != END:
         raise EOFError("it does not end as a tar does: it is cut off, or something else follows")
 
 
@@ -142,7 +110,7 @@ _KINDS = {
 }
 
 
-def _plain_tar(archive: Path, file: BinaryIO, start: bytes) -> _Readable:
+def _plain_tar(archive: Path, file: BinaryIO, start: bytes) -> Readable:
     """Return the bytes of the tar behind whatever it is packed with."""
     if start.startswith(b"\x1f\x8b"):
         return gzip.GzipFile(fileobj=file, mode="rb")
@@ -151,7 +119,7 @@ def _plain_tar(archive: Path, file: BinaryIO, start: bytes) -> _Readable:
     if start.startswith(b"\xfd7zXZ\x00"):
         return _Xz(file)
     if start.startswith(b"\x28\xb5\x2f\xfd") and sys.version_info >= (3, 14):
-        zstd: _Readable = importlib.import_module("compression.zstd").ZstdFile(file, "rb")
+        zstd: Readable = importlib.import_module("compression.zstd").ZstdFile(file, "rb")
         return zstd
     if start[257:262] == b"ustar" or (start[148:156].strip(b" \0").isdigit() and len(start) == 512):
         return file
@@ -224,7 +192,7 @@ def _unzip(archive: Path, tree: UnpackedTree) -> None:
 # --- both ---------------------------------------------------------------------------------------------------
 
 
-def _pieces(content: _Readable, size: int) -> Iterator[bytes]:
+def _pieces(content: Readable, size: int) -> Iterator[bytes]:
     """Yield the bytes of a file to its end. Raises EOFError when there are not `size` of them."""
     count = 0
     while data := content.read(_PIECE):
@@ -252,6 +220,15 @@ def _broken(archive: Path, error: Exception) -> DataLoss:
         Reason.SOURCE_MISMATCH,
         f"The archive {archive.name} cannot be unpacked: {str(error) or type(error).__name__}.",
         next_step="Check that it is complete; a checksum tells.",
+        facts={"archive": archive.name},
+    )
+
+
+def _empty(archive: Path) -> DataLoss:
+    return DataLoss(
+        Reason.SOURCE_MISMATCH,
+        f"The archive {archive.name} holds no file, so there is nothing to import.",
+        next_step="Check that it is the archive that was meant.",
         facts={"archive": archive.name},
     )
 

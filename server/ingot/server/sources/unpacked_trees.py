@@ -60,6 +60,10 @@ class UnpackedTree:
         total = self.size + size
         if self._room.all_bytes and total > self._room.all_bytes:
             raise _too_large(self._name, f"unpacks to more than {self._room.all_bytes} bytes")
+        self.expect_unpacked(total)
+
+    def expect_unpacked(self, total: int) -> None:
+        """Refuse when so many bytes come out of the archive, kept or not. Raises Precondition."""
         if total > FREE_BYTES and total > MAX_RATIO * self._packed_bytes:
             raise _too_large(
                 self._name,
