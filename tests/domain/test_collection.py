@@ -267,7 +267,7 @@ def test_scrub_finds_a_flipped_bit_and_says_who_needs_it(rig: Rig) -> None:
     damaged = rig.scrubbing.damaged(places)
     assert damaged == [places[1]]
     needed_by = rig.database.write(rig.scrubbing.conclude, pack, damaged).result()
-    assert needed_by == ["namespaces/alice/datasets/chat"]
+    assert needed_by == ["version-1"]
     assert rig.database.read(rig.chunks.lost) == 1
 
 

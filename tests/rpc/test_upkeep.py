@@ -56,7 +56,7 @@ def test_verify_finds_damage_and_says_whose(server: Server, admin: Client, tmp_p
     found = result_of(admin, "verify")
     assert found["healthy"] is False
     assert found["damaged_chunks"] == 1
-    assert found["needed_by"] == ["namespaces/admin/datasets/chat"]
+    assert found["needed_by"] == ["namespaces/admin/datasets/chat/versions/1"]
     again = admin.push("datasets/chat", tmp_path / "data")  # heals: the lost chunk travels again
     assert again is not None
     assert result_of(admin, "scrub")["damaged_chunks"] == 0

@@ -214,7 +214,7 @@ class App:
         self.operations.shelf.add("recover", self._recover)
         self.operations.shelf.add("clean", self._clean)
         upkeep = UpkeepParts(
-            self.hops, self._packs, self.folder.path, self.database.path, self.settings, self._clock
+            self.hops, self.database, self._packs, self.folder.path, self.settings, self._clock
         )
         upkeep.add_to(self.operations.shelf)
 

@@ -1,4 +1,4 @@
-"""`ingot-server`: serve, migrate, backup, restore, settings.
+"""`ingot-server`: serve, migrate, backup, restore, doctor, settings.
 
 Whatever can go wrong at the start (port taken, folder not writable, second server, missing package) ends in
 one sentence and a status, never in a traceback.
@@ -88,10 +88,43 @@ def _parser() -> argparse.ArgumentParser:
     restore.add_argument("folder", type=Path, metavar="FOLDER", help="the backup folder")
     restore.add_argument("--name", default="", help="which backup; the newest one when left out")
     _add_settings(restore)
+    _add_doctor(commands)
     shown = commands.add_parser("settings", help="print the settings in effect, as a TOML file")
     _add_settings(shown)
     shown.add_argument("--markdown", action="store_true", help="print the page docs/settings.md")
     return parser
+
+
+def _add_doctor(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    doctor = commands.add_parser(
+        "doctor",
+        help="check packs and rows of a data folder that no server uses, and repair them",
+        description="Check packs against rows and rows against packs. Exit status: 0 nothing is wrong, 1 "
+        "something was found (repaired or not), 2 it could not be checked.",
+        epilog="examples:\n  ingot-server doctor\n  ingot-server doctor --deep --json\n"
+        "  ingot-server doctor --repair\n  ingot-server doctor --rebuild-index",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    doctor.add_argument("--repair", action="store_true", help="put right what can be")
+    doctor.add_argument("--deep", action="store_true", help="read the bytes of every chunk, not only headers")
+    doctor.add_argument(
+        "--rebuild-index", action="store_true", help="the database is lost: make one from the packs alone"
+    )
+    doctor.add_argument("--json", action="store_true", help="print one JSON document")
+    _add_settings(doctor)
+
+
+def _doctor(settings: Settings, options: argparse.Namespace) -> int:
+    """Check the data folder; whatever keeps that from happening is a status of its own."""
+    from ingot.server import doctor
+
+    wanted = doctor.Wanted(options.repair, options.deep, options.rebuild_index, options.json)
+    hindrances: tuple[type[Exception], ...] = (doctor.DoctorError, *_start_errors())
+    try:
+        return doctor.run(settings, wanted)
+    except hindrances as error:
+        print(f"error: {error}", file=sys.stderr)
+        return doctor.CANNOT
 
 
 def _add_settings(parser: argparse.ArgumentParser) -> None:
@@ -130,6 +163,8 @@ def _run(options: argparse.Namespace) -> int:
         return _backup(settings)
     if options.command == "restore":
         return _restore(settings, options.folder, options.name)
+    if options.command == "doctor":
+        return _doctor(settings, options)
     return _serve(settings, with_worker=options.with_worker, as_json=options.json)
 
 

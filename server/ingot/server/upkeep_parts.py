@@ -3,35 +3,43 @@
 Each goes in small steps, a pack at a time, through the same threads as everybody's calls, and stops between
 two steps when it is asked to. What they did is the result of their operation.
 
-    upkeep = UpkeepParts(hops, packs, home, database.path, settings, clock)
+    upkeep = UpkeepParts(hops, database, packs, home, settings, clock)
     upkeep.add_to(operations.shelf)
 """
 
 import asyncio
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from ingot.server.core.artifacts import JsonObject, JsonValue
+from ingot.server.core.checkup import CheckupReport, Fault
 from ingot.server.core.clock import Clock
 from ingot.server.core.events import Progress
+from ingot.server.core.packs import ChunkPlace
 from ingot.server.core.stores import PackStore
 from ingot.server.core.upkeep_stores import ShelfPack
 from ingot.server.domain import scrubbing
+from ingot.server.domain.checkup import Checkup
 from ingot.server.domain.collection import Collection, Judgement
 from ingot.server.domain.scrubbing import Scrubbing
 from ingot.server.rpc.hops import Hops
-from ingot.server.runner.shelf import ShelfBodies, ShelfWork
+from ingot.server.runner.shelf import ShelfBodies, ShelfWork, Stopped
 from ingot.server.settings import Settings
 from ingot.server.storage import ballast
 from ingot.server.storage.backups import FolderBackups
 from ingot.server.storage.chunks_sql import ChunksSql
+from ingot.server.storage.database import Database
 from ingot.server.storage.disk_space import FolderDisk
 from ingot.server.storage.shelf_sql import ShelfSql
 from ingot.server.storage.trees_sql import TreesSql
 
 _DAY = 24 * 3600.0
 _NAMED = 100  # digests and names that a result lists
+_NEXT = (
+    "Push the files of the versions in needed_by again: damaged chunks count as missing, a push heals them."
+)
 
 
 @dataclass(slots=True)
@@ -59,6 +67,7 @@ class _Checked:
     packs: int = 0
     bytes: int = 0
     damaged_chunks: int = 0
+    quarantined_packs: int = 0
     digests: list[str] = field(default_factory=list)
     needed_by: set[str] = field(default_factory=set)
 
@@ -67,21 +76,25 @@ class _Checked:
             "packs": self.packs,
             "bytes": self.bytes,
             "damaged_chunks": self.damaged_chunks,
+            "quarantined_packs": self.quarantined_packs,
             "damaged_digests": self.digests[:_NAMED],
             "needed_by": sorted(self.needed_by)[:_NAMED],
+            "next_step": _NEXT if self.damaged_chunks else "",
         }
 
 
 class UpkeepParts:
-    """The bodies of upkeep: `home` is the data folder, `database` the path of the file with its rows."""
+    """The bodies of upkeep: `home` is the data folder, `units` the database with its rows."""
 
     def __init__(
-        self, hops: Hops, packs: PackStore, home: Path, database: str, settings: Settings, clock: Clock
+        self, hops: Hops, units: Database, packs: PackStore, home: Path, settings: Settings, clock: Clock
     ) -> None:
-        index, chunks = ShelfSql(), ChunksSql()
+        self._index, self._chunks = index, chunks = ShelfSql(), ChunksSql()
+        self._packs = packs
         self._hops = hops
         self._home = home
-        self._database = database
+        self._units = units
+        self._database = units.path
         self._settings = settings
         self._clock = clock
         self._packs_stay = asyncio.Lock()  # held by whoever deletes packs, or needs all of them to stay
@@ -181,43 +194,47 @@ class UpkeepParts:
 
     async def verify(self, work: ShelfWork) -> JsonObject:
         """Read everything again, and compare rows with packs and manifests with what is stored."""
-        found = _Checked()
-        shelf = set(await self._hops.io(self._scrubbing.on_shelf))
-        missing, after = 0, 0
-        while page := await self._hops.read(self._scrubbing.page, after):
-            for pack in page:
-                await work.step()
-                after = pack.key
-                if pack.id in shelf:
-                    await self._check(pack, found)
-                    shelf.discard(pack.id)
-                else:
-                    missing += 1
-                work.progress(Progress(phase="verifying", done=found.bytes, unit="bytes"))
-        incomplete = await self._incomplete(work)
-        faults = await self._hops.read(self._scrubbing.faults)
-        problems = missing + len(incomplete) + found.damaged_chunks
-        problems += faults.holds_without_chunk + faults.holds_without_tree + faults.chunks_without_pack
-        return {
-            **found.result(),
-            "missing_packs": missing,
-            "unknown_packs": len(shelf),
-            "incomplete_trees": incomplete,
-            "holds_without_chunk": faults.holds_without_chunk,
-            "holds_without_tree": faults.holds_without_tree,
-            "chunks_without_pack": faults.chunks_without_pack,
-            "healthy": problems == 0,
-        }
 
-    async def _incomplete(self, work: ShelfWork) -> list[str]:
-        after, owners = 0, []
-        while page := await self._hops.read(self._scrubbing.trees, after):
-            for tree, owner in page:
-                await work.step()
-                if await self._hops.read(self._scrubbing.incomplete, tree):
-                    owners.append(owner)
-                after = tree
-        return sorted(set(owners))
+        def step(report: CheckupReport) -> None:
+            if work.cancelled():
+                raise Stopped
+            work.progress(Progress(phase="verifying", done=report.bytes, unit="bytes"))
+
+        checkup = Checkup(
+            self._units,
+            self._index,
+            self._packs,
+            self._chunks,
+            TreesSql(),
+            self._clock,
+            deep=True,
+            repair=True,
+            alone=False,
+        )
+        async with self._packs_stay:
+            report = await asyncio.to_thread(checkup.run, step)
+        counts = report.counts
+        damaged = [each.subject for each in report.findings if each.fault is Fault.DAMAGED_CHUNK]
+        return {
+            "packs": report.packs,
+            "bytes": report.bytes,
+            "damaged_chunks": counts[Fault.DAMAGED_CHUNK] + counts[Fault.MISPLACED_CHUNK],
+            "damaged_digests": damaged[:_NAMED],
+            "needed_by": sorted({name for each in report.findings for name in each.needed_by})[:_NAMED],
+            "healed_chunks": report.healed_chunks,
+            "missing_packs": counts[Fault.MISSING_PACK],
+            "broken_packs": counts[Fault.BROKEN_PACK],
+            "unknown_packs": counts[Fault.UNKNOWN_PACK],
+            "incomplete_trees": [
+                each.subject for each in report.findings if each.fault is Fault.INCOMPLETE_TREE
+            ],
+            "leases_without_upload": counts[Fault.LEASE_WITHOUT_UPLOAD],
+            "holds_without_chunk": counts[Fault.HOLD_WITHOUT_CHUNK],
+            "holds_without_tree": counts[Fault.HOLD_WITHOUT_TREE],
+            "chunks_without_pack": counts[Fault.CHUNK_WITHOUT_PACK],
+            "next_step": "" if report.is_clean else _NEXT,
+            "healthy": report.is_clean,
+        }
 
     async def _check(self, pack: ShelfPack, found: "_Checked") -> None:
         places = await self._hops.read(self._scrubbing.places, pack)
@@ -227,6 +244,19 @@ class UpkeepParts:
         found.bytes += sum(place.length for place in places)
         found.damaged_chunks += len(damaged)
         found.digests += scrubbing.short(damaged)
+        if damaged:
+            await self._set_aside(pack, [place for place in places if place not in set(damaged)], found)
+
+    async def _set_aside(self, pack: ShelfPack, intact: Sequence[ChunkPlace], found: "_Checked") -> None:
+        """Save what is intact of a damaged pack, and put the pack away; on a full disk it stays."""
+        async with self._packs_stay:
+            copied = await self._hops.io(self._scrubbing.salvage, intact)
+            if copied.disk_full or copied.damaged:
+                return
+            if await self._hops.write(self._scrubbing.salvaged, pack, copied.packs):
+                await self._hops.io(self._scrubbing.set_aside, pack)
+                await self._hops.write(self._scrubbing.note_set_aside, pack)
+                found.quarantined_packs += 1
 
     async def _keep_pace(self, done: int, seconds: float) -> None:
         rate = self._settings.scrub_bytes_per_second

@@ -122,6 +122,10 @@ class PackStore(Protocol):
         """Set a damaged pack aside, durably, where it cannot be read any more; False if absent."""
         ...
 
+    def leftovers(self) -> int:
+        """Return how many files `recover` would drop; call only where no other process uses the shelf."""
+        ...
+
     def recover(self) -> int:
         """Drop what streams of earlier runs left; return how many files. Call once, before any stream."""
         ...

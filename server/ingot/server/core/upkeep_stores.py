@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from ingot.server.core.packs import ChunkPlace, PackId, SealedPack
+from ingot.server.core.packs import ChunkPlace, PackEntry, PackId, SealedPack
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,7 @@ class PackUse:
 class IndexFaults:
     """What does not fit in the index, as numbers of rows; all 0 when it is sound."""
 
+    leases_without_upload: int
     holds_without_chunk: int
     holds_without_tree: int
     chunks_without_pack: int
@@ -74,7 +75,7 @@ class ShelfIndex(Protocol):
         ...
 
     def trimmed(self, before: float, size: int) -> Sequence[ShelfPack]:
-        """Return up to `size` packs that were trimmed before a time and whose space is still to be given back."""
+        """Return up to `size` packs that were trimmed before a time and still have that space."""
         ...
 
     def offsets(self, pack: int) -> Collection[int]:
@@ -105,16 +106,36 @@ class ShelfIndex(Protocol):
         """Note that all chunks of a pack were found intact."""
         ...
 
+    def forget_lost(self, pack: int) -> None:
+        """Forget the lost chunks of a pack that nobody needs."""
+        ...
+
     def holders(self, digests: Sequence[bytes]) -> Sequence[str]:
-        """Return the names of the artifacts, checkpoints and uploads that hold one of these chunks."""
+        """Return the names of the versions, checkpoints and uploads that hold one of these chunks."""
         ...
 
     def faults(self) -> IndexFaults:
         """Count rows that point to nothing. Walks all holds."""
         ...
 
+    def stale_leases(self, size: int) -> Sequence[int]:
+        """Return up to `size` trees of uploads that are no more (by key)."""
+        ...
+
+    def mend(self) -> None:
+        """Forget holds of nothing and chunks of no pack; those of them that somebody needs are lost."""
+        ...
+
+    def lost_digests(self, size: int) -> Collection[bytes]:
+        """Return up to `size` digests of chunks that are lost."""
+        ...
+
+    def found(self, entry: PackEntry, pack: PackId) -> bool:
+        """Note that a lost chunk is intact in this place; False when it is not lost any more."""
+        ...
+
     def trees(self, after: int, size: int) -> Sequence[tuple[int, str]]:
-        """Return up to `size` trees of versions and checkpoints after a key, as (key, who owns it)."""
+        """Return up to `size` trees of versions and checkpoints after a key, as (key, what it is of)."""
         ...
 
 

@@ -8,7 +8,7 @@
 
 Whether a chunk is needed is decided inside the write that lets it go, and every lease and reference is taken
 inside a write too: there is no moment in between. Rows go before files, so a crash leaves at most a pack that
-nobody needs, which recovery finds and a later run condemns, or chunks without rows that are still on the disk.
+nobody needs, which recovery finds and a later run condemns, or chunks without rows that still take space.
 On a full disk packs are still deleted and holes made, which need no space; only rewriting waits.
 """
 
@@ -19,11 +19,13 @@ from dataclasses import dataclass
 
 from ingot.server.core import failpoints
 from ingot.server.core.clock import Clock
-from ingot.server.core.errors import DataLoss, Exhausted
+from ingot.server.core.errors import DataLoss
 from ingot.server.core.packs import ChunkPlace, SealedPack
 from ingot.server.core.stores import PackStore
 from ingot.server.core.transfer_stores import ChunkStore
 from ingot.server.core.upkeep_stores import ShelfIndex, ShelfPack
+from ingot.server.domain import copying
+from ingot.server.domain.copying import Copied
 
 log = logging.getLogger(__name__)
 
@@ -42,15 +44,6 @@ class Judgement:
     rewrite: bool
     trim: bool
     dead_bytes: int  # of its size; records and footer count as dead when nothing else is needed
-
-
-@dataclass(frozen=True, slots=True)
-class Copied:
-    """What a rewrite brought: the new packs, or why there are none."""
-
-    packs: tuple[SealedPack, ...] = ()
-    damaged: ChunkPlace | None = None
-    disk_full: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,22 +128,7 @@ class Collection:
 
     def copy(self, places: Sequence[ChunkPlace]) -> Copied:
         """Copy chunks into new packs, durably. No unit of work."""
-        place: ChunkPlace | None = None
-        try:
-            ingest = self._packs.open_ingest(sum(each.length for each in places), len(places))
-        except Exhausted:
-            return Copied(disk_full=True)
-        try:
-            for place in places:
-                ingest.append(place.digest, [self._packs.read(place)])
-            place = None
-            return Copied(tuple(ingest.seal()))
-        except DataLoss:
-            return Copied(damaged=place)
-        except Exhausted:
-            return Copied(disk_full=True)
-        finally:
-            ingest.abort()
+        return copying.copy(self._packs, places)
 
     def moved(self, pack: ShelfPack, copies: Sequence[SealedPack]) -> bool:
         """Let the copies count and the old pack go; False when it is still needed. Inside a write."""

@@ -1,7 +1,12 @@
 """Scrubbing: stored chunks are read again and compared with their digests, so that damage is found in time.
 
 A damaged chunk counts as missing from then on: reads say DATA_LOSS at once, and the next push of the same
-content stores a new copy. What is told are the artifacts that need it.
+content stores a new copy, which heals all versions that need it. What is told are these versions.
+
+    damaged      read the chunks of a pack, past the page cache and twice if need be
+    conclude     those that are damaged are lost
+    salvage      all others are copied into a new pack, and their rows moved
+    set aside    the pack goes to quarantine, for people to look at: a disk that failed there will fail again
 """
 
 import logging
@@ -9,10 +14,12 @@ from collections.abc import Sequence
 
 from ingot.content import digests
 from ingot.server.core.clock import Clock
-from ingot.server.core.packs import ChunkPlace
+from ingot.server.core.packs import ChunkPlace, SealedPack
 from ingot.server.core.stores import PackStore
 from ingot.server.core.transfer_stores import ChunkStore, TreeStore
 from ingot.server.core.upkeep_stores import IndexFaults, ShelfIndex, ShelfPack
+from ingot.server.domain import copying
+from ingot.server.domain.copying import Copied
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +28,7 @@ _NAMED = 100  # artifacts that a report names
 
 
 class Scrubbing:
-    """The steps of scrub and verify. `damaged` and `on_shelf` work on files, others inside a unit of work."""
+    """The steps of scrubbing. `damaged`, `salvage`, `set_aside` work on files, others in a unit of work."""
 
     def __init__(
         self, index: ShelfIndex, packs: PackStore, chunks: ChunkStore, trees: TreeStore, clock: Clock
@@ -57,6 +64,25 @@ class Scrubbing:
         names = self._index.holders([place.digest for place in lost])
         log.error("scrub.damaged pack=%s chunks=%d needed_by=%s", pack.id, len(lost), ",".join(names))
         return names[:_NAMED]
+
+    def salvage(self, places: Sequence[ChunkPlace]) -> Copied:
+        """Copy the chunks of a pack that are intact. No unit of work."""
+        return copying.copy(self._packs, places)
+
+    def salvaged(self, pack: ShelfPack, copies: Sequence[SealedPack]) -> bool:
+        """Let the copies count; tell whether nothing readable is left in the pack. Inside a write."""
+        self._index.move(pack.key, copies, self._clock.now())
+        self._index.forget_lost(pack.key)
+        return not self._index.places(pack.key)
+
+    def set_aside(self, pack: ShelfPack) -> None:
+        """Move the file to quarantine. No unit of work."""
+        if self._packs.quarantine(pack.id):
+            log.error("pack.quarantined pack=%s", pack.id)
+
+    def note_set_aside(self, pack: ShelfPack) -> None:
+        """Note that a pack is not on the shelf any more. Inside a write."""
+        self._chunks.mark_packs([pack.id], missing=True)
 
     def on_shelf(self) -> frozenset[str]:
         """Return the ids of all packs on the shelf. No unit of work."""

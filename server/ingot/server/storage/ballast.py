@@ -1,4 +1,4 @@
-"""A file that takes some space while there is plenty, to be dropped on a full disk: the database can write again.
+"""A file that takes some space while there is plenty, dropped on a full disk so that the database can write.
 
 Freeing space needs rows to change, and rows need a little room. Whoever else fills the disk to the last byte
 would leave none; so the first write that finds no room drops the ballast, is refused, and succeeds when it is
@@ -18,7 +18,7 @@ _PLENTY = 64  # times its size must be free before it is put in place
 
 
 def keep(database: str) -> bool:
-    """Put the ballast beside a database if it is not there and there is plenty of room; tell if it is there."""
+    """Put the ballast beside a database if there is plenty of room; return whether it is there."""
     path = _path(database)
     if path.exists():
         return True

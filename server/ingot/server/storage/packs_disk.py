@@ -174,6 +174,10 @@ class DiskPacks:
         pack_files.sync_folder(path.parent)
         return True
 
+    def leftovers(self) -> int:
+        """Count the files in the ingest folders of earlier runs."""
+        return sum(len(list(folder.iterdir())) for folder in self._boots.iterdir() if folder != self._ingest)
+
     def recover(self) -> int:
         """Delete the ingest folders of earlier runs."""
         removed = 0
@@ -184,6 +188,11 @@ class DiskPacks:
                     removed += 1
                 folder.rmdir()
         return removed
+
+    def close(self) -> None:
+        """Remove the ingest folder of this run where it is empty; for whoever only looked."""
+        with suppress(OSError):
+            self._ingest.rmdir()
 
     def usage(self) -> ShelfUsage:
         """Add up the sizes of all files."""

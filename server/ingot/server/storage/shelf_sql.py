@@ -5,7 +5,7 @@ A chunk is needed when any tree holds it; the hold of a tree that has run out go
 
 from collections.abc import Collection, Sequence
 
-from ingot.server.core.packs import ChunkPlace, PackId, SealedPack
+from ingot.server.core.packs import ChunkPlace, PackEntry, PackId, SealedPack
 from ingot.server.core.upkeep_stores import IndexFaults, PackUse, ShelfPack
 from ingot.server.storage import sql
 
@@ -20,11 +20,20 @@ _PLACES = (
     "WHERE c.pack = ? AND c.lost = 0"
 )
 _IN_ORDER = " ORDER BY c.position"
+# A tree of a version has that one's uid for a name.
+_OF = "coalesce(t.artifact || '/versions/' || (SELECT v.version FROM version v WHERE v.uid = t.name), t.name)"
 _HOLDERS = (
-    "SELECT DISTINCT CASE WHEN t.artifact = '' THEN t.name ELSE t.artifact END AS holder "
+    f"SELECT DISTINCT {_OF} AS holder "
     "FROM json_each(?) j CROSS JOIN chunk c ON c.digest = unhex(j.value) "
     "CROSS JOIN hold h ON h.chunk = c.id CROSS JOIN tree t ON t.id = h.tree ORDER BY holder"
 )
+_LEASE_WITHOUT_UPLOAD = (
+    "tree WHERE expires IS NOT NULL AND NOT EXISTS(SELECT 1 FROM upload u WHERE u.tree = tree.id)"
+)
+_HOLD_WITHOUT_CHUNK = "hold WHERE NOT EXISTS(SELECT 1 FROM chunk c WHERE c.id = hold.chunk)"
+_HOLD_WITHOUT_TREE = "hold WHERE NOT EXISTS(SELECT 1 FROM tree t WHERE t.id = hold.tree)"
+_WITHOUT_PACK = "NOT EXISTS(SELECT 1 FROM pack p WHERE p.id = chunk.pack)"
+_UNHELD = "NOT EXISTS(SELECT 1 FROM hold h WHERE h.chunk = chunk.id)"
 
 
 class ShelfSql:
@@ -59,7 +68,7 @@ class ShelfSql:
     def trim(self, pack: int, now: float) -> int:
         sql.run("UPDATE pack SET trimmed = ? WHERE id = ?", now, pack)
         return sql.run(
-            "DELETE FROM chunk WHERE pack = ? AND NOT EXISTS(SELECT 1 FROM hold h WHERE h.chunk = chunk.id)",
+            f"DELETE FROM chunk WHERE pack = ? AND {_UNHELD}",
             pack,
         )
 
@@ -115,19 +124,46 @@ class ShelfSql:
         listed = "[" + ",".join(f'"{digest.hex()}"' for digest in digests) + "]"
         return [row[0] for row in sql.rows(_HOLDERS, listed)]
 
+    def forget_lost(self, pack: int) -> None:
+        sql.run(f"DELETE FROM chunk WHERE pack = ? AND lost != 0 AND {_UNHELD}", pack)
+
     def faults(self) -> IndexFaults:
         return IndexFaults(
-            holds_without_chunk=_count("hold h WHERE NOT EXISTS(SELECT 1 FROM chunk c WHERE c.id = h.chunk)"),
-            holds_without_tree=_count("hold h WHERE NOT EXISTS(SELECT 1 FROM tree t WHERE t.id = h.tree)"),
-            chunks_without_pack=_count("chunk c WHERE NOT EXISTS(SELECT 1 FROM pack p WHERE p.id = c.pack)"),
+            leases_without_upload=_count(_LEASE_WITHOUT_UPLOAD),
+            holds_without_chunk=_count(_HOLD_WITHOUT_CHUNK),
+            holds_without_tree=_count(_HOLD_WITHOUT_TREE),
+            chunks_without_pack=_count(f"chunk WHERE {_WITHOUT_PACK}"),
         )
+
+    def stale_leases(self, size: int) -> Sequence[int]:
+        return [row[0] for row in sql.rows(f"SELECT id FROM {_LEASE_WITHOUT_UPLOAD} LIMIT ?", size)]
+
+    def mend(self) -> None:
+        sql.run(f"DELETE FROM {_HOLD_WITHOUT_TREE}")
+        sql.run(f"DELETE FROM {_HOLD_WITHOUT_CHUNK}")
+        sql.run(f"DELETE FROM chunk WHERE {_WITHOUT_PACK} AND {_UNHELD}")
+        # Its row must stay, since holds name it; a pack that is missing and has no file is what it lies in.
+        sql.run(
+            "INSERT INTO pack(id, name, size_bytes, created, missing, checked) "
+            f"SELECT DISTINCT chunk.pack, 'gone-' || chunk.pack, 0, 0, 1, 0 FROM chunk WHERE {_WITHOUT_PACK}"
+        )
+        sql.run("UPDATE chunk SET lost = 1 WHERE pack IN (SELECT id FROM pack WHERE size_bytes = 0)")
+
+    def lost_digests(self, size: int) -> Collection[bytes]:
+        return {row[0] for row in sql.rows("SELECT digest FROM chunk WHERE lost != 0 LIMIT ?", size)}
+
+    def found(self, entry: PackEntry, pack: PackId) -> bool:
+        statement = (
+            "UPDATE chunk SET lost = 0, position = ?, pack = (SELECT id FROM pack WHERE name = ?) "
+            "WHERE digest = ? AND length = ? AND lost != 0"
+        )
+        return sql.run(statement, entry.offset, pack, entry.digest, entry.length) > 0
 
     def trees(self, after: int, size: int) -> Sequence[tuple[int, str]]:
         statement = (
-            "SELECT id, CASE WHEN artifact = '' THEN name ELSE artifact END FROM tree "
-            "WHERE id > ? AND expires IS NULL ORDER BY id LIMIT ?"
+            f"SELECT t.id, {_OF} FROM tree t WHERE t.id > ? AND t.expires IS NULL ORDER BY t.id LIMIT ?"
         )
-        return [(key, owner) for key, owner in sql.rows(statement, after, size)]
+        return [(key, name) for key, name in sql.rows(statement, after, size)]
 
 
 def _pack(

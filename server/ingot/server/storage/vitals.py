@@ -95,7 +95,10 @@ def _tallies(now: float) -> Tallies:
             WHERE artifact.live AND version.state = 'READY'"""
         )[0],
         lost_chunks=_pair("SELECT COUNT(*), 0 FROM chunk WHERE lost = 1")[0],
-        missing_packs=_pair("SELECT COUNT(*), 0 FROM pack WHERE missing")[0],
+        missing_packs=_pair(
+            """SELECT COUNT(*), 0 FROM pack
+            WHERE missing AND EXISTS(SELECT 1 FROM chunk WHERE chunk.pack = pack.id)"""
+        )[0],
         running_operations=_pair(f"SELECT COUNT(*), 0 FROM operation WHERE phase = '{CLAIMED}'")[0],
         waiting_operations=_pair(f"SELECT COUNT(*), 0 {due}")[0],
         longest_wait_seconds=max(0.0, now - float(since)),
