@@ -1,8 +1,8 @@
 """The bytes of a tar from people we do not trust, as `tarfile` gets to see them.
 
-They are read forward only, so a packed tar needs no place to unpack to. tarfile keeps what headers say, copies
-it for every header behind them and searches it slowly; so what headers may take is bounded here, for one
-member and, where they hold for all, for the whole tar.
+They are read forward only, so a packed tar needs no place to unpack to. tarfile keeps what headers say,
+copies it for every header behind them and searches it slowly; so what headers may take is bounded here, for
+one member and, where they hold for all, for the whole tar.
 """
 
 import io
@@ -27,7 +27,9 @@ _PIECE = 1024 * 1024
 class Readable(Protocol):
     """Whatever gives bytes, at most so many at once; none at its end."""
 
-    def read(self, size: int, /) -> bytes: ...
+    def read(self, size: int, /) -> bytes:
+        """Return the next bytes."""
+        ...
 
 
 class TarBytes(io.RawIOBase):
