@@ -1,5 +1,6 @@
 """What every PackStore must do. A new shelf proves itself with a subclass that brings the `shelf` fixture."""
 
+import random
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -217,6 +218,36 @@ class PackStoreContract:
         assert store.read(second) == b"second chunk"
         assert [found.intact for found in store.scan(sealed.id)] == [False, True]
 
+    @settings(max_examples=25, suppress_health_check=list(HealthCheck))
+    @given(st.lists(st.binary(min_size=1, max_size=300), min_size=1, max_size=12, unique=True), st.randoms())
+    def test_many_chunks_are_read_at_once(
+        self, shelf: DamagedShelf, chunks: list[bytes], order: random.Random
+    ) -> None:
+        sealed = [*put(shelf.store, chunks), *put(shelf.store, chunks[::-1])]
+        wanted = list(zip(places(sealed), [*chunks, *chunks[::-1]], strict=True))
+        for _ in range(2):  # side by side first, then in any order
+            buffer = bytearray(2 * sum(map(len, chunks)))
+            assert shelf.store.read_into([place for place, _ in wanted], memoryview(buffer)) == len(wanted)
+            assert buffer == b"".join(chunk for _, chunk in wanted)
+            order.shuffle(wanted)
+
+    def test_of_many_chunks_those_before_a_lost_one_are_read(self, shelf: DamagedShelf) -> None:
+        chunks = [b"first", b"second", b"third", b"fourth"]
+        (sealed,) = put(shelf.store, chunks)
+        found = places([sealed])
+        shelf.overwrite(sealed.id, flip(shelf.contents(sealed.id), found[2].offset))
+        store, buffer = shelf.reopen(), memoryview(bytearray(22))
+        assert store.read_into(found, buffer) == 2
+        assert bytes(buffer[:11]) == b"firstsecond"
+        assert store.read_into(found[3:], buffer[16:]) == 1
+        assert bytes(buffer[16:]) == b"fourth"
+        shelf.overwrite(sealed.id, shelf.contents(sealed.id)[: found[1].offset + 1])
+        store = shelf.reopen()
+        assert store.read_into(found[:1], buffer[:5]) == 1
+        assert store.read_into(found[1:2], buffer[:6]) == 0
+        assert store.delete(sealed.id)
+        assert store.read_into(found, buffer) == 0
+
     @settings(max_examples=40, suppress_health_check=list(HealthCheck))
     @given(st.data())
     def test_damage_anywhere_is_noticed(self, shelf: DamagedShelf, data: st.DataObject) -> None:
@@ -229,6 +260,8 @@ class PackStoreContract:
         store = shelf.reopen()
         noticed = 0
         for place, chunk in zip(places([sealed]), chunks, strict=True):
+            buffer = bytearray(len(chunk))
+            assert store.read_into([place], memoryview(buffer)) == 0 or buffer == chunk
             try:
                 assert store.read(place) == chunk
             except DataLoss:

@@ -10,7 +10,7 @@ from ingot.server.rpc.bulk_messages import BulkPieces, decode_put_chunks
 from ingot.v1 import transfer_pb2
 
 LENGTHS = st.lists(st.integers(0, 2**32 - 1), max_size=20)
-PARTS = st.lists(st.binary(max_size=300), max_size=5)
+DATA = st.binary(max_size=1500)
 NUMBERS = st.integers(0, 2**63 - 1)
 HEADERS = st.builds(
     transfer_pb2.PutChunksHeader, upload=st.text(max_size=20), declared_bytes=st.integers(-(2**63), 2**63 - 1)
@@ -29,19 +29,29 @@ REQUESTS = st.one_of(
 )
 
 
-@given(st.binary(max_size=200), LENGTHS, PARTS, st.booleans())
+def _filling(data: bytes) -> bulk_messages.Fill:
+    def fill(buffer: memoryview) -> None:
+        buffer[:] = data
+
+    return fill
+
+
+@given(st.binary(max_size=200), LENGTHS, DATA, st.booleans())
 def test_chunks_are_written_as_protobuf_does(
-    packed: bytes, lengths: list[int], parts: list[bytes], more: bool
+    packed: bytes, lengths: list[int], data: bytes, more: bool
 ) -> None:
-    pieces = transfer_pb2.Pieces(digests=packed, lengths=lengths, data=b"".join(parts), more=more)
-    written = bulk_messages.read_chunks_response(packed, lengths, parts, more=more)
+    pieces = transfer_pb2.Pieces(digests=packed, lengths=lengths, data=data, more=more)
+    written = bulk_messages.read_chunks_response(packed, lengths, len(data), _filling(data), more=more)
     assert written == transfer_pb2.ReadChunksResponse(pieces=pieces).SerializeToString()
 
 
-@given(NUMBERS, PARTS, NUMBERS)
-def test_ranges_are_written_as_protobuf_does(offset: int, parts: list[bytes], total: int) -> None:
-    message = transfer_pb2.ReadFileResponse(offset=offset, data=b"".join(parts), total_size_bytes=total)
-    assert bulk_messages.read_file_response(offset, parts, total) == message.SerializeToString()
+@given(NUMBERS, DATA, NUMBERS)
+def test_ranges_are_written_as_protobuf_does(offset: int, data: bytes, total: int) -> None:
+    message = transfer_pb2.ReadFileResponse(offset=offset, data=data, total_size_bytes=total)
+    assert (
+        bulk_messages.read_file_response(offset, len(data), _filling(data), total)
+        == message.SerializeToString()
+    )
 
 
 def _same(message: bytes) -> None:

@@ -14,11 +14,10 @@ from ingot.v1 import transfer_pb2
 LARGE = pattern("large", 20 * MIB)
 
 
-def _reading(pusher: Pusher, tree: str) -> "grpc._CallIterator[transfer_pb2.ReadFileResponse]":
-    """Return a stream that has begun and of which nothing more is taken."""
+def _reading(pusher: Pusher, tree: str) -> "tuple[grpc._CallIterator[transfer_pb2.ReadFileResponse], int]":
+    """Return a stream that has begun and of which nothing more is taken, and the bytes that came."""
     call = pusher.stub.ReadFile(transfer_pb2.ReadFileRequest(tree=tree, path="a"), metadata=pusher.metadata)
-    next(call)
-    return call
+    return call, len(next(call).data)
 
 
 def _is_busy(pusher: Pusher, tree: str) -> bool:
@@ -38,7 +37,7 @@ def _push(rig: TransferRig) -> tuple[Pusher, str]:
 def test_read_streams_of_a_principal_are_limited_and_come_free_again() -> None:
     with transfer_rig(TransferLimits(max_read_streams=2)) as rig:
         pusher, version = _push(rig)
-        calls = [_reading(pusher, version) for _ in range(2)]
+        (first, _), (second, begun) = [_reading(pusher, version) for _ in range(2)]
         for read in (
             lambda: pusher.read(version, "a"),
             lambda: pusher.chunks(version, ("a", 0, 1)),
@@ -47,9 +46,9 @@ def test_read_streams_of_a_principal_are_limited_and_come_free_again() -> None:
             with refused(grpc.StatusCode.RESOURCE_EXHAUSTED, "BUSY") as facts:
                 read()
             assert facts["limit"] == "2"
-        calls[0].cancel()
+        first.cancel()
         eventually(lambda: not _is_busy(pusher, version), what="a cancelled stream gave its place back")
-        assert sum(len(each.data) for each in calls[1]) == len(LARGE) - MIB
+        assert sum(len(each.data) for each in second) == len(LARGE) - begun
         for _ in range(5):
             assert pusher.read(version, "a", length=10) == LARGE[:10]
 
@@ -58,9 +57,8 @@ def test_a_reader_that_takes_nothing_is_ended(caplog: pytest.LogCaptureFixture) 
     caplog.set_level(logging.INFO, "ingot.server.rpc.patience")
     with transfer_rig(TransferLimits(read_idle_seconds=0.3, max_read_streams=1)) as rig:
         pusher, version = _push(rig)
-        call = _reading(pusher, version)
+        call, taken = _reading(pusher, version)
         eventually(lambda: "stream.stalled" in caplog.text, what="the server lost its patience")
-        taken = MIB
         with refused(grpc.StatusCode.DEADLINE_EXCEEDED, "TOO_SLOW") as facts:
             for each in call:
                 taken += len(each.data)
@@ -73,7 +71,7 @@ def test_a_stalled_reader_that_leaves_gives_its_place_back(caplog: pytest.LogCap
     caplog.set_level(logging.INFO)
     with transfer_rig(TransferLimits(read_idle_seconds=0.3, max_read_streams=1)) as rig:
         pusher, version = _push(rig)
-        call = _reading(pusher, version)
+        call, _ = _reading(pusher, version)
         eventually(lambda: "stream.stalled" in caplog.text, what="the server lost its patience")
         call.cancel()
         eventually(lambda: not _is_busy(pusher, version), what="its place came free")

@@ -180,7 +180,17 @@ def test_a_disk_that_cannot_read_is_data_loss(tmp_path: Path) -> None:
         with failpoints.armed("pack.reading=EIO"), pytest.raises(DataLoss, match="cannot read") as caught:
             read()
         assert caught.value.facts["pack"] == sealed.id
+    with failpoints.armed("pack.reading=EIO"):
+        assert store.read_into(places([sealed]), memoryview(bytearray(5))) == 0
     assert store.read(places([sealed])[0]) == b"chunk"
+
+
+def test_more_neighbours_than_one_call_takes_are_read(tmp_path: Path) -> None:
+    store = DiskPacks(tmp_path)
+    chunks = [b"%05d" % number for number in range(1203)]
+    buffer = bytearray(5 * 1203)
+    assert store.read_into(places(put(store, chunks)), memoryview(buffer)) == 1203
+    assert buffer == b"".join(chunks)
 
 
 def test_many_packs_do_not_use_up_file_descriptors(tmp_path: Path) -> None:

@@ -16,7 +16,12 @@ def encode(
 
     `packed` are the digests, `data` the parts of its bytes, in order.
     """
-    size = sum(len(part) for part in data)
+    head, tail = frame(tag, packed, lengths, sum(len(part) for part in data), more=more)
+    return b"".join([head, *data, tail])
+
+
+def frame(tag: int, packed: bytes, lengths: Sequence[int], size: int, *, more: bool) -> tuple[bytes, bytes]:
+    """Return what stands before and behind the `size` bytes of data in what `encode` returns."""
     head = b""
     if packed:
         head += bytes([DIGESTS]) + varint(len(packed)) + packed
@@ -26,8 +31,7 @@ def encode(
     if size:
         head += bytes([DATA]) + varint(size)
     tail = bytes([MORE, 1]) if more else b""
-    outer = bytes([tag]) + varint(len(head) + size + len(tail))
-    return b"".join([outer, head, *data, tail])
+    return bytes([tag]) + varint(len(head) + size + len(tail)) + head, tail
 
 
 def varint(value: int) -> bytes:

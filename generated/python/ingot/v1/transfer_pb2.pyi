@@ -971,7 +971,7 @@ Global___PutChunksHeader: _TypeAlias = PutChunksHeader  # noqa: Y015
 
 @_typing.final
 class Pieces(_message.Message):
-    """Chunks, or the next piece of one chunk; about 1 MiB a message."""
+    """Chunks, or the next piece of one chunk; 1 to 2 MiB a message."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -2157,7 +2157,7 @@ class ReadChunksResponse(_message.Message):
     PIECES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def pieces(self) -> Global___Pieces:
-        """Whole chunks in the order asked; a chunk above 1 MiB goes on over several messages."""
+        """Whole chunks in the order asked; a chunk above 2 MiB goes on over several messages."""
 
     def __init__(
         self,

@@ -76,6 +76,14 @@ class PackStore(Protocol):
         """
         ...
 
+    def read_into(self, places: Sequence[ChunkPlace], buffer: memoryview) -> int:
+        """Put whole chunks one behind the other into `buffer`, which they fill, checked as in `read`.
+
+        Returns how many are there. When that is fewer, `read` of the next one tells what is wrong with it;
+        the rest may be asked for after that.
+        """
+        ...
+
     def intact(self, place: ChunkPlace) -> bool:
         """Read a chunk from the disk itself, whatever was read before, and say whether it has its digest.
 

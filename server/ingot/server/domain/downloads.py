@@ -64,6 +64,11 @@ class Slice:
     start: int
     length: int
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is all of the chunk."""
+        return self.length == self.place.length
+
 
 @dataclass(frozen=True, slots=True)
 class ManifestPage:

@@ -1,13 +1,16 @@
 """Sends stored bytes: messages are read, checked and built on threads while the ones before travel.
 
-Work is handed to a thread in runs of four messages of about 1 MiB; one run is sent while the next is read, so
-a stream holds at most 12 MiB however slow its reader is. A chunk that turns out damaged ends the stream
-with DATA_LOSS before any of its bytes went out, and is noted.
+Work is handed to a thread in runs of 4 MiB, which become messages of up to 2 MiB (chunks) or 1 MiB (files);
+one run is sent while the next is read, so a stream holds at most 12 MiB however slow its reader is. A chunk
+that turns out damaged ends the stream with DATA_LOSS before any of its bytes went out, and is noted.
 """
 
 import asyncio
+import functools
+import itertools
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
 from ingot.server.core.errors import DataLoss
@@ -19,11 +22,14 @@ from ingot.server.domain.downloads import Downloads, OpenedTree, Slice
 from ingot.server.rpc import bulk_messages
 from ingot.server.rpc.hops import Hops
 
-MESSAGE_BYTES = 1024 * 1024
-_RUN_BYTES = 4 * MESSAGE_BYTES
+_MIB = 1024 * 1024
+_CHUNK_MESSAGE = 2 * _MIB  # each message costs the same beside its bytes, and all of them fit into a cache
+_FILE_MESSAGE = _MIB
+_RUN_BYTES = 4 * _MIB
 _AHEAD = 1  # runs that are read while another one is sent
 
 M = TypeVar("M")
+W = TypeVar("W")
 Slices = Sequence[Slice]
 
 
@@ -44,13 +50,12 @@ class ByteSender:
         """
         file, segments = await self._hops.read(self._downloads.range_segments, opened, path, offset, length)
         if not segments:
-            yield bulk_messages.read_file_response(offset, (), file.size_bytes)
+            yield bulk_messages.read_file_response(offset, 0, _nothing, file.size_bytes)
             return
-        position, total = offset, file.size_bytes
-        async for run in self._ahead(self._range_runs(opened, path, segments), self._parts):
-            for data in run:
-                yield bulk_messages.read_file_response(position, data, total)
-                position, total = position + sum(map(len, data)), 0
+        runs = self._range_runs(opened, path, segments, offset, file.size_bytes)
+        async for messages in self._ahead(runs, self._parts):
+            for message in messages:
+                yield message
 
     async def chunks(self, opened: OpenedTree, runs: Sequence[ChunkRun]) -> AsyncGenerator[bytes, None]:
         """Yield whole chunks in the order asked as ReadChunksResponses.
@@ -64,12 +69,18 @@ class ByteSender:
     # --- what to read -----------------------------------------------------------------------------------
 
     async def _range_runs(
-        self, opened: OpenedTree, path: str, segments: Sequence[tuple[int, int, int]]
-    ) -> AsyncIterator[Slices]:
+        self,
+        opened: OpenedTree,
+        path: str,
+        segments: Sequence[tuple[int, int, int]],
+        offset: int,
+        total: int,
+    ) -> AsyncIterator["_RangeRun"]:
         for segment, start, length in segments:
             slices = await self._hops.read(self._downloads.range_slices, opened, path, segment, start, length)
             for run in grouped(slices, _RUN_BYTES):
-                yield run
+                yield _RangeRun(run, offset, total)
+                offset, total = offset + _size(run), 0
 
     async def _chunk_runs(self, opened: OpenedTree, runs: Sequence[ChunkRun]) -> AsyncIterator[Slices]:
         waiting: list[Slice] = []  # small files share messages
@@ -83,9 +94,11 @@ class ByteSender:
 
     # --- reading ----------------------------------------------------------------------------------------
 
-    async def _ahead(self, runs: AsyncIterator[Slices], build: Callable[[Slices], M]) -> AsyncIterator[M]:
-        """Build what is sent of each run, in order, one run ahead."""
-        running: deque[asyncio.Task[M]] = deque()
+    async def _ahead(
+        self, runs: AsyncIterator[W], build: Callable[[W], list[bytes]]
+    ) -> AsyncIterator[list[bytes]]:
+        """Build the messages of each run, in order, one run ahead."""
+        running: deque[asyncio.Task[list[bytes]]] = deque()
         try:
             async for run in runs:
                 running.append(asyncio.create_task(self._hops.io(build, run)))
@@ -105,6 +118,57 @@ class ByteSender:
             await self._hops.write(self._downloads.lost, lost.place)
             raise lost.error from None
 
+    def _parts(self, run: "_RangeRun") -> list[bytes]:
+        """Return the messages with a part of a range."""
+        messages: list[bytes] = []
+        offset, total = run.offset, run.total
+        for group in grouped(run.slices, _FILE_MESSAGE):
+            for part, fill in self._fillers(group, _FILE_MESSAGE):
+                messages.append(bulk_messages.read_file_response(offset, part, fill, total))
+                offset, total = offset + part, 0
+        return messages
+
+    def _messages(self, run: Slices) -> list[bytes]:
+        """Return the messages with the chunks of a run."""
+        messages: list[bytes] = []
+        for group in grouped(run, _CHUNK_MESSAGE):
+            packed = b"".join(each.place.digest for each in group)
+            lengths = [each.length for each in group]
+            left = sum(lengths)
+            for part, fill in self._fillers(group, _CHUNK_MESSAGE):
+                left -= part
+                messages.append(
+                    bulk_messages.read_chunks_response(packed, lengths, part, fill, more=left > 0)
+                )
+                packed, lengths = b"", []
+        return messages
+
+    def _fillers(self, group: Slices, most: int) -> Iterator[tuple[int, bulk_messages.Fill]]:
+        """Yield the size of each message of a group, and what fills it: one, or several for a large chunk."""
+        size = _size(group)
+        if size <= most:
+            yield size, functools.partial(self._read_all, group)
+            return
+        (large,) = group
+        data = self._read(large)
+        for start in range(0, size, most):
+            part = data[start : start + most]
+            yield len(part), functools.partial(_copy, part)
+
+    def _read_all(self, slices: Slices, buffer: memoryview) -> None:
+        """Read slices one behind the other into a buffer, which they fill."""
+        todo = list(slices)
+        while todo:
+            whole = list(itertools.takewhile(lambda each: each.is_whole, todo))
+            if whole:
+                done = self._packs.read_into([each.place for each in whole], buffer[: _size(whole)])
+                todo, buffer = todo[done:], buffer[_size(whole[:done]) :]
+                if done == len(whole):
+                    continue
+            each = todo.pop(0)
+            buffer[: each.length] = self._read(each)
+            buffer = buffer[each.length :]
+
     def _read(self, each: Slice) -> memoryview:
         try:
             data = self._packs.read(each.place)
@@ -112,28 +176,14 @@ class ByteSender:
             raise _ChunkLostError(each.place, error) from error
         return memoryview(data)[each.start : each.start + each.length]
 
-    def _parts(self, run: Slices) -> list[list[memoryview]]:
-        """Return the data of each message of a range."""
-        messages: list[list[memoryview]] = [[]]
-        room = MESSAGE_BYTES
-        for each in run:
-            data = self._read(each)
-            while data:
-                if not room:
-                    messages.append([])
-                    room = MESSAGE_BYTES
-                messages[-1].append(data[:room])
-                room -= len(messages[-1][-1])
-                data = data[len(messages[-1][-1]) :]
-        return messages
 
-    def _messages(self, run: Slices) -> list[bytes]:
-        """Return the messages with the chunks of a run."""
-        messages: list[bytes] = []
-        for group in grouped(run, MESSAGE_BYTES):
-            data = [self._read(each) for each in group]
-            messages += chunk_messages([each.place for each in group], data)
-        return messages
+@dataclass(frozen=True, slots=True)
+class _RangeRun:
+    """Slices of a file that are read together: from which byte of it, and its size if that is to be told."""
+
+    slices: Slices
+    offset: int
+    total: int
 
 
 class _ChunkLostError(Exception):
@@ -158,16 +208,13 @@ def grouped(slices: Slices, size: int) -> list[list[Slice]]:
     return groups
 
 
-def chunk_messages(places: Sequence[ChunkPlace], data: Sequence[memoryview]) -> Iterator[bytes]:
-    """Yield one message for a group of chunks, or several for one chunk above a message's size."""
-    packed = b"".join(place.digest for place in places)
-    lengths = [place.length for place in places]
-    if sum(lengths) <= MESSAGE_BYTES:
-        yield bulk_messages.read_chunks_response(packed, lengths, data, more=False)
-        return
-    (whole,) = data
-    for start in range(0, len(whole), MESSAGE_BYTES):
-        part, more = whole[start : start + MESSAGE_BYTES], start + MESSAGE_BYTES < len(whole)
-        if start:
-            packed, lengths = b"", []
-        yield bulk_messages.read_chunks_response(packed, lengths, [part], more=more)
+def _size(slices: Slices) -> int:
+    return sum(each.length for each in slices)
+
+
+def _copy(data: memoryview, buffer: memoryview) -> None:
+    buffer[:] = data
+
+
+def _nothing(buffer: memoryview) -> None:
+    pass

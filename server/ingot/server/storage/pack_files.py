@@ -52,6 +52,20 @@ class PackReader:
             data += more  # the kernel may hand out less than asked for
         return data
 
+    def read_records(self, offset: int, buffers: Sequence[memoryview]) -> bool:
+        """Fill the buffers with the chunks of records that lie side by side, the first chunk at `offset`.
+
+        Returns whether all is there, False also when the disk cannot read it.
+        """
+        between = memoryview(bytearray(pack_format.RECORD_SIZE))  # a record's header: nobody needs it
+        targets = [part for buffer in buffers for part in (between, buffer)][1:]
+        size = sum(map(len, targets))
+        try:
+            failpoints.hit("pack.reading")
+            return os.preadv(self._descriptor, targets, offset) == size
+        except OSError:
+            return False
+
     def read_again(self, offset: int, length: int) -> bytes:
         """Read past the page cache: a bit may have flipped in memory and not on the disk."""
         if hasattr(os, "posix_fadvise"):

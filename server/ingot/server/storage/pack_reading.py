@@ -2,9 +2,9 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
-from ingot.content.digests import digest_of, format_digest
+from ingot.content.digests import Data, digest_of, format_digest
 from ingot.server.core.errors import DataLoss, Reason
 from ingot.server.core.packs import MAX_CHUNK_SIZE, ChunkPlace, PackEntry, PackId, ScannedChunk
 from ingot.server.storage import pack_format
@@ -26,11 +26,14 @@ class Verified:
         """Return whether the chunk at this place was checked before."""
         return place.offset in self._offsets.get(place.pack, ())
 
-    def add(self, place: ChunkPlace) -> None:
-        """Remember that the chunk at this place is intact."""
+    def add(self, *places: ChunkPlace) -> None:
+        """Remember that the chunks at these places, all in one pack, are intact."""
+        if not places:
+            return
+        pack = places[0].pack
         with self._lock:
-            self._offsets.setdefault(place.pack, set()).add(place.offset)
-            self._offsets.move_to_end(place.pack)
+            self._offsets.setdefault(pack, set()).update(place.offset for place in places)
+            self._offsets.move_to_end(pack)
             while len(self._offsets) > _REMEMBERED_PACKS:
                 self._offsets.popitem(last=False)
 
@@ -91,7 +94,22 @@ def scan_records(
         yield ScannedChunk(entry, digest_of(data) == entry.digest)
 
 
-def checked(place: ChunkPlace, data: bytes) -> bool:
+def neighbours(places: Sequence[ChunkPlace], most: int) -> Iterator[Sequence[ChunkPlace]]:
+    """Cut places into runs whose records lie side by side in one pack, each of at most `most` chunks."""
+    start = 0
+    for index in range(1, len(places) + 1):
+        if index < len(places) and index - start < most:
+            last, place = places[index - 1], places[index]
+            if (
+                place.offset == last.offset + last.length + pack_format.RECORD_SIZE
+                and place.pack == last.pack
+            ):
+                continue
+        yield places[start:index]
+        start = index
+
+
+def checked(place: ChunkPlace, data: Data) -> bool:
     """Return whether `data` is the chunk that the index expects at this place."""
     return len(data) == place.length and digest_of(data) == place.digest
 

@@ -51,6 +51,18 @@ class MemoryPacks:
             self._verified.add(place)
         return data
 
+    def read_into(self, places: Sequence[ChunkPlace], buffer: memoryview) -> int:
+        """Copy them one by one."""
+        end = 0
+        for done, place in enumerate(places):
+            try:
+                data = self.read(place)
+            except DataLoss:
+                return done
+            buffer[end : end + place.length] = data
+            end += place.length
+        return len(places)
+
     def intact(self, place: ChunkPlace) -> bool:
         """Check the bytes whatever was read before."""
         try:
