@@ -84,7 +84,7 @@ class FakeServer:
     def __init__(self) -> None:
         self._channel = grpc_testing.channel(list(_SERVICES.values()), grpc_testing.strict_real_time())
         self._threads = ThreadPoolExecutor(4)
-        self.link = Link(Endpoint("127.0.0.1:7070", token="secret"), lambda: self._channel)
+        self.link = Link(Endpoint("127.0.0.1:7070", token="secret"), lambda _: self._channel)
 
     def run(self, work: Callable[[], T]) -> "Future[T]":
         """Start the client's work in a thread."""

@@ -27,7 +27,7 @@ def member_client() -> Iterator[tuple[Client, Server]]:
 
 def client_over(channel: grpc.Channel, token: str = "member") -> Client:
     """Return a client that uses one channel for everything."""
-    link = Link(Endpoint("unix:test", token=token), lambda: channel)
+    link = Link(Endpoint("unix:test", token=token), lambda _: channel)
     return Client(link=link, namespace=token, user="ada")
 
 

@@ -10,13 +10,16 @@ from pathlib import Path
 from types import TracebackType
 
 import grpc
+import grpc.experimental
 
 from ingot.client._connection import Endpoint
 from ingot.client._errors import Invalid
 
 MAX_MESSAGE_BYTES = 8 * 1024 * 1024  # above what a server sends (4 MiB and its framing)
 
-_OPTIONS: tuple[tuple[str, int], ...] = (
+Options = tuple[tuple[str, int], ...]
+
+_OPTIONS: Options = (
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
     ("grpc.keepalive_time_ms", 30_000),
@@ -28,14 +31,16 @@ _OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.http2.max_frame_size", 1024 * 1024),
     ("grpc.use_local_subchannel_pool", 1),
 )
+# Replies are taken by the thread that wants them instead of going through one more.
+_LANE_OPTIONS = ((grpc.experimental.ChannelOptions.SingleThreadedUnaryStream, 1),)
 # A proxy of the environment is for the world outside, never for this machine.
 _LOOPBACK_OPTIONS = (*_OPTIONS, ("grpc.enable_http_proxy", 0))
 
 
 class Link:
-    """The channels of one client. `dial` makes a channel; all are closed together."""
+    """The channels of one client. `dial` makes a channel from more options; all are closed together."""
 
-    def __init__(self, endpoint: Endpoint, dial: Callable[[], grpc.Channel]) -> None:
+    def __init__(self, endpoint: Endpoint, dial: Callable[[Options], grpc.Channel]) -> None:
         self.endpoint = endpoint
         self._dial = dial
         self._lock = threading.Lock()
@@ -47,14 +52,14 @@ class Link:
         """The channel for control calls, opened at its first use."""
         with self._lock:
             if self._main is None:
-                self._main = self._dial()
+                self._main = self._dial(())
             return self._main
 
     def lane(self, index: int) -> grpc.Channel:
         """Return the channel of lane `index` (from 0) of transfers; kept for the next transfer."""
         with self._lock:
             while len(self._lanes) <= index:
-                self._lanes.append(self._dial())
+                self._lanes.append(self._dial(_LANE_OPTIONS))
             return self._lanes[index]
 
     def close(self) -> None:
@@ -78,9 +83,13 @@ def link_to(endpoint: Endpoint) -> Link:
     """Return a link to a server; nothing is dialled yet. Raises Invalid for certificates it cannot read."""
     options = _LOOPBACK_OPTIONS if endpoint.is_loopback else _OPTIONS
     if not endpoint.tls:
-        return Link(endpoint, lambda: grpc.insecure_channel(endpoint.target, options=options))
+        return Link(endpoint, lambda more: grpc.insecure_channel(endpoint.target, options=(*options, *more)))
     credentials = grpc.ssl_channel_credentials(root_certificates=_certificates(endpoint.ca_file))
-    return Link(endpoint, lambda: grpc.secure_channel(endpoint.target, credentials, options=options))
+
+    def dial(more: Options) -> grpc.Channel:
+        return grpc.secure_channel(endpoint.target, credentials, options=(*options, *more))
+
+    return Link(endpoint, dial)
 
 
 def _certificates(path: str) -> bytes | None:

@@ -1,6 +1,6 @@
 """Fetch chunks of a tree over several lanes, each verified by its digest before anything is done with it.
 
-A unit of work is what one ReadChunks call brings: 16 to 64 MiB of a large file, or many small files. When a
+A unit of work is what one ReadChunks call brings: 16 to 256 MiB of a large file, or many small files. When a
 stream breaks, the next call asks only for what did not arrive.
 """
 
@@ -20,9 +20,10 @@ from ingot.content import digests
 from ingot.v1 import transfer_pb2 as pb
 
 UNIT_BYTES = 16 * 1024 * 1024
-_LARGEST_UNIT = 64 * 1024 * 1024
-_UNITS = 32  # into which a transfer is cut at least, so that all lanes end at about the same time
+_LARGEST_UNIT = 256 * 1024 * 1024
+_UNITS = 8  # into which a transfer is cut at least, so that all lanes end at about the same time
 _MOST_RANGES = 4096
+_FIRST_LANES = 2  # none of them waits for a disk
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,7 @@ class Fetcher:
         self._rate = rate or Rate(0)
         self._waiting: Unit = []
         self._waiting_bytes = 0
-        self.lanes: Lanes[Unit] = Lanes(self._fetch, most=most, fixed=streams)
+        self.lanes: Lanes[Unit] = Lanes(self._fetch, first=_FIRST_LANES, most=most, fixed=streams)
 
     def add(self, span: Span) -> None:
         """Queue a span; waits while much is queued already."""
@@ -153,23 +154,31 @@ class Fetcher:
 
 
 class _Arriving:
-    """Checks what a stream brings against what was asked and stores it; `left` is what is still to come."""
+    """Checks what a stream brings against what was asked and stores it."""
 
     def __init__(self, unit: Unit, store: Store) -> None:
-        self.left = list(unit)
         self.arrived = False  # whether anything was stored
+        self._unit = unit
+        self._span = 0  # the one that comes now
+        self._next = 0  # its chunk that comes next
         self._store = store
         self._open: bytearray | None = None  # the beginning of a chunk that goes on
 
+    @property
+    def left(self) -> Unit:
+        """What is still to come."""
+        rest = self._unit[self._span :]
+        return [rest[0].after(self._next), *rest[1:]] if self._next else rest
+
     def take(self, pieces: PiecesView) -> None:
         """Verify and store one message. Raises DataLoss for wrong bytes, Integrity for disorder."""
-        data = pieces.data
-        if len(pieces.digests) != digests.DIGEST_SIZE * len(pieces.lengths):
+        data, lengths = pieces.data, pieces.lengths
+        if len(pieces.digests) != digests.DIGEST_SIZE * len(lengths):
             raise _disorder("a message whose lengths and digests do not fit together")
-        data = self._go_on(data)
-        lengths = list(pieces.lengths)
+        if self._open is not None:
+            data = self._go_on(data, self._open)
         if pieces.more and lengths:
-            unfinished = lengths.pop()
+            *lengths, unfinished = lengths
             whole = sum(lengths)
             if len(data) - whole >= unfinished:
                 raise _disorder("a chunk that should go on but is complete")
@@ -177,44 +186,45 @@ class _Arriving:
         if sum(lengths) != len(data):
             raise _disorder("a message whose lengths do not add up")
         while lengths:
-            data, lengths = self._take_run(data, lengths)
+            count, size = self._take_run(data, lengths)
+            data, lengths = data[size:], lengths[count:]
 
-    def _go_on(self, data: memoryview) -> memoryview:
+    def _go_on(self, data: memoryview, begun: bytearray) -> memoryview:
         """Add to the chunk that began in an earlier message; return what is behind it."""
-        if self._open is None:
-            return data
-        span = self.left[0]
-        _, length, digest = span.chunks[0]
-        missing = length - len(self._open)
-        self._open += data[:missing]
-        if len(self._open) == length:
-            whole, self._open = memoryview(self._open), None
+        span, index = self._present()
+        _, length, digest = span.chunks[index]
+        missing = length - len(begun)
+        begun += data[:missing]
+        if len(begun) == length:
+            self._open = None
+            whole = memoryview(begun)
             _verify(span.file, digest, length, whole)
-            self._store(span.file, span.first, 1, whole)
+            self._store(span.file, span.first + index, 1, whole)
             self._advance(1)
         return data[missing:]
 
-    def _take_run(self, data: memoryview, lengths: list[int]) -> tuple[memoryview, list[int]]:
-        """Store the chunks at the front that belong to the present span; return what remains."""
-        if not self.left:
-            raise _disorder("more chunks than were asked for")
-        span = self.left[0]
-        count = min(len(lengths), len(span.chunks))
-        end = 0
-        for (_, length, digest), got in zip(span.chunks[:count], lengths, strict=False):
+    def _take_run(self, data: memoryview, lengths: Sequence[int]) -> tuple[int, int]:
+        """Store the chunks at the front that belong to the present span; return how many, and their bytes."""
+        span, index = self._present()
+        end = count = 0
+        for (_, length, digest), got in zip(span.chunks[index : index + len(lengths)], lengths, strict=False):
             _verify(span.file, digest, length, data[end : end + got])
             end += got
-        self._store(span.file, span.first, count, data[:end])
+            count += 1
+        self._store(span.file, span.first + index, count, data[:end])
         self._advance(count)
-        return data[end:], lengths[count:]
+        return count, end
+
+    def _present(self) -> tuple[Span, int]:
+        if self._span == len(self._unit):
+            raise _disorder("more chunks than were asked for")
+        return self._unit[self._span], self._next
 
     def _advance(self, count: int) -> None:
         self.arrived = True
-        rest = self.left[0].after(count)
-        if rest.chunks:
-            self.left[0] = rest
-        else:
-            self.left.pop(0)
+        self._next += count
+        if self._next == len(self._unit[self._span].chunks):
+            self._span, self._next = self._span + 1, 0
 
 
 def _verify(file: TreeFile, digest: bytes, length: int, data: memoryview) -> None:

@@ -1,8 +1,8 @@
 """Lanes: threads that move independent pieces of work side by side, each over a connection of its own.
 
-Unless a number is fixed, it begins with three, so that two move while one waits for the disk at its end, and
-adds one each second as long as the last one added a tenth to the rate; more lanes than the path can use only
-cost memory. The first failure stops all.
+Unless a number is fixed, a push begins with three, so that two move while one waits for the disk at its end,
+and a pull with two; one is added each second as long as the last one added a tenth to the rate. More lanes
+than the path can use only cost memory. The first failure stops all.
 """
 
 import threading
@@ -25,12 +25,19 @@ class LaneStopped(Exception):
 
 
 class Lanes(Generic[T]):
-    """Runs `work(lane, item)` for every item handed in; `fixed` lanes, or as many as help up to `most`."""
+    """Runs `work(lane, item)` for every item; in `fixed` lanes, or from `first` on in as many as help."""
 
-    def __init__(self, work: Callable[[int, T], None], *, most: int = MOST, fixed: int | None = None) -> None:
+    def __init__(
+        self,
+        work: Callable[[int, T], None],
+        *,
+        first: int = FIRST,
+        most: int = MOST,
+        fixed: int | None = None,
+    ) -> None:
         self._work = work
         self._most = max(1, fixed or most)
-        self._wanted = self._most if fixed else min(FIRST, self._most)
+        self._wanted = self._most if fixed else min(first, self._most)
         self._growing = not fixed
         self._items: deque[T] = deque()
         self._busy = 0

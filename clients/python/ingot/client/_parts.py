@@ -1,15 +1,17 @@
 """Files on their way here: `<name>.part` beside its place, and `<name>.part.map` with which chunks it has.
 
 A bit of the map is set only after the bytes are on disk (fdatasync), so a map never promises what a power cut
-can take. When all chunks are there the part is synced and renamed into place in one step; nobody ever sees
-half a file under its real name. Small files have no map, they are simply fetched again; and they are synced
-many at a time, because one sync for each would take longer than to fetch it.
+can take. A thread beside the lanes does that; meanwhile they go on, up to as much again. When all chunks are
+there the part is synced and renamed into place in one step; nobody ever sees half a file under its real name.
+Small files have no map, they are simply fetched again; and they are synced many at a time, because one sync
+for each would take longer than to fetch it.
 """
 
 import ctypes
 import os
 import threading
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,15 +22,15 @@ SUFFIX = ".part"
 OTHER_SUFFIX = ".ingot-part"  # for trees that have files called *.part themselves
 MAP = ".map"  # behind the suffix
 _MAPPED_ABOVE = 8 * 1024 * 1024  # bytes
-_FLUSH_BYTES = 64 * 1024 * 1024
+_FLUSH_BYTES = 32 * 1024 * 1024
 _FEW = 16  # files for which a sync of everything is not worth it
 _MAGIC = b"ingot part 1\n"
 
 
 class Part:
-    """One file that is being fetched; lanes may write into it side by side."""
+    """One file that is being fetched; lanes may write into it side by side. `aside` runs its flushes."""
 
-    def __init__(self, file: TreeFile, target: Path, suffix: str = SUFFIX) -> None:
+    def __init__(self, file: TreeFile, target: Path, aside: Executor, suffix: str = SUFFIX) -> None:
         self.file = file
         self.target = target
         self.chunks = list(file.cut.chunks())
@@ -37,6 +39,9 @@ class Part:
         self._lock = threading.Lock()
         self._have = bytearray((len(self.chunks) + 7) // 8)
         self._unsynced_bytes = 0
+        self._aside = aside
+        self._turn = threading.Lock()  # of those who want to flush
+        self._flushing: Future[None] | None = None
         self._descriptor = -1
         self._finished = False
         if self.is_large:
@@ -67,7 +72,7 @@ class Part:
             flush = self.is_large and self._unsynced_bytes >= _FLUSH_BYTES and self.left > 0
             done = self.left == 0
         if flush:
-            self.flush()
+            self._flush_aside()
         return done
 
     def read(self, index: int) -> bytes:
@@ -76,10 +81,19 @@ class Part:
         with open(self.target if self._finished else self._part, "rb", buffering=0) as file:
             return os.pread(file.fileno(), length, offset)
 
-    def flush(self) -> None:
+    def _flush_aside(self) -> None:
+        """Flush on the thread for it, once the flush before is done. Raises what that failed with."""
+        with self._turn:
+            self._flushed()
+            self._flushing = self._aside.submit(self._flush)
+
+    def _flushed(self) -> None:
+        """Wait for a flush that runs aside. Raises what it failed with, every time: a failed sync counts."""
+        if self._flushing is not None:
+            self._flushing.result()
+
+    def _flush(self) -> None:
         """Bring what is here to the disk and then say so in the map."""
-        if not self.is_large:
-            return
         with self._lock:
             if self._descriptor < 0 or not self._unsynced_bytes:
                 return
@@ -96,6 +110,7 @@ class Part:
 
     def sync(self) -> None:
         """Bring the complete file to the disk."""
+        self._flushed()
         with self._borrowed() as descriptor:
             os.ftruncate(descriptor, self.file.size)
             os.fsync(descriptor)
@@ -112,8 +127,12 @@ class Part:
 
     def close(self) -> None:
         """Keep what is here of a large file for the next pull and let go of it."""
-        self.flush()
-        self._let_go()
+        try:
+            if self.is_large:
+                self._flushed()
+                self._flush()
+        finally:
+            self._let_go()
         if not self._finished and not self.is_large:
             self._part.unlink(missing_ok=True)
 

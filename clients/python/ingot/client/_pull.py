@@ -14,6 +14,7 @@ import shutil
 import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -134,6 +135,7 @@ class _Pull:
         self._suffix = _parts.suffix_for(each.path for each in manifest.files)
         self._complete: list[Part] = []  # small files that wait to be synced together
         self._finished: list[Path] = []
+        self._aside = ThreadPoolExecutor(1, "ingot-flush")
         self._lock = threading.Lock()
         self._begun = time.monotonic()
         self._unchanged = 0
@@ -151,12 +153,13 @@ class _Pull:
             )
             return self._result(size, received=missing, reused=size - missing)
         self._check_room(sum(max(0, each.size - self._begun_size(each)) for each in todo))
-        try:
-            self._bring(todo, download_id)
-        finally:
-            self._settle(self._complete)
-            for part in self._parts.values():
-                part.close()
+        with self._aside:
+            try:
+                self._bring(todo, download_id)
+            finally:
+                self._settle(self._complete)
+                for part in self._parts.values():
+                    part.close()
         for folder in {place.parent for place in self._finished} | {self._folder}:
             _parts.sync_folder(folder)
         self._remember()
@@ -233,7 +236,7 @@ class _Pull:
 
     def _begin(self, file: TreeFile, fetcher: Fetcher, unit: int) -> None:
         """Copy what is here, put off what comes anyway, queue the rest."""
-        part = Part(file, self._folders.place(file.path), self._suffix)
+        part = Part(file, self._folders.place(file.path), self._aside, self._suffix)
         self._parts[file.path] = part
         put_off: set[int] = set()
         for index, (_, length, digest) in enumerate(part.chunks):
