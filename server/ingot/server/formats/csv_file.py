@@ -6,7 +6,7 @@ same number of fields, and more than one; a .tsv file has tabs.
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from ingot.server.core.params import FileReport
 from ingot.server.formats import lines, records
@@ -102,26 +102,31 @@ class _Csv:
             self._check(list(self._cut(batch)), nul=batch.nul)
 
     def _take_plain(self, batch: Batch) -> bool:
-        """Take a batch of lines without quotes and defects all at once; False when it is no such batch."""
+        """Take a batch of whole lines without defects all at once; False when it is no such batch."""
         if not self._width or self._quoted.inside or self._length_matters or batch.nul or batch.returns:
             return False
-        if QUOTE in batch.text:
-            return False
-        cut = [line.split(self._delimiter) for line in batch.lines]
-        if set(map(len, cut)) != {self._width} or b"" in batch.lines:
+        if b"" in batch.lines:
             return False
         try:
-            texts = batch.text.decode("utf-8").split("\n")
+            text = batch.text.decode("utf-8")
         except UnicodeDecodeError:
             return False
+        if QUOTE in batch.text:
+            cut = self._whole.texts(batch.lines, text)
+            lengths = [sum(map(len, each)) for each in cut or ()]
+        else:
+            rows, delimiter, between = text.split("\n"), self._delimiter.decode(), self._width - 1
+            cut = [each.split(delimiter) for each in rows]
+            lengths = [len(each) - between for each in rows]
+        if cut is None or set(map(len, cut)) != {self._width}:
+            return False
         self._statistics.add(batch.lines, range(self._rows + 1, self._rows + 1 + len(cut)))
-        between = self._width - 1
-        self._statistics.lengths.add([len(each) - between for each in texts])
+        self._statistics.lengths.add(lengths)
         for fields in cut:
-            if b"" in fields:
+            if "" in fields:
                 self._count_empty(fields)
         while self._next < self._rows + len(cut):
-            self._sample(cut[self._next - self._rows])
+            self._sample([each.encode() for each in cut[self._next - self._rows]])
             self._next += self._statistics.profile.stride
         if self._to.quarantine is not None:
             records.keep_good(self._to.quarantine, batch.lines, ())
@@ -252,7 +257,7 @@ class _Csv:
 
     # --- counting ---------------------------------------------------------------------------------------
 
-    def _count_empty(self, fields: list[bytes]) -> None:
+    def _count_empty(self, fields: Sequence[bytes | str]) -> None:
         for index, value in enumerate(fields):
             if not value:
                 self._empty[index] += 1
