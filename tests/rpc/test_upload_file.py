@@ -1,6 +1,7 @@
 """UploadFile: a sender without a chunker uploads a file; a stream counts in full or not at all."""
 
 import hashlib
+import itertools
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from helpers.eventually import eventually
 from helpers.patterns import pattern
 from helpers.transfers import ARTIFACT, MIB, Pusher, TransferRig, cut, refused, transfer_rig
 from ingot.content import digests
+from ingot.server.core.events import Progress
 from ingot.server.core.names import artifact_name
 from ingot.server.core.uploads import TransferLimits
 from ingot.v1 import catalog_pb2, transfer_pb2
@@ -274,19 +276,22 @@ def test_a_sender_that_goes_away_leaves_a_failed_upload_and_nothing_on_disk(
     assert versions(rig, artifact) == 0
 
 
-def test_a_large_file_counts_run_by_run_and_watchers_see_it_grow() -> None:
-    limits = TransferLimits(stream_sizes=((0, 5 * MIB),))
-    content = pattern("runs", 23 * MIB)
+@pytest.mark.contract("S3-1", "S3-2", "S3-35", "S3-36", "S3-37")
+@pytest.mark.parametrize(("size", "run"), [(9, 4), (29, 8), (48, 16)])
+def test_a_file_counts_run_by_run_in_runs_that_fit_its_size(size: int, run: int) -> None:
+    limits = TransferLimits(stream_sizes=((10 * MIB, 4 * MIB), (30 * MIB, 8 * MIB), (0, 16 * MIB)))
+    content = pattern("runs", size * MIB)
     with transfer_rig(limits) as rig:
         pusher = rig.pusher()
         upload = pusher.begin()
-        send(pusher, stream(content, upload=upload))
-        events = rig.database.read(rig.side.uploads.log.read, upload, 0, 100)
-        grown = [each.body.done for each in events if hasattr(each.body, "done")]
-        assert len(grown) >= 3
-        assert grown == sorted(grown)
+        send(pusher, stream(content, upload=upload, size_bytes=len(content)))
+        bodies = [each.body for each in rig.database.read(rig.side.uploads.log.read, upload, 0, 100)]
+        grown = [body.done for body in bodies if isinstance(body, Progress)]
         assert grown[-1] == len(content)
-        assert sum(1 for _ in rig.packs.packs()) >= 3
+        steps = [after - before for before, after in itertools.pairwise([0, *grown])]
+        assert len(steps) >= 2
+        assert all(run * MIB <= step <= (run + 5) * MIB for step in steps[:-1])
+        assert pusher.read(upload, "a.txt") == content
 
 
 def test_a_slow_sender_is_told_and_one_that_pauses_too() -> None:
@@ -303,6 +308,9 @@ def test_a_slow_sender_is_told_and_one_that_pauses_too() -> None:
             send(pusher, drops())
         stop.set()
         assert "bytes came in" in facts["message"]
+        (failed,) = _uploads(pusher)
+        assert failed.state == transfer_pb2.UPLOAD_STATE_FAILED
+        assert failed.problem.message == facts["message"]
     with transfer_rig(TransferLimits(idle_seconds=0.3)) as rig:
         pusher, stop = rig.pusher(), threading.Event()
 

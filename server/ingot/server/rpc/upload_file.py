@@ -11,6 +11,7 @@ import asyncio
 import dataclasses
 import logging
 import math
+import uuid
 from collections import Counter
 from collections.abc import AsyncIterator
 from functools import partial
@@ -20,7 +21,6 @@ from ingot.server.core.chunks import ReceivedChunk
 from ingot.server.core.errors import Invalid, invalid_field
 from ingot.server.core.file_uploads import FileClaim, FilePlan, UploadedFile
 from ingot.server.core.identity import Caller
-from ingot.server.core.names import UploadName
 from ingot.server.core.stores import PackStore
 from ingot.server.core.uploads import Pace, TransferLimits, Upload, UploadState, unfinished
 from ingot.server.domain import file_uploads
@@ -39,6 +39,7 @@ from ingot.v1 import transfer_pb2
 log = logging.getLogger(__name__)
 
 Messages = AsyncIterator[transfer_pb2.UploadFileRequest]
+_Call = tuple[str, str]  # principal and request id: what tries of one call have in common
 
 _METHOD = "UploadFile"
 _RUN_SECONDS = 30.0
@@ -65,7 +66,7 @@ class FileReceiver:
         self._means = means
         # A file is as large as it is: only pauses and too slow a rate end its stream.
         self._limits = dataclasses.replace(means.limits, max_stream_seconds=math.inf)
-        self._running: Counter[UploadName] = Counter()
+        self._running: Counter[_Call] = Counter()
 
     async def receive(self, caller: Caller, messages: Messages) -> UploadedFile:
         """Take one stream to its end and return what the file became.
@@ -89,30 +90,41 @@ class FileReceiver:
     ) -> UploadedFile:
         plan, key = await _header(messages)
         self._means.files.check(plan)
+        # Counted before it opens the upload: whoever breaks off then knows that another try goes on with it.
+        call = (caller.principal, key.request_id or uuid.uuid4().hex)
+        self._running[call] += 1
+        try:
+            upload = await self._open(caller, plan, key, call)
+            if upload.state is UploadState.COMMITTED:
+                return await self._means.hops.read(self._means.files.done, caller, upload, plan.path)
+            try:
+                return await _Reception(self._means, caller, plan, upload, pace, patience).run(messages)
+            except BaseException as error:
+                slow = isinstance(error, asyncio.CancelledError) and patience.expired()
+                why = pace.verdict(asyncio.get_running_loop().time()) if slow else error
+                await self._broke_off(plan, upload, call, why)
+                raise
+        finally:
+            self._running[call] -= 1
+            self._running += Counter()  # drops what is 0
+
+    async def _open(self, caller: Caller, plan: FilePlan, key: RequestKey, call: _Call) -> Upload:
         opening = asyncio.create_task(self._means.hops.write(self._means.files.open, caller, plan, key))
         try:
             upload = await asyncio.shield(opening)
         except asyncio.CancelledError as gone:
             await asyncio.wait({opening})
-            if plan.begins and opening.exception() is None:
-                await self._fail(opening.result().name, gone)
+            if opening.exception() is None:
+                await self._broke_off(plan, opening.result(), call, gone)
             raise
         pipeline.about(str(upload.name))
-        if upload.state is UploadState.COMMITTED:
-            return await self._means.hops.read(self._means.files.done, caller, upload, plan.path)
-        self._running[upload.name] += 1
-        try:
-            return await _Reception(self._means, caller, plan, upload, pace, patience).run(messages)
-        except BaseException as error:
-            if plan.begins and self._running[upload.name] == 1:  # no other try of the same call goes on
-                await asyncio.shield(asyncio.create_task(self._fail(upload.name, error)))
-            raise
-        finally:
-            self._running[upload.name] -= 1
-            self._running += Counter()  # drops what is 0
+        return upload
 
-    async def _fail(self, name: UploadName, error: BaseException) -> None:
-        await self._means.hops.write(self._means.files.fail, name, error)
+    async def _broke_off(self, plan: FilePlan, upload: Upload, call: _Call, error: BaseException) -> None:
+        """Note the failure of an upload that was begun for this file, unless another try of it goes on."""
+        if plan.begins and self._running[call] == 1:
+            work = self._means.hops.write(self._means.files.fail, upload.name, error)
+            await asyncio.shield(asyncio.create_task(work))
 
 
 class _Reception:
