@@ -310,6 +310,18 @@ def _catalog(server: CannedServer) -> None:
     )
     server.answer("TransferService/ListUploads", transfer.ListUploadsResponse(uploads=[upload()]))
     server.answer("TransferService/GetUpload", transfer.GetUploadResponse(upload=upload()))
+    server.answer(
+        "TransferService/GetUploadStats",
+        transfer.GetUploadStatsResponse(
+            total_uploads=7,
+            successful_uploads=4,
+            failed_uploads=2,
+            active_uploads=1,
+            total_files=12,
+            total_size=3_600_000,
+            average_file_size=300_000.0,
+        ),
+    )
     server.answer("TransferService/AbortUpload", transfer.AbortUploadResponse(upload=upload()))
 
 

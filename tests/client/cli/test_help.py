@@ -51,6 +51,8 @@ PROMISED = [
     "jobs/wait",
     "uploads/ls",
     "uploads/show",
+    "uploads/watch",
+    "uploads/stats",
     "uploads/abort",
     "uploads/retry",
     "uploads/purge",

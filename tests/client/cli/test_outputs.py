@@ -30,6 +30,7 @@ CALLS = {
     "usage": ["usage"],
     "uploads-ls": ["uploads", "ls"],
     "uploads-show": ["uploads", "show", "3"],
+    "uploads-stats": ["uploads", "stats"],
     "workers-ls": ["workers", "ls"],
     "operations-ls": ["operations", "ls"],
     "operations-show": ["operations", "show", "12"],

@@ -1,11 +1,13 @@
 """Failed uploads from the command line: what retry and purge ask for, and what they say."""
 
+import json
+
 import pytest
 
 from helpers import canned_answers
 from helpers.canned_server import CannedServer, failure
 from helpers.command_lines import CommandLine
-from ingot.v1 import catalog_pb2
+from ingot.v1 import catalog_pb2, common_pb2
 from ingot.v1 import transfer_pb2 as pb
 
 RETRY = "TransferService/RetryUpload"
@@ -47,6 +49,72 @@ def test_purge_says_what_goes_and_asks(canned: CannedServer, cli: CommandLine) -
     assert isinstance(asked, pb.PurgeUploadsRequest)
     assert (default.older_than.seconds, default.all_users) == (86400, False)
     assert (asked.older_than.seconds, asked.all_users) == (5400, True)
+
+
+# --- watching and counting ------------------------------------------------------------------------------
+
+WATCH = "TransferService/WatchUpload"
+
+
+def _watched(last: str, message: str = "") -> list[pb.WatchUploadResponse]:
+    """Return the messages of a watch whose last state is this."""
+    progress = common_pb2.Progress(phase="uploading", done=500, total=1000, unit="bytes", percent=50.0)
+    change = {"from": "UPLOADING", "to": last, "message": message}
+    return [
+        pb.WatchUploadResponse(snapshot=canned_answers.upload()),
+        pb.WatchUploadResponse(synced=common_pb2.Synced()),
+        pb.WatchUploadResponse(event=common_pb2.Event(seq=1, time=canned_answers.at(1), progress=progress)),
+        pb.WatchUploadResponse(
+            event=common_pb2.Event(seq=2, time=canned_answers.at(2), state=common_pb2.StateChange(**change))
+        ),
+    ]
+
+
+def _ended(stage: pb.UploadStage.ValueType, problem: str = "") -> pb.GetUploadResponse:
+    upload = canned_answers.upload()
+    upload.stage = stage
+    upload.problem.message = problem
+    if not problem:
+        upload.ClearField("problem")
+    return pb.GetUploadResponse(upload=upload)
+
+
+@pytest.mark.contract("S3-18", "S3-32")
+def test_an_upload_is_watched_until_it_is_fresh(canned: CannedServer, cli: CommandLine) -> None:
+    canned.answer(WATCH, _watched("FRESH"))
+    canned.answer("TransferService/GetUpload", _ended(pb.UPLOAD_STAGE_FRESH))
+    run = cli.run("uploads", "watch", "3")
+    assert run.code == 0
+    assert run.out.splitlines()[-1] == "05:06:02  fresh"
+    assert cli.run("uploads", "watch", "3", "-q").out == "uploads/file_3\n"
+    lines = [json.loads(line) for line in cli.run("uploads", "watch", "3", "--json").out.splitlines()]
+    assert [next(iter(line)) for line in lines] == ["snapshot", "synced", "event", "event", "snapshot"]
+    assert lines[2]["event"]["progress"]["percent"] == 50.0
+    (first, *_) = canned.requests(WATCH)
+    assert isinstance(first, pb.WatchUploadRequest)
+    assert (first.name, first.after) == ("uploads/file_3", 0)
+
+
+def test_one_that_fails_says_why(canned: CannedServer, cli: CommandLine) -> None:
+    canned.answer(WATCH, _watched("FAILED", "It did not pass."))
+    canned.answer(
+        "TransferService/GetUpload", _ended(pb.UPLOAD_STAGE_FAILED, "It did not pass its validation.")
+    )
+    run = cli.run("uploads", "watch", "3", "--after", "1")
+    assert run.code == 1
+    assert "05:06:02  failed  It did not pass." in run.out
+    assert "It did not pass its validation." in run.err
+
+
+@pytest.mark.contract("S3-42")
+def test_stats_ask_for_days_and_for_everybody(canned: CannedServer, cli: CommandLine) -> None:
+    run = cli.run("uploads", "stats", "--since", "2026-03-04T00:00Z", "--until", "2026-03-05T00:00Z", "--all")
+    assert run.code == 0
+    (asked,) = canned.requests("TransferService/GetUploadStats")
+    assert isinstance(asked, pb.GetUploadStatsRequest)
+    assert (asked.parent, asked.all_users) == ("namespaces/-", True)
+    assert asked.to_time.seconds - asked.from_time.seconds == 86400
+    assert cli.run("uploads", "stats", "--since", "yesterday").code == 2
 
 
 # --- the policy -----------------------------------------------------------------------------------------

@@ -191,7 +191,14 @@ class _Push:
     def _fill(self, upload: pb.Upload) -> PushResult:
         rate = Rate(self._options.limit_rate)
         sender = Sender(
-            self._link, self._calls, upload.name, self._limits, self._report, rate, self._options.streams
+            self._link,
+            self._calls,
+            upload.name,
+            self._limits,
+            self._report,
+            rate,
+            self._options.streams,
+            sum(each.size for each in self._files),
         )
         asking = Missing(self._link, self._calls, upload.name, self._limits.max_digests)
         with sender.lanes:

@@ -34,7 +34,7 @@ from ingot.v1 import transfer_pb2_grpc
 
 MIB = 1024 * 1024
 _FIRST_BATCH = 16 * MIB
-_LARGEST_BATCH = 64 * MIB
+_LARGEST_BATCH = 64 * MIB  # whatever the server would take: what waits for it is held in memory
 _SMALLEST_BATCH = MIB
 _BATCH_SECONDS = 4.0
 _MOST_CHUNKS = 8192  # so that one FindMissing asks about a whole batch
@@ -70,6 +70,18 @@ class Missing:
         return [each for at, each in enumerate(chunks) if bits[at // 8] >> (at % 8) & 1]
 
 
+def stream_bytes(limits: pb.GetCapabilitiesResponse, size: int) -> int:
+    """Return the most that one stream should carry of a tree of `size` bytes, 0 when that is not known."""
+    tiers = limits.stream_sizes if size else ()
+    fits = (each.stream_bytes for each in tiers if size < each.below_bytes or not each.below_bytes)
+    return next(fits, 0) or limits.max_stream_bytes or _LARGEST_BATCH
+
+
+def most_lanes() -> int:
+    """Return how many streams this machine can serve: two for each of its processors, at most 32."""
+    return min(32, 2 * (os.cpu_count() or 1))
+
+
 class Sender:
     """Sends batches over the lanes; `refused` collects chunks whose bytes no longer have their digest."""
 
@@ -82,17 +94,19 @@ class Sender:
         report: Reporter,
         rate: Rate,
         streams: int | None,
+        size: int = 0,
     ) -> None:
+        """`size` are the bytes of all that may have to be sent, 0 when that is not known."""
         self._link, self._calls, self._upload = link, calls, upload
         self._limits, self._report, self._rate = limits, report, rate
         self._missing = Missing(link, calls, upload, limits.max_digests or _MOST_CHUNKS)
-        self._largest = min(_LARGEST_BATCH, limits.max_stream_bytes or _LARGEST_BATCH)
+        self._largest = min(_LARGEST_BATCH, stream_bytes(limits, size))
         self.batch_bytes = min(_FIRST_BATCH, self._largest)
         self.refused: Batch = []
         self._lock = threading.Lock()
         self._waiting: Batch = []
         self._waiting_bytes = 0
-        most = max(1, (limits.max_streams or 8) // 2)
+        most = min(max(1, (limits.max_streams or 8) // 2), most_lanes())
         self.lanes: Lanes[Batch] = Lanes(self._send, most=most, fixed=streams)
 
     def add(self, chunks: Batch) -> None:

@@ -1,19 +1,22 @@
 """Uploads as resources: what is open, staged or failed, and files of any tree."""
 
 from collections.abc import Callable, Iterator, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from ingot.client import _filling, _names, _pages
+from ingot.client import _filling, _names, _pages, _watches
 from ingot.client._calls import Calls, new_id
 from ingot.client._channels import Link
 from ingot.client._names import AnyName, Names
+from ingot.client._watches import OnBreak
+from ingot.content import digests
 from ingot.v1 import transfer_pb2 as pb
 from ingot.v1 import transfer_pb2_grpc
 
 if TYPE_CHECKING:  # what moves bytes is imported when bytes move
     from ingot.client._open_upload import OpenUpload
     from ingot.client._progress import OnProgress
+    from ingot.client._sending import Source
     from ingot.v1 import common_pb2
 
 
@@ -69,6 +72,80 @@ class Uploads:
         from ingot.client._validated import Verdict
 
         return Verdict(self._link, self._calls).wait(_names.upload_name(upload), on_progress)
+
+    def watch(
+        self, upload: str, *, after: int = 0, on_break: OnBreak | None = None
+    ) -> Iterator[pb.WatchUploadResponse]:
+        """Yield the upload as it is, its events after number `after`, `synced`, then each as it happens.
+
+        Ends when the upload is fresh or failed, after its validation too. Broken connections are resumed
+        without losing or doubling an event, so `snapshot` and `synced` come once each.
+        """
+        name = _names.upload_name(upload)
+
+        def open_stream(position: int) -> Iterator[pb.WatchUploadResponse]:
+            return self._calls.stream(
+                self._stub.WatchUpload, pb.WatchUploadRequest(name=name, after=position)
+            )
+
+        return _watches.follow_one(self._calls, open_stream, after, on_break)
+
+    def stats(
+        self,
+        *,
+        namespace: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        all_users: bool = False,
+    ) -> pb.GetUploadStatsResponse:
+        """Count one's uploads by how they ended, those that began on the days (UTC) from `since` to `until`.
+
+        `all_users` is for administrators.
+        """
+        request = pb.GetUploadStatsRequest(parent=self._names.parent(namespace), all_users=all_users)
+        if since is not None:
+            request.from_time.FromDatetime(since.astimezone(UTC))
+        if until is not None:
+            request.to_time.FromDatetime(until.astimezone(UTC))
+        return self._calls.unary(self._stub.GetUploadStats, request)
+
+    def send(
+        self,
+        target: pb.NewVersion | str,
+        source: "Source",
+        *,
+        path: str,
+        size_bytes: int | None = None,
+        description: str = "",
+        request_id: str = "",
+    ) -> pb.UploadFileResponse:
+        """Send one file as it flows, from a pipe or a program: to a new version, or into an open upload.
+
+        `source` is what reads up to so many bytes, as `sys.stdin.buffer.read`, or gives them in pieces. The
+        version has this file alone; `target` is a name for an open upload. Nothing counts unless all of
+        it came. It is not tried again by itself, since `source` cannot be read twice: with the same
+        `request_id` that is safe.
+        """
+        from ingot.client import _sending
+
+        header = pb.UploadFileHeader(
+            path=path, original_name=path.rpartition("/")[2], description=description
+        )
+        header.request_id = request_id or new_id()
+        if isinstance(target, str):
+            header.upload = _names.upload_name(target)
+        else:
+            header.version.CopyFrom(target)
+        if size_bytes is not None:
+            header.size_bytes = size_bytes
+        return _sending.send(self._calls, self._stub, header, source)
+
+    def put_chunk(self, upload: str, data: bytes) -> pb.PutChunkResponse:
+        """Store one chunk of an open upload; `push` and `send` are better for files."""
+        request = pb.PutChunkRequest(
+            upload=_names.upload_name(upload), data=data, digest=digests.chunk_digest(data)
+        )
+        return self._calls.unary(self._stub.PutChunk, request)
 
     def retry(self, upload: str) -> pb.Upload:
         """Try a failed upload again: one that expired is open again, a rejected version is validated again.

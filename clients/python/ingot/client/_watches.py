@@ -16,9 +16,14 @@ from ingot.client._calls import Calls
 from ingot.client._errors import Cancelled, IngotError, TimedOut, Unreachable
 
 if TYPE_CHECKING:
-    from ingot.v1 import operations_pb2, training_pb2
+    from ingot.v1 import operations_pb2, training_pb2, transfer_pb2
 
-    W = TypeVar("W", training_pb2.WatchTrainingJobResponse, operations_pb2.WatchOperationResponse)
+    W = TypeVar(
+        "W",
+        training_pb2.WatchTrainingJobResponse,
+        operations_pb2.WatchOperationResponse,
+        transfer_pb2.WatchUploadResponse,
+    )
 R = TypeVar("R", bound=Message)
 P = TypeVar("P")
 

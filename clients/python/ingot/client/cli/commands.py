@@ -71,6 +71,8 @@ GROUPS: dict[str, tuple[Entry, ...]] = {
         Entry("usage", "server:Usage", "who did what, when and from where"),
         Entry("uploads ls", "uploads:Ls", "list uploads"),
         Entry("uploads show", "uploads:Show", "show one upload"),
+        Entry("uploads watch", "upload_watching:Watch", "follow an upload live"),
+        Entry("uploads stats", "uploads:Stats", "count uploads by how they ended"),
         Entry("uploads abort", "uploads:Abort", "give up an upload"),
         Entry("uploads retry", "uploads:Retry", "try a failed upload again"),
         Entry("uploads purge", "uploads:Purge", "forget failed uploads"),

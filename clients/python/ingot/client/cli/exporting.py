@@ -89,15 +89,15 @@ class Export(following.Starting):
         return 0
 
 
-def moment(text: str) -> datetime:
+def moment(text: str, option: str = "--since") -> datetime:
     """Return a time; of this machine's zone unless it names one. Raises Invalid."""
     try:
         return datetime.fromisoformat(text).astimezone()
     except ValueError as failure:
         raise Invalid(
-            f"--since: expected a day or a time, got {text!r}.",
+            f"{option}: expected a day or a time, got {text!r}.",
             reason="FIELD_INVALID",
-            next_step="Write for example: --since 2026-03-04 or --since 2026-03-04T05:06:07Z",
+            next_step=f"Write for example: {option} 2026-03-04 or {option} 2026-03-04T05:06:07Z",
         ) from failure
 
 

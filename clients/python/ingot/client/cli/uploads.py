@@ -85,6 +85,36 @@ class Abort(Command):
         return 0
 
 
+class Stats(Command):
+    """Count one's uploads: begun, ready, failed, going on; and the files and bytes that are ready.
+
+    Uploads that were forgotten since still count.
+    """
+
+    examples = ("ingot uploads stats", "ingot uploads stats --since 2026-01-01 --json")
+    since: str
+    until: str
+    all: bool
+
+    @classmethod
+    def declare(cls, parser: Parser) -> None:
+        parser.add_argument("--since", default="", metavar="DAY", help="begun on this day or later (UTC)")
+        parser.add_argument("--until", default="", metavar="DAY", help="begun on this day or earlier (UTC)")
+        parser.add_argument("--all", action="store_true", help="of everybody, for administrators")
+
+    def run(self, shell: Shell) -> int:
+        from ingot.client.cli.exporting import moment
+
+        found = shell.client.uploads.stats(
+            namespace=self.namespace or None,
+            since=moment(self.since) if self.since else None,
+            until=moment(self.until, "--until") if self.until else None,
+            all_users=self.all,
+        )
+        shell.out.document(found, formats.count(found.total_uploads), lambda: _stats(shell.out, found))
+        return 0
+
+
 class Retry(Command):
     """Try a failed upload again.
 
@@ -179,6 +209,20 @@ def show(out: Output, upload: "transfer_pb2.Upload") -> None:
             "begun": formats.moment(upload.create_time),
             "changed": formats.moment(upload.update_time),
             "expires": formats.moment(upload.expire_time) if upload.expire_time.seconds else "",
+        }
+    )
+
+
+def _stats(out: Output, found: "transfer_pb2.GetUploadStatsResponse") -> None:
+    out.facts(
+        {
+            "uploads": formats.count(found.total_uploads),
+            "successful": formats.count(found.successful_uploads),
+            "failed": formats.count(found.failed_uploads),
+            "active": formats.count(found.active_uploads),
+            "files": formats.count(found.total_files),
+            "size": formats.size(found.total_size),
+            "average file": formats.size(found.average_file_size),
         }
     )
 
