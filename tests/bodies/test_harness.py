@@ -103,6 +103,18 @@ def test_the_unexpected_is_told_by_its_type_and_log_without_secrets(tmp_path: pa
     assert "hf_abcdefghijkl" not in ended.log
 
 
+def test_texts_that_are_no_unicode_arrive_all_the_same(tmp_path: pathlib.Path) -> None:
+    ended = run(tmp_path, "odd_texts")
+    assert ended.last == Report(
+        problem=ReportedProblem(
+            reason="BAD_PATH", message="It holds \\udcff.", facts={"path": "\\udcff\\udcfeq"}
+        )
+    )
+    assert [each.log.text for each in ended.reports if each.log] == ["a \\udcfd"]
+    progress = next(each.progress for each in ended.reports if each.progress)
+    assert (progress.phase, progress.files[0].path) == ("\\udcff", "\\udcfe")
+
+
 def test_the_real_program_refuses_parameters_it_does_not_know(tmp_path: pathlib.Path) -> None:
     ended = run_body(body_spec(tmp_path, "import", {"source": {"kind": "tape"}}))
     assert ended.last.problem is not None

@@ -185,6 +185,13 @@ def test_archives_are_unpacked_into_their_folders(rig: Rig) -> None:
     assert done.file_count == 4
 
 
+@pytest.mark.parametrize("name", ["unpacked", "00000", "cache", "..%2f", "a.part"])
+def test_an_archive_may_have_any_name(rig: Rig, name: str) -> None:
+    url = rig.web.serve(f"/{name}", File(tar_gz({"x.txt": b"x"})))
+    done = rig.result({"urls": [url], "unpack": True})
+    assert rig.pulled(done.version) == {"x.txt": b"x"}
+
+
 @pytest.mark.parametrize(
     ("archive", "reason"),
     [
@@ -192,6 +199,8 @@ def test_archives_are_unpacked_into_their_folders(rig: Rig) -> None:
         (tar_gz({"data.bin": b"x"}), "BAD_PATH"),  # the other file has that path
         (tar_gz({"DATA.bin": b"x"}), "BAD_PATH"),
         (tar_gz({"data.bin/x": b"x"}), "BAD_PATH"),
+        (tar_gz({"\udcff\udcfeq": b"x"}), "BAD_PATH"),  # no UTF-8
+        (zipped({}), "SOURCE_MISMATCH"),
         (tar_gz({"a": b"x"})[:-9], "SOURCE_MISMATCH"),
         (b"<html>Sign in</html>", "FORMAT_NOT_ALLOWED"),
     ],

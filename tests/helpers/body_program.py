@@ -12,6 +12,7 @@ from ingot.server.bodies.failures import BodyFailure
 from ingot.server.bodies.harness import Body
 from ingot.server.bodies.work import Work
 from ingot.server.core.errors import Reason, Unavailable
+from ingot.server.core.events import FileProgress
 from ingot.server.core.params import BundleExport, ExportParams, Params, UpkeepResult
 
 
@@ -65,10 +66,16 @@ def leak(work: Work[Params]) -> Params:
     raise RuntimeError(f"{work.spec.token} and {work.secrets['example.org']}")
 
 
+def odd_texts(work: Work[Params]) -> Params:
+    work.progress(1, phase="\udcff", files=[FileProgress("\udcfe", 1, 2)])
+    work.log("a \udcfd")
+    raise BodyFailure(Reason.BAD_PATH, "It holds \udcff.", facts={"path": "\udcff\udcfeq"})
+
+
 def find_body(wanted: Params, kind: str) -> Body:
     assert isinstance(wanted, ExportParams)
     assert isinstance(wanted.destination, BundleExport)
-    bodies = (count, leave_and_find, wait, spin, refuse, core_error, disk, client_error, leak)
+    bodies = (count, leave_and_find, wait, spin, refuse, core_error, disk, client_error, leak, odd_texts)
     return {body.__name__: body for body in bodies}[wanted.destination.path]
 
 

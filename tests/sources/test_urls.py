@@ -30,6 +30,7 @@ from helpers.url_server import (
     url_server,
 )
 from ingot.server.core import failpoints
+from ingot.server.core.disk_room import DiskSpace
 from ingot.server.core.errors import (
     Conflict,
     DataLoss,
@@ -43,7 +44,7 @@ from ingot.server.core.errors import (
     Unavailable,
 )
 from ingot.server.sources import part_files
-from ingot.server.sources.budgets import Limits, WantedFile
+from ingot.server.sources.budgets import Budget, Limits, WantedFile
 from ingot.server.sources.connections import Patience
 
 CONTENT = random.Random(1).randbytes(300_000)
@@ -129,6 +130,14 @@ OVERCOME = {
     ),
     "silent at first": Good(in_turn(silent, File(CONTENT)), ("", ""), stall=0.3),
     "dripping, resumed": Good(in_turn(Dripping(CONTENT), File(CONTENT)), ("", ""), stall=0.3),
+    "an answer that is none before the good one": Good(
+        Raw(
+            b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early\r\nLink: x\r\n\r\n"
+            b"HTTP/1.1 200 OK\r\nContent-Length: 300000\r\n\r\n" + CONTENT
+        ),
+        ("",),
+    ),
+    "cut, an ETag that is no ASCII": Good(in_turn(cut('"\xe9"'), File(CONTENT, '"\xe9"')), ("", REST)),
     "no HTTP at first": Good(in_turn(Raw(b"SSH-2.0-OpenSSH\r\n"), File(CONTENT)), ("", "")),
     "overloaded at first": Good(in_turn(Status(503), Status(429), File(CONTENT)), ("", "", "")),
     "told shorter than it is: the length told counts": Good(
@@ -164,6 +173,36 @@ ENDING = {
         Status(503), Unavailable, Reason.SOURCE_UNREACHABLE, "cannot be read now", "http_503"
     ),
     "always silent": Bad(silent, Unavailable, Reason.SOURCE_UNREACHABLE, "went silent", "stalled"),
+    "100 Continue without end": Bad(
+        Raw(b"HTTP/1.1 100 Continue\r\n\r\n" * 100_000),
+        Unavailable,
+        Reason.SOURCE_UNREACHABLE,
+        "no answer yet",
+        "cut",
+    ),
+    "a size of 5000 digits": Bad(
+        Raw(b"HTTP/1.1 200 OK\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\nx"),
+        Unavailable,
+        Reason.SOURCE_UNREACHABLE,
+        "does not speak HTTP",
+        "cut",
+    ),
+    "a range of 5000 digits": Bad(
+        Raw(
+            b"HTTP/1.1 206 Part\r\nContent-Range: bytes 0-1/" + b"9" * 5000 + b"\r\n"
+            b"Content-Length: 2\r\n\r\nxx"
+        ),
+        Unavailable,
+        Reason.SOURCE_UNREACHABLE,
+        "another part of the file",
+    ),
+    "a pause that is no date": Bad(
+        Status(503, {"Retry-After": "Mon, 99 Foo 99999999999 99:99:99"}),
+        Unavailable,
+        Reason.SOURCE_UNREACHABLE,
+        "cannot be read now",
+        "http_503",
+    ),
     "always stalled": Bad(
         Stalled(CONTENT, '"1"', after=HALF), Unavailable, Reason.SOURCE_UNREACHABLE, "went silent", "stalled"
     ),
@@ -225,7 +264,7 @@ ENDING = {
         Exhausted,
         Reason.DISK_LOW,
         "room for 299999 more bytes, and 300000",
-        limits=Limits(headroom=1, free=lambda _: 300_000),
+        limits=Limits(headroom=1, disk=lambda _: DiskSpace(1 << 40, 0, 300_000)),
     ),
     "gzip in spite of identity": Bad(
         File(CONTENT, headers={"Content-Encoding": "gzip"}),
@@ -581,11 +620,31 @@ def test_a_disk_that_fills_up_is_told_as_such_and_what_is_safe_stays(
 
 def test_a_disk_that_runs_low_ends_an_endless_body(server: UrlServer, tmp_path: Path) -> None:
     room = iter([10**9, 10**9, 0])
-    limits = Limits(headroom=1, free=lambda _: next(room))
+    limits = Limits(headroom=1, disk=lambda _: DiskSpace(1 << 40, 0, next(room)))
     url = server.serve("/file", Endless())
     with fetcher(limits=limits) as made, pytest.raises(Exhausted, match="room for 0 more"):
         made.fetch(WantedFile((url,)), tmp_path / "file")
     assert (tmp_path / "file.part").stat().st_size <= 3 * part_files.SYNC_BYTES
+
+
+@pytest.mark.parametrize(
+    ("disk", "needed", "fits"),
+    [
+        (DiskSpace(420 << 20, 211 << 20, 209 << 20), 40 << 20, True),  # a small disk is there to be used
+        (DiskSpace(420 << 20, 360 << 20, 60 << 20), 40 << 20, False),
+        (DiskSpace(1 << 40, 0, 200 << 20), 40 << 20, False),
+    ],
+)
+def test_an_import_leaves_what_every_stream_leaves(
+    disk: DiskSpace, needed: int, fits: bool, tmp_path: Path
+) -> None:
+    budget = Budget(Limits(disk=lambda _: disk))
+    if fits:
+        budget.check_disk(tmp_path, needed)
+        return
+    with pytest.raises(Exhausted, match=f"{disk.free} are free, of which") as error:
+        budget.check_disk(tmp_path, needed)
+    assert error.value.reason is Reason.DISK_LOW
 
 
 # --- looking ------------------------------------------------------------------------------------------------

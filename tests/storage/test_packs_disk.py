@@ -13,7 +13,7 @@ from contracts.pack_store_contract import PackStoreContract, places, put
 from helpers.packs import keyring_of
 from helpers.patterns import pattern
 from ingot.content.digests import chunk_digest
-from ingot.server.core import failpoints
+from ingot.server.core import disk_room, failpoints
 from ingot.server.core.errors import DataLoss, Exhausted, IngotError, Unavailable
 from ingot.server.storage import packs_disk
 from ingot.server.storage.pack_keys import Keyring
@@ -212,7 +212,7 @@ def test_many_packs_do_not_use_up_file_descriptors(tmp_path: Path) -> None:
     [(64 << 20, 8 << 20), (512 << 20, 64 << 20), (1536 << 20, 192 << 20), (1 << 40, 192 << 20)],
 )
 def test_what_is_kept_free_leaves_a_small_disk_usable(disk: int, free: int) -> None:
-    assert packs_disk.headroom(disk) == free
+    assert disk_room.headroom(disk) == free
 
 
 def test_an_intact_chunk_is_hashed_once_and_truncation_still_noticed(tmp_path: Path) -> None:

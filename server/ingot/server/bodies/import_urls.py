@@ -76,11 +76,12 @@ class _Import:
         )
         present = self._present()
         if present is not None and not work.params.force:
+            ours = present.origin.operation == work.spec.operation  # an attempt that was not heard of
             return look.model_copy(
                 update={
                     "version": present.name,
                     "digest": present.digest,
-                    "existed": True,
+                    "existed": not ours,
                     "file_count": present.file_count,
                     "size_bytes": present.size_bytes,
                 }
@@ -97,20 +98,25 @@ class _Import:
     # --- looking ----------------------------------------------------------------------------------------
 
     def _present(self) -> catalog_pb2.Version | None:
-        """Return a version of the target that was made of the same files with the same checksums."""
+        """Return a version of the target that was made of the same files with the same checksums.
+
+        One that is READY if there is one; else the newest that is validated, or was rejected.
+        """
         if not self._fingerprint:
             return None
+        waiting = None
         try:
             for version in self._work.client.catalog.versions(self._target.artifact):
-                if version.state != catalog_pb2.VERSION_STATE_READY:
-                    continue
                 if self._target.version_id and version.name.rpartition("/")[2] != self._target.version_id:
                     continue
-                if version.origin.source == self._name and version.origin.hub_commit == self._fingerprint:
+                if version.origin.source != self._name or version.origin.hub_commit != self._fingerprint:
+                    continue
+                if version.state == catalog_pb2.VERSION_STATE_READY:
                     return version
+                waiting = waiting or version
         except NotFound:  # neither it nor its artifact is there
             return None
-        return None
+        return waiting
 
     def _look(self, items: Sequence[Item]) -> tuple[int, int]:
         """Return the bytes of all files (0 is not known), and what fetching them needs on the disk."""
@@ -203,7 +209,7 @@ class _Import:
             upload.add({item.path: item.place})
             shutil.rmtree(item.place.parent)
             return
-        tree = item.place.with_name("unpacked")
+        tree = item.tree
         own = {_joined(item.path, each): tree / each for each in self._unpacked(item, tree)}
         self._claim(dict.fromkeys(own, item.number))
         batch: dict[str, Path] = {}
@@ -219,6 +225,7 @@ class _Import:
         fresh = brought.with_suffix(".new")
         fresh.write_text(json.dumps(sorted(own)))
         fresh.replace(brought)
+        shutil.rmtree(tree)
         shutil.rmtree(item.place.parent)
 
     def _unpacked(self, item: Item, tree: Path) -> list[str]:

@@ -1,6 +1,7 @@
 """The line to the server: reports of a body, one JSON object a line, from any thread.
 
-Secrets never travel: each occurrence in any text is blacked out. When nobody reads any more, the server is
+Secrets never travel: each occurrence in any text is blacked out. Texts may hold what no UTF-8 can (names of
+files and members of archives are bytes), which travels as `\udcff` and the like. When nobody reads any more, the server is
 gone and the process ends at once and quietly: the attempt is lost, and a later one goes on from the folder.
 """
 
@@ -27,7 +28,7 @@ class Reports:
 
     def send(self, report: Report) -> None:
         """Write one report; ends the process when nobody reads it."""
-        safe = Report.model_validate(self._safe(report.model_dump(mode="json", exclude_defaults=True)))
+        safe = Report.model_validate(self._safe(report.model_dump(exclude_defaults=True)))
         line = memoryview(safe.model_dump_json(exclude_defaults=True).encode() + b"\n")
         with self._lock:
             try:
@@ -44,9 +45,13 @@ class Reports:
 
     def _safe(self, value: JsonValue) -> JsonValue:
         if isinstance(value, str):
-            return self.blacked_out(value)
-        if isinstance(value, list):
+            return _unicode(self.blacked_out(value))
+        if isinstance(value, list | tuple):
             return [self._safe(each) for each in value]
         if isinstance(value, dict):
-            return {key: self._safe(each) for key, each in value.items()}
+            return {_unicode(key): self._safe(each) for key, each in value.items()}
         return value
+
+
+def _unicode(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")

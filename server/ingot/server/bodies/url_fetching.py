@@ -34,6 +34,11 @@ class Item:
         """Where it lies once it is complete."""
         return self.folder / f"{self.number:05d}" / Path(self.wanted.name).name[:100]
 
+    @property
+    def tree(self) -> Path:
+        """Where it is unpacked; not beside it, since it may have any name."""
+        return self.folder / f"{self.number:05d}.unpacked"
+
 
 class UrlFetching:
     """Fetches into the folder of the operation; use it in a with block."""

@@ -9,12 +9,24 @@
 
 A level counts when *both* its marks are reached: at least that share is used and less than those bytes are
 free. So the share decides on small disks, and on a large one nobody is locked out while hundreds of gigabytes
-are free. Below all levels lies the headroom of the pack store, which no stream may take.
+are free. Below all levels lies the headroom, which no stream and no import may take.
 """
 
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Protocol
+
+from ingot.server.core.packs import PACK_TARGET
+
+# Always left free: two packs for repair, and the database's log. Of a small disk that would be most, so
+# there it is a share of the disk.
+_HEADROOM = 2 * PACK_TARGET + 64 * 1024 * 1024
+_HEADROOM_SHARE = 8
+
+
+def headroom(disk_size: int) -> int:
+    """Return how many bytes of a disk of that size stay free for the server itself."""
+    return min(_HEADROOM, disk_size // _HEADROOM_SHARE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,9 @@ import httpx2
 from ingot.server.core.errors import Denied, IngotError, NotFound, Precondition, Reason, Unavailable
 from ingot.server.sources.addresses import named
 
-_RANGE = re.compile(r"bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)")
+# Numbers of at most 18 digits: the sizes of files, which every database can store.
+_RANGE = re.compile(r"bytes (?:([0-9]{1,18})-([0-9]{1,18})|\*)/([0-9]{1,18}|\*)")
+_LENGTH = re.compile(r"[0-9]{1,18}")
 _LONGEST_WAIT = 24 * 3600.0  # seconds; whoever asks for more is not believed
 
 
@@ -27,7 +29,7 @@ class Answer:
     def length(self) -> int | None:
         """Bytes that the body has, as far as it is told."""
         text = self.headers.get("content-length", "")
-        return int(text) if text.isdecimal() else None
+        return int(text) if _LENGTH.fullmatch(text) else None
 
     @property
     def validator(self) -> str:
@@ -108,11 +110,11 @@ class Answer:
 
     def _retry_after(self) -> float | None:
         text = self.headers.get("retry-after", "").strip()
-        if text.isdecimal():
+        if _LENGTH.fullmatch(text):
             return min(float(text), _LONGEST_WAIT)
         try:
             when = email.utils.parsedate_to_datetime(text).timestamp()
-        except ValueError:
+        except (ValueError, TypeError, IndexError, OverflowError):  # whatever a date may look like
             return None
         return min(max(0.0, when - time.time()), _LONGEST_WAIT)
 

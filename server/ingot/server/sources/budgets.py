@@ -8,6 +8,8 @@ from pathlib import Path
 
 import httpx2
 
+from ingot.server.core import disk_room
+from ingot.server.core.disk_room import DiskSpace
 from ingot.server.core.errors import DataLoss, Exhausted, Precondition, Reason
 from ingot.server.sources.addresses import named, shown
 from ingot.server.sources.answers import facts
@@ -30,17 +32,22 @@ class WantedFile:
 
 def free_bytes(folder: Path) -> int:
     """Return how much may be written to the disk of `folder`."""
-    return shutil.disk_usage(folder).free
+    return disk_of(folder).free
+
+
+def disk_of(folder: Path) -> DiskSpace:
+    """Return how full the disk of `folder` is."""
+    return DiskSpace(*shutil.disk_usage(folder))
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Caps in bytes; 0 is none. `headroom` stays free on the disk."""
+    """Caps in bytes; 0 is none. `headroom` stays free on the disk, None is what every stream leaves."""
 
     file_bytes: int = 0
     all_bytes: int = 0
-    headroom: int = 256 * 1024 * 1024
-    free: Callable[[Path], int] = free_bytes
+    headroom: int | None = None
+    disk: Callable[[Path], DiskSpace] = disk_of
 
 
 class Budget:
@@ -81,13 +88,17 @@ class Budget:
 
     def check_disk(self, folder: Path, needed: int) -> None:
         """Refuse to write `needed` bytes when the disk has no room for them. Raises Exhausted (DISK_LOW)."""
-        free = self.limits.free(folder) - self.limits.headroom
-        if needed > free:
+        disk, kept = self.limits.disk(folder), self.limits.headroom
+        kept = disk_room.headroom(disk.total) if kept is None else kept
+        if needed > disk.free - kept:
+            room = max(0, disk.free - kept)
             raise Exhausted(
                 Reason.DISK_LOW,
-                f"The server's disk has room for {max(0, free)} more bytes, and {needed} are needed.",
+                f"The server's disk has room for {room} more bytes, and {needed} are needed: {disk.free} are "
+                f"free, "
+                f"of which {kept} stay free for the server itself.",
                 next_step="Free or add disk space on the server, then retry; what was fetched is kept.",
-                facts={"needed": str(needed), "free": str(max(0, free))},
+                facts={"needed": str(needed), "free": str(disk.free), "kept_free": str(kept)},
             )
 
 

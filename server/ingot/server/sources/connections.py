@@ -6,7 +6,7 @@ still asks for and checks the certificate of the name.
 
 A read waits in short slices, so that whoever waits can be told to stop, and gives up when
 
-    the answer        has not begun within `stall_seconds`
+    the answer        has not begun within `stall_seconds`, or after _MOST_HEADERS
     the body          brought no byte for `stall_seconds`, or in as many seconds of waiting less than
                       `min_bytes_per_second`; time in which we do not read does not count
 """
@@ -24,6 +24,7 @@ from ingot.server.sources.addresses import Addresses
 
 CONNECT_SECONDS = 15.0  # for one address
 _SLICE_SECONDS = 0.25
+_MOST_HEADERS = 1024 * 1024  # bytes of an answer before its body
 
 
 class Attention(Protocol):
@@ -108,6 +109,8 @@ class Watch:
         self._bytes += len(data or b"")
         if data is not None and not data:
             return  # it hung up, which the HTTP library judges
+        if not self._body:
+            self._check_headers()
         if self._silent >= patience.stall_seconds:
             raise Stalled(f"nothing came for {patience.stall_seconds:g} s")
         if self._body and self._waited >= patience.stall_seconds:
@@ -115,6 +118,11 @@ class Watch:
             if rate < patience.min_bytes_per_second:
                 raise Slow(f"{rate:.0f} bytes a second came, at least {patience.min_bytes_per_second:g} must")
             self._waited, self._bytes = 0.0, 0
+
+    def _check_headers(self) -> None:
+        """Give up an answer that does not begin: answers before it (1xx) may come without end."""
+        if self._bytes > _MOST_HEADERS:
+            raise httpcore2.RemoteProtocolError(f"{self._bytes} bytes came that are no answer yet")
 
 
 def _nothing() -> None:

@@ -93,7 +93,8 @@ class Requests:
             (b"Accept", b"*/*"),
             (b"Accept-Encoding", b"identity"),
             (b"User-Agent", b"ingot-server"),
-            *((name.encode("ascii"), value.encode("ascii")) for name, value in headers.items()),
+            # An ETag goes back as it came, also where it is no ASCII.
+            *((name.encode("ascii"), value.encode("latin-1")) for name, value in headers.items()),
         ]
         request = httpcore2.Request(b"GET", target, headers=sent, extensions={"timeout": self._timeout})
         with _told(url):

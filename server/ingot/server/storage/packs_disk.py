@@ -19,7 +19,7 @@ from contextlib import suppress
 from itertools import accumulate, count, pairwise
 from pathlib import Path
 
-from ingot.server.core import failpoints
+from ingot.server.core import disk_room, failpoints
 from ingot.server.core.errors import DataLoss
 from ingot.server.core.packs import (
     PACK_TARGET,
@@ -35,18 +35,8 @@ from ingot.server.storage import holes, pack_files, pack_format, pack_ingest, pa
 
 log = logging.getLogger(__name__)
 
-# Always left free: two packs for repair, and the database's log. Of a small disk that would be most, so
-# there it is a share of the disk.
-HEADROOM = 2 * PACK_TARGET + 64 * 1024 * 1024
-_HEADROOM_SHARE = 8
-
 _OPEN_FILES = 256  # packs kept open for reading
 _RUN_CHUNKS = 500  # read in one go: the kernel takes 1,024 buffers, and each chunk needs two
-
-
-def headroom(disk_size: int) -> int:
-    """Return how many bytes of a disk of that size no stream may take."""
-    return min(HEADROOM, disk_size // _HEADROOM_SHARE)
 
 
 class DiskPacks:
@@ -271,7 +261,7 @@ class DiskPacks:
 
     def _free(self) -> int:
         disk = os.statvfs(self._packs)
-        return disk.f_bavail * disk.f_frsize - headroom(disk.f_blocks * disk.f_frsize)
+        return disk.f_bavail * disk.f_frsize - disk_room.headroom(disk.f_blocks * disk.f_frsize)
 
     def _path(self, pack: PackId) -> Path:
         return self._packs / pack[:2] / f"{pack}.pack"
