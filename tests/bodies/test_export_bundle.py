@@ -15,7 +15,8 @@ from ingot.client import Client
 from ingot.server.bodies import export_bundle
 from ingot.server.bodies.failures import BodyFailure, Cancelled
 from ingot.server.core import params
-from ingot.server.core.errors import Reason
+from ingot.server.core.errors import Precondition, Reason
+from ingot.server.sources import export_places
 from ingot.server.sources.bundles import Bundle
 
 FILES = {"config.json": b"{}", "model.bin": pattern("weights", 3_000_000), "empty": b""}
@@ -100,11 +101,20 @@ def test_a_bundle_of_this_server_is_replaced_and_nothing_else(rig: Rig) -> None:
     rig.export(first)
     rig.export(first, rig.push({"a": b"b"}))
     rig.target.write_bytes(b"precious")
-    with pytest.raises(BodyFailure) as caught:
+    with pytest.raises(Precondition) as caught:
         rig.export(first)
     assert caught.value.reason is Reason.IN_USE
     assert rig.target.read_bytes() == b"precious"
     assert sorted(os.listdir(rig.target.parent)) == ["it.ingot"]
+
+
+def test_a_bundle_inside_what_was_exported_is_refused(rig: Rig) -> None:
+    version = rig.push(FILES)
+    write_tree(rig.target.parent, {"model.bin": b"x", export_places.MARKER: b"{}"})
+    with pytest.raises(Precondition) as caught:
+        rig.export(version)
+    assert (caught.value.reason, sorted(os.listdir(rig.root))) == (Reason.IN_USE, ["sub"])
+    assert sorted(os.listdir(rig.target.parent)) == [export_places.MARKER, "model.bin"]
 
 
 def test_what_a_killed_attempt_wrote_is_not_brought_again(rig: Rig) -> None:

@@ -12,9 +12,10 @@ from helpers.sdk import member_client, tree_of, write_tree
 from helpers.servers import Server
 from ingot.client import Client
 from ingot.server.bodies import export_folder, folders
-from ingot.server.bodies.failures import BodyFailure, Cancelled
+from ingot.server.bodies.failures import BodyFailure, Cancelled, translated
 from ingot.server.core import params
-from ingot.server.core.errors import Reason
+from ingot.server.core.errors import Precondition, Reason
+from ingot.server.sources import export_places
 
 UID = "0198c5a2-7a4e-7c3b-9d0e-3f6a1b2c4d5e"
 FIRST = {"config.json": b"{}", "data/part.bin": bytes(range(256)) * 9000, "empty": b""}
@@ -73,10 +74,10 @@ class Rig:
     def refused(self, version: str, **wanted: str) -> BodyFailure:
         """Return why an export fails, and check that it changed nothing."""
         before = seen(self.root)
-        with pytest.raises(BodyFailure) as caught:
+        with pytest.raises((BodyFailure, Precondition)) as caught:
             self.export(version, **wanted)  # type: ignore[arg-type]  # as the test says
         assert seen(self.root) == before
-        return caught.value
+        return translated(caught.value, "")
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +94,7 @@ def rig(served: tuple[Client, Server], tmp_path: Path) -> Rig:
 
 def exported(place: Path) -> dict[str, bytes]:
     """Return the files of a place without its marker."""
-    return {path: data for path, data in tree_of(place).items() if not path.endswith(export_folder.MARKER)}
+    return {path: data for path, data in tree_of(place).items() if not path.endswith(export_places.MARKER)}
 
 
 def seen(folder: Path) -> dict[str, bytes]:
@@ -202,11 +203,35 @@ def test_two_writers_of_one_folder_do_not_meet(rig: Rig) -> None:
     rig.export(version)
 
 
+def test_nothing_is_exported_into_what_was_exported(rig: Rig) -> None:
+    version = rig.push(FIRST)
+    rig.export(version)
+    assert rig.refused(version, name="tiny/deep/other").reason is Reason.IN_USE
+    rig.export(version, name="sara/" + UID, layout="owner_uid")
+    assert rig.refused(version, name=f"sara/{UID}/other").reason is Reason.IN_USE
+
+
+def test_nobody_takes_a_folder_while_another_writes_into_it(rig: Rig) -> None:
+    version = rig.push(FIRST)
+    with folders.way_to(str(rig.root), rig.place / "deep/other"):
+        assert rig.refused(version).reason is Reason.BUSY
+        with folders.way_to(str(rig.root), rig.place / "third"):
+            pass
+        assert rig.refused(version).reason is Reason.BUSY
+    (rig.place / "deep").rmdir()
+    rig.place.rmdir()
+    with folders.held(rig.place):
+        assert rig.refused(version, name="tiny/other").reason is Reason.BUSY
+    rig.export(version)
+    assert sorted(os.listdir(rig.root / "sub")) == ["tiny"]
+    assert os.listdir(rig.root) == ["sub"]
+
+
 def test_what_an_attempt_left_is_gone_on_with(rig: Rig) -> None:
     """A kill may come before or after the exchange of old and new."""
     version = rig.push(FIRST)
     left = rig.root / "sub" / ".tiny.op_1.part"
-    write_tree(left, {"config.json": FIRST["config.json"], "stray": b"x", export_folder.MARKER: b"{}"})
+    write_tree(left, {"config.json": FIRST["config.json"], "stray": b"x", export_places.MARKER: b"{}"})
     rig.export(version)
     assert exported(rig.place) == FIRST
     write_tree(left, {"old": b"x"})
@@ -225,7 +250,7 @@ def test_what_another_operation_left_unfinished_goes(rig: Rig) -> None:
 def test_removing_takes_what_was_exported_and_nothing_else(rig: Rig) -> None:
     rig.export(rig.push(FIRST))
     write_tree(rig.place, {"mine.txt": b"precious"})
-    with pytest.raises(BodyFailure, match=r"mine\.txt"):
+    with pytest.raises(Precondition, match=r"mine\.txt"):
         rig.export("", remove=True)
     (rig.place / "mine.txt").unlink()
     rig.export("", remove=True)
@@ -273,11 +298,11 @@ def test_a_kill_around_the_exchange_of_a_single_file_is_healed(rig: Rig) -> None
     """The marker names both what was there and what is coming, so either is known as ours."""
     name, version = f"sara/{UID}", rig.push({"model.onnx": b"one"})
     rig.export(version, name, layout="owner_uid")
-    marker = rig.root / "sub" / "sara" / f".{UID}{export_folder.MARKER}"
-    told = export_folder.Marker.model_validate_json(marker.read_bytes())
+    marker = rig.root / "sub" / "sara" / f".{UID}{export_places.MARKER}"
+    told = export_places.Marker.model_validate_json(marker.read_bytes())
     place = rig.root / "sub" / "sara" / f"{UID}.onnx"
     place.write_bytes(b"coming")
-    coming = {place.name: export_folder.WrittenFile(size=6, mtime_ns=place.stat().st_mtime_ns)}
+    coming = {place.name: export_places.WrittenFile(size=6, mtime_ns=place.stat().st_mtime_ns)}
     marker.write_text(told.model_copy(update={"coming": coming}).model_dump_json())
     rig.export(version, name, layout="owner_uid")
     assert place.read_bytes() == b"one"

@@ -147,12 +147,13 @@ def test_a_whole_server_exports_with_the_credential_of_who_asks(tmp_path: Path) 
     ):
         hub.tokens.add(TOKEN)
         client.push("datasets/chat", write_tree(tmp_path / "a", {"a.jsonl": b"{}\n"}))
+        with pytest.raises(NotAllowed) as caught:
+            client.operations.start_export("datasets/chat", "hf://datasets/org/chat")
+        assert caught.value.reason == "SOURCE_DENIED"
+        client.auth.set_credential(host_of(hub.url), TOKEN)
         started = client.operations.start_export("datasets/chat", "hf://datasets/org/chat")
         assert started is not None
-        with pytest.raises(NotAllowed):
-            client.operations.wait(started.name)
-        client.auth.set_credential(host_of(hub.url), TOKEN)
-        done = client.operations.wait(client.operations.retry(started.name).name)
+        done = client.operations.wait(started.name)
         repository = hub.repositories["datasets", "org/chat"]
         assert repository.commits[repository.branches["main"]]["a.jsonl"] == b"{}\n"
         assert str(done.result["url"]).endswith(repository.branches["main"])

@@ -9,10 +9,10 @@ from helpers.bodies import body_spec, run_body, running_body
 from helpers.patterns import pattern
 from helpers.sdk import member_client, tree_of, write_tree
 from ingot.client import Client
-from ingot.server.bodies.export_folder import MARKER
 from ingot.server.core.artifacts import JsonObject
 from ingot.server.core.body_protocol import BodySpec
 from ingot.server.sources.bundles import Bundle
+from ingot.server.sources.export_places import MARKER
 
 pytestmark = pytest.mark.slow
 

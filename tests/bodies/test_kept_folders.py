@@ -9,7 +9,7 @@ from helpers.eventually import eventually
 from helpers.sdk import tree_of, write_tree
 from helpers.servers import running_server
 from ingot.client import Client
-from ingot.server.bodies.export_folder import MARKER
+from ingot.server.sources.export_places import MARKER
 from ingot.server.storage.data_folder import DataFolderError
 
 pytestmark = pytest.mark.slow

@@ -16,11 +16,17 @@ from ingot.server.core.identity import Caller, Role, system_caller
 from ingot.server.core.names import artifact_name
 from ingot.server.core.operation_stores import OperationFilter
 from ingot.server.core.operations import Operation, OperationOptions, QueueLimits
+from ingot.server.core.pages import PageTokens
+from ingot.server.domain.credentials import Credentials, HubAccess
 from ingot.server.domain.requests import RequestKey
 from ingot.server.export_parts import ExportParts
 from ingot.server.settings import Settings
+from ingot.server.sources.export_places import MARKER
+from ingot.server.storage.credentials_sql import CredentialsSql
+from ingot.server.storage.sealing import Sealer
 from ingot.server.storage.training_sql import TrainingSql
 
+KEY = "ed25519:" + "0" * 64
 TINY = "namespaces/sara/models/tiny"
 LIMITS = QueueLimits({"export": 10})
 
@@ -28,8 +34,9 @@ LIMITS = QueueLimits({"export": 10})
 class Rig(CatalogRig):
     """The catalog with exports below a folder of the test."""
 
-    def __init__(self, folder: Path, *, mounted: bool = False) -> None:
+    def __init__(self, folder: Path, *, mounted: bool = False, hub: HubAccess | None = None) -> None:
         super().__init__()
+        self.hub = hub or HubAccess()
         self.root = folder / "out"
         self.mount = folder / "mount"
         self.parts = self.make(mounted=mounted)
@@ -41,8 +48,17 @@ class Rig(CatalogRig):
             export_roots=(str(self.root),),
             mount_point=self.mount if mounted else Path(),
         )
+        store = CredentialsSql(Sealer(b"k" * 32))
+        self.credentials = Credentials(store, PageTokens(b"secret"), self.hub, self.clock)
         return ExportParts(
-            settings, self, self.operations.operations, self.requests, TrainingSql(), self.clock
+            settings,
+            self,
+            self.operations.operations,
+            self.requests,
+            TrainingSql(),
+            self.credentials,
+            KEY,
+            self.clock,
         )
 
     def start(
@@ -143,6 +159,7 @@ def test_two_versions_do_not_go_into_one_folder(rig: Rig, sara: Caller) -> None:
 
 
 def test_one_repository_takes_one_version(rig: Rig, sara: Caller) -> None:
+    rig.write(rig.credentials.set, sara, "huggingface.co", "hf_sara")
     rig.commit(sara, TINY)
     rig.commit(sara, "namespaces/sara/datasets/chat")
     assert (
@@ -271,6 +288,88 @@ def test_a_stranger_hears_that_a_place_is_busy_and_not_by_whom(rig: Rig, sara: C
     assert caught.value.facts == {}
 
 
+def check(rig: Rig, caller: Caller, destination: WantedFolder | WantedHub | WantedBundle) -> Reason | None:
+    """Return why an export could not be done, None when it can."""
+    wanted = WantedExport((TINY,), destination)
+    try:
+        rig.read(rig.parts.exports.start, caller, NO_KEY, wanted, OperationOptions(), validate_only=True)
+    except IngotError as error:
+        return error.reason
+    return None
+
+
+def test_validate_only_finds_what_is_in_the_way(rig: Rig, sara: Caller) -> None:
+    rig.commit(sara, TINY)
+    assert check(rig, sara, WantedFolder("x")) is None
+    (rig.root / "x" / "tiny").mkdir(parents=True)
+    assert check(rig, sara, WantedFolder("x")) is Reason.IN_USE
+    assert check(rig, sara, WantedFolder("y")) is None
+    (rig.root / "a.ingot").write_bytes(b"precious")
+    assert check(rig, sara, WantedBundle("a.ingot")) is Reason.IN_USE
+    assert check(rig, sara, WantedBundle("b.ingot")) is None
+    assert check(rig, sara, WantedHub("a/b")) is Reason.SOURCE_DENIED
+    rig.write(rig.credentials.set, sara, "huggingface.co", "hf_sara")
+    assert check(rig, sara, WantedHub("a/b")) is None
+
+
+def test_nothing_is_exported_into_or_around_a_kept_folder(rig: Rig, sara: Caller) -> None:
+    rig.create(sara, "tiny", visibility=Visibility.INTERNAL)
+    rig.commit(sara, TINY)
+    rig.start(sara, WantedFolder("shared/deep", keep=True))
+    bob = rig.user("bob")
+    rig.commit(bob, "namespaces/bob/models/shared")
+    bad: list[tuple[WantedFolder | WantedBundle, str]] = [
+        (WantedFolder("shared/deep/tiny"), TINY),
+        (WantedFolder("shared/deep/Tiny/below", keep=True), "namespaces/bob/models/shared"),
+        (WantedFolder(""), "namespaces/bob/models/shared"),
+        (WantedBundle("shared/deep/tiny/evil.ingot"), TINY),
+        (WantedBundle("shared/deep/tiny"), TINY),
+        (WantedBundle("shared"), TINY),
+    ]
+    for destination, source in bad:
+        where = WantedFolder(str(rig.root)) if destination == WantedFolder("") else destination
+        with pytest.raises(Precondition) as caught:
+            rig.start(bob, where, source)
+        assert caught.value.reason is Reason.IN_USE
+    rig.start(bob, WantedFolder("shared/deep/tinyer"))
+    rig.start(bob, WantedBundle("shared/deep/tiny.ingot"))
+
+
+def test_nothing_is_exported_into_what_was_exported(rig: Rig, sara: Caller) -> None:
+    rig.commit(sara, TINY)
+    (rig.root / "x" / "tiny").mkdir(parents=True)
+    (rig.root / "x" / "tiny" / MARKER).write_text("{}")
+    assert refused(rig, sara, WantedFolder("x/tiny")).reason is Reason.IN_USE
+    assert refused(rig, sara, WantedBundle("x/tiny/a/b.ingot")).reason is Reason.IN_USE
+    rig.start(sara, WantedFolder("x"))
+
+
+@pytest.mark.parametrize("path", [".hidden", "x/.tiny.ingot-lock/y", f"x/{MARKER}"])
+def test_names_that_exports_keep_for_themselves_are_refused(rig: Rig, sara: Caller, path: str) -> None:
+    rig.commit(sara, TINY)
+    assert refused(rig, sara, WantedBundle(path)).reason is Reason.BAD_PATH
+    assert refused(rig, sara, WantedFolder(path)).reason is Reason.BAD_PATH
+
+
+def test_only_administrators_write_to_the_hub_with_the_servers_token(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, hub=HubAccess(token="hf_server"))
+    sara = rig.user("sara")
+    rig.commit(sara, TINY)
+
+    def given(caller: Caller) -> object:
+        operation = rig.start(caller, WantedHub(f"{caller.user}/b"))
+        return rig.read(rig.credentials.for_operation, operation).get("huggingface.co")
+
+    with pytest.raises(Denied, match="for administrators") as caught:
+        given(sara)
+    assert "ingot credentials set huggingface.co" in caught.value.next_step
+    assert given(rig.user("root", role=Role.ADMIN)) == "hf_server"
+    rig.write(rig.credentials.set, sara, "huggingface.co", "hf_sara")
+    assert given(sara) == "hf_sara"
+    rig.write(rig.credentials.delete, sara, "sara", "huggingface.co")
+    assert rig.read(rig.credentials.for_operation, rig.queued()[-1]) == {}
+
+
 # --- keeping --------------------------------------------------------------------------------------------
 
 
@@ -376,6 +475,22 @@ def test_an_export_that_came_before_the_removal_is_made_again_after_it(rig: Rig,
     *_, again = rig.queued()
     assert again.id not in (early.id, removal.id)
     assert (again.params, again.ended) == (early.params, False)
+
+
+def test_the_mount_point_holds_folders_of_artifacts_and_nothing_else(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, mounted=True)
+    sara = rig.user("sara")
+    rig.commit(sara, TINY)
+    for destination in (
+        WantedFolder(str(rig.mount / "below")),
+        WantedFolder(str(rig.mount), Layout.OWNER_UID),
+        WantedBundle(str(rig.mount / "tiny.ingot")),
+    ):
+        with pytest.raises(Precondition) as caught:
+            rig.start(sara, destination)
+        assert caught.value.reason is Reason.IN_USE
+    rig.run(rig.queued()[0])
+    assert folder_of(rig.start(sara, WantedFolder(""))).path == str(rig.mount)
 
 
 # --- the mount point ------------------------------------------------------------------------------------

@@ -153,7 +153,14 @@ class App:
             self.database, self._packs, side, self.usage, tokens, clock, limits, self._disk
         )
         self.exports = ExportParts(
-            settings, catalog, self.operations.operations, requests, training_shelves.jobs, clock
+            settings,
+            catalog,
+            self.operations.operations,
+            requests,
+            training_shelves.jobs,
+            self.people.credentials,
+            bundle_key(folder.path),
+            clock,
         )
         self.registered = RegistrationParts(
             settings, catalog, self.operations.operations, self.exports.import_folders, clock

@@ -1,6 +1,6 @@
 """The parts of exports, wired for app.py and for tests.
 
-parts = ExportParts(settings, catalog, operations, requests, jobs, clock)
+parts = ExportParts(settings, catalog, operations, requests, jobs, credentials, key, clock)
 parts.exports.start(…)               # a door's, inside a write
 parts.import_folders.find(…)         # where bundles may be read
 await parts.begin(hops)              # when the server starts: what the mount point lacks is queued
@@ -14,13 +14,14 @@ from ingot.server.core.clock import Clock
 from ingot.server.core.training_stores import TrainingStore
 from ingot.server.domain.access import Access
 from ingot.server.domain.catalog import Catalog
-from ingot.server.domain.exports import Exports, ExportShelves
+from ingot.server.domain.exports import Exports, ExportShelves, HubTokens
 from ingot.server.domain.kept_exports import KeptExports
 from ingot.server.domain.operations import Operations
 from ingot.server.domain.requests import Requests
 from ingot.server.domain.versions import Versions
 from ingot.server.rpc.hops import Hops
 from ingot.server.settings import Settings
+from ingot.server.sources.export_places import ExportSight
 from ingot.server.sources.signing import KEY_FILE, SigningKey
 from ingot.server.storage.allowed_folders import AllowedFoldersOnDisk, make_mount_point
 from ingot.server.storage.data_folder import DataFolderError
@@ -58,6 +59,8 @@ class ExportParts:
         operations: Operations,
         requests: Requests,
         jobs: TrainingStore,
+        tokens: HubTokens,
+        signer: str,
         clock: Clock,
     ) -> None:
         folders = AllowedFoldersOnDisk(settings.export_folders, "export_roots")
@@ -71,12 +74,13 @@ class ExportParts:
         catalog.catalog.follow(self.kept)
         operations.on("export", self.kept)
         self.exports = Exports(
-            ExportShelves(catalog.artifacts, VersionsSql(), rows, jobs, folders),
+            ExportShelves(catalog.artifacts, VersionsSql(), rows, jobs, folders, ExportSight(signer)),
             self.kept,
             catalog.catalog,
             catalog.versions,
             operations,
             requests,
+            tokens,
             usual,
         )
 

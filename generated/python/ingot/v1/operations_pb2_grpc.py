@@ -121,11 +121,12 @@ class OperationsServiceServicer(object):
 
     def StartExport(self, request, context):
         """Starts an export of versions to a folder of the server, to a Hub repository, or as a signed bundle. With `validate_only` nothing is
-        written.
+        written, and what lies there already is looked at. The server's own token writes to the Hub for administrators only.
 
         Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID, BAD_PATH: outside the allowed folders); NOT_FOUND (ARTIFACT_NOT_FOUND,
         VERSION_NOT_FOUND, ALIAS_NOT_FOUND); FAILED_PRECONDITION (STATE_INVALID: not ready, or nothing to export; IN_USE: something else is
-        being written there, or kept; REQUEST_ID_REUSED); PERMISSION_DENIED (SCOPE_MISSING: to keep a folder takes the right to write).
+        being written there, or kept, inside or around it; REQUEST_ID_REUSED); PERMISSION_DENIED (SCOPE_MISSING: to keep a folder takes the
+        right to write, a priority above 0 an administrator; SOURCE_DENIED: no token for the Hub); RESOURCE_EXHAUSTED (QUOTA).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -50,11 +50,12 @@ class OperationsServiceStub:
     """
     StartExport: _grpc.UnaryUnaryMultiCallable[_operations_pb2.StartExportRequest, _operations_pb2.StartExportResponse]
     """Starts an export of versions to a folder of the server, to a Hub repository, or as a signed bundle. With `validate_only` nothing is
-    written.
+    written, and what lies there already is looked at. The server's own token writes to the Hub for administrators only.
 
     Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID, BAD_PATH: outside the allowed folders); NOT_FOUND (ARTIFACT_NOT_FOUND,
     VERSION_NOT_FOUND, ALIAS_NOT_FOUND); FAILED_PRECONDITION (STATE_INVALID: not ready, or nothing to export; IN_USE: something else is
-    being written there, or kept; REQUEST_ID_REUSED); PERMISSION_DENIED (SCOPE_MISSING: to keep a folder takes the right to write).
+    being written there, or kept, inside or around it; REQUEST_ID_REUSED); PERMISSION_DENIED (SCOPE_MISSING: to keep a folder takes the
+    right to write, a priority above 0 an administrator; SOURCE_DENIED: no token for the Hub); RESOURCE_EXHAUSTED (QUOTA).
     """
     StartUpkeep: _grpc.UnaryUnaryMultiCallable[_operations_pb2.StartUpkeepRequest, _operations_pb2.StartUpkeepResponse]
     """Starts upkeep of the store now; the periodic turns of the same kind go on.
@@ -125,11 +126,12 @@ class OperationsServiceAsyncStub(OperationsServiceStub):
     """
     StartExport: _aio.UnaryUnaryMultiCallable[_operations_pb2.StartExportRequest, _operations_pb2.StartExportResponse]  # type: ignore[assignment]
     """Starts an export of versions to a folder of the server, to a Hub repository, or as a signed bundle. With `validate_only` nothing is
-    written.
+    written, and what lies there already is looked at. The server's own token writes to the Hub for administrators only.
 
     Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID, BAD_PATH: outside the allowed folders); NOT_FOUND (ARTIFACT_NOT_FOUND,
     VERSION_NOT_FOUND, ALIAS_NOT_FOUND); FAILED_PRECONDITION (STATE_INVALID: not ready, or nothing to export; IN_USE: something else is
-    being written there, or kept; REQUEST_ID_REUSED); PERMISSION_DENIED (SCOPE_MISSING: to keep a folder takes the right to write).
+    being written there, or kept, inside or around it; REQUEST_ID_REUSED); PERMISSION_DENIED (SCOPE_MISSING: to keep a folder takes the
+    right to write, a priority above 0 an administrator; SOURCE_DENIED: no token for the Hub); RESOURCE_EXHAUSTED (QUOTA).
     """
     StartUpkeep: _aio.UnaryUnaryMultiCallable[_operations_pb2.StartUpkeepRequest, _operations_pb2.StartUpkeepResponse]  # type: ignore[assignment]
     """Starts upkeep of the store now; the periodic turns of the same kind go on.
@@ -215,11 +217,12 @@ class OperationsServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_operations_pb2.StartExportResponse, _abc.Awaitable[_operations_pb2.StartExportResponse]]:
         """Starts an export of versions to a folder of the server, to a Hub repository, or as a signed bundle. With `validate_only` nothing is
-        written.
+        written, and what lies there already is looked at. The server's own token writes to the Hub for administrators only.
 
         Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID, BAD_PATH: outside the allowed folders); NOT_FOUND (ARTIFACT_NOT_FOUND,
         VERSION_NOT_FOUND, ALIAS_NOT_FOUND); FAILED_PRECONDITION (STATE_INVALID: not ready, or nothing to export; IN_USE: something else is
-        being written there, or kept; REQUEST_ID_REUSED); PERMISSION_DENIED (SCOPE_MISSING: to keep a folder takes the right to write).
+        being written there, or kept, inside or around it; REQUEST_ID_REUSED); PERMISSION_DENIED (SCOPE_MISSING: to keep a folder takes the
+        right to write, a priority above 0 an administrator; SOURCE_DENIED: no token for the Hub); RESOURCE_EXHAUSTED (QUOTA).
         """
 
     @_abc_1.abstractmethod

@@ -9,7 +9,7 @@ its name does.
 
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -23,7 +23,7 @@ from ingot.server.bodies.failures import BodyFailure, Cancelled, translated
 from ingot.server.bodies.work import Work
 from ingot.server.core import params
 from ingot.server.core.errors import Invalid, Reason
-from ingot.server.sources import bundles
+from ingot.server.sources import bundles, export_places
 from ingot.server.sources.bundle_manifest import (
     BundledArtifact,
     BundledFile,
@@ -51,12 +51,11 @@ def run(work: Work[params.ExportParams]) -> params.ExportResult:
     assert isinstance(wanted, params.BundleExport)
     target = Path(wanted.path)
     key = SigningKey.of_folder(Path(work.settings.text("data_dir")))
-    folders.make_parents(wanted.root, target)
-    with folders.held(target):
-        _check_place(target, key, work.params.versions)
+    with folders.way_to(wanted.root, target), folders.held(target):
+        export_places.check_bundle(target, key.name, work.params.versions)
         gathered = _Gathered(work, wanted)
         planned = bundles.plan(gathered.manifest, gathered.segments, key)
-        part = target.with_name(f".{target.name}.{work.spec.operation.rpartition('/')[2]}.part")
+        part = export_places.part_of(target, work.spec.operation.rpartition("/")[2])
         folders.remove_leftovers(target, part)
         written = 0
         if not _is_there(target, planned, key):
@@ -232,32 +231,6 @@ class _Writer:
                 next_step="Make room, or export to another disk or fewer versions.",
                 facts={"expected": str(self._plan.size), "got": str(free)},
             )
-
-
-def _check_place(target: Path, key: SigningKey, versions: Sequence[str]) -> None:
-    """Refuse to replace anything but a bundle of this server with things of the same namespaces."""
-    if not os.path.lexists(target):
-        return
-    what = "is no bundle of this server"
-    if bundles.signed_by(target) == key.name:
-        what = "holds things of another namespace"
-        if _namespaces_in(target, key) <= {name.split("/")[1] for name in versions}:
-            return
-    raise BodyFailure(
-        Reason.IN_USE,
-        f"{target} is there already, and it {what}.",
-        next_step="Choose another path, or move it away.",
-        facts={"path": str(target)},
-    )
-
-
-def _namespaces_in(target: Path, key: SigningKey) -> set[str]:
-    """Return whose things a bundle of this server holds; nobody's when it is too damaged to tell."""
-    try:
-        with bundles.Bundle.open(target, frozenset({key.name})) as found:
-            return {artifact.name.split("/")[1] for artifact in found.manifest.artifacts}
-    except Invalid:
-        return set()
 
 
 def _is_there(target: Path, planned: bundles.Plan, key: SigningKey) -> bool:

@@ -8,7 +8,6 @@ import contextlib
 import ctypes
 import errno
 import fcntl
-import glob
 import os
 import shutil
 import stat
@@ -17,62 +16,97 @@ from pathlib import Path
 
 from ingot.server.bodies.failures import BodyFailure
 from ingot.server.core.errors import Reason
+from ingot.server.sources import export_places
 
 _BUSY_SECONDS = 5.0
+_TRIES = 20
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
 
 
-def make_parents(root: str, path: Path) -> None:
-    """Make the folders between an allowed folder and a path. Raises BodyFailure (BAD_PATH) for a link."""
+@contextlib.contextmanager
+def way_to(root: str, path: Path) -> Iterator[None]:
+    """Make the folders between an allowed folder and a path; for the length of a with block no export takes
+    the place of one of them.
+
+    Raises BodyFailure (BAD_PATH) for a link, BodyFailure (BUSY) and Precondition (IN_USE) when one of them is
+    what another export writes or wrote.
+    """
     place = Path(root)
     place.mkdir(parents=True, exist_ok=True)
     if os.path.realpath(place) != str(place):
         raise _link(place)
-    for part in path.relative_to(place).parts[:-1]:
-        place /= part
-        with contextlib.suppress(FileExistsError):
-            place.mkdir()
-        if not stat.S_ISDIR(os.lstat(place).st_mode):
-            raise _link(place)
+    with contextlib.ExitStack() as shared:
+        for part in path.relative_to(place).parts[:-1]:
+            place /= part
+            shared.enter_context(_passed(place))
+            if export_places.is_exported(place):
+                raise export_places.inside(path, place)
+            with contextlib.suppress(FileExistsError):
+                place.mkdir()
+            if not stat.S_ISDIR(os.lstat(place).st_mode):
+                raise _link(place)
+        yield
 
 
 @contextlib.contextmanager
 def held(target: Path) -> Iterator[None]:
-    """Keep other writers of a target away for the length of a with block.
+    """Keep other writers of a target, and of what lies in it, away for the length of a with block.
 
     Raises BodyFailure (BUSY) when there is one. The lock goes with the process, also after kill -9.
     """
-    lock = target.with_name(f".{target.name}.ingot-lock")
+    lock = export_places.lock_of(target)
+    file = _locked(lock, fcntl.LOCK_EX)
+    if file is None:
+        raise _busy(target)
+    try:
+        yield
+    finally:
+        lock.unlink(missing_ok=True)
+        os.close(file)
+
+
+@contextlib.contextmanager
+def _passed(folder: Path) -> Iterator[None]:
+    """Keep whoever would write a folder away while something is written into it; others may do so too."""
+    lock = export_places.lock_of(folder)
+    file = None
+    for _ in range(_TRIES):  # another one that leaves may remove the file that was just opened
+        if (file := _locked(lock, fcntl.LOCK_SH)) is not None:
+            break
+    if file is None:
+        raise _busy(folder)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(BlockingIOError, FileNotFoundError):  # the last one to leave removes it
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_file_of(file, lock):
+                lock.unlink()
+        os.close(file)
+
+
+def _locked(lock: Path, how: int) -> int | None:
+    """Return the open file of a lock; None when somebody else has it or has just removed it."""
     file = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            mine = os.fstat(file).st_ino == os.lstat(lock).st_ino  # not one that was just removed
-        except (BlockingIOError, FileNotFoundError):
-            mine = False
-        if not mine:
-            raise BodyFailure(
-                Reason.BUSY,
-                f"Another operation writes {target}.",
-                next_step="Wait; this one tries again by itself.",
-                facts={"path": str(target)},
-                retry=True,
-                retry_after=_BUSY_SECONDS,
-            )
-        try:
-            yield
-        finally:
-            lock.unlink(missing_ok=True)
-    finally:
-        os.close(file)
+        fcntl.flock(file, how | fcntl.LOCK_NB)
+        if _is_file_of(file, lock):
+            return file
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    os.close(file)
+    return None
+
+
+def _is_file_of(file: int, lock: Path) -> bool:
+    return os.path.samestat(os.fstat(file), os.lstat(lock))
 
 
 def remove_leftovers(target: Path, mine: Path) -> None:
     """Remove what other operations left unfinished beside a target that is held: nobody works on it."""
-    for left in target.parent.glob(f".{glob.escape(target.name)}.op_*.part*"):
-        if left != mine:
-            remove(left)
+    for left in export_places.parts_of_others(target, mine):
+        remove(left)
 
 
 def swap(new: Path, target: Path) -> None:
@@ -124,6 +158,17 @@ def _exchange(one: Path, other: Path) -> bool:
     if code in (errno.EINVAL, errno.ENOSYS, errno.EPERM):
         return False
     raise OSError(code, os.strerror(code), str(other))
+
+
+def _busy(target: Path) -> BodyFailure:
+    return BodyFailure(
+        Reason.BUSY,
+        f"Another operation writes {target}.",
+        next_step="Wait; this one tries again by itself.",
+        facts={"path": str(target)},
+        retry=True,
+        retry_after=_BUSY_SECONDS,
+    )
 
 
 def _link(place: Path) -> BodyFailure:

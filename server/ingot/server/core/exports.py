@@ -81,6 +81,25 @@ class AllowedFolders(Protocol):
         ...
 
 
+class ExportSights(Protocol):
+    """What lies on the disk where an export wants to write. The body looks again before it writes."""
+
+    def check_around(self, root: str, target: str) -> None:
+        """Refuse a target inside of what an export wrote. Raises Precondition (IN_USE)."""
+        ...
+
+    def check_folder(self, target: str, artifact: str, layout: Layout) -> None:
+        """Refuse a target that holds what is not of this artifact (its uid), or was changed since.
+
+        Raises Precondition (IN_USE).
+        """
+        ...
+
+    def check_bundle(self, target: str, versions: Sequence[str]) -> None:
+        """Refuse a target that is no bundle of these versions' namespaces. Raises Precondition (IN_USE)."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class KeptExport:
     """A folder that follows `latest` of an artifact."""
@@ -105,6 +124,10 @@ class KeptExportStore(Protocol):
 
     def at(self, folder: str) -> KeptExport | None:
         """Return the one with this folder."""
+        ...
+
+    def around(self, folder: str) -> KeptExport | None:
+        """Return one whose folder lies inside this one, or that this one lies inside of."""
         ...
 
     def of(self, artifact_uid: str) -> Sequence[KeptExport]:

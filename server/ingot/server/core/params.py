@@ -247,6 +247,11 @@ class HubExport(Params):
     branch: str = ""
     private: bool = False
     message: str = ""
+    server_token: bool = Field(
+        default=False,
+        description="Whether the server's own token may write where its requester has none: an administrator "
+        "asked.",
+    )
 
 
 class JobFacts(Params):

@@ -4,7 +4,8 @@ An operation gets what its requester may use there (`for_operation`): the reques
 host. The fetch of a registered artifact is asked for by any reader, but its source was chosen by who
 registered it: that person's credentials are used, never the reader's. For the Hub, or the mirror that the
 server is set to, what the server is set to use comes next, and last, where that is allowed, the login that
-the account running the server saved with the Hub's own tools.
+the account running the server saved with the Hub's own tools. These two read for everybody; they write for
+administrators only.
 """
 
 from collections.abc import Callable, Mapping
@@ -95,8 +96,28 @@ class Credentials:
         Raises DataLoss (DATA_LOSS).
         """
         own = self._store.secret(user, host) if user else None
-        if own is not None:
-            return own
+        return own if own is not None else self._of_server(host)
+
+    def for_writing(self, caller: Caller) -> bool:
+        """Return whether the server's own token may be used for an export that the caller asks for.
+
+        Raises Denied (SOURCE_DENIED) when there is no token that it may use; DataLoss (DATA_LOSS).
+        """
+        host = hosts.host_of(self._hub.endpoint)
+        if self._store.secret(caller.user, host) is not None:
+            return caller.is_admin
+        theirs = self._of_server(host) is not None
+        if caller.is_admin and theirs:
+            return True
+        why = "a token of your own, for that of the server is for administrators" if theirs else "a token"
+        raise Denied(
+            Reason.SOURCE_DENIED,
+            f"Writing to {host} takes {why}, and {caller.principal} has none.",
+            next_step=f"Keep one with `ingot credentials set {host}`, then export again.",
+            facts={"host": host},
+        )
+
+    def _of_server(self, host: str) -> str | None:
         if self._hub.token and host == hosts.host_of(self._hub.endpoint):
             return self._hub.token
         return self._hub.saved_login(host) or None
@@ -106,7 +127,8 @@ class Credentials:
         who = _in_whose_name(operation)
         user = user_of(who)
         person = user if who == f"users/{user}" else ""
-        found = {host: self.secret_for(person, host) for host in self._hosts(operation)}
+        secret_for = self.secret_for if _may_use_servers(operation) else self._store.secret
+        found = {host: secret_for(person, host) for host in self._hosts(operation)}
         return {host: secret for host, secret in found.items() if secret is not None}
 
     def _hosts(self, operation: Operation) -> frozenset[str]:
@@ -128,6 +150,14 @@ def _in_whose_name(operation: Operation) -> str:
         if asked.registered:
             return asked.registrar
     return operation.requester
+
+
+def _may_use_servers(operation: Operation) -> bool:
+    """Return whether what the server itself may say to the Hub serves an operation."""
+    if operation.kind != "export":
+        return True
+    asked = ExportParams.model_validate(operation.params).destination
+    return isinstance(asked, HubExport) and asked.server_token
 
 
 def _check_secret(secret: str) -> None:

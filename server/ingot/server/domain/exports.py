@@ -7,14 +7,18 @@ the operation is its destination, so that two exports never write to one place a
 import dataclasses
 import re
 from collections.abc import Sequence
+from pathlib import PurePosixPath
+from typing import Protocol
 
 from ingot.content import digests
+from ingot.content.texts import shortened
 from ingot.server.core import params
 from ingot.server.core.artifacts import Artifact, Version, VersionState
 from ingot.server.core.catalog_stores import ArtifactStore, VersionStore
-from ingot.server.core.errors import Invalid, Precondition, Reason, invalid_field
+from ingot.server.core.errors import FieldProblem, Invalid, Precondition, Reason, invalid_field
 from ingot.server.core.exports import (
     AllowedFolders,
+    ExportSights,
     KeptExportStore,
     Layout,
     Place,
@@ -62,6 +66,18 @@ class ExportShelves:
     kept: KeptExportStore
     jobs: TrainingStore
     folders: AllowedFolders
+    sights: ExportSights
+
+
+class HubTokens(Protocol):
+    """Who may write to the Hub with which token."""
+
+    def for_writing(self, caller: Caller) -> bool:
+        """Return whether the server's own token may be used for an export that the caller asks for.
+
+        Raises Denied (SOURCE_DENIED) when there is no token that it may use.
+        """
+        ...
 
 
 class Exports:
@@ -75,6 +91,7 @@ class Exports:
         versions: Versions,
         operations: Operations,
         requests: Requests,
+        tokens: HubTokens,
         usual: Place,
     ) -> None:
         self._shelves = shelves
@@ -83,6 +100,7 @@ class Exports:
         self._versions = versions
         self._operations = operations
         self._requests = requests
+        self._tokens = tokens
         self._usual = usual  # where an export without a path goes
 
     def start(
@@ -98,10 +116,11 @@ class Exports:
 
         Raises Invalid (FIELD_INVALID, NAME_INVALID, BAD_PATH), NotFound (ARTIFACT_NOT_FOUND,
         VERSION_NOT_FOUND, ALIAS_NOT_FOUND), Precondition (STATE_INVALID, IN_USE: something else is being
-        written there), Denied (SCOPE_MISSING: to keep takes the right to write).
+        or was written there), Denied (SCOPE_MISSING: to keep takes the right to write; to write to the Hub a
+        token of one's own).
         """
         if validate_only:
-            self._planned(caller, wanted)
+            self._check(self._planned(caller, wanted)[0])
             return None
 
         def make() -> str:
@@ -191,6 +210,7 @@ class Exports:
             kept = self._shelves.kept.at(f"{place.path}/{name}")
             if kept is not None and kept.artifact_uid != each.artifact.uid:
                 raise _taken(kept.folder)
+            self._check_target(Place(f"{place.path}/{name}", place.root), "folder.path")
             if wanted.keep or kept is not None:
                 self._catalog.require_write(caller, each.name)
             if wanted.keep and each.version.name.version != each.artifact.current_version:
@@ -229,6 +249,7 @@ class Exports:
                     "branch": wanted.branch,
                     "private": wanted.private,
                     "message": wanted.message,
+                    "server_token": self._tokens.for_writing(caller),
                 }
             ),
         )
@@ -242,6 +263,9 @@ class Exports:
         place = self._shelves.folders.find(wanted.path, "bundle.path")
         if place.path == place.root or wanted.path.endswith("/"):
             raise invalid_field("bundle.path", f"expected a file, got the folder {wanted.path[:200]!r}")
+        if self._shelves.kept.at(place.path) is not None:
+            raise _taken(place.path)
+        self._check_target(place, "bundle.path", is_file=True)
         twins: dict[str, ArtifactName] = {}
         for each in chosen:
             short = f"{each.name.kind.value}/{each.name.artifact}".lower()
@@ -259,6 +283,34 @@ class Exports:
             ),
         )
         return _operation(caller, asked, chosen, f"export {place.path}")
+
+    def _check_target(self, target: Place, field: str, *, is_file: bool = False) -> None:
+        """Refuse names that exports keep for themselves, and what lies inside or around other exports.
+
+        Raises Invalid (BAD_PATH), Precondition (IN_USE).
+        """
+        names = PurePosixPath(target.path).relative_to(target.root).parts
+        if hidden := [name for name in names if name.startswith(".")]:
+            message = f"{field}: expected names that do not begin with a dot, got {shortened(hidden[0])!r}."
+            raise Invalid(
+                Reason.BAD_PATH,
+                message,
+                next_step="Choose another name: exports keep their own notes in such files.",
+                facts={"field": field},
+                fields=(FieldProblem(field, message, Reason.BAD_PATH),),
+            )
+        self._kept.check_free(target.path, is_file=is_file)
+        self._shelves.sights.check_around(target.root, target.path)
+
+    def _check(self, operation: NewOperation) -> None:
+        """Look at what the body would refuse. Raises Precondition (IN_USE)."""
+        asked = params.ExportParams.model_validate(operation.params)
+        match asked.destination:
+            case params.FolderExport(path=path, names=names, artifacts=artifacts, layout=layout):
+                for name, artifact in zip(names, artifacts, strict=True):
+                    self._shelves.sights.check_folder(f"{path}/{name}", artifact, Layout(layout))
+            case params.BundleExport(path=path):
+                self._shelves.sights.check_bundle(path, asked.versions)
 
     def _place(self, wanted: WantedFolder) -> Place:
         return self._shelves.folders.find(wanted.path, "folder.path") if wanted.path else self._usual

@@ -11,6 +11,7 @@ from ingot.server.core import params
 from ingot.server.core.artifacts import Artifact, ArtifactOrder, ArtifactQuery, Version
 from ingot.server.core.catalog_stores import ArtifactStore
 from ingot.server.core.clock import Clock
+from ingot.server.core.errors import Precondition, Reason
 from ingot.server.core.exports import KeptExport, KeptExportStore, Layout, Place
 from ingot.server.core.identity import Caller, system_caller
 from ingot.server.core.names import ANY_NAMESPACE, ArtifactName
@@ -42,11 +43,16 @@ class KeptExports:
         self._mount = mount
 
     def keep(self, caller: Caller, artifact: Artifact, place: Place, name: str, layout: Layout) -> bool:
-        """Let a folder follow `latest` of an artifact; return False when another artifact has the folder."""
+        """Let a folder follow `latest` of an artifact.
+
+        Return False when another artifact has the folder, or one inside or around it.
+        """
         folder = f"{place.path}/{name}"
         known = self._store.at(folder)
         if known is not None:
             return known.artifact_uid == artifact.uid
+        if self._store.around(folder) is not None:
+            return False
         return self._store.add(
             KeptExport(
                 artifact_uid=artifact.uid,
@@ -59,6 +65,21 @@ class KeptExports:
                 create_time=self._clock.now(),
             )
         )
+
+    def check_free(self, target: str, *, is_file: bool = False) -> None:
+        """Refuse to write inside or around a kept folder, or where the mount point keeps its own.
+
+        Raises Precondition (IN_USE).
+        """
+        kept = self._store.around(target)
+        if kept is not None:
+            raise _occupied(target, f"{kept.folder}, which keeps an artifact,")
+        mount = self._mount.path if self._mount else ""
+        if mount and (target == mount or mount.startswith(f"{target}/")):
+            raise _occupied(target, f"the mount point {mount}")
+        deep = is_file or target.count("/") > mount.count("/") + 1
+        if mount and deep and target.startswith(f"{mount}/"):
+            raise _occupied(target, f"the mount point {mount}, where each folder is an artifact,")
 
     # --- hooks ------------------------------------------------------------------------------------------
 
@@ -182,6 +203,15 @@ def folder_operation(
         namespace=namespace,
         reads=tuple(dict.fromkeys(name.namespace for name in artifacts)),
         key="export " + "\n".join(folders),
+    )
+
+
+def _occupied(target: str, what: str) -> Precondition:
+    return Precondition(
+        Reason.IN_USE,
+        f"{target} and {what} lie one inside the other.",
+        next_step="Export to a folder beside it.",
+        facts={"path": target},
     )
 
 

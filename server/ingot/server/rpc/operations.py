@@ -126,7 +126,8 @@ class OperationsServicer(operations_pb2_grpc.OperationsServiceServicer):
         return pb.StartValidationResponse(operation=convert.operation(found))
 
     async def StartExport(self, request: pb.StartExportRequest, context: Context) -> pb.StartExportResponse:
-        found = await self._hops.write(
+        hop = self._hops.read if request.validate_only else self._hops.write
+        found = await hop(
             self._starts.exports.start,
             pipeline.caller(),
             _key(request, request.request_id),

@@ -2,6 +2,7 @@
 
 import unicodedata
 from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
 
 from ingot.server.core.exports import KeptExport, Layout
 from ingot.server.storage import tables
@@ -30,6 +31,13 @@ class KeptExportsSql:
 
     def at(self, folder: str) -> KeptExport | None:
         row = _Row.get_or_none(_Row.folder_key == _key(folder))
+        return None if row is None else _kept(row)
+
+    def around(self, folder: str) -> KeptExport | None:
+        key = _key(folder)
+        parents = [str(each) for each in PurePosixPath(key).parents]
+        below = (_Row.folder_key > f"{key}/") & (_Row.folder_key < f"{key}0")  # 0 follows /
+        row = _Row.select().where(below | _Row.folder_key.in_(parents)).order_by(_Row.id).first()
         return None if row is None else _kept(row)
 
     def of(self, artifact_uid: str) -> Sequence[KeptExport]:

@@ -78,8 +78,7 @@ class Export(following.Starting):
             validate_only=self.check,
         )
         if operation is None:
-            if not shell.out.quiet:
-                shell.out.note("It can be done; nothing was written.")
+            _print_check(shell.out)
             return 0
         found = self.followed(shell, operation)
         if found is not None and not shell.out.json:
@@ -99,6 +98,15 @@ def moment(text: str, option: str = "--since") -> datetime:
             reason="FIELD_INVALID",
             next_step=f"Write for example: {option} 2026-03-04 or {option} 2026-03-04T05:06:07Z",
         ) from failure
+
+
+def _print_check(out: Output) -> None:
+    if out.json:
+        from ingot.v1 import operations_pb2 as pb
+
+        out.plain(pb.StartExportResponse())  # it has no operation
+    elif not out.quiet:
+        out.note("It can be done; nothing was written.")
 
 
 def _print(out: Output, done: "ExportResult") -> None:
