@@ -32,6 +32,8 @@ def find_body(wanted: Params, kind: str) -> Body:
     elif isinstance(wanted, params.ExportParams):
         other_side = wanted.destination.kind
     body: Body = import_module(f"ingot.server.bodies.{_MODULES[kind, other_side]}").run
+    if kind == "import":
+        body = import_module("ingot.server.bodies.verdicts").judged(body)
     return body
 
 

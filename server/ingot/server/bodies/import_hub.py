@@ -128,23 +128,28 @@ class _Import:
             )
 
     def _present(self, repository: HubRepository, files: Sequence[HubFile]) -> catalog_pb2.Version | None:
-        """Return a version of the target that has these files of this commit."""
+        """Return a version of the target that has these files of this commit.
+
+        One that is READY if there is one; else the newest that is validated, or was rejected.
+        """
         sizes = {each.path: each.size for each in files}
-        client = self._work.client
+        client, waiting = self._work.client, None
         try:
             for version in client.catalog.versions(self._target.artifact):
                 origin = version.origin
                 if origin.hub_commit != repository.commit or not _same(origin.source, repository.source):
                     continue
-                if version.state != catalog_pb2.VERSION_STATE_READY or version.file_count != len(files):
+                if version.file_count != len(files):
                     continue
                 if self._target.version_id and version.name.rpartition("/")[2] != self._target.version_id:
                     continue
-                if {each.path: each.size_bytes for each in client.uploads.files(version.name)} == sizes:
+                if version.state != catalog_pb2.VERSION_STATE_READY:  # its files are not ours to list
+                    waiting = waiting or (version if version.size_bytes == sum(sizes.values()) else None)
+                elif {each.path: each.size_bytes for each in client.uploads.files(version.name)} == sizes:
                     return version
         except NotFound:  # neither it nor its artifact is there
             return None
-        return None
+        return waiting
 
     def _check_room(self, files: Sequence[HubFile]) -> int:
         """Return what files need on the disk: the server's copy, and those on their way beside it."""

@@ -229,7 +229,21 @@ class Registrations:
     # --- deleting ---------------------------------------------------------------------------------------
 
     def latest_moved(self, artifact: Artifact, version: Version) -> None:
-        """Do nothing: `moved` tells when files are here."""
+        """Take note of what the last import made and failed with, when it passes a validation after all."""
+        known = self._store.find(artifact.uid)
+        if known is None or known.state is not FetchState.FAILED:
+            return
+        if version.origin.operation == known.operation:
+            self._put(
+                known,
+                state=FetchState.FETCHED,
+                problem=None,
+                downloaded=True,
+                progress=1.0,
+                size=version.size_bytes,
+                checksum=f"blake3:{version.digest.hex()}",
+                download_time=self._clock.now(),
+            )
 
     def deleted(self, artifact: Artifact) -> None:
         """Queue the removal of the files of a registered artifact; a declared one is listed again at once."""
