@@ -107,11 +107,12 @@ def check(shell: Shell, operation: "operations_pb2.Operation", *, story: bool = 
 
     try:
         _problems.check(operation)
-    except IngotError:
+    except IngotError as error:
         bare = views.bare(operation.name)
         if story:
             shell.out.note(f"Its story: ingot operations watch {bare}")
-        if operation.HasField("problem"):  # one that was cancelled says so itself
+        rejected = error.reason == "VALIDATION_FAILED"  # what it made is here: the same would come of it
+        if operation.HasField("problem") and not rejected:  # one that was cancelled says so itself
             shell.out.note(f"To try again: ingot operations retry {bare}")
         raise
 

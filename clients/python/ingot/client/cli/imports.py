@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from ingot.client._errors import Invalid
+from ingot.client._errors import Integrity, Invalid
 from ingot.client.cli import following, formats, named, push
 from ingot.client.cli.command import Parser
 from ingot.client.cli.output import Output
@@ -22,6 +22,9 @@ class Import(following.Starting):
 
     The server does the work: Ctrl-C only stops watching, and the same command comes back to it. The last line
     is the reference of the version and its digest.
+
+    Where the artifact requires a validation, the import waits for it; when the version did not pass, this tells
+    what was found and ends with 6. The same import again finds that version and fetches nothing.
     """
 
     examples = (
@@ -109,7 +112,12 @@ class Import(following.Starting):
             limit_rate=push.rate(self.limit_rate),
             validate_only=self.check,
         )
-        found = self.followed(shell, operation)
+        try:
+            found = self.followed(shell, operation)
+        except Integrity as error:
+            if error.reason == "VALIDATION_FAILED":
+                push.tell_findings(shell, error.facts.get("validation", ""))
+            raise
         if found is not None and not shell.out.json:
             _print(shell.out, found, looked=self.check)
         return 0
