@@ -3,6 +3,7 @@
 import json
 import pathlib
 import re
+import sqlite3
 import tomllib
 from collections.abc import Iterator
 
@@ -56,6 +57,26 @@ def test_everything_is_in_one_folder_with_an_embedded_database(server: Server) -
         client.push("datasets/chat", SAMPLES / "persian_qa.jsonl")
     assert (server.folder / "ingot.db").read_bytes().startswith(b"SQLite format 3")
     assert list(server.folder.glob("packs/*/*.pack"))
+
+
+@pytest.mark.contract("S1-1")
+def test_files_and_rows_are_where_the_configuration_of_each_environment_says(tmp_path: pathlib.Path) -> None:
+    rows = {name: tmp_path / "rows" / f"{name}.db" for name in ("dev", "prod")}
+    (tmp_path / "rows").mkdir()
+    for name, path in rows.items():
+        with (
+            running_server(tmp_path / name, database_url=f"sqlite:///{path}") as server,
+            Client(server.address, server.token("sara")) as client,
+        ):
+            pushed = client.push(f"datasets/{name}", SAMPLES / "persian_qa.jsonl")
+            assert [each.name for each in client.catalog.list("datasets")] == [
+                f"namespaces/sara/datasets/{name}"
+            ]
+        assert list((tmp_path / name / "data").glob("packs/*/*.pack"))
+        assert not list((tmp_path / name / "data").glob("*.db"))
+        with sqlite3.connect(path) as database:
+            (found,) = database.execute("SELECT size_bytes FROM version").fetchall()
+        assert found == (pushed.size_bytes,)
 
 
 @pytest.mark.contract("S1-70", "S1-72")

@@ -75,7 +75,7 @@ def test_defects_of_jsonl_csv_and_text_come_back_with_their_places(client: Clien
     assert report.summary.startswith("Failed: 4 files, 108 records, 4 of them bad. First: a.jsonl, row 101")
 
 
-@pytest.mark.contract("S3-34", "S3-15", "S3-43")
+@pytest.mark.contract("S3-34", "S3-15", "S3-43", "S0-99", "S1-54")
 def test_the_rules_of_before_pass_what_keeps_them_and_refuse_what_does_not(
     client: Client, tmp_path: Path
 ) -> None:
