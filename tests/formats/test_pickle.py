@@ -59,6 +59,12 @@ def test_a_class_of_ones_own_is_a_remark(tmp_path: Path) -> None:
     assert found.report.statistics["imports"] == ["myproject.nets.Net"]
 
 
+@pytest.mark.parametrize("name", ["sympy\nsympify", "mpmath\nmpf", "nobodys.module\nbuild"])
+def test_a_function_of_a_library_that_may_be_installed_is_no_remark(tmp_path: Path, name: str) -> None:
+    found = checked("model.pkl", f"c{name}\n(S'1'\ntR.".encode(), tmp_path)
+    assert (reasons(found), found.report.passed) == ({"unsafe_opcode"}, False)
+
+
 @pytest.mark.parametrize("content", [b"", b"\x80\x04", b"\x80\x04K\x01", b"\x80\x04.", b"\x80\x04h\x00R."])
 def test_damage_is_named(tmp_path: Path, content: bytes) -> None:
     assert reasons(checked("model.pkl", content, tmp_path)) <= {"pickle_damaged", "empty_file"}

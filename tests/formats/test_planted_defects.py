@@ -181,3 +181,10 @@ def test_places_are_right_behind_the_first_block(tmp_path: Path) -> None:
     offset = sum(map(len, lines[:3900]))
     found = errors(checked("a.jsonl", b"".join(lines), tmp_path))
     assert [(each.row, each.byte_offset, each.column) for each in found] == [(3901, offset + 5, 6)]
+
+
+def test_more_columns_than_can_be_checked_are_told_at_once(tmp_path: Path) -> None:
+    header = ",".join(f"c{index}" for index in range(20_001))
+    found = checked("wide.csv", f"{header}\n{header}\n".encode() * 3, tmp_path)
+    assert [each.reason for each in errors(found)] == ["too_many_columns"]
+    assert not found.report.passed

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers import payloads
-from helpers.checks import checked, errors
+from helpers.checks import checked, errors, reasons
 
 STATE = {"a.weight": torch.ones(3, 4), "b": torch.nn.Parameter(torch.zeros(5, dtype=torch.float16))}
 
@@ -67,6 +67,25 @@ def test_odd_zips_do_not_pass(tmp_path: Path) -> None:
     encrypted = fine[: at + 8] + b"\x01" + fine[at + 9 :]
     for content in (encrypted, b"PK\x03\x04" + fine[4:20], fine.replace(b"m/data.pkl", b"m/date.pkl", 1)):
         assert [each.reason for each in errors(checked("a.pt", content, tmp_path))] == ["zip_damaged"]
+
+
+def test_a_zip_with_two_directories_does_not_pass(tmp_path: Path) -> None:
+    evil, fine = (archive({"m/data.pkl": each}) for each in (payloads.evil(2), b"\x80\x02}."))
+    end = evil.index(b"PK\x05\x06")
+    # `zipfile` takes the directory right before the end, PyTorch the one at the place that the end names
+    twice = evil[:end] + fine[: fine.index(b"PK\x05\x06")] + evil[end:]
+    assert [each.reason for each in errors(checked("a.pt", twice, tmp_path))] == ["zip_damaged"]
+    between = archive({"m/data.pkl": b"\x80\x02}.", "m/version": b"3"})
+    at = between.index(b"PK\x03\x04", 4)
+    assert errors(checked("a.pt", between[:at] + bytes(100) + between[at:], tmp_path))
+    assert reasons(checked("a.pt", b"#!" + fine, tmp_path)) == {"unknown_form"}
+
+
+def test_large_archives_pass(tmp_path: Path) -> None:
+    wide = io.BytesIO()
+    with zipfile.ZipFile(wide, "w") as file, file.open("m/data.pkl", "w", force_zip64=True) as entry:
+        entry.write(b"\x80\x02}.")
+    assert not errors(checked("a.pt", wide.getvalue(), tmp_path))
 
 
 def test_whole_modules_optimizers_and_types_of_numbers_pass(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from ingot.server.formats.statistics import Statistics
 
 NAME = "csv"
 DELIMITERS = (b",", b";", b"\t", b"|")
+MOST_COLUMNS = 20_000
 _SNIFFED = 50  # rows
 _NUMBER = re.compile(rb"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _INTEGER = re.compile(rb"[+-]?[0-9]+")
@@ -72,6 +73,7 @@ class _Csv:
         self._kinds: list[Counter[str]] = []  # of the values of a column, in sampled rows
         self._next = 0
         self._nul = False  # one was seen
+        self._too_wide = False
         rules = inspection.rules
         self._length_matters = rules.min_text_length is not None or rules.max_text_length is not None
 
@@ -81,8 +83,10 @@ class _Csv:
             for batch in lines.batches(self._to.source) if readable else ():
                 self._take(batch)
                 self._to.progress(batch.end)
+                if self._too_wide:
+                    return self._report()
             self._check(list(self._quoted.finish()), nul=True)
-            if not self._width and readable:
+            if not self._width and readable and not self._too_wide:
                 self._findings.error("no_header", "There is no header; expected a row with the columns.")
             return self._report()
         finally:
@@ -158,6 +162,8 @@ class _Csv:
         self._nul = self._nul or nul
         if rows and not self._width:
             self._check_header(rows.pop(0))
+        if self._too_wide:
+            return
         raws = [each.raw for each in rows]
         self._statistics.add(raws, range(self._rows + 1, self._rows + 1 + len(rows)))
         lengths: list[int] = []
@@ -230,6 +236,11 @@ class _Csv:
         """Take the first row as the names of the columns."""
         if self._to.quarantine is not None:
             self._to.quarantine.write(row.raw + b"\n")
+        if len(row.fields) > MOST_COLUMNS:
+            message = f"The header has {len(row.fields)} columns; at most {MOST_COLUMNS} can be checked."
+            self._findings.error("too_many_columns", message, byte_offset=row.offset)
+            self._too_wide = True
+            return
         self._width = max(1, len(row.fields))
         self._empty = [0] * self._width
         self._kinds = [Counter() for _ in range(self._width)]
@@ -243,12 +254,14 @@ class _Csv:
             place = row.offset + wrong.at
             self._findings.error(wrong.reason, wrong.message, byte_offset=place, column=wrong.column)
         starts = self._starts(row)
+        seen: set[str] = set()
         for index, name in enumerate(self._header):
             where = {"byte_offset": row.offset + starts[index], "column": index + 1}
             if not name:
                 self._findings.warning("empty_column_name", "The header names no column here.", **where)
-            elif name in self._header[:index]:
+            elif name in seen:
                 self._findings.error("duplicate_column", f"The header has {name!r} twice.", **where)
+            seen.add(name)
         missing = [each for each in self._to.rules.required_columns if each not in self._header]
         if missing:
             got = ", ".join(self._header[:20])

@@ -65,20 +65,21 @@ class _Entries:
 
     def run(self) -> dict[str, object]:
         """Look at every entry and return the counts."""
-        names: set[str] = set()
+        seen = zips.Seen()
         for entry in self._archive.infolist():
             try:
-                start = zips.check_entry(self._to.source, entry, names)
+                start = zips.check_entry(self._to.source, entry, seen)
                 self._look_at(entry, start)
             except Damaged as damage:
                 self._scan.damaged(damage, entry.header_offset)
             except _BROKEN as failure:
                 broken = Damaged(f"{entry.filename[:100]!r}: {failure}", "zip_damaged")
                 self._scan.damaged(broken, entry.header_offset)
-        if _CONFIG not in names:
+        seen.finish(self._archive)
+        if _CONFIG not in seen.names:
             message = f"There is no {_CONFIG}; expected the configuration of a model, as Keras 3 saves it."
             self._to.findings.error("invalid_config", message, byte_offset=0)
-        return {"entries": len(names), **self._statistics}
+        return {"entries": len(seen.names), **self._statistics}
 
     def _look_at(self, entry: zipfile.ZipInfo, start: int) -> None:
         name = entry.filename

@@ -61,7 +61,14 @@ def _check(inspection: Inspection, name: str) -> FileReport:
     )
 
 
+_PACKED = ("", ".bz2", ".xz", ".lzma", ".z", ".lz4")  # by which pandas and joblib load; gzip is seen through
+
+
+def _named(*endings: str) -> tuple[str, ...]:
+    return tuple(f"{ending}{packed}" for ending in endings for packed in _PACKED)
+
+
 FORMATS = (
-    Format("pickle", Family.MODEL, check_pickle, (".pkl", ".pickle"), (), is_pickle),
-    Format("joblib", Family.MODEL, check_joblib, (".joblib",), (), is_pickle),
+    Format("pickle", Family.MODEL, check_pickle, _named(".pkl", ".pickle"), (), is_pickle),
+    Format("joblib", Family.MODEL, check_joblib, _named(".joblib"), (), is_pickle),
 )

@@ -39,7 +39,10 @@ def check(inspection: Inspection) -> FileReport:
     elif _is_tar(head):
         message = "It is a tar archive, as PyTorch wrote before 0.1.10; load it and save it again."
         scan.damaged(Damaged(message, "rest_unchecked"), 0)
-    else:  # such as the raw weights that others name .bin
+    else:
+        if not inspection.path.lower().endswith(".bin"):  # which others name raw weights, too
+            message = "It is none of the forms that torch.save writes; only looked through for code."
+            inspection.findings.warning("unknown_form", message, byte_offset=0)
         scan.quietly(Window(source, 0, source.size))
     inspection.progress(source.size)
     return FileReport(
@@ -69,11 +72,11 @@ def _is_tar(head: bytes) -> bool:
 def _check_zip(source: BinarySource, scan: Scan) -> int | None:
     try:
         with zips.archive(source) as archive:
-            names: set[str] = set()
+            seen = zips.Seen()
             for entry in archive.infolist():
                 place = entry.header_offset
                 try:
-                    _check_entry(source, archive, entry, names, scan)
+                    _check_entry(source, archive, entry, seen, scan)
                 except (
                     zipfile.BadZipFile,
                     NotImplementedError,
@@ -84,7 +87,8 @@ def _check_zip(source: BinarySource, scan: Scan) -> int | None:
                     scan.damaged(Damaged(f"{entry.filename[:100]!r}: {failure}", "zip_damaged"), place)
                 except Damaged as damage:
                     scan.damaged(damage, place)
-            return len(names)
+            seen.finish(archive)
+            return len(seen.names)
     except Damaged as damage:
         scan.damaged(damage, 0)
     except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error) as failure:
@@ -93,9 +97,9 @@ def _check_zip(source: BinarySource, scan: Scan) -> int | None:
 
 
 def _check_entry(
-    source: BinarySource, archive: zipfile.ZipFile, entry: zipfile.ZipInfo, names: set[str], scan: Scan
+    source: BinarySource, archive: zipfile.ZipFile, entry: zipfile.ZipInfo, seen: zips.Seen, scan: Scan
 ) -> None:
-    start = zips.check_entry(source, entry, names)
+    start = zips.check_entry(source, entry, seen)
     name = entry.filename
     named = name.lower().endswith((".pkl", ".pickle"))
     inside = f"{name[:100]}: "

@@ -2,10 +2,11 @@
 
 Loading a pickle calls what it imports, so a name decides. Names that models need are SAFE. Everything else of
 Python itself and of the libraries that nearly every place has (they are where ways to run code are found anew
-each month) is UNSAFE without being listed one by one: a list of bad names is never complete. A module that
-nobody else has, such as the one with the class of somebody's model, is UNKNOWN: loading needs it to be
-installed, so whoever loads has decided to run it. A dotted name reaches into what a module imported
-(`collections`, `_sys.modules`), so it is never safe; `SUSPECT` catches the same of one step.
+each month) is UNSAFE without being listed one by one: a list of bad names is never complete. A class of a
+module that nobody else has, such as that of somebody's model, is UNKNOWN: loading needs it to be installed,
+so whoever loads has decided to run it. A function of such a module is UNSAFE: it may be of a library that
+only this list does not know, and be called with whatever the file says. A dotted name reaches into what a
+module imported (`collections`, `_sys.modules`), so it is never safe; `SUSPECT` catches the same of one step.
 """
 
 import re
@@ -45,7 +46,7 @@ def judge(module: str, name: str) -> Verdict:
         return Verdict.UNSAFE
     if any(names.SUSPECT.fullmatch(part) for part in name.split(".")):
         return Verdict.UNSAFE
-    return Verdict.UNKNOWN
+    return Verdict.UNKNOWN if names.CLASS.fullmatch(name) else Verdict.UNSAFE
 
 
 def _is_safe(module: str, name: str) -> bool:

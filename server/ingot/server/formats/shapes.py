@@ -1,7 +1,7 @@
 """Columns of records, counted by shape: records with the same keys and types of values are counted as one.
 
-Most files have a handful of shapes, so the work for a record is one look-up. A file with more than MAX_SHAPES
-counts the rest column by column, up to MAX_COLUMNS of them.
+Most files have a handful of shapes, so the work for a record is one look-up. A file with more than
+MAX_SHAPES, or with shapes of very many keys, counts the rest column by column, up to MAX_COLUMNS of them.
 """
 
 from collections import Counter
@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 
 MAX_SHAPES = 2000
 MAX_COLUMNS = 2000
+_MOST_KEYS = 100_000  # of all shapes that are kept
 
 _NAMES: dict[type, str] = {
     str: "string",
@@ -45,12 +46,14 @@ class Shapes:
         self._required = required
         self._columns: dict[str, Counter[str]] = {}
         self._left_out = 0
+        self._kept_keys = 0
 
     def of(self, record: Mapping[str, object]) -> Shape:
         """Return the shape of a record that is not known yet; the caller counts it."""
         types = tuple(map(type, record.values()))
         shape = Shape(tuple(record), types, self._required)
-        if len(self.known) < MAX_SHAPES:
+        if len(self.known) < MAX_SHAPES and self._kept_keys + len(record) <= _MOST_KEYS:
+            self._kept_keys += len(record)
             self.known[(*record, *types)] = shape
         else:
             self._count(shape, 1)
