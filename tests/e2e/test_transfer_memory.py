@@ -11,7 +11,7 @@ from helpers.patterns import pattern
 from helpers.processes import server_process
 from helpers.transfers import MIB, Pusher, finish, header, pieces
 from ingot.content import digests
-from ingot.v1 import transfer_pb2, transfer_pb2_grpc
+from ingot.v1 import catalog_pb2, transfer_pb2, transfer_pb2_grpc
 
 pytestmark = pytest.mark.long
 
@@ -66,6 +66,32 @@ def test_memory_does_not_grow_with_what_is_moved(tmp_path: pathlib.Path) -> None
             )
             sizes = pool.map(lambda stream: _read(pusher, upload, stream), range(STREAMS))
             assert list(sizes) == [CHUNKS * MIB] * STREAMS
+        grown = _memory(server.process.pid) - idle
+        server.stop()
+    assert grown < STREAMS * (PER_STREAM + CONNECTION) + ONCE
+
+
+@pytest.mark.contract("S3-1", "S3-61")
+def test_memory_does_not_grow_with_a_file_that_the_server_cuts(tmp_path: pathlib.Path) -> None:
+    size = 1100 * MIB  # in four streams
+
+    def messages(stream: int) -> Iterator[transfer_pb2.UploadFileRequest]:
+        target = transfer_pb2.NewVersion(artifact=f"{ARTIFACT}-{stream}", create=catalog_pb2.Artifact())
+        told = transfer_pb2.UploadFileHeader(version=target, path="large.bin", size_bytes=size // STREAMS)
+        yield transfer_pb2.UploadFileRequest(header=told)
+        for index in range(size // STREAMS // MIB):
+            yield transfer_pb2.UploadFileRequest(data=_chunk(stream, index)[1])
+        yield transfer_pb2.UploadFileRequest(finish=transfer_pb2.UploadFileFinish())
+
+    with server_process(tmp_path / "data") as server, ThreadPoolExecutor(STREAMS) as pool:
+        with grpc.insecure_channel(f"unix:{server.facts['socket']}") as channel:
+            stub = transfer_pb2_grpc.TransferServiceStub(channel)
+            metadata = (("authorization", f"Bearer {server.admin_token}"),)
+            idle = _memory(server.process.pid)
+            replies = pool.map(
+                lambda each: stub.UploadFile(messages(each), metadata=metadata), range(STREAMS)
+            )
+            assert [reply.file.size_bytes for reply in replies] == [size // STREAMS] * STREAMS
         grown = _memory(server.process.pid) - idle
         server.stop()
     assert grown < STREAMS * (PER_STREAM + CONNECTION) + ONCE
