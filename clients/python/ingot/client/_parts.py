@@ -15,8 +15,8 @@ from concurrent.futures import Executor, Future
 from contextlib import contextmanager
 from pathlib import Path
 
-from ingot.client._errors import Invalid, LimitReached
 from ingot.client._manifest import TreeFile
+from ingot.client._places import unwritable
 
 SUFFIX = ".part"
 OTHER_SUFFIX = ".ingot-part"  # for trees that have files called *.part themselves
@@ -25,17 +25,20 @@ _MAPPED_ABOVE = 8 * 1024 * 1024  # bytes
 _FLUSH_BYTES = 32 * 1024 * 1024
 _FEW = 16  # files for which a sync of everything is not worth it
 _MAGIC = b"ingot part 1\n"
+_FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 class Part:
-    """One file that is being fetched; lanes may write into it side by side. `aside` runs its flushes."""
+    """One file that is being fetched; lanes may write into it side by side.
 
-    def __init__(self, file: TreeFile, target: Path, aside: Executor, suffix: str = SUFFIX) -> None:
+    `aside` runs its flushes, `begun` says whether something may have been left of it by an earlier pull.
+    """
+
+    def __init__(self, file: TreeFile, target: str, suffix: str, aside: Executor, *, begun: bool) -> None:
         self.file = file
         self.target = target
         self.chunks = list(file.cut.chunks())
-        self._part = target.with_name(target.name + suffix)
-        self._map = target.with_name(target.name + suffix + MAP)
+        self._part = target + suffix
         self._lock = threading.Lock()
         self._have = bytearray((len(self.chunks) + 7) // 8)
         self._unsynced_bytes = 0
@@ -44,10 +47,10 @@ class Part:
         self._flushing: Future[None] | None = None
         self._descriptor = -1
         self._finished = False
-        if self.is_large:
+        if begun and self.is_large:
             self._load_map()
-        else:
-            self._part.unlink(missing_ok=True)
+        elif begun:
+            Path(self._part).unlink(missing_ok=True)
         self.left = sum(not self.has(index) for index in range(len(self.chunks)))
 
     @property
@@ -104,7 +107,7 @@ class Part:
             os.fdatasync(descriptor)
             with self._lock:
                 if self._descriptor >= 0:
-                    self._map.write_bytes(_MAGIC + self.file.root + promised)
+                    Path(self._part + MAP).write_bytes(_MAGIC + self.file.root + promised)
         finally:
             os.close(descriptor)
 
@@ -119,10 +122,10 @@ class Part:
         """Put the synced file in its place and remove the map."""
         if not self.file.size:
             self.sync()  # nothing was written, so nothing is there yet
-        self._part.replace(self.target)
+        os.replace(self._part, self.target)
         self._finished = True
         if self.is_large:
-            self._map.unlink(missing_ok=True)
+            Path(self._part + MAP).unlink(missing_ok=True)
             self._let_go()
 
     def close(self) -> None:
@@ -134,7 +137,7 @@ class Part:
         finally:
             self._let_go()
         if not self._finished and not self.is_large:
-            self._part.unlink(missing_ok=True)
+            Path(self._part).unlink(missing_ok=True)
 
     @contextmanager
     def _borrowed(self) -> Iterator[int]:
@@ -152,9 +155,8 @@ class Part:
             os.close(descriptor)
 
     def _open(self) -> int:
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         try:
-            return os.open(self._part, flags, 0o644)
+            return os.open(self._part, _FLAGS, 0o644)
         except OSError as failure:
             raise unwritable(self._part, str(failure.strerror)) from failure
 
@@ -168,8 +170,8 @@ class Part:
         """Go on with what a pull before this left, when it was of the same file."""
         head = _MAGIC + self.file.root
         try:
-            found = self._map.read_bytes()
-            size = self._part.stat().st_size
+            found = Path(self._part + MAP).read_bytes()
+            size = os.stat(self._part).st_size
         except OSError:
             return
         if not found.startswith(head) or len(found) != len(head) + len(self._have):
@@ -178,38 +180,6 @@ class Part:
         for index, (offset, length, _) in enumerate(self.chunks):
             if offset + length > size and self.has(index):
                 self._have[index // 8] &= ~(1 << index % 8)
-
-
-class Folders:
-    """Makes the folders of a tree below `root`."""
-
-    def __init__(self, root: Path) -> None:
-        self._root = root
-        self._known: set[Path] = set()
-
-    def place(self, path: str) -> Path:
-        """Return the place of a tree path, making its folders. Raises Invalid for anything in the way.
-
-        A link among the folders could lead the write anywhere; a tree never contains one.
-        """
-        place = self._root
-        *folders, name = path.split("/")
-        for folder in folders:
-            place = place / folder
-            if place in self._known:
-                continue
-            try:
-                place.mkdir()
-            except FileExistsError:
-                if place.is_symlink() or not place.is_dir():
-                    raise _in_the_way(place) from None
-            except OSError as failure:
-                raise unwritable(place, str(failure.strerror)) from failure
-            self._known.add(place)
-        target = place / name
-        if target.is_dir() and not target.is_symlink():
-            raise _in_the_way(target)
-        return target
 
 
 def sync_all(parts: Sequence[Part], folder: Path) -> None:
@@ -232,16 +202,7 @@ def suffix_for(paths: Iterable[str]) -> str:
     return OTHER_SUFFIX if any(path.endswith((SUFFIX, SUFFIX + MAP)) for path in paths) else SUFFIX
 
 
-def sync_folder(folder: Path) -> None:
-    """Bring the names in a folder to the disk."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _write_all(descriptor: int, data: "bytes | memoryview", offset: int, target: Path) -> None:
+def _write_all(descriptor: int, data: "bytes | memoryview", offset: int, target: str) -> None:
     view = memoryview(data)
     try:
         while view:
@@ -249,22 +210,3 @@ def _write_all(descriptor: int, data: "bytes | memoryview", offset: int, target:
             view, offset = view[written:], offset + written
     except OSError as failure:
         raise unwritable(target, str(failure.strerror)) from failure
-
-
-def unwritable(place: Path, why: str) -> LimitReached:
-    """Return the error for a place that cannot be written to."""
-    return LimitReached(
-        f"Cannot write {place}: {why}.",
-        reason="DISK_LOW",
-        facts={"path": str(place)},
-        next_step="Check permissions and room on the disk, then pull again; what is here already is kept.",
-    )
-
-
-def _in_the_way(place: Path) -> Invalid:
-    return Invalid(
-        f"Cannot pull over {place}: something else than the tree's own file or folder is there.",
-        reason="BAD_PATH",
-        facts={"path": str(place)},
-        next_step="Move it away, or pull into another folder.",
-    )

@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from ingot.client import _fetch, _parts, _pulled
+from ingot.client import _fetch, _parts, _places, _pulled
 from ingot.client._calls import Calls, new_id
 from ingot.client._channels import Link
 from ingot.client._errors import Integrity, LimitReached, NotFound
@@ -74,7 +74,7 @@ def pull(link: Link, calls: Calls, tree: str, folder: Path, options: PullOptions
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as failure:
-            raise _parts.unwritable(folder, str(failure.strerror)) from failure
+            raise _places.unwritable(folder, str(failure.strerror)) from failure
     journal = Journal(folder)
     try:
         work = _Pull(link, calls, manifest, files, folder.resolve(), journal, options)
@@ -131,10 +131,10 @@ class _Pull:
         self._seeds = Seeds(journal)
         self._pulled = _pulled.Pulled(folder)
         self._endangered: list[str] = []  # files that this would overwrite unasked
-        self._folders = _parts.Folders(folder)
+        self._folders = _places.Folders(folder)
         self._suffix = _parts.suffix_for(each.path for each in manifest.files)
         self._complete: list[Part] = []  # small files that wait to be synced together
-        self._finished: list[Path] = []
+        self._touched = {str(folder)}  # folders in which names change
         self._aside = ThreadPoolExecutor(1, "ingot-flush")
         self._lock = threading.Lock()
         self._begun = time.monotonic()
@@ -160,8 +160,8 @@ class _Pull:
                 self._settle(self._complete)
                 for part in self._parts.values():
                     part.close()
-        for folder in {place.parent for place in self._finished} | {self._folder}:
-            _parts.sync_folder(folder)
+        for folder in self._touched:
+            _places.sync_folder(folder)
         self._remember()
         self._report.stage(Stage.DONE)
         counts = self._report.now
@@ -171,6 +171,9 @@ class _Pull:
 
     def _is_here(self, file: TreeFile) -> bool:
         """Return whether the file is in its place already; note when another is that is not ours."""
+        if not self._folders.may_have(file.path):
+            self._report.add(hashed=file.size)
+            return False
         place = self._folder / file.path
         here = place.is_file() and not place.is_symlink() and has_content(place, file, self._journal)
         self._report.add(hashed=file.size)
@@ -197,10 +200,15 @@ class _Pull:
 
     def _begun_size(self, file: TreeFile) -> int:
         """Return what an unfinished pull has of a file already, in bytes."""
+        if not self._is_begun(file):
+            return 0
         try:
             return (self._folder / (file.path + self._suffix)).stat().st_blocks * 512
         except OSError:
             return 0
+
+    def _is_begun(self, file: TreeFile) -> bool:
+        return self._folders.may_have(file.path + self._suffix)
 
     def _check_room(self, size: int) -> None:
         free = shutil.disk_usage(self._folder).free
@@ -236,7 +244,8 @@ class _Pull:
 
     def _begin(self, file: TreeFile, fetcher: Fetcher, unit: int) -> None:
         """Copy what is here, put off what comes anyway, queue the rest."""
-        part = Part(file, self._folders.place(file.path), self._aside, self._suffix)
+        target = self._folders.place(file.path)
+        part = Part(file, target, self._suffix, self._aside, begun=self._is_begun(file))
         self._parts[file.path] = part
         put_off: set[int] = set()
         for index, (_, length, digest) in enumerate(part.chunks):
@@ -303,7 +312,7 @@ class _Pull:
             part.place()
         self._pulled.add((part.file.path, part.file.root) for part in parts)
         with self._lock:
-            self._finished += [part.target for part in parts]
+            self._touched.update(os.path.dirname(part.target) for part in parts)
         self._report.add(files=len(parts))
 
     def _remember(self) -> None:

@@ -1,0 +1,97 @@
+"""Where the files of a tree go below a folder, and what is there already.
+
+A pull of many small files spends its time on calls of the operating system, so each folder is listed once and
+nothing is asked about files that are not there.
+"""
+
+import os
+import unicodedata
+from pathlib import Path
+
+from ingot.client._errors import Invalid, LimitReached
+
+
+class Folders:
+    """The folders of a tree below `root`."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = str(root)
+        self._ready = {""}  # folders of the tree that are there for sure
+        self._names: dict[str, frozenset[str] | None] = {}  # what was in them at first
+
+    def may_have(self, path: str) -> bool:
+        """Return whether something may be in the place of a tree path; False when nothing was at first."""
+        folder, _, name = path.rpartition("/")
+        if folder not in self._names:
+            self._names[folder] = self._listed(folder)
+        names = self._names[folder]
+        return names is None or _folded(name) in names
+
+    def place(self, path: str) -> str:
+        """Return the place of a tree path, making its folders. Raises Invalid for anything in the way.
+
+        A link among the folders could lead the write anywhere; a tree never contains one.
+        """
+        folder = path.rpartition("/")[0]
+        if folder not in self._ready:
+            self._make(folder)
+        target = os.path.join(self._root, path)
+        if self.may_have(path) and os.path.isdir(target) and not os.path.islink(target):
+            raise _in_the_way(Path(target))
+        return target
+
+    def _make(self, folder: str) -> None:
+        parent = folder.rpartition("/")[0]
+        if parent not in self._ready:
+            self._make(parent)
+        place = Path(self._root, folder)
+        try:
+            place.mkdir()
+        except FileExistsError:
+            if place.is_symlink() or not place.is_dir():
+                raise _in_the_way(place) from None
+        except OSError as failure:
+            raise unwritable(place, str(failure.strerror)) from failure
+        self._ready.add(folder)
+
+    def _listed(self, folder: str) -> frozenset[str] | None:
+        """Return the names in a folder; None when they cannot be known."""
+        try:
+            return frozenset(map(_folded, os.listdir(os.path.join(self._root, folder))))
+        except FileNotFoundError:
+            return frozenset()
+        except OSError:
+            return None
+
+
+def sync_folder(folder: str | Path) -> None:
+    """Bring the names in a folder to the disk."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def unwritable(place: str | Path, why: str) -> LimitReached:
+    """Return the error for a place that cannot be written to."""
+    return LimitReached(
+        f"Cannot write {place}: {why}.",
+        reason="DISK_LOW",
+        facts={"path": str(place)},
+        next_step="Check permissions and room on the disk, then pull again; what is here already is kept.",
+    )
+
+
+def _folded(name: str) -> str:
+    """Return a name as a file system may compare it that ignores case or keeps names in another form."""
+    return (name if name.isascii() else unicodedata.normalize("NFC", name)).casefold()
+
+
+def _in_the_way(place: Path) -> Invalid:
+    return Invalid(
+        f"Cannot pull over {place}: something else than the tree's own file or folder is there.",
+        reason="BAD_PATH",
+        facts={"path": str(place)},
+        next_step="Move it away, or pull into another folder.",
+    )
