@@ -6,6 +6,7 @@ import shutil
 import grpc
 import pytest
 
+from helpers.packs import keyring_of, put
 from helpers.patterns import pattern
 from helpers.transfers import Pusher, cut, refused, stream, transfer_rig
 from ingot.content import digests
@@ -75,6 +76,18 @@ def test_a_damaged_pack_that_nobody_knows_is_set_aside(tmp_path: pathlib.Path) -
         assert rig.recovered.is_healthy  # nothing acknowledged was lost
     assert not orphan.exists()
     assert (tmp_path / "quarantine" / orphan.name).exists()
+
+
+def test_a_pack_whose_key_is_not_there_is_left_alone(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "other").mkdir()
+    (sealed,) = put(DiskPacks(tmp_path / "other", keyring_of(1)), [b"sealed elsewhere"])
+    source = next((tmp_path / "other").glob(f"packs/*/{sealed.id}.pack"))
+    _upload(tmp_path)
+    target = source.rename(tmp_path / "packs" / sealed.id[:2] / source.name)
+    with transfer_rig(folder=tmp_path) as rig:
+        assert (rig.recovered.found_packs, rig.recovered.damaged_packs) == (0, 0)
+        assert rig.recovered.is_healthy
+    assert target.exists()
 
 
 @pytest.mark.contract("S3-59", "S3-60")

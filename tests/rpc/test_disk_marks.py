@@ -35,6 +35,7 @@ def _rig(disk: Disk) -> Iterator[TransferRig]:
         yield rig
 
 
+@pytest.mark.contract("S3-58")
 def test_open_uploads_go_on_where_new_ones_are_refused(rig: TransferRig, disk: Disk) -> None:
     pusher = rig.pusher()
     upload = pusher.begin()
@@ -46,6 +47,7 @@ def test_open_uploads_go_on_where_new_ones_are_refused(rig: TransferRig, disk: D
     assert pusher.commit(upload, {"a": cut(DATA)})
 
 
+@pytest.mark.contract("S3-58")
 def test_a_full_disk_takes_no_stream_and_lets_everything_else_go_on(rig: TransferRig, disk: Disk) -> None:
     pusher = rig.pusher()
     stored, open_, unwanted = pusher.begin(), pusher.begin(), pusher.begin()

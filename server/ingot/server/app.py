@@ -21,6 +21,7 @@ from ingot.server.core.artifacts import JsonObject
 from ingot.server.core.clock import Clock, SystemClock
 from ingot.server.core.complaints import Complaints
 from ingot.server.core.disk_room import Watermarks
+from ingot.server.core.errors import IngotError
 from ingot.server.core.pages import PageTokens
 from ingot.server.core.uploads import TransferLimits
 from ingot.server.domain.disk_room import DiskRoom
@@ -272,8 +273,11 @@ class App:
         for task in self._periodic:
             task.cancel()
         await asyncio.gather(*self._periodic, return_exceptions=True)
-        await self._store_usage()
-        await self._store_token_uses()
+        for store in (self._store_usage, self._store_token_uses):
+            try:
+                await store()
+            except IngotError as error:  # a full disk must not keep the rest from being closed
+                log.warning("server.figures_not_stored error=%s", error.message)
         self.hops.close()
         self.database.close()
         log.info("server.stopped")

@@ -19,7 +19,7 @@ from typing import ParamSpec, Protocol, TypeVar
 
 from ingot.server.core import failpoints
 from ingot.server.core.clock import Clock
-from ingot.server.core.errors import DataLoss
+from ingot.server.core.errors import DataLoss, Unavailable
 from ingot.server.core.packs import PackFile, PackId, SealedPack
 from ingot.server.core.stores import PackStore
 from ingot.server.core.transfer_stores import ChunkStore
@@ -110,7 +110,7 @@ class Recovery:
 
     def _enter(self, unknown: list[PackFile]) -> tuple[int, int]:
         """Index packs that were sealed and never indexed; return how many, and how many were damaged."""
-        damaged = 0
+        damaged = unreadable = 0
         for pack in unknown:
             try:
                 sealed = SealedPack(pack.id, pack.size, self._packs.entries(pack.id))
@@ -119,9 +119,13 @@ class Recovery:
                 self._packs.quarantine(pack.id)
                 damaged += 1
                 continue
+            except Unavailable as error:  # its key is not there: nothing is wrong with it
+                log.error("recovery.pack_unreadable pack=%s error=%s", pack.id, error.message)
+                unreadable += 1
+                continue
             self._units.write(self._chunks.add_pack, sealed, self._clock.now(), found=True).result()
             failpoints.hit("recovery.entered")
-        return len(unknown) - damaged, damaged
+        return len(unknown) - damaged - unreadable, damaged
 
     def _mark(self, missing: list[PackId], returned: list[PackId]) -> int:
         self._chunks.mark_packs(missing, missing=True)

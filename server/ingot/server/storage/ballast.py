@@ -13,8 +13,9 @@ from pathlib import Path
 
 log = logging.getLogger(__name__)
 
-SIZE = 8 * 1024 * 1024
-_PLENTY = 64  # times its size must be free before it is put in place
+MOST = 8 * 1024 * 1024  # bytes
+_SHARE = 32  # of a small disk it takes no more than this part
+_PLENTY = 8  # times its size must be free before it is put in place
 
 
 def keep(database: str) -> bool:
@@ -23,11 +24,13 @@ def keep(database: str) -> bool:
     if path.exists():
         return True
     try:
-        if shutil.disk_usage(path.parent).free < _PLENTY * SIZE:
+        disk = shutil.disk_usage(path.parent)
+        size = min(MOST, disk.total // _SHARE)
+        if disk.free < _PLENTY * size:
             return False
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
-            os.posix_fallocate(descriptor, 0, SIZE)
+            os.posix_fallocate(descriptor, 0, size)
         finally:
             os.close(descriptor)
     except OSError as error:
