@@ -49,6 +49,7 @@ class Hub:
         self.page_size = 1000  # entries of a page of a tree listing
         self.bare_siblings = False  # a mirror that tells names only
         self.largest_answer = 10**12  # bytes the content network sends at once
+        self.lie = ("", "")  # a text of its JSON answers, and what stands there instead
         self.stopped = threading.Event()
         self.url = ""
         self.network_url = ""
@@ -155,7 +156,8 @@ class HubHandler(BaseHTTPRequestHandler):
 
     def send_json(self, value: object, headers: Mapping[str, str] | None = None, status: int = 200) -> None:
         """Send JSON."""
-        self.send(json.dumps(value).encode(), status, {"Content-Type": "application/json", **(headers or {})})
+        text = json.dumps(value).replace(*self.hub.lie) if self.hub.lie[0] else json.dumps(value)
+        self.send(text.encode(), status, {"Content-Type": "application/json", **(headers or {})})
 
     def send_file(self, content: bytes, headers: Mapping[str, str]) -> None:
         """Send a file or the range of it that was asked for."""

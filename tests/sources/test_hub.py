@@ -140,6 +140,65 @@ def test_what_goes_wrong_on_the_way_is_named(
     assert caught.value.retry_after == (17.0 if fault.status == 429 else None)
 
 
+PRIVATE = {"Location": "http://169.254.169.254/latest"}
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_redirects_pass_the_wall(server: HubServer, status: int) -> None:
+    server.faults.add("GET /api/models/gpt2", Fault(status=status, headers=PRIVATE))
+    with pytest.raises(Denied) as caught:
+        Hub(server.url).look_up("gpt2", "model")
+    assert caught.value.reason == "SOURCE_ADDRESS_REFUSED"
+
+
+def test_only_the_own_host_may_have_any_address(server: HubServer) -> None:
+    port = server.url.rpartition(":")[2]
+    elsewhere = {"Location": f"http://127.0.0.2:{port}/api/models/facebook/opt-125m"}
+    server.faults.add("GET /api/models/gpt2", Fault(status=307, headers=elsewhere), times=2)
+    with pytest.raises(Denied, match="does not fetch from there"):
+        Hub(server.url).look_up("gpt2", "model")
+    allowed = Addresses(parse_networks(["127.0.0.2"]))
+    with pytest.raises(Unavailable):  # it went there, where nobody listens
+        Hub(server.url, addresses=allowed).look_up("gpt2", "model")
+    here = {"Location": f"{server.url}/api/models/facebook/opt-125m"}
+    server.faults.add("GET /api/models/gpt2", Fault(status=307, headers=here))
+    assert Hub(server.url).look_up("gpt2", "model").files
+
+
+def test_a_redirect_without_end_is_no_hub(server: HubServer) -> None:
+    here = {"Location": f"{server.url}/api/models/gpt2"}
+    server.faults.add("GET /api/models/gpt2", Fault(status=307, headers=here), times=100)
+    with pytest.raises(Precondition, match="does not answer as the Hugging Face Hub"):
+        Hub(server.url).look_up("gpt2", "model")
+
+
+@pytest.mark.parametrize("bare", [False, True], ids=["siblings", "tree"])
+@pytest.mark.parametrize(
+    ("told", "wrong"),
+    [
+        ('"sha": "COMMIT"', '"sha": "/tmp/elsewhere"'),
+        ('"sha": "COMMIT"', '"sha": "../../../elsewhere"'),
+        ('"sha": "COMMIT"', '"sha": 7'),
+        ('"size": 7', '"size": "7"'),
+        ('"size": 7', '"size": -7'),
+        ('"size": 7', '"size": 7.5'),
+        ('"size": 7', '"size": 9999999999999999999999'),
+        ('README.md"', 'README\\ud800"'),
+        ("BLOB", "blob"),
+        ("SHA256", "sha256"),
+    ],
+)
+def test_what_cannot_be_is_not_believed(server: HubServer, told: str, wrong: str, bare: bool) -> None:
+    commit, server.bare_siblings = server.repositories["models", "gpt2"].branches["main"], bare
+    real = {"COMMIT": commit, "BLOB": blob_id(FILES["README.md"]), "SHA256": sha256(WEIGHTS)}
+    for word, text in real.items():
+        told = told.replace(word, text)
+    server.lie = (told, wrong)
+    with pytest.raises(Precondition, match="does not answer as the Hugging Face Hub") as caught:
+        Hub(server.url).look_up("gpt2", "model")
+    assert caught.value.facts["cause"] == "protocol"
+
+
 def test_an_endpoint_that_is_none_is_named() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

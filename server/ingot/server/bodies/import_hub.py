@@ -18,7 +18,7 @@ from ingot.server.bodies.fetching import AT_ONCE
 from ingot.server.bodies.hub_files import FetchedFile, HubFetching
 from ingot.server.bodies.kept_uploads import kept_upload
 from ingot.server.bodies.targets import Described, new_version
-from ingot.server.bodies.web import may_send_token
+from ingot.server.bodies.web import addresses_of, may_send_token
 from ingot.server.bodies.work import Work
 from ingot.server.core import params
 from ingot.server.core.errors import NotFound as SourceNotFound
@@ -49,7 +49,9 @@ class _Import:
         self._commit_note = work.folder / "commit"  # what later attempts go on with
         self._upload_note = work.folder / "upload"
         self._card_note = work.folder / "card"
-        self._hub = Hub(work.settings.text("hub_endpoint"), _token(work))
+        self._hub = Hub(
+            work.settings.text("hub_endpoint"), _token(work), addresses=addresses_of(work.settings)
+        )
 
     def run(self) -> params.ImportResult:
         """Do all of it."""

@@ -1,8 +1,8 @@
 """The line to the server: reports of a body, one JSON object a line, from any thread.
 
-Secrets never travel: each occurrence in any text is blacked out. Texts may hold what no UTF-8 can (names of
-files and members of archives are bytes), which travels as `\udcff` and the like. When nobody reads any more, the server is
-gone and the process ends at once and quietly: the attempt is lost, and a later one goes on from the folder.
+Secrets never travel: each occurrence in any text is blacked out. What is no UTF-8, as names of files may be,
+travels escaped. When nobody reads any more, the server is gone and the process ends at once and quietly: the
+attempt is lost, and a later one goes on from the folder.
 """
 
 import os

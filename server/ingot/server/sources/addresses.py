@@ -119,10 +119,14 @@ def named(url: httpx2.URL | str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
-    """What may be connected to; `networks` are allowed although they are not public."""
+    """What may be connected to; `networks` are allowed although they are not public.
+
+    `hosts` may have any address: whoever runs the server named them in its settings. Nobody else may.
+    """
 
     networks: tuple[Network, ...] = ()
     resolver: Resolver = field(default_factory=SystemResolver)
+    hosts: frozenset[str] = frozenset()
 
     def look_up(self, host: str, port: int) -> list[str]:
         """Return all addresses of `host`, the best first, once every one of them is allowed.
@@ -136,7 +140,7 @@ class Addresses:
             raise _unknown(host, error) from error
         if not found:
             raise _unknown(host, socket.gaierror(socket.EAI_NONAME, "no address"))
-        for text in found:
+        for text in found if host.lower() not in self.hosts else ():
             self.check(host, text)
         return found
 
@@ -155,12 +159,14 @@ class Addresses:
                 raise _refused(host, text, "is not public")
 
     def allows_in_the_clear(self, text: str) -> bool:
-        """Return whether `text` is an address in an allowed network, where secrets may go without TLS."""
+        """Return whether `text` is an allowed address, not a name, where secrets may go without TLS."""
         try:
             meanings = _meanings(ipaddress.ip_address(text))
         except ValueError:
             return False
-        return all(any(each in network for network in self.networks) for each in meanings)
+        return text in self.hosts or all(
+            any(each in network for network in self.networks) for each in meanings
+        )
 
 
 def parse_networks(texts: Iterable[str]) -> tuple[Network, ...]:

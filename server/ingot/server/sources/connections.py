@@ -130,9 +130,9 @@ def _nothing() -> None:
 
 
 class CheckedBackend(httpcore2.NetworkBackend):
-    """Opens connections to allowed addresses only."""
+    """Opens connections to allowed addresses only; a watch looks after their reads."""
 
-    def __init__(self, addresses: Addresses, watch: Watch) -> None:
+    def __init__(self, addresses: Addresses, watch: Watch | None = None) -> None:
         self._addresses, self._watch = addresses, watch
         self._sockets = httpcore2.SyncBackend()
 
@@ -152,7 +152,7 @@ class CheckedBackend(httpcore2.NetworkBackend):
             except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as error:
                 failure = error
                 continue
-            return _WatchedStream(stream, self._watch)
+            return _WatchedStream(stream, self._watch) if self._watch is not None else stream
         raise failure or httpcore2.ConnectError(f"{host} has no address")
 
 

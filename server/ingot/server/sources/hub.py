@@ -2,14 +2,20 @@
 
     look_up → one commit, its files with sizes and digests, what its card says → wanted_file → urls.py fetches
 
+Nothing that the Hub answers is believed before it is looked at: it may be a mirror, or somebody between. Its
+redirects go through the same wall as those of files; only the Hub's own host may have any address.
+
 The library asks the Hub; files are fetched by our own fetcher, which the library's does not replace: it goes
 on after a kill, checks digests and not only sizes, and stops when it is told to. The token is the one that is
 given, never one that lies on this machine. The Hub answers alike for names that nobody has and for those that
 are not the asker's to see; our errors say so.
 """
 
+import dataclasses
 import hashlib
 import os
+import re
+import urllib.parse
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,7 +26,9 @@ import httpx2
 
 from ingot.server.core.errors import Denied
 from ingot.server.core.hosts import host_of
+from ingot.server.sources.addresses import Addresses
 from ingot.server.sources.budgets import WantedFile
+from ingot.server.sources.checked_transport import CheckedTransport
 from ingot.server.sources.hub_cards import HubCard, read_card
 from ingot.server.sources.hub_refusals import Asked, no_endpoint
 
@@ -32,6 +40,10 @@ RepositoryKind = Literal["model", "dataset"]
 
 PIECE = 8 * 1024**3  # bytes; the Hub's content network answers with at most 50 GB at once
 _SECONDS = 30.0  # for one answer about a repository
+_PUBLIC = Addresses()
+_ID = re.compile(r"[0-9a-f]{40,64}")  # of commits and blobs, as git makes them
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_LARGEST = 2**63  # bytes of a file
 _MOST_SIBLINGS = 50_000  # above, only the listing of the tree is complete
 QUIET = {
     "HF_HUB_DISABLE_TELEMETRY": "1",
@@ -78,13 +90,22 @@ def source_of(name: str, kind: RepositoryKind) -> str:
 class Hub:
     """The Hub as one token sees it; without a token as everybody does."""
 
-    def __init__(self, endpoint: str, token: str = "", seconds: float = _SECONDS) -> None:
+    def __init__(
+        self,
+        endpoint: str,
+        token: str = "",
+        seconds: float = _SECONDS,
+        addresses: Addresses = _PUBLIC,
+    ) -> None:
+        """Prepare to ask; `addresses` is where redirects may lead, beside the endpoint's own host."""
         self.endpoint = endpoint.rstrip("/")
         self.host = host_of(self.endpoint)
         if not self.host:
             raise no_endpoint(endpoint)
         self.token = token
         self._seconds = seconds
+        own = (urllib.parse.urlsplit(self.endpoint).hostname or "").lower()
+        self.addresses = dataclasses.replace(addresses, hosts=frozenset({own}))
 
     def look_up(self, name: str, kind: RepositoryKind, revision: str = "") -> HubRepository:
         """Return a repository at a branch, tag or commit, the main branch when empty.
@@ -98,6 +119,8 @@ class Hub:
                 return self._told(api, asked, name, kind)
         except httpx2.TransportError as error:
             raise asked.unreachable(error) from error
+        except httpx2.RequestError as error:  # redirects without end, a body that cannot be decoded
+            raise asked.misunderstood(error) from error
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise asked.misunderstood(error) from error
 
@@ -128,10 +151,14 @@ class Hub:
         info = api.repo_info(
             name, repo_type=kind, revision=revision, files_metadata=True, timeout=self._seconds
         )
-        if not isinstance(info, ModelInfo | DatasetInfo) or not info.sha:
+        # The commit names a folder here, and a place in addresses.
+        commit = info.sha or ""
+        if not isinstance(info, ModelInfo | DatasetInfo) or not _ID.fullmatch(commit):
             raise asked.not_a_hub()
         gated, files = bool(getattr(info, "gated", False)), tuple(_files(api, info, kind))
-        return HubRepository(name, kind, info.sha, bool(info.private), gated, files, read_card(info))
+        for file in files:
+            _check(file)
+        return HubRepository(name, kind, commit, bool(info.private), gated, files, read_card(info))
 
     @contextmanager
     def _library(self, asked: Asked) -> Iterator["HfApi"]:
@@ -143,9 +170,17 @@ class Hub:
         except ImportError as error:
             raise asked.no_library() from error
 
+        def prepare(request: httpx2.Request) -> None:
+            if self.endpoint.startswith("https:") and request.url.scheme != "https":
+                raise asked.unprotected(request.url)
+            # Some calls of the library wait for ever unless they are told not to.
+            request.extensions["timeout"] = httpx2.Timeout(self._seconds).as_dict()
+
         def session() -> httpx2.Client:
             return httpx2.Client(
-                event_hooks={"request": [self._hurry], "response": [asked.judge]}, follow_redirects=True
+                transport=CheckedTransport(self.addresses),
+                event_hooks={"request": [prepare], "response": [asked.judge]},
+                follow_redirects=True,
             )
 
         huggingface_hub.close_session()  # one of an earlier use
@@ -155,9 +190,14 @@ class Hub:
         finally:
             huggingface_hub.close_session()
 
-    def _hurry(self, request: httpx2.Request) -> None:
-        # Some calls of the library wait for ever unless they are told not to.
-        request.extensions["timeout"] = httpx2.Timeout(self._seconds).as_dict()
+
+def _check(file: HubFile) -> None:
+    """Refuse a file that cannot be: the library hands on whatever came. Raises ValueError, AttributeError."""
+    if type(file.size) is not int or not 0 <= file.size < _LARGEST:
+        raise ValueError(f"a size of {file.size!r} bytes")
+    if not _ID.fullmatch(file.blob_id) or (file.sha256 and not _SHA256.fullmatch(file.sha256)):
+        raise ValueError("an id that git does not make")
+    file.path.encode("utf-8")  # raises for what is no text
 
 
 def check_blob(path: Path, file: HubFile) -> bool:

@@ -21,6 +21,7 @@ from ingot.server.core.errors import (
     Unavailable,
 )
 from ingot.server.core.hosts import host_of
+from ingot.server.sources.addresses import named
 from ingot.server.sources.answers import Answer
 
 
@@ -102,6 +103,15 @@ class Asked:
             f"{self.endpoint} does not answer as the Hugging Face Hub does.",
             next_step="Check the server's setting hub_endpoint, and any proxy between.",
             facts=self._facts("protocol"),
+        )
+
+    def unprotected(self, url: httpx2.URL) -> Precondition:
+        """Return the error for a redirect that leaves TLS."""
+        return Precondition(
+            Reason.SOURCE_UNREACHABLE,
+            f"{self.endpoint} leads to {named(url)}, where nothing protects what is said.",
+            next_step="Check the server's setting hub_endpoint, and any proxy between.",
+            facts=self._facts("redirect"),
         )
 
     def no_library(self) -> Precondition:
