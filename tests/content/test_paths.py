@@ -97,3 +97,14 @@ def test_an_accepted_path_is_safe_everywhere(path: str) -> None:
         assert part not in ("", ".", "..")
         assert not part.endswith((".", " "))
         assert not set(part) & set('\\:<>"|?*\0')
+
+
+_TOKENS = ["con", "Nul", "com1", "lpt9", "com10", "aux", ".", "..", "/", "-", " ", "x", "X", "x" * 130, "é"]
+
+
+@given(st.lists(st.sampled_from(_TOKENS), max_size=8).map("".join))
+def test_what_is_taken_at_a_glance_also_passes_a_closer_look(path: str) -> None:
+    if len(path) <= paths.MAX_PATH_BYTES and paths._PLAIN.fullmatch(path):
+        paths._check_closely(path)
+    normal = unicodedata.normalize("NFC", unicodedata.normalize("NFD", path).casefold())
+    assert paths.fold(path) == normal

@@ -9,7 +9,7 @@ import os
 import queue
 import threading
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ingot.client._errors import Invalid
 from ingot.client._held import Room
@@ -18,8 +18,11 @@ from ingot.client._progress import Reporter
 from ingot.client._streams import Batch, ChunkSource, changed
 from ingot.client._walk import SourceFile
 from ingot.content import chunking
+from ingot.content.cuts import Cuts
 
-_QUEUED_RUNS = 64
+_QUEUED = 64
+_TOGETHER = 256  # what is found of small files is handed on together: so much of it, or so many bytes
+_TOGETHER_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +70,7 @@ class _Cutter:
         self._room = room
         self._lock = threading.Lock()
         self._stopping = threading.Event()
-        self._found: queue.Queue[Found | BaseException | None] = queue.Queue(_QUEUED_RUNS)
+        self._found: queue.Queue[list[Found] | BaseException | None] = queue.Queue(_QUEUED)
         # A large file keeps two cores busy by itself; small ones need company.
         self._threads = [
             threading.Thread(target=self._work, name=f"ingot-cut-{index}", daemon=True)
@@ -87,17 +90,26 @@ class _Cutter:
                 elif isinstance(found, BaseException):
                     raise found
                 else:
-                    if self._journal is not None and isinstance(found, CutFile) and not found.from_journal:
-                        self._journal.put(found.file.source, found.state, found.cut)
-                    yield found
+                    self._remember(found)
+                    yield from found
         finally:
             self._stopping.set()
 
+    def _remember(self, found: list[Found]) -> None:
+        if self._journal is not None:
+            cuts = [each for each in found if isinstance(each, CutFile) and not each.from_journal]
+            self._journal.put_all((each.file.source, each.state, each.cut) for each in cuts)
+
     def _work(self) -> None:
+        handful = _Handful()
         try:
             while (file := self._next()) is not None:
-                self._hand_on(self._cut(file))
-                self._report.add(files=1)
+                whole = self._cut(file, handful)
+                handful.found.append(whole)
+                handful.files += 1
+                if len(handful.found) >= _TOGETHER:
+                    self._hand_over(handful)
+            self._hand_over(handful)
         except _Stopped:
             return
         except BaseException as failure:  # noqa: BLE001  # handed to the caller, whatever it is
@@ -108,7 +120,14 @@ class _Cutter:
         with self._lock:
             return next(self._files, None)
 
-    def _hand_on(self, found: Found | BaseException | None) -> None:
+    def _hand_over(self, handful: "_Handful") -> None:
+        """Hand on what was found, and count it."""
+        if handful.found:
+            self._report.add(files=handful.files, hashed=handful.hashed)
+            self._hand_on(handful.found)
+            handful.found, handful.files, handful.hashed = [], 0, 0
+
+    def _hand_on(self, found: list[Found] | BaseException | None) -> None:
         while not self._stopping.is_set():
             try:
                 self._found.put(found, timeout=0.5)
@@ -117,12 +136,12 @@ class _Cutter:
                 continue
         raise _Stopped
 
-    def _cut(self, file: SourceFile) -> CutFile:
+    def _cut(self, file: SourceFile, handful: "_Handful") -> CutFile:
         try:
             try:
-                return self._cut_once(file)
+                return self._cut_once(file, handful)
             except chunking.SourceChangedError:
-                return self._cut_once(file)
+                return self._cut_once(file, handful)
         except chunking.SourceChangedError as failure:
             raise changed(file.source, str(failure)) from failure
         except OSError as failure:
@@ -132,34 +151,47 @@ class _Cutter:
                 next_step="Check its permissions, or leave it out with --exclude.",
             ) from failure
 
-    def _cut_once(self, file: SourceFile) -> CutFile:
+    def _cut_once(self, file: SourceFile, handful: "_Handful") -> CutFile:
         descriptor = os.open(file.source, os.O_RDONLY | os.O_CLOEXEC)
         try:
             state = FileState.of(os.fstat(descriptor))
             known = self._journal.get(file.source, state) if self._journal is not None else None
             if known is not None:
-                self._report.add(hashed=state.size)
                 done = CutFile(file, state, known, from_journal=True)
-                self._hand_on(list(done.sources()))
+                self._take(handful, list(done.sources()), state.size)
                 return done
-            entries = self._cut_open(file, descriptor, state)
+            cut = self._cut_open(file, descriptor, state, handful)
             if FileState.of(os.fstat(descriptor)) != state:
                 raise chunking.SourceChangedError(f"{file.source} was written to while it was read")
-            return CutFile(file, state, Cut(state.size, entries))
+            return CutFile(file, state, cut)
         finally:
             os.close(descriptor)
 
-    def _cut_open(self, file: SourceFile, descriptor: int, state: FileState) -> bytes:
-        entries = bytearray()
-        for window in chunking.cut_windows(descriptor, state.size):
+    def _cut_open(self, file: SourceFile, descriptor: int, state: FileState, handful: "_Handful") -> Cut:
+        entries, cuts = bytearray(), Cuts()
+        for window in chunking.cut_windows(descriptor, state.size, cuts):
             held = self._room.hold(window.start, window.data) if self._room else None
             run: Batch = []
             for chunk in window.chunks:
                 entries += ENTRY.pack(chunk.digest, chunk.length)
                 run.append(ChunkSource(file.source, chunk.offset, chunk.length, chunk.digest, held))
-            self._report.add(hashed=sum(each.length for each in run))
-            self._hand_on(run)
-        return bytes(entries)
+            self._take(handful, run, sum(each.length for each in run))
+        return Cut(state.size, bytes(entries), cuts.profile)
+
+    def _take(self, handful: "_Handful", run: Batch, size: int) -> None:
+        handful.found.append(run)
+        handful.hashed += size
+        if handful.hashed >= _TOGETHER_BYTES:
+            self._hand_over(handful)
+
+
+@dataclass(slots=True)
+class _Handful:
+    """What one thread has found and not handed on yet."""
+
+    found: list[Found] = field(default_factory=list)
+    files: int = 0
+    hashed: int = 0
 
 
 class _Stopped(Exception):

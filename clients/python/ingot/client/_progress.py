@@ -59,7 +59,8 @@ class Reporter:
         self._lock = threading.Lock()
         self._begun = time.monotonic()
         self._told = 0.0
-        self._now = TransferProgress()
+        self._now = TransferProgress()  # without what is counted below
+        self._files = self._hashed = self._moved = self._reused = 0
 
     @property
     def now(self) -> TransferProgress:
@@ -82,13 +83,10 @@ class Reporter:
     def add(self, *, files: int = 0, hashed: int = 0, moved: int = 0, reused: int = 0) -> None:
         """Count something done; negative numbers take back what has to be done again."""
         with self._lock:
-            self._now = replace(
-                self._now,
-                files_done=self._now.files_done + files,
-                bytes_hashed=self._now.bytes_hashed + hashed,
-                bytes_moved=self._now.bytes_moved + moved,
-                bytes_reused=self._now.bytes_reused + reused,
-            )
+            self._files += files
+            self._hashed += hashed
+            self._moved += moved
+            self._reused += reused
             if time.monotonic() - self._told >= _INTERVAL:
                 self._tell()
 
@@ -104,4 +102,11 @@ class Reporter:
             self._callback(self._timed())
 
     def _timed(self) -> TransferProgress:
-        return replace(self._now, seconds=time.monotonic() - self._begun)
+        return replace(
+            self._now,
+            files_done=self._files,
+            bytes_hashed=self._hashed,
+            bytes_moved=self._moved,
+            bytes_reused=self._reused,
+            seconds=time.monotonic() - self._begun,
+        )

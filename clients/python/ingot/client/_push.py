@@ -166,8 +166,9 @@ class _Push:
         for found in self._cut(self._files):
             if isinstance(found, CutFile):
                 self._cuts[found.file.path] = found
-        if upload.result_digest == self._digest():
-            return self._result(upload, None, reused=self._size())
+        digest = self._digest()
+        if upload.result_digest == digest:
+            return self._result(upload, None, digest, reused=self._size())
         self._cuts.clear()
         self._report = Reporter(self._options.on_progress)
         self._report.total(files=len(self._files), size=sum(each.size for each in self._files))
@@ -301,15 +302,16 @@ class _Push:
 
     def _commit(self, upload: pb.Upload) -> PushResult:
         self._report.stage(Stage.COMMITTING)
+        digest = self._digest()
         request = pb.CommitUploadRequest(
             upload=upload.name,
-            expected_digest=self._digest(),
+            expected_digest=digest,
             file_count=len(self._files),
             request_id=new_id(),
         )
         reply = self._calls.unary(self._stub.CommitUpload, request, timeout=COMMIT_SECONDS)
         version = reply.version if reply.HasField("version") else None
-        return self._result(reply.upload, version, reused=self._report.now.bytes_reused)
+        return self._result(reply.upload, version, digest, reused=self._report.now.bytes_reused)
 
     def _validated(self, result: PushResult) -> PushResult:
         """Wait until the version may be used by others. Raises what its validation found."""
@@ -327,10 +329,12 @@ class _Push:
         verdict.wait(result.upload, tell)
         return replace(result, version=verdict.version(result.name))
 
-    def _result(self, upload: pb.Upload, version: catalog_pb2.Version | None, *, reused: int) -> PushResult:
+    def _result(
+        self, upload: pb.Upload, version: catalog_pb2.Version | None, digest: str, *, reused: int
+    ) -> PushResult:
         return PushResult(
             name=upload.result,
-            digest=self._digest(),
+            digest=digest,
             file_count=len(self._files),
             size_bytes=self._size(),
             sent_bytes=self._report.now.bytes_moved,

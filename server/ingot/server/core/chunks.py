@@ -68,6 +68,8 @@ class ChunkAssembler:
         if len(packed) != digests.DIGEST_SIZE * len(lengths):
             raise _bad_length(f"expected 32 bytes of digest per length, got {len(packed)} and {len(lengths)}")
         view, position = memoryview(data), 0
+        if self._open is None and not more and sum(lengths) == len(view):
+            return self._whole(packed, lengths, view)
         done: list[ReceivedChunk] = []
         starts = (
             (packed[at : at + digests.DIGEST_SIZE], length)
@@ -92,6 +94,19 @@ class ChunkAssembler:
             done.append(ReceivedChunk(digest, length, self._pieces))
             self._open, self._pieces, self._have = None, [], 0
         self._check_message(len(view) - position, waiting, more=more)
+        self._count(done)
+        return done
+
+    def _whole(self, packed: bytes, lengths: Sequence[int], view: memoryview) -> list[ReceivedChunk]:
+        """Return the chunks of a message that has all of their bytes, as most have."""
+        done: list[ReceivedChunk] = []
+        start = 0
+        for index, length in enumerate(lengths):
+            _check_length(length)
+            end = start + length
+            at = index * digests.DIGEST_SIZE
+            done.append(ReceivedChunk(packed[at : at + digests.DIGEST_SIZE], length, (view[start:end],)))
+            start = end
         self._count(done)
         return done
 
