@@ -127,7 +127,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_TOO_SLOW: _ErrorReason.ValueType  # 73
     """The sender is below the minimum rate."""
     ERROR_REASON_RATE_LIMITED: _ErrorReason.ValueType  # 74
-    """Too many calls; try again as told."""
+    """Too many calls of one principal, or without a good credential from one address; try again as told. Any call."""
     ERROR_REASON_SOURCE_UNREACHABLE: _ErrorReason.ValueType  # 80
     """Sources.
     The source does not answer.
@@ -305,7 +305,7 @@ ERROR_REASON_DISK_LOW: ErrorReason.ValueType  # 72
 ERROR_REASON_TOO_SLOW: ErrorReason.ValueType  # 73
 """The sender is below the minimum rate."""
 ERROR_REASON_RATE_LIMITED: ErrorReason.ValueType  # 74
-"""Too many calls; try again as told."""
+"""Too many calls of one principal, or without a good credential from one address; try again as told. Any call."""
 ERROR_REASON_SOURCE_UNREACHABLE: ErrorReason.ValueType  # 80
 """Sources.
 The source does not answer.

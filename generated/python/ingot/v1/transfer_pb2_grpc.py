@@ -28,6 +28,7 @@ if _version_not_supported:
 class TransferServiceStub(object):
     """Moves bytes. A tree (a version, a checkpoint, an open upload) is an ordered list of files, a file an ordered list of chunks.
     Upload: BeginUpload, then FindMissing and PutChunks until nothing is missing, PutManifest, CommitUpload. To resume, ask FindMissing again.
+    Who needs no chunks uses UploadFile. Any call, as of every service, may be refused with RESOURCE_EXHAUSTED (RATE_LIMITED).
     """
 
     def __init__(self, channel):
@@ -146,10 +147,11 @@ class TransferServiceStub(object):
 class TransferServiceServicer(object):
     """Moves bytes. A tree (a version, a checkpoint, an open upload) is an ordered list of files, a file an ordered list of chunks.
     Upload: BeginUpload, then FindMissing and PutChunks until nothing is missing, PutManifest, CommitUpload. To resume, ask FindMissing again.
+    Who needs no chunks uses UploadFile. Any call, as of every service, may be refused with RESOURCE_EXHAUSTED (RATE_LIMITED).
     """
 
     def GetCapabilities(self, request, context):
-        """Returns all limits, chunking profiles and digest functions. The only place for limits.
+        """Returns all limits, chunking profiles and digest functions. The only place for limits; each is enforced.
 
         Errors: none of its own.
         """
@@ -480,6 +482,7 @@ def add_TransferServiceServicer_to_server(servicer, server):
 class TransferService(object):
     """Moves bytes. A tree (a version, a checkpoint, an open upload) is an ordered list of files, a file an ordered list of chunks.
     Upload: BeginUpload, then FindMissing and PutChunks until nothing is missing, PutManifest, CommitUpload. To resume, ask FindMissing again.
+    Who needs no chunks uses UploadFile. Any call, as of every service, may be refused with RESOURCE_EXHAUSTED (RATE_LIMITED).
     """
 
     @staticmethod

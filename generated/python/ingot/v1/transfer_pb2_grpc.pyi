@@ -29,6 +29,7 @@ GRPC_VERSION: str
 class TransferServiceStub:
     """Moves bytes. A tree (a version, a checkpoint, an open upload) is an ordered list of files, a file an ordered list of chunks.
     Upload: BeginUpload, then FindMissing and PutChunks until nothing is missing, PutManifest, CommitUpload. To resume, ask FindMissing again.
+    Who needs no chunks uses UploadFile. Any call, as of every service, may be refused with RESOURCE_EXHAUSTED (RATE_LIMITED).
     """
 
     @_typing.overload
@@ -36,7 +37,7 @@ class TransferServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> TransferServiceAsyncStub: ...
     GetCapabilities: _grpc.UnaryUnaryMultiCallable[_transfer_pb2.GetCapabilitiesRequest, _transfer_pb2.GetCapabilitiesResponse]
-    """Returns all limits, chunking profiles and digest functions. The only place for limits.
+    """Returns all limits, chunking profiles and digest functions. The only place for limits; each is enforced.
 
     Errors: none of its own.
     """
@@ -169,11 +170,12 @@ class TransferServiceStub:
 class TransferServiceAsyncStub(TransferServiceStub):
     """Moves bytes. A tree (a version, a checkpoint, an open upload) is an ordered list of files, a file an ordered list of chunks.
     Upload: BeginUpload, then FindMissing and PutChunks until nothing is missing, PutManifest, CommitUpload. To resume, ask FindMissing again.
+    Who needs no chunks uses UploadFile. Any call, as of every service, may be refused with RESOURCE_EXHAUSTED (RATE_LIMITED).
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetCapabilities: _aio.UnaryUnaryMultiCallable[_transfer_pb2.GetCapabilitiesRequest, _transfer_pb2.GetCapabilitiesResponse]  # type: ignore[assignment]
-    """Returns all limits, chunking profiles and digest functions. The only place for limits.
+    """Returns all limits, chunking profiles and digest functions. The only place for limits; each is enforced.
 
     Errors: none of its own.
     """
@@ -305,6 +307,7 @@ class TransferServiceAsyncStub(TransferServiceStub):
 class TransferServiceServicer(metaclass=_abc_1.ABCMeta):
     """Moves bytes. A tree (a version, a checkpoint, an open upload) is an ordered list of files, a file an ordered list of chunks.
     Upload: BeginUpload, then FindMissing and PutChunks until nothing is missing, PutManifest, CommitUpload. To resume, ask FindMissing again.
+    Who needs no chunks uses UploadFile. Any call, as of every service, may be refused with RESOURCE_EXHAUSTED (RATE_LIMITED).
     """
 
     @_abc_1.abstractmethod
@@ -313,7 +316,7 @@ class TransferServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _transfer_pb2.GetCapabilitiesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_transfer_pb2.GetCapabilitiesResponse, _abc.Awaitable[_transfer_pb2.GetCapabilitiesResponse]]:
-        """Returns all limits, chunking profiles and digest functions. The only place for limits.
+        """Returns all limits, chunking profiles and digest functions. The only place for limits; each is enforced.
 
         Errors: none of its own.
         """
