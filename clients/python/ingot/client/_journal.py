@@ -143,7 +143,7 @@ class Journal:
         """Remember the cuts of several files at once."""
         records: list[bytes] = []
         for path, state, cut in cuts:
-            if not state.is_settled or cut.profile not in PROFILES:
+            if not state.is_settled:
                 self._known.pop(path, None)
                 continue
             self._known[path] = (state, cut)
