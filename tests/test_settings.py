@@ -74,6 +74,11 @@ def test_the_database_is_in_the_data_folder_unless_set() -> None:
         ({"drain_seconds": "-1"}, {}, "drain_seconds: expected 0 or more, got -1"),
         ({}, {"INGOT_HEALTH": "maybe"}, "INGOT_HEALTH: expected true or false, got 'maybe'"),
         ({"worker_lease_seconds": "3"}, {}, "expected at most half of worker_lease_seconds"),
+        (
+            {"body_memory_bytes": "1000"},
+            {},
+            "body_memory_bytes: expected 0 or at least 268435456, .* got 1000",
+        ),
         ({"operation_lease_seconds": "1"}, {}, "operation_lease_seconds: expected at least 3, .*, got 1"),
         ({"operation_queues": "download"}, {}, "operation_queues: expected queue=number .*, got 'download'"),
         ({}, {"INGOT_OPERATION_QUEUES": "download=2,upload=1"}, "one of the queues .*, got 'upload=1'"),

@@ -103,6 +103,13 @@ def test_the_unexpected_is_told_by_its_type_and_log_without_secrets(tmp_path: pa
     assert "hf_abcdefghijkl" not in ended.log
 
 
+def test_a_body_that_gets_no_memory_says_which_setting_it_is(tmp_path: pathlib.Path) -> None:
+    ended = problem(tmp_path, "greedy")
+    assert (ended.reason, ended.retry) == ("OUT_OF_MEMORY", False)
+    assert ended.facts == {"limit": str(512 << 20), "setting": "body_memory_bytes"}
+    assert "body_memory_bytes" in ended.next_step
+
+
 def test_texts_that_are_no_unicode_arrive_all_the_same(tmp_path: pathlib.Path) -> None:
     ended = run(tmp_path, "odd_texts")
     assert ended.last == Report(

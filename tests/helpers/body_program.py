@@ -5,6 +5,7 @@ Its kind is `clean`; the parameter `path` says which body it is.
 
 import errno
 import os
+import resource
 import sys
 
 from ingot.server.bodies import harness
@@ -72,10 +73,27 @@ def odd_texts(work: Work[Params]) -> Params:
     raise BodyFailure(Reason.BAD_PATH, "It holds \udcff.", facts={"path": "\udcff\udcfeq"})
 
 
+def greedy(work: Work[Params]) -> Params:
+    resource.setrlimit(resource.RLIMIT_DATA, (512 << 20, 512 << 20))
+    return UpkeepResult.model_validate({"taken": len([bytearray(64 << 20) for _ in range(32)])})
+
+
 def find_body(wanted: Params, kind: str) -> Body:
     assert isinstance(wanted, ExportParams)
     assert isinstance(wanted.destination, BundleExport)
-    bodies = (count, leave_and_find, wait, spin, refuse, core_error, disk, client_error, leak, odd_texts)
+    bodies = (
+        count,
+        leave_and_find,
+        wait,
+        spin,
+        refuse,
+        core_error,
+        disk,
+        client_error,
+        leak,
+        odd_texts,
+        greedy,
+    )
     return {body.__name__: body for body in bodies}[wanted.destination.path]
 
 

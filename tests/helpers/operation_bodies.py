@@ -6,6 +6,7 @@
     late      works for ever                                 exit           ends with status 7 and words
     flood     reports without end                            garbage        no reports, then a result
     liar      a result of another kind                       orphan         leaves a child behind
+    greedy    takes memory until it gets none    aborted   ends as C libraries do without memory
     steps     ten steps, each remembered in its folder       chatty         70 MiB of output, then its end
 
 `poison*2` misbehaves in its first two attempts and succeeds in the third. Each attempt adds its number and
@@ -125,13 +126,27 @@ def orphan(folder: Path) -> None:
     succeed(folder)
 
 
+def greedy(folder: Path) -> None:
+    say(log={"text": Path("/proc/self/oom_score_adj").read_text().strip()})
+    taken = [bytearray(64 << 20) for _ in range(4)]
+    say(log={"text": f"it got {len(taken)} pieces"})
+    taken += [bytearray(64 << 20) for _ in range(32)]
+    say(result={})
+
+
+def aborted(folder: Path) -> None:
+    sys.stderr.write("memory allocation of 67108864 bytes failed\n")
+    sys.stderr.flush()
+    os.abort()
+
+
 def note(folder: Path, attempt: int, process: int) -> None:
     with (folder.parent / f"{folder.name}.attempts").open("a") as file:
         file.write(f"{attempt} {process}\n")
 
 
 MODES = {each.__name__: each for each in (succeed, fail, refuse, poison, freeze, wait, stubborn, late)}
-MODES |= {each.__name__: each for each in (flood, garbage, liar, orphan, steps, chatty)} | {
+MODES |= {each.__name__: each for each in (flood, garbage, liar, orphan, steps, chatty, greedy, aborted)} | {
     "exit": exit_early
 }
 

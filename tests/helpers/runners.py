@@ -36,6 +36,7 @@ from ingot.server.settings import Settings
 
 BODIES = (sys.executable, "-I", "-S", str(Path(__file__).with_name("operation_bodies.py")))
 TOKEN = "token-of-this-attempt"
+MEMORY = 512 << 20  # bytes
 AT_ONCE = RetryPolicy(5, 0.0)
 SERVER = "this-server"
 ADMIN = person("root", Role.ADMIN)
@@ -176,6 +177,7 @@ def _runner(folder: Path, bench: Bench, hops: Hops, patience: Patience) -> Runne
         bench.operations.secrets.whole,
         lambda operation: {"host": "s3cret-word"},
         {},
+        MEMORY,
     )
     return bench.operations.runner(hops, folder, SERVER, means, BODIES, patience)
 

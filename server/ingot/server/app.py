@@ -216,6 +216,7 @@ class App:
             self.operations.secrets.whole,
             self.people.credentials.for_operation,
             settings_of_bodies(self.settings),
+            self.settings.body_memory_bytes,
         )
         self.runner = self.operations.runner(self.hops, self.folder.path, self.folder.server_id, means)
         self.registered.add_to(self.hops, self.operations.shelf)

@@ -169,6 +169,13 @@ class Settings:
     operation_lease_seconds: float = dataclasses.field(
         default=20.0, metadata=_about("How long the body of an operation may be silent before it is killed.")
     )
+    body_memory_bytes: int = dataclasses.field(
+        default=2 << 30,
+        metadata=_about(
+            "Most memory that the process of one import, export or validation may take, in bytes; 0 is any "
+            "amount. Where the machine runs out of it, such processes are ended before the server is."
+        ),
+    )
     operation_dispatcher: str = dataclasses.field(
         default="rows",
         metadata=_about(

@@ -50,6 +50,7 @@ _NOT_NEGATIVE = (
     "adopted_pack_days",
 )
 _SHORTEST_LEASE = 3.0  # of operations, in seconds
+_LEAST_MEMORY = 256 * 1024 * 1024
 _ALL = 100  # percent
 
 
@@ -73,6 +74,16 @@ def check(settings: Settings) -> None:
         raise SettingsError(
             f"log_level: expected one of {', '.join(LOG_LEVELS)}, got {settings.log_level!r}."
         )
+    _check_operations(settings)
+    _check_disk(settings)
+    _check_sources(settings)
+    if not settings.listen:
+        raise SettingsError(f"listen: expected at least one address such as {STANDARD_ADDRESS}, got none.")
+    for address in settings.listen:
+        _check_address(address, insecure=settings.insecure)
+
+
+def _check_operations(settings: Settings) -> None:
     if settings.operation_dispatcher not in DISPATCHERS:
         expected = " or ".join(DISPATCHERS)
         raise SettingsError(
@@ -83,13 +94,12 @@ def check(settings: Settings) -> None:
             f"operation_lease_seconds: expected at least {_SHORTEST_LEASE:g}, because bodies report each "
             f"second, got {settings.operation_lease_seconds:g}."
         )
-    _check_disk(settings)
+    if 0 != settings.body_memory_bytes < _LEAST_MEMORY:
+        raise SettingsError(
+            f"body_memory_bytes: expected 0 or at least {_LEAST_MEMORY}, because it is for a whole process, "
+            f"got {settings.body_memory_bytes}."
+        )
     queue_limits(settings.operation_queues)
-    _check_sources(settings)
-    if not settings.listen:
-        raise SettingsError(f"listen: expected at least one address such as {STANDARD_ADDRESS}, got none.")
-    for address in settings.listen:
-        _check_address(address, insecure=settings.insecure)
 
 
 def queue_limits(queues: Sequence[str]) -> QueueLimits:

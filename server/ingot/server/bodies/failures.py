@@ -6,15 +6,17 @@ A body raises BodyFailure where it knows best. Everything else is translated her
     errors of the client           with the reason the server gave; outages and limits are tried again
     a full disk                    DISK_LOW
     a name that is too long        BAD_PATH; another attempt would not help
+    no more memory                 OUT_OF_MEMORY; neither would it there
     anything unexpected            INTERNAL, with the name of the log file and nothing that might be secret
 """
 
 import errno
+import resource
 from collections.abc import Mapping
 
 from ingot.content.texts import shortened
 from ingot.server.core import errors
-from ingot.server.core.body_protocol import ReportedProblem
+from ingot.server.core.body_protocol import ReportedProblem, out_of_memory
 from ingot.server.core.errors import Reason
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -75,6 +77,9 @@ def translated(error: Exception, log: str) -> BodyFailure:
         return disk_full(error)
     if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
         return _too_long(error)
+    if isinstance(error, MemoryError):
+        told = out_of_memory(resource.getrlimit(resource.RLIMIT_DATA)[0])
+        return BodyFailure(Reason(told.reason), told.message, next_step=told.next_step, facts=told.facts)
     return _of_client(error) or unexpected(error, log)
 
 

@@ -15,6 +15,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from ingot.server.core.errors import Reason
 from ingot.server.core.events import FileProgress
 
 REPORTS = "INGOT_REPORTS"  # environment variable with the number of the file descriptor
@@ -94,6 +95,16 @@ class ReportedProblem(BaseModel):
     next_step: str = ""
     retry: bool = False
     retry_after: float | None = None  # seconds, when the source told
+
+
+def out_of_memory(limit: int) -> ReportedProblem:
+    """Return the problem of a body that wanted more memory than it may take, in bytes."""
+    return ReportedProblem(
+        reason=Reason.OUT_OF_MEMORY.value,
+        message=f"It needed more memory than the {limit} bytes that one operation may take.",
+        facts={"limit": str(limit), "setting": "body_memory_bytes"},
+        next_step="Do it in smaller parts, or raise body_memory_bytes in the settings of the server.",
+    )
 
 
 class Report(BaseModel):

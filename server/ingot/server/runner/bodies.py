@@ -5,8 +5,9 @@
                                        32 MiB and the last, which a line tells that divides them
 
 The child leads a session of its own, so that killing its group takes its children with it. A small step in
-between asks the kernel to kill it when the server dies, and then becomes the body: nothing is ever run
-between fork and exec in the server, whose threads could hold any lock at that moment.
+between asks the kernel to kill it when the server dies, bounds its memory, offers it to the kernel before the
+server when memory runs out, and then becomes the body: nothing is ever run between fork and exec in the
+server, whose threads could hold any lock at that moment.
 """
 
 import asyncio
@@ -21,23 +22,32 @@ from pathlib import Path
 
 from ingot.server.core import failpoints
 from ingot.server.core.artifacts import JsonObject
-from ingot.server.core.body_protocol import REPORTS, BodySpec
+from ingot.server.core.body_protocol import REPORTS, BodySpec, out_of_memory
 from ingot.server.core.operations import Operation
 from ingot.server.runner import reports
-from ingot.server.runner.seams import Ending, Hops, Told, Vanished
+from ingot.server.runner.seams import Ending, Failed, Hops, Told, Vanished
 
 BODY_COMMAND = (sys.executable, "-P", "-m", "ingot.server.bodies")  # -P: nothing is imported from its folder
 # -I -S: nothing is imported from the folder here either, and it starts fast.
-_END_WITH_PARENT = (
+# The limit is that of data: what a process may write to, not what it maps from files or only reserves.
+_FIRST_STEP = (
     sys.executable,
     "-I",
     "-S",
     "-c",
     """
-import ctypes, os, signal, sys
-parent, *command = sys.argv[1:]
+import ctypes, os, resource, signal, sys
+parent, memory, *command = sys.argv[1:]
 if sys.platform == "linux":
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    try:
+        with open("/proc/self/oom_score_adj", "w") as file:
+            file.write("1000")
+    except OSError:  # not mounted, or not writable, as in some containers
+        pass
+    most = resource.getrlimit(resource.RLIMIT_DATA)[1]
+    if int(memory) and (most == resource.RLIM_INFINITY or int(memory) < most):
+        resource.setrlimit(resource.RLIMIT_DATA, (int(memory), int(memory)))
 if os.getppid() == int(parent):  # else it died before the line above
     os.execv(command[0], command)
 """,
@@ -52,6 +62,8 @@ _OUTPUT_SECONDS = 1.0  # between two looks at its size
 _TAIL = 1500  # bytes of its output that a problem quotes
 _DRAIN_SECONDS = 2.0  # for what is left in the pipe of a process that has ended
 _BLACK = "[secret]"
+# What libraries say that end the process themselves when they get no memory.
+_NO_MEMORY = ("MemoryError", "memory allocation of", "bad_alloc", "out of memory", "Cannot allocate memory")
 
 SettingValue = str | int | float | bool | tuple[str, ...]
 
@@ -65,6 +77,7 @@ class BodyMeans:
     params: Callable[[Operation], JsonObject]  # whole, with what is secret of them
     secrets: Callable[[Operation], Mapping[str, str]]  # by host; called inside a read
     settings: Mapping[str, SettingValue]
+    memory_bytes: int = 0  # that a body may take, 0 is any number
 
 
 class BodyFolders:
@@ -138,7 +151,7 @@ class ProcessBodies:
                 "settings": self._means.settings,
             }
         )
-        body = await ProcessBody.start(self._command, spec, log)
+        body = await ProcessBody.start(self._command, spec, log, self._means.memory_bytes)
         failpoints.hit("body.started")
         return body
 
@@ -153,11 +166,13 @@ class ProcessBody:
         reader: asyncio.StreamReader,
         spec: BodySpec,
         output_from: int,
+        memory: int,
     ) -> None:
         self._process = process
         self._pipe = pipe
         self._spec = spec
         self._output_from = output_from
+        self._memory = memory
         self._telling = reports.Telling()
         self._over = asyncio.Event()
         self._listening = asyncio.create_task(reports.listen(reader, self._telling, self._over))
@@ -165,8 +180,8 @@ class ProcessBody:
         self._bounding = asyncio.create_task(self._bound_output())
 
     @classmethod
-    async def start(cls, command: Sequence[str], spec: BodySpec, log: Path) -> "ProcessBody":
-        """Start `command` as the body of a spec; its output is appended to `log`."""
+    async def start(cls, command: Sequence[str], spec: BodySpec, log: Path, memory: int = 0) -> "ProcessBody":
+        """Start `command` as the body of a spec, with so many bytes of memory; its output goes to `log`."""
         loop = asyncio.get_running_loop()
         ours, theirs = os.pipe()
         reader = asyncio.StreamReader()
@@ -181,8 +196,9 @@ class ProcessBody:
             with log.open("ab") as output:
                 begin = output.tell()
                 process = await asyncio.create_subprocess_exec(
-                    *_END_WITH_PARENT,
+                    *_FIRST_STEP,
                     str(os.getpid()),
+                    str(memory),
                     *command,
                     stdin=asyncio.subprocess.PIPE,
                     stdout=output,
@@ -197,7 +213,7 @@ class ProcessBody:
             raise
         finally:
             os.close(theirs)
-        return cls(process, pipe, reader, spec, begin)
+        return cls(process, pipe, reader, spec, begin, memory)
 
     @property
     def pid(self) -> int:
@@ -220,6 +236,8 @@ class ProcessBody:
             return self._telling.ending
         how = f"exit status {status}" if status >= 0 else signal.Signals(-status).name
         tail = await asyncio.to_thread(self._tail)
+        if self._memory and any(words in tail for words in _NO_MEMORY):
+            return Failed(out_of_memory(self._memory))
         facts = {"status": how, "log": self._spec.log, **({"output": tail} if tail else {})}
         return Vanished(f"its process ended with {how} before it gave a result", facts)
 
