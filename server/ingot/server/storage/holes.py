@@ -14,18 +14,20 @@ from pathlib import Path
 from ingot.server.core import failpoints
 
 _KEEP_SIZE, _PUNCH_HOLE = 1, 2
-_MARK = 64  # bytes at the front of each part that are zeroed and synced before any part goes
 _UNSUPPORTED = (errno.EOPNOTSUPP, errno.ENOSYS, errno.ENODEV, errno.EINVAL)
+
+
+Span = tuple[int, int]  # offset, length
 
 
 class UnsupportedError(Exception):
     """The file system cannot punch holes."""
 
 
-def punch(path: Path, spans: Sequence[tuple[int, int]]) -> None:
-    """Zero parts of a file, each (offset, length), and give their blocks back. Raises OSError.
+def punch(path: Path, marks: Sequence[Span], spans: Sequence[Span]) -> None:
+    """Zero `marks`, then give the blocks of `spans` back, which read as zeros too. Raises OSError.
 
-    The front of every part is on disk as zeros before the first block goes.
+    The marks are on the disk as zeros before the first block goes.
     """
     if _libc is None:
         raise UnsupportedError
@@ -37,8 +39,9 @@ def punch(path: Path, spans: Sequence[tuple[int, int]]) -> None:
         path.chmod(mode)
     try:
         _probe(descriptor)
-        for offset, length in spans:
-            os.pwrite(descriptor, bytes(min(length, _MARK)), offset)
+        for offset, length in marks:
+            if any(os.pread(descriptor, length, offset)):  # else it may lie in a hole: writing needs a block
+                os.pwrite(descriptor, bytes(length), offset)
         os.fdatasync(descriptor)
         failpoints.hit("pack.punching")
         for offset, length in spans:

@@ -131,6 +131,11 @@ def unpack_footer(data: bytes, digest: bytes, codec: int = CODEC_RAW) -> tuple[P
     return tuple(entries)
 
 
+def headers(entries: Iterable[PackEntry]) -> list[tuple[int, int]]:
+    """Return offset and length of the headers of the records of these entries."""
+    return [(entry.offset - RECORD_SIZE, RECORD_SIZE) for entry in entries]
+
+
 def spans(entries: Iterable[PackEntry], codec: int = CODEC_RAW) -> list[tuple[int, int]]:
     """Return offset and length of the records of these entries; records that touch are one span."""
     found: list[tuple[int, int]] = []

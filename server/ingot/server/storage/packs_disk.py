@@ -167,7 +167,7 @@ class DiskPacks:
         try:
             codec = self._open(pack).codec
             self._forget(pack)  # what was read before must be checked again
-            holes.punch(path, pack_format.spans(entries, codec))
+            holes.punch(path, pack_format.headers(entries), pack_format.spans(entries, codec))
         except FileNotFoundError:
             raise pack_reading.absent(pack) from None
         except holes.UnsupportedError:

@@ -114,7 +114,7 @@ def _stored() -> tuple[tuple[StorageArea, ...], tuple[int, int], tuple[int, int]
     return (
         tuple(areas),
         _pair("SELECT COUNT(*), SUM(length) FROM chunk WHERE NOT lost"),
-        _pair("SELECT COUNT(*), SUM(size_bytes) FROM pack WHERE NOT missing"),
+        _pair("SELECT COUNT(*), SUM(size_bytes - COALESCE(punched, 0)) FROM pack WHERE NOT missing"),
     )
 
 
