@@ -4,6 +4,7 @@ import io
 import json
 import os
 import tarfile
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -245,6 +246,39 @@ def test_a_file_that_lies_about_its_size_consistently_is_refused(tmp_path: Path,
 def test_a_malformed_manifest_is_refused(wrong: bytes) -> None:
     with pytest.raises(Invalid):
         parse_manifest(wrong)
+
+
+@pytest.mark.parametrize("value", [b"[]", b"{}", b'[{"a":[{}]}]', b"1"])
+def test_a_manifest_of_nothing_but_values_takes_no_memory(value: bytes) -> None:
+    told = canonical(
+        bundled_artifact([bundled_version({"a": b"small"}, {})])
+        .model_copy(update={"metadata": {"a": "HERE"}})
+        .model_dump(mode="json")
+    ).replace(b'"HERE"', b"[" + b",".join([value] * 300_000) + b"]")
+    data = b'{"artifacts":[' + told + b'],"bundle":1,"jobs":[],"since":""}'
+    tracemalloc.start()
+    try:
+        with pytest.raises(Invalid, match="than any honest one"):
+            parse_manifest(data)
+        assert tracemalloc.get_traced_memory()[1] < len(data)
+    finally:
+        tracemalloc.stop()
+
+
+def test_no_bundle_is_made_that_nobody_would_read(key: SigningKey) -> None:
+    segments: dict[str, bytes] = {}
+    artifact = bundled_artifact([bundled_version({"a": b"small"}, segments)])
+    manifest = BundleManifest(artifacts=[artifact.model_copy(update={"metadata": {"a": [1] * 300_000}})])
+    with pytest.raises(Invalid) as caught:
+        bundles.plan(manifest, segments, key)
+    assert caught.value.reason is Reason.TOO_LARGE
+
+
+def test_a_manifest_of_many_small_files_is_honest() -> None:
+    segments: dict[str, bytes] = {}
+    files = {f"{number:05d}": b"" for number in range(20_000)}
+    manifest = BundleManifest(artifacts=[bundled_artifact([bundled_version(files, segments)])])
+    assert parse_manifest(manifest.encoded()) == manifest
 
 
 def test_names_in_a_manifest_are_those_of_artifacts_and_versions() -> None:

@@ -29,6 +29,7 @@ from ingot.server.sources.bundle_manifest import (
     Digest,
     canonical,
     damaged,
+    has_too_many_values,
     parse_manifest,
 )
 from ingot.server.sources.signing import SigningKey
@@ -38,7 +39,7 @@ _END = 2 * _BLOCK  # zeros that close a tar file
 _SIGNED = b"ingot bundle 1\n"  # in front of the manifest's digest
 _HEADER, _MANIFEST, _SEGMENTS, _CHUNKS = "ingot-bundle.json", "manifest.json", "segments/", "chunks/"
 _MOST_HEADER = 4096
-MOST_MANIFEST = 512 * 1024 * 1024
+MOST_MANIFEST = 128 * 1024 * 1024  # some 900,000 files; reading it takes ten times as much memory
 _MOST_SEGMENT = digests.SEGMENT_MAX_ENTRIES * digests.ENTRY_SIZE
 
 
@@ -92,6 +93,12 @@ def plan(manifest: BundleManifest, segments: dict[str, bytes], key: SigningKey) 
             Reason.TOO_LARGE,
             f"What the bundle says takes {len(body)} bytes; expected at most {MOST_MANIFEST}.",
             next_step="Export fewer versions at once.",
+        )
+    if has_too_many_values(body):
+        raise Invalid(
+            Reason.TOO_LARGE,
+            "The metadata and metrics of these versions hold more numbers and texts than a bundle may.",
+            next_step="Export fewer versions at once, or shorten their metadata.",
         )
     digest = digests.digest_of(body)
     header = BundleHeader(
