@@ -1,5 +1,6 @@
 """Kept folders and the mount point on a whole server: they follow latest, and go with their artifact."""
 
+import fcntl
 import shutil
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 from helpers.eventually import eventually
 from helpers.sdk import tree_of, write_tree
 from helpers.servers import running_server
-from ingot.client import Client
+from ingot.client import Client, IngotError, operation_options
 from ingot.server.sources.export_places import MARKER
 from ingot.server.storage.data_folder import DataFolderError
 
@@ -61,6 +62,29 @@ def test_a_folder_is_kept_until_it_is_exported_without(tmp_path: Path) -> None:
         client.push("models/tiny", write_tree(tmp_path / "3", {"a": b"3"}))
         assert len(list(client.operations.list(kind="export"))) == 3
         shutil.rmtree(out)
+
+
+def test_an_export_that_ended_without_its_body_leaves_no_part(tmp_path: Path) -> None:
+    """Its last try fails in a way that another one could mend, so the body keeps what it wrote."""
+    out = tmp_path / "out"
+    with (
+        running_server(tmp_path, export_roots=(str(out),)) as server,
+        Client(server.address, server.token("member")) as client,
+    ):
+        client.push("models/tiny", write_tree(tmp_path / "1", {"a": b"1"}))
+        parts = {f".tiny.op_{number}.part": b"x" for number in range(1, 60)}
+        write_tree(out, {**parts, ".tiny.ingot-lock": b""})
+        with (out / ".tiny.ingot-lock").open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            options = operation_options(max_attempts=1)
+            started = client.operations.start_export("models/tiny", str(out), options=options)
+            assert started is not None
+            with pytest.raises(IngotError, match="Another operation writes"):
+                client.operations.wait(started.name)
+            mine = f".tiny.{started.name.rpartition('/')[2]}.part"
+            del parts[mine]
+            eventually(lambda: not (out / mine).exists(), what="its part being gone")
+        assert tree_of(out) == {**parts, ".tiny.ingot-lock": b""}
 
 
 @pytest.mark.contract("S2-48")

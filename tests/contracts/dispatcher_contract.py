@@ -138,6 +138,24 @@ class DispatcherContract:
             fresh.cancel(each)
         fresh.until(done, S.SUCCEEDED)
 
+    def test_nobody_is_starved_by_who_asked_for_more(self, fresh: RunnerRig) -> None:
+        crowd = [fresh.enqueue("wait", requester="bobby") for _ in range(6)]
+        for each in crowd[:2]:
+            fresh.begun(each)
+        late = [fresh.enqueue("wait", requester=who) for who in ("alix", "alix", "omid")]
+        fresh.cancel(crowd[0])
+        fresh.begun(late[0])
+        fresh.cancel(crowd[1])
+        fresh.begun(late[2])
+        fresh.cancel(late[0])
+        fresh.begun(crowd[2])
+        fresh.cancel(crowd[2])
+        fresh.begun(late[1])
+        assert [fresh.now(each).state for each in crowd[3:]] == [S.QUEUED] * 3
+        for each in (*crowd, late[1], late[2]):
+            if fresh.now(each).state in (S.QUEUED, S.RUNNING):
+                fresh.cancel(each)
+
     def test_what_waits_can_be_cancelled_and_never_runs(self, fresh: RunnerRig) -> None:
         running = [fresh.enqueue("wait"), fresh.enqueue("wait")]
         waiting = fresh.enqueue("succeed")

@@ -122,9 +122,35 @@ class OperationStoreContract:
         assert units.read(store.next_due, 11.0) is None
         assert [each.number for each in units.read(store.waiting)] == [1, 2, 3, 4, 5, 6, 8]
         assert take() == [4, 2, 3, 1, 8]
-        assert units.read(store.claimed_in, "download") == 5
-        assert units.read(store.claimed_in, "export") == 0
+        assert units.read(store.claimed_in, "download") == {"users/sara": 5}
+        assert units.read(store.claimed_in, "export") == {}
         assert [each.number for each in units.read(store.claimed)] == [1, 2, 3, 4, 8]
+
+    def test_whose_operations_wait(self, units: Database, store: OperationStore) -> None:
+        for operation in (
+            an_operation(1, due_time=5.0, requester="users/ali"),
+            an_operation(2, due_time=4.0, requester="users/ali"),
+            an_operation(3, due_time=9.0, requester="system"),
+            an_operation(4, RUNNING, requester="users/omid"),
+            an_operation(5, requester="users/omid", priority=1),
+            an_operation(6, OperationState.FAILED, requester="users/omid"),
+            an_operation(7, requester="users/omid", queue="export"),
+        ):
+            units.write(store.add, operation).result()
+        assert sorted(units.read(store.requesters, "download", 0)) == ["system", "users/ali"]
+        assert units.read(store.requesters, "download", 1) == ["users/omid"]
+        assert units.read(store.requesters, "validate", 0) == []
+
+        def first(requester: str, now: float) -> int | None:
+            found = units.read(store.next_of, requester, "download", 0, now)
+            return found.number if found else None
+
+        assert [first("users/ali", 4.0), first("system", 8.0), first("users/omid", 99.0)] == [2, None, None]
+        assert [units.read(store.unfinished_of, who) for who in ("users/omid", "system", "nobody")] == [
+            3,
+            1,
+            0,
+        ]
 
     def test_pages_and_changes(self, units: Database, store: OperationStore) -> None:
         for operation in (

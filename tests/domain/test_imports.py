@@ -9,7 +9,7 @@ import pytest
 from helpers.catalogs import NO_KEY, CatalogRig
 from ingot.server.core import params
 from ingot.server.core.artifacts import ArtifactFields, VersionOrigin, Visibility
-from ingot.server.core.errors import AlreadyExists, Denied, Invalid, NotFound, Reason
+from ingot.server.core.errors import AlreadyExists, Denied, Invalid, NotFound, Precondition, Reason
 from ingot.server.core.identity import Caller, Role
 from ingot.server.core.imports import WantedImport, WantedTarget
 from ingot.server.core.names import ArtifactName, Kind, artifact_name
@@ -208,7 +208,10 @@ def test_only_who_may_write_there_imports_there(rig: Rig, sara: Caller) -> None:
 def test_the_same_wish_is_one_operation_until_it_has_ended(rig: Rig, sara: Caller) -> None:
     first = rig.start(sara)
     assert rig.start(sara) == first
-    assert rig.start(sara, max_bytes_per_second=5, options=OperationOptions(priority=3)) == first
+    for how in ({"max_bytes_per_second": 5}, {"options": OperationOptions(priority=-3)}):
+        with pytest.raises(Precondition, match="does that already, with") as caught:
+            rig.start(sara, **how)  # type: ignore[arg-type]  # as the test says
+        assert (caught.value.reason, caught.value.facts["operation"]) == (Reason.IN_USE, first.name)
     for other in (
         rig.start(sara, force=True),
         rig.start(sara, check_only=True),

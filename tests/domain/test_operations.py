@@ -10,6 +10,7 @@ from helpers.jobs import Bench, bench, person
 from ingot.server.core.errors import (
     Conflict,
     Denied,
+    Exhausted,
     IngotError,
     Invalid,
     NotFound,
@@ -213,12 +214,68 @@ def test_what_cannot_be_run_is_refused(
     assert refused.value.facts["field"] == field
 
 
+def test_a_priority_above_0_is_for_administrators(b: Bench) -> None:
+    with pytest.raises(Denied) as refused:
+        enqueue(b, priority=1)
+    assert refused.value.reason is Reason.SCOPE_MISSING
+    assert enqueue(b, priority=-5).priority == -5
+    assert enqueue(b, caller=ADMIN, priority=5).priority == 5
+
+
+def test_nobody_has_more_unfinished_ones_than_the_quota(b: Bench) -> None:
+    operations, ali = b.operations.operations, person("ali")
+    for _ in range(199):
+        enqueue(b, wanted(), ali)
+    last = enqueue(b, wanted(key="last"), ali)
+    with pytest.raises(Exhausted) as refused:
+        enqueue(b, wanted(), ali)
+    assert (refused.value.reason, refused.value.facts["limit"]) == (Reason.QUOTA, "200")
+    assert "cancel" in refused.value.next_step
+    assert enqueue(b, wanted(key="last"), ali) == last
+    assert enqueue(b, wanted(), person("omid"))
+    assert enqueue(b, dataclasses.replace(wanted(), for_all=True), ali).requester == "system"
+    assert enqueue(b, wanted(), dataclasses.replace(ali, operation=last.name, attempt=1))
+    for number in (1, 2, 3):
+        b.write(operations.cancel, ali, f"op_{number}")
+    assert b.write(operations.retry, ali, "op_1").state is S.QUEUED
+    assert enqueue(b, wanted(), ali)
+    with pytest.raises(Exhausted):
+        b.write(operations.retry, ali, "op_2")
+    assert b.write(operations.retry, ADMIN, "op_2").state is S.QUEUED
+
+
+def test_what_an_operation_is_to_do_is_bounded(b: Bench) -> None:
+    files = [{"urls": [f"https://a/{'x' * 200}/{number}"]} for number in range(5000)]
+    target = {"artifact": "namespaces/sara/models/tiny"}
+    params = {"source": {"kind": "urls", "files": files}, "target": target}
+    with pytest.raises(Invalid) as refused:
+        enqueue(b, NewOperation("import", params))
+    assert (refused.value.reason, refused.value.facts["expected"]) == (Reason.TOO_LARGE, "1048576")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"priority": -1}, {"timeout": 5.0}, {"policy": RetryPolicy(2)}],
+    ids=lambda each: next(iter(each)),
+)
+def test_options_that_would_be_dropped_are_refused(b: Bench, options: dict[str, Any]) -> None:
+    first = enqueue(b, wanted(key="same"))
+    with pytest.raises(Precondition) as refused:
+        enqueue(b, wanted(key="same"), **options)
+    assert refused.value.facts == {"operation": first.name}
+    assert f"{first.name}, which is QUEUED, does that already, with" in refused.value.message
+    b.write(b.operations.operations.cancel, person(), first.id)
+    enqueue(b, wanted(key="same"), **options)
+    assert enqueue(b, wanted(key="same"), **options).number == 2
+    assert enqueue(b, wanted(key="same")).number == 2
+
+
 # --- claiming -------------------------------------------------------------------------------------------
 
 
 def test_higher_priority_first_and_never_more_than_the_queue_has_slots(b: Bench) -> None:
     for priority in (0, 5, 0, 9):
-        enqueue(b, priority=priority)
+        enqueue(b, caller=ADMIN, priority=priority)
     first, second = taken(b), taken(b)
     assert [first.number, second.number] == [4, 2]
     assert take(b) is None
@@ -232,6 +289,17 @@ def test_higher_priority_first_and_never_more_than_the_queue_has_slots(b: Bench)
     assert take(b) is None
     fail(b, second)
     assert taken(b).number == 1
+
+
+def test_turns_go_round_among_those_who_wait(b: Bench) -> None:
+    one = QueueLimits({"download": 1})
+    for who in ("bobby", "bobby", "bobby", "alix", "bobby", "omid", "alix"):
+        enqueue(b, caller=person(who))
+    order = []
+    while found := b.write(b.operations.claims.next, RUNNER, "download", one):
+        order.append(found.requester.removeprefix("users/"))
+        b.write(b.operations.claims.succeed, found.id, 1, {})
+    assert order == ["bobby", "alix", "omid", "bobby", "alix", "bobby", "bobby"]
 
 
 @pytest.mark.contract("S4-25")

@@ -76,13 +76,13 @@ def test_everything_that_is_known_of_an_operation_is_told(fresh: Server) -> None
         force=True,
         max_bytes_per_second=1000,
         options=pb.OperationOptions(
-            priority=7,
+            priority=-7,
             retry_policy=pb.RetryPolicy(max_attempts=2, multiplier=3.0),
             timeout=duration_pb2.Duration(seconds=60),
         ),
     )
     made = fresh.member("sara").operations.StartImport(request).operation
-    assert (made.priority, made.timeout.seconds) == (7, 60)
+    assert (made.priority, made.timeout.seconds) == (-7, 60)
     policy = made.retry_policy
     assert (policy.max_attempts, policy.delay.seconds, policy.multiplier) == (2, 30, 3.0), "30 s are not told"
     told = json_format.MessageToDict(made.params)

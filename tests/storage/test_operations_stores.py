@@ -80,9 +80,12 @@ def test_claims_come_in_order_from_an_index(memory: Database) -> None:
         memory.read(STORE.next_due, 5.0)
         memory.read(STORE.claimed_in, "download")
         memory.read(STORE.claimed)
+        memory.read(STORE.requesters, "download", 0)
+        memory.read(STORE.next_of, "users/sara", "download", 0, 5.0)
+        memory.read(STORE.unfinished_of, "users/sara")
         memory.read(STORE.unfinished, "key")
         memory.write(STORE.forget, 5.0, 10).result()
-    assert len(asked) == 6
+    assert len(asked) == 9
     assert queries.scans(memory, asked) == []
     assert queries.sorts(memory, asked) == []
     assert "operation_claim (phase=? AND queue=?)" in " ".join(queries.plan(memory, asked[0]))

@@ -37,6 +37,7 @@ from ingot.server.runner.seams import Patience
 from ingot.server.runner.shelf import ShelfBodies
 from ingot.server.settings import Settings, table
 from ingot.server.settings_checks import queue_limits
+from ingot.server.sources import export_places
 from ingot.server.storage.operations_sql import OperationsSql, SchedulesSql
 from ingot.server.storage.sealing import Sealer
 from ingot.v1 import operations_pb2_grpc
@@ -99,6 +100,7 @@ class OperationParts:
             self.limits,
             patience,
             folders,
+            export_places.tidy,
             self._clock,
         )
 
@@ -109,9 +111,9 @@ class OperationParts:
 
 
 def defaults_of(settings: Settings) -> OperationDefaults:
-    """Return retries and timeout as they are set."""
+    """Return retries, timeout and quota as they are set."""
     policy = RetryPolicy(settings.operation_attempts, settings.operation_retry_seconds)
-    return OperationDefaults(policy, settings.operation_timeout_seconds)
+    return OperationDefaults(policy, settings.operation_timeout_seconds, settings.operation_quota)
 
 
 def periods_of(settings: Settings) -> dict[str, float]:

@@ -157,6 +157,12 @@ class Settings:
             "How many operations of each queue run at once, as queue=number; 0 lets a queue wait."
         ),
     )
+    operation_quota: int = dataclasses.field(
+        default=200,
+        metadata=_about(
+            "Most operations of one person that have not ended; administrators have no limit, and 0 is none."
+        ),
+    )
     operation_attempts: int = dataclasses.field(
         default=5, metadata=_about("Attempts of an operation, where neither it nor its kind says otherwise.")
     )

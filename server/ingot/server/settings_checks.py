@@ -44,6 +44,7 @@ _NOT_NEGATIVE = (
     "training_retries",
     "training_retry_seconds",
     "generation_wait_seconds",
+    "operation_quota",
     "operation_retry_seconds",
     "clean_hours",
     "disk_plenty_bytes",

@@ -435,7 +435,7 @@ class OperationOptions(_message.Message):
     RETRY_POLICY_FIELD_NUMBER: _builtins.int
     TIMEOUT_FIELD_NUMBER: _builtins.int
     priority: _builtins.int
-    """Higher runs first."""
+    """Higher runs first; among equals whoever asks takes turns with others. Above 0 is for administrators."""
     @_builtins.property
     def retry_policy(self) -> Global___RetryPolicy:
         """Attempts and pauses; unset fields as the kind has them."""

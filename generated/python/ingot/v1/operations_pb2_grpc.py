@@ -101,9 +101,10 @@ class OperationsServiceServicer(object):
         here already the operation ends at once without fetching, unless `force` is set. With `validate_only` the operation looks up existence,
         size and free disk at the source and ends without fetching.
 
-        Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID, BAD_PATH); NOT_FOUND (NAMESPACE_NOT_FOUND, ARTIFACT_NOT_FOUND); ALREADY_EXISTS
-        (NAME_TAKEN, NAME_COLLIDES: the id belongs to another original); PERMISSION_DENIED (SOURCE_ADDRESS_REFUSED, SCOPE_MISSING);
-        FAILED_PRECONDITION (REQUEST_ID_REUSED).
+        Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID, BAD_PATH, TOO_LARGE); NOT_FOUND (NAMESPACE_NOT_FOUND, ARTIFACT_NOT_FOUND);
+        ALREADY_EXISTS (NAME_TAKEN, NAME_COLLIDES: the id belongs to another original); PERMISSION_DENIED (SOURCE_ADDRESS_REFUSED,
+        SCOPE_MISSING);
+        FAILED_PRECONDITION (REQUEST_ID_REUSED; IN_USE: the same import runs already with other options); RESOURCE_EXHAUSTED (QUOTA).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -113,7 +114,8 @@ class OperationsServiceServicer(object):
         """Starts the validation of a version. A staged or rejected one becomes READY or REJECTED by it; a READY one stays what it is.
 
         Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID); NOT_FOUND (ARTIFACT_NOT_FOUND, VERSION_NOT_FOUND); FAILED_PRECONDITION
-        (REQUEST_ID_REUSED); PERMISSION_DENIED (SCOPE_MISSING).
+        (REQUEST_ID_REUSED; IN_USE: the same validation runs already with other options); PERMISSION_DENIED (SCOPE_MISSING);
+        RESOURCE_EXHAUSTED (QUOTA).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -155,7 +157,7 @@ class OperationsServiceServicer(object):
         """Queues a FAILED or CANCELLED operation again with fresh attempts; a RETRYING one is tried at once.
 
         Errors: NOT_FOUND (OPERATION_NOT_FOUND); FAILED_PRECONDITION (STATE_INVALID); ABORTED (ETAG_MISMATCH); PERMISSION_DENIED
-        (SCOPE_MISSING: one that the caller only sees).
+        (SCOPE_MISSING: one that the caller only sees); RESOURCE_EXHAUSTED (QUOTA).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -38,15 +38,17 @@ class OperationsServiceStub:
     here already the operation ends at once without fetching, unless `force` is set. With `validate_only` the operation looks up existence,
     size and free disk at the source and ends without fetching.
 
-    Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID, BAD_PATH); NOT_FOUND (NAMESPACE_NOT_FOUND, ARTIFACT_NOT_FOUND); ALREADY_EXISTS
-    (NAME_TAKEN, NAME_COLLIDES: the id belongs to another original); PERMISSION_DENIED (SOURCE_ADDRESS_REFUSED, SCOPE_MISSING);
-    FAILED_PRECONDITION (REQUEST_ID_REUSED).
+    Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID, BAD_PATH, TOO_LARGE); NOT_FOUND (NAMESPACE_NOT_FOUND, ARTIFACT_NOT_FOUND);
+    ALREADY_EXISTS (NAME_TAKEN, NAME_COLLIDES: the id belongs to another original); PERMISSION_DENIED (SOURCE_ADDRESS_REFUSED,
+    SCOPE_MISSING);
+    FAILED_PRECONDITION (REQUEST_ID_REUSED; IN_USE: the same import runs already with other options); RESOURCE_EXHAUSTED (QUOTA).
     """
     StartValidation: _grpc.UnaryUnaryMultiCallable[_operations_pb2.StartValidationRequest, _operations_pb2.StartValidationResponse]
     """Starts the validation of a version. A staged or rejected one becomes READY or REJECTED by it; a READY one stays what it is.
 
     Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID); NOT_FOUND (ARTIFACT_NOT_FOUND, VERSION_NOT_FOUND); FAILED_PRECONDITION
-    (REQUEST_ID_REUSED); PERMISSION_DENIED (SCOPE_MISSING).
+    (REQUEST_ID_REUSED; IN_USE: the same validation runs already with other options); PERMISSION_DENIED (SCOPE_MISSING);
+    RESOURCE_EXHAUSTED (QUOTA).
     """
     StartExport: _grpc.UnaryUnaryMultiCallable[_operations_pb2.StartExportRequest, _operations_pb2.StartExportResponse]
     """Starts an export of versions to a folder of the server, to a Hub repository, or as a signed bundle. With `validate_only` nothing is
@@ -72,7 +74,7 @@ class OperationsServiceStub:
     """Queues a FAILED or CANCELLED operation again with fresh attempts; a RETRYING one is tried at once.
 
     Errors: NOT_FOUND (OPERATION_NOT_FOUND); FAILED_PRECONDITION (STATE_INVALID); ABORTED (ETAG_MISMATCH); PERMISSION_DENIED
-    (SCOPE_MISSING: one that the caller only sees).
+    (SCOPE_MISSING: one that the caller only sees); RESOURCE_EXHAUSTED (QUOTA).
     """
     ListOperationKinds: _grpc.UnaryUnaryMultiCallable[_operations_pb2.ListOperationKindsRequest, _operations_pb2.ListOperationKindsResponse]
     """Returns every kind of operation: what it does, the JSON Schema of its parameters and result, its queue, retries and timeout.
@@ -114,15 +116,17 @@ class OperationsServiceAsyncStub(OperationsServiceStub):
     here already the operation ends at once without fetching, unless `force` is set. With `validate_only` the operation looks up existence,
     size and free disk at the source and ends without fetching.
 
-    Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID, BAD_PATH); NOT_FOUND (NAMESPACE_NOT_FOUND, ARTIFACT_NOT_FOUND); ALREADY_EXISTS
-    (NAME_TAKEN, NAME_COLLIDES: the id belongs to another original); PERMISSION_DENIED (SOURCE_ADDRESS_REFUSED, SCOPE_MISSING);
-    FAILED_PRECONDITION (REQUEST_ID_REUSED).
+    Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID, BAD_PATH, TOO_LARGE); NOT_FOUND (NAMESPACE_NOT_FOUND, ARTIFACT_NOT_FOUND);
+    ALREADY_EXISTS (NAME_TAKEN, NAME_COLLIDES: the id belongs to another original); PERMISSION_DENIED (SOURCE_ADDRESS_REFUSED,
+    SCOPE_MISSING);
+    FAILED_PRECONDITION (REQUEST_ID_REUSED; IN_USE: the same import runs already with other options); RESOURCE_EXHAUSTED (QUOTA).
     """
     StartValidation: _aio.UnaryUnaryMultiCallable[_operations_pb2.StartValidationRequest, _operations_pb2.StartValidationResponse]  # type: ignore[assignment]
     """Starts the validation of a version. A staged or rejected one becomes READY or REJECTED by it; a READY one stays what it is.
 
     Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID); NOT_FOUND (ARTIFACT_NOT_FOUND, VERSION_NOT_FOUND); FAILED_PRECONDITION
-    (REQUEST_ID_REUSED); PERMISSION_DENIED (SCOPE_MISSING).
+    (REQUEST_ID_REUSED; IN_USE: the same validation runs already with other options); PERMISSION_DENIED (SCOPE_MISSING);
+    RESOURCE_EXHAUSTED (QUOTA).
     """
     StartExport: _aio.UnaryUnaryMultiCallable[_operations_pb2.StartExportRequest, _operations_pb2.StartExportResponse]  # type: ignore[assignment]
     """Starts an export of versions to a folder of the server, to a Hub repository, or as a signed bundle. With `validate_only` nothing is
@@ -148,7 +152,7 @@ class OperationsServiceAsyncStub(OperationsServiceStub):
     """Queues a FAILED or CANCELLED operation again with fresh attempts; a RETRYING one is tried at once.
 
     Errors: NOT_FOUND (OPERATION_NOT_FOUND); FAILED_PRECONDITION (STATE_INVALID); ABORTED (ETAG_MISMATCH); PERMISSION_DENIED
-    (SCOPE_MISSING: one that the caller only sees).
+    (SCOPE_MISSING: one that the caller only sees); RESOURCE_EXHAUSTED (QUOTA).
     """
     ListOperationKinds: _aio.UnaryUnaryMultiCallable[_operations_pb2.ListOperationKindsRequest, _operations_pb2.ListOperationKindsResponse]  # type: ignore[assignment]
     """Returns every kind of operation: what it does, the JSON Schema of its parameters and result, its queue, retries and timeout.
@@ -193,9 +197,10 @@ class OperationsServiceServicer(metaclass=_abc_1.ABCMeta):
         here already the operation ends at once without fetching, unless `force` is set. With `validate_only` the operation looks up existence,
         size and free disk at the source and ends without fetching.
 
-        Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID, BAD_PATH); NOT_FOUND (NAMESPACE_NOT_FOUND, ARTIFACT_NOT_FOUND); ALREADY_EXISTS
-        (NAME_TAKEN, NAME_COLLIDES: the id belongs to another original); PERMISSION_DENIED (SOURCE_ADDRESS_REFUSED, SCOPE_MISSING);
-        FAILED_PRECONDITION (REQUEST_ID_REUSED).
+        Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID, BAD_PATH, TOO_LARGE); NOT_FOUND (NAMESPACE_NOT_FOUND, ARTIFACT_NOT_FOUND);
+        ALREADY_EXISTS (NAME_TAKEN, NAME_COLLIDES: the id belongs to another original); PERMISSION_DENIED (SOURCE_ADDRESS_REFUSED,
+        SCOPE_MISSING);
+        FAILED_PRECONDITION (REQUEST_ID_REUSED; IN_USE: the same import runs already with other options); RESOURCE_EXHAUSTED (QUOTA).
         """
 
     @_abc_1.abstractmethod
@@ -207,7 +212,8 @@ class OperationsServiceServicer(metaclass=_abc_1.ABCMeta):
         """Starts the validation of a version. A staged or rejected one becomes READY or REJECTED by it; a READY one stays what it is.
 
         Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID); NOT_FOUND (ARTIFACT_NOT_FOUND, VERSION_NOT_FOUND); FAILED_PRECONDITION
-        (REQUEST_ID_REUSED); PERMISSION_DENIED (SCOPE_MISSING).
+        (REQUEST_ID_REUSED; IN_USE: the same validation runs already with other options); PERMISSION_DENIED (SCOPE_MISSING);
+        RESOURCE_EXHAUSTED (QUOTA).
         """
 
     @_abc_1.abstractmethod
@@ -257,7 +263,7 @@ class OperationsServiceServicer(metaclass=_abc_1.ABCMeta):
         """Queues a FAILED or CANCELLED operation again with fresh attempts; a RETRYING one is tried at once.
 
         Errors: NOT_FOUND (OPERATION_NOT_FOUND); FAILED_PRECONDITION (STATE_INVALID); ABORTED (ETAG_MISMATCH); PERMISSION_DENIED
-        (SCOPE_MISSING: one that the caller only sees).
+        (SCOPE_MISSING: one that the caller only sees); RESOURCE_EXHAUSTED (QUOTA).
         """
 
     @_abc_1.abstractmethod

@@ -4,7 +4,7 @@ Stores are called inside a unit of work. There is one writer, so a rule may read
 is a compare-and-set all the same, so that a rule that decided on something old fails.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -68,6 +68,14 @@ class OperationStore(Protocol):
         """Return the one of a queue that runs next: due, the highest priority, then the earliest due."""
         ...
 
+    def requesters(self, queue: str, priority: int) -> Sequence[str]:
+        """Return whose operations of a queue and a priority wait, due or not."""
+        ...
+
+    def next_of(self, requester: str, queue: str, priority: int, now: float) -> Operation | None:
+        """Return the one of a requester that is due first; None when none of that priority is due."""
+        ...
+
     def waiting(self) -> Sequence[Operation]:
         """Return all that wait for their turn, due or not, by number."""
         ...
@@ -80,8 +88,12 @@ class OperationStore(Protocol):
         """Return those that somebody has claimed, by number; they are few."""
         ...
 
-    def claimed_in(self, queue: str) -> int:
-        """Return how many of a queue are claimed."""
+    def claimed_in(self, queue: str) -> Mapping[str, int]:
+        """Return how many of a queue are claimed, by who asked for them."""
+        ...
+
+    def unfinished_of(self, requester: str) -> int:
+        """Return how many of a requester have not ended."""
         ...
 
     def forget(self, before: float, limit: int) -> Sequence[str]:

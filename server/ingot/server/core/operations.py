@@ -109,6 +109,7 @@ class OperationDefaults:
 
     policy: RetryPolicy = RetryPolicy()
     timeout: float = 36_000.0  # seconds an attempt may last
+    most_unfinished: int = 200  # of one principal that is no administrator; 0 is without limit
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,18 +49,38 @@ class Claims:
         self._moves = moves
         self._lease_seconds = lease_seconds
         self._clock = clock
+        self._turns: dict[tuple[str, str], int] = {}  # a new run of the server begins anew
+        self._turn = 0
 
     # --- taking -----------------------------------------------------------------------------------------
 
     def next(self, runner: str, queue: str, limits: QueueLimits) -> Operation | None:
         """Claim what runs next in a queue; None when nothing is due or the queue's slots are taken.
 
-        Raises NotBegunError.
+        Of the highest priority it is the turn of who has the fewest running, then of who had the last turn
+        longest ago. Raises NotBegunError.
         """
         if self._full(queue, limits):
             return None
-        found = self._store.next_waiting(queue, self._clock.now())
-        return None if found is None else self._claim(runner, found)
+        now = self._clock.now()
+        first = self._store.next_waiting(queue, now)
+        if first is None:
+            return None
+        running = self._store.claimed_in(queue)
+
+        def place(requester: str) -> tuple[int, int, bool]:
+            turn = self.turn(queue, requester)
+            return running.get(requester, 0), turn, requester != first.requester
+
+        for requester in sorted(self._store.requesters(queue, first.priority), key=place):
+            found = self._store.next_of(requester, queue, first.priority, now)
+            if found is not None:
+                return self._claim(runner, found)
+        return None
+
+    def turn(self, queue: str, requester: str) -> int:
+        """Return the number of the last turn that somebody had in a queue; 0 before the first."""
+        return self._turns.get((queue, requester), 0)
 
     def claim(self, runner: str, operation: str, limits: QueueLimits | None) -> Operation | None:
         """Claim one operation by its id; None when it does not wait, is not due, or its queue is full.
@@ -219,7 +239,7 @@ class Claims:
     # --- inside -----------------------------------------------------------------------------------------
 
     def _full(self, queue: str, limits: QueueLimits) -> bool:
-        return self._store.claimed_in(queue) >= limits.of(queue)
+        return sum(self._store.claimed_in(queue).values()) >= limits.of(queue)
 
     def _claim(self, runner: str, found: Operation) -> Operation:
         try:
@@ -229,6 +249,8 @@ class Claims:
 
     def _begin(self, runner: str, found: Operation, *, hooks: bool = True) -> Operation:
         now = self._clock.now()
+        self._turn += 1
+        self._turns[found.queue, found.requester] = self._turn
         return self._moves.move(
             found,
             OperationMove.BEGIN,

@@ -21,12 +21,13 @@ from ingot.server.core.operation_stores import OperationFilter, OperationStore
 from ingot.server.core.operations import NewOperation, Operation, OperationOptions
 from ingot.server.domain.access import Access
 from ingot.server.domain.import_sources import ImportSources, Source, original_of, same
-from ingot.server.domain.operations import Operations
+from ingot.server.domain.operations import Operations, joined_otherwise
 from ingot.server.domain.requests import RequestKey, Requests
 from ingot.server.domain.versions import Versions
 
 KIND = "import"
 _LOOKED_AT = 50  # newest versions, and unfinished imports, of an artifact whose name was derived
+_HOW = ("force", "max_bytes_per_second")  # of what the same import may be asked for in other words
 _CARRIED = (
     *("display_name", "description", "tags", "language", "license"),
     *("framework", "task_type", "model_type", "visibility"),
@@ -62,12 +63,11 @@ class Imports:
         self._requests = requests
 
     def start(self, caller: Caller, key: RequestKey, wanted: WantedImport) -> Operation:
-        """Queue an import and return its operation; one that does the same is returned instead.
+        """Queue an import and return its operation; one that does the same already is returned instead.
 
         Raises Invalid (FIELD_INVALID, NAME_INVALID, BAD_PATH), NotFound (NAMESPACE_NOT_FOUND,
         ARTIFACT_NOT_FOUND), AlreadyExists (NAME_TAKEN, NAME_COLLIDES), Denied (SOURCE_ADDRESS_REFUSED,
-        SCOPE_MISSING),
-        Precondition (REQUEST_ID_REUSED).
+        SCOPE_MISSING), Precondition (REQUEST_ID_REUSED, IN_USE: it runs in another way), Exhausted (QUOTA).
         """
 
         def make() -> str:
@@ -79,6 +79,10 @@ class Imports:
     def _enqueued(self, caller: Caller, new: NewOperation) -> Operation:
         queued = self._operations.enqueue(caller, new)
         if self._operations.sees(caller, queued):
+            told = [(name, new.params.get(name), queued.params.get(name)) for name in _HOW]
+            others = [f"{name} {has}, not {asked}" for name, asked, has in told if asked and asked != has]
+            if others:
+                raise joined_otherwise(queued, others)
             return queued
         return self._operations.enqueue(caller, dataclasses.replace(new, key=f"{new.key} {caller.principal}"))
 

@@ -17,7 +17,7 @@ import pydantic
 from ingot.server.core.artifacts import JsonObject
 from ingot.server.core.catalog_stores import CounterStore
 from ingot.server.core.clock import Clock
-from ingot.server.core.errors import Denied, Precondition, Reason, invalid_field
+from ingot.server.core.errors import Denied, Exhausted, Invalid, Precondition, Reason, invalid_field
 from ingot.server.core.identity import SYSTEM, Caller
 from ingot.server.core.kinds import KINDS, OperationKind
 from ingot.server.core.names import ANY_NAMESPACE
@@ -28,6 +28,7 @@ from ingot.server.core.operations import (
     OperationDefaults,
     OperationHook,
     OperationMove,
+    OperationOptions,
     OperationState,
     RetryPolicy,
 )
@@ -41,7 +42,9 @@ KEPT_SECONDS = 90 * 24 * 3600.0
 LARGEST_PRIORITY = 1000
 LARGEST_ATTEMPTS = 100
 LARGEST_SECONDS = 30 * 24 * 3600.0  # of delays and timeouts
+LARGEST_PARAMS = 1024 * 1024  # bytes of JSON
 _FORGOTTEN_AT_ONCE = 200
+_QUOTA_SECONDS = 30.0
 
 
 class ReadTargets(Protocol):
@@ -91,16 +94,27 @@ class Operations:
         """Queue an operation as part of the write that runs now.
 
         An unfinished one with the same key is returned instead: let a key name who may see it. Raises Invalid
-        (FIELD_INVALID) for an unknown kind, parameters its kind does not know, or options out of range. The
-        queries of URLs in its parameters are kept sealed beside them.
+        (FIELD_INVALID, TOO_LARGE) for an unknown kind, parameters its kind does not know or that are too
+        large, or options out of range; Denied (SCOPE_MISSING) for a priority above 0 that no administrator
+        asks for; Exhausted (QUOTA) when too many of the caller have not ended; Precondition (IN_USE) when the
+        one that is there has other options than those asked for. The queries of URLs in its parameters are
+        kept sealed beside them.
         """
         kind = kind_named(new.kind)
         params = _checked(kind, new.params)
         policy, timeout = self.limits_of(kind)
         policy, timeout = new.options.policy or policy, new.options.timeout or timeout
         _check_options(new.options.priority, policy, timeout)
+        if new.options.priority > 0 and not caller.is_admin:
+            raise _too_urgent(caller)
+        if not new.for_all:
+            _check_size(params)
         if new.key and (found := self._store.unfinished(new.key)):
+            if self.sees(caller, found):
+                _check_joined(found, new.options)
             return found
+        if not new.for_all:
+            self._check_quota(caller)
         now = self._clock.now()
         params, sealed = self._secrets.apart(kind.name, params, new.namespace)
         operation = Operation(
@@ -122,6 +136,21 @@ class Operations:
             sealed=sealed,
         )
         return self.moves.add(operation, f"asked by {caller.principal}")
+
+    def _check_quota(self, caller: Caller) -> None:
+        """Refuse one more. Raises Exhausted (QUOTA)."""
+        most = self._defaults.most_unfinished
+        if not most or caller.is_admin or caller.operation:  # what bodies ask for is part of what they do
+            return
+        found = self._store.unfinished_of(caller.principal)
+        if found >= most:
+            raise Exhausted(
+                Reason.QUOTA,
+                f"{found} operations of {caller.principal} have not ended; {most} is the most at once.",
+                next_step="Wait until some have ended, or cancel some: `ingot operations ls --state queued`.",
+                facts={"limit": str(most), "unfinished": str(found)},
+                retry_after=_QUOTA_SECONDS,
+            )
 
     def limits_of(self, kind: OperationKind) -> tuple[RetryPolicy, float]:
         """Return the retries and the timeout in seconds of a kind, as it or the server is set."""
@@ -208,7 +237,8 @@ class Operations:
         """Queue an operation that ended without success again with fresh tries; a RETRYING one at once.
 
         Raises NotFound (OPERATION_NOT_FOUND), Conflict (ETAG_MISMATCH), Precondition (STATE_INVALID), also
-        when another one does the same by now; Denied (SCOPE_MISSING) for one that the caller only sees.
+        when another one does the same by now; Denied (SCOPE_MISSING) for one that the caller only sees;
+        Exhausted (QUOTA).
         """
         found = self._current(caller, operation, etag)
         if not (_owns(caller, found) or self._waits_for(caller, found)):
@@ -220,6 +250,8 @@ class Operations:
                 next_step=f"Wait for {other.name}, or cancel it first.",
                 facts={"operation": found.name, "other": other.name},
             )
+        if found.ended and found.requester == caller.principal:
+            self._check_quota(caller)
         return self.moves.move(
             found,
             OperationMove.AGAIN,
@@ -298,6 +330,48 @@ def _checked(kind: OperationKind, given: JsonObject) -> JsonObject:
             f"{first['msg']}, got {first['input']!r}"[:500],
             next_step=f"ListOperationKinds has the JSON Schema of the parameters of {kind.name}.",
         ) from error
+
+
+def _check_size(params: JsonObject) -> None:
+    size = len(json.dumps(params, ensure_ascii=False).encode(errors="replace"))
+    if size > LARGEST_PARAMS:
+        raise Invalid(
+            Reason.TOO_LARGE,
+            f"What an operation is to do takes at most {LARGEST_PARAMS} bytes; this takes {size}.",
+            next_step="Divide it into several, for example fewer files in each.",
+            facts={"expected": str(LARGEST_PARAMS), "got": str(size)},
+        )
+
+
+def _too_urgent(caller: Caller) -> Denied:
+    return Denied(
+        Reason.SCOPE_MISSING,
+        f"A priority above 0 is for administrators, which {caller.principal} is not.",
+        next_step="Leave options.priority out, or let an administrator start it.",
+        facts={"field": "options.priority"},
+    )
+
+
+def _check_joined(found: Operation, options: OperationOptions) -> None:
+    """Refuse options that the operation which does the same already does not have. Raises Precondition."""
+    told = (
+        ("priority", options.priority or None, found.priority),
+        ("retry_policy", options.policy, found.policy),
+        ("timeout", options.timeout, found.timeout),
+    )
+    others = [f"{name} {has}, not {asked}" for name, asked, has in told if asked not in (None, has)]
+    if others:
+        raise joined_otherwise(found, others)
+
+
+def joined_otherwise(found: Operation, others: Sequence[str]) -> Precondition:
+    """Return the refusal to join an operation that does the same in another way."""
+    return Precondition(
+        Reason.IN_USE,
+        f"{found.name}, which is {found.state}, does that already, with {'; '.join(others)}.",
+        next_step=f"Ask without these options to follow it, or cancel {found.name} and start again.",
+        facts={"operation": found.name},
+    )
 
 
 def _check_options(priority: int, policy: RetryPolicy, timeout: float) -> None:

@@ -11,6 +11,8 @@ import asyncio
 import contextlib
 import logging
 from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Collection
 from enum import Enum, auto
 from typing import Protocol
 
@@ -130,6 +132,7 @@ class Memory(_Loop):
         self._hops = hops
         self._clock = clock
         self._waiting: dict[str, Operation] = {}
+        self._claimed: dict[str, Operation] = {}
         self._filled = False
 
     def changed(self, operation: Operation) -> None:
@@ -138,7 +141,10 @@ class Memory(_Loop):
             self._waiting[operation.id] = operation
         else:
             self._waiting.pop(operation.id, None)
-        if operation.state not in CLAIMED_STATES:
+        if operation.state in CLAIMED_STATES:
+            self._claimed[operation.id] = operation
+        else:
+            self._claimed.pop(operation.id, None)
             self._wake()
 
     async def _turn(self, launcher: Launcher) -> float | None:
@@ -146,15 +152,28 @@ class Memory(_Loop):
             for operation in await self._hops.read(self._claims.waiting):
                 self._waiting.setdefault(operation.id, operation)
             self._filled = True
-        now = self._clock.now()
-        due = [each for each in self._waiting.values() if each.due_time <= now]
         full: set[str] = set()
-        for operation in sorted(due, key=lambda each: (-each.priority, each.due_time, each.number)):
-            if operation.queue in full or operation.id not in self._waiting:
+        while found := self._next(full):
+            launched = await launcher.launch(found.id)
+            if launched is Launched.LATER:
+                full.add(found.queue)
                 continue
-            if await launcher.launch(operation.id) is Launched.LATER:
-                full.add(operation.queue)
-            else:
-                self._waiting.pop(operation.id, None)
+            self._waiting.pop(found.id, None)
+            if launched is Launched.YES:
+                self._claimed[found.id] = found
+        now = self._clock.now()
         later = [each.due_time - now for each in self._waiting.values() if each.due_time > now]
         return min(later, default=None)
+
+    def _next(self, full: Collection[str]) -> Operation | None:
+        """Return what runs next in the order of `Claims.next`, of the queues that are not full."""
+        now = self._clock.now()
+        running = Counter((each.queue, each.requester) for each in self._claimed.values())
+
+        def place(each: Operation) -> tuple[int, int, int, float, int]:
+            turn = self._claims.turn(each.queue, each.requester)
+            ran = running[each.queue, each.requester]
+            return -each.priority, ran, turn, each.due_time, each.number
+
+        due = (each for each in self._waiting.values() if each.due_time <= now and each.queue not in full)
+        return min(due, key=place, default=None)

@@ -50,6 +50,7 @@ class Runner:
         limits: QueueLimits,
         patience: Patience,
         folders: BodyFolders,
+        leftovers: Callable[[Operation], None],
         clock: Clock,
     ) -> None:
         self.name = name
@@ -62,6 +63,7 @@ class Runner:
         self._limits = limits
         self._patience = patience
         self._folders = folders
+        self._leftovers = leftovers  # removes what a body that died left outside its folder
         self._clock = clock
         self._complaints = Complaints(log)
         self._running: dict[str, tuple[Supervision, asyncio.Task[None]]] = {}
@@ -130,7 +132,7 @@ class Runner:
                 await self._hops.io(self._folders.forget, name)
                 swept += 1
             elif self._unneeded(found) and name not in self._running:
-                await asyncio.wait({self._tidy(name)})
+                await asyncio.wait({self._tidy(found)})
         return swept
 
     @property
@@ -178,8 +180,8 @@ class Runner:
         running = self._running.get(operation.id)
         if operation.state is OperationState.CANCELLING and running is not None:
             running[0].cancel()
-        if operation.ended and operation.state is not OperationState.FAILED:
-            self._tidy(operation.id)
+        if operation.ended:
+            self._tidy(operation, keep_folder=operation.state is OperationState.FAILED)
 
     # --- inside -----------------------------------------------------------------------------------------
 
@@ -187,12 +189,29 @@ class Runner:
         ended = operation.finish_time
         return ended is not None and self._clock.now() - ended > KEPT_SECONDS
 
-    def _tidy(self, operation: str) -> "asyncio.Task[None]":
-        """Remove the folder of an operation; an attempt that begins meanwhile waits for it."""
-        tidying = asyncio.create_task(self._hops.io(self._folders.remove, operation))
-        self._tidying[operation] = tidying
-        tidying.add_done_callback(lambda _: self._tidying.pop(operation, None))
+    def _tidy(self, operation: Operation, *, keep_folder: bool = False) -> "asyncio.Task[None]":
+        """Remove what an operation that has ended left; an attempt that begins meanwhile waits for it.
+
+        Its folder goes last: while it is there, `sweep` comes back to what a kill of the server cut short.
+        """
+
+        async def tidy() -> None:
+            try:
+                await self._hops.io(self._leftovers, operation)
+            except Exception as error:  # noqa: BLE001 (a later sweep tries again)
+                self._complaints.tell("operation.not_tidied", error, f"name={operation.name}")
+                return
+            if not keep_folder:
+                await self._hops.io(self._folders.remove, operation.id)
+
+        tidying = asyncio.create_task(tidy())
+        self._tidying[operation.id] = tidying
+        tidying.add_done_callback(lambda _: self._tidied(operation.id, tidying))
         return tidying
+
+    def _tidied(self, operation: str, tidying: "asyncio.Task[None]") -> None:
+        if self._tidying.get(operation) is tidying:
+            del self._tidying[operation]
 
     def _run(self, operation: Operation) -> "asyncio.Task[None]":
         supervision = Supervision(

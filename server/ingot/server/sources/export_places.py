@@ -187,6 +187,8 @@ def tidy(operation: Operation) -> None:
         case _:
             targets = []
     for target in targets:
+        if os.path.realpath(target.parent) != str(target.parent):
+            continue  # somebody put a link there
         part = part_of(target, operation.id)
         for left in (part, part.with_name(f"{part.name}.old")):
             if left.is_dir() and not left.is_symlink():

@@ -1,6 +1,7 @@
 """Rows of operations, and the times of periodic ones."""
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 
 import peewee
 
@@ -97,6 +98,24 @@ class OperationsSql:
         row = query.order_by(_Row.priority.desc(), _Row.due, _Row.number).first()
         return None if row is None else _operation(row)
 
+    def requesters(self, queue: str, priority: int) -> Sequence[str]:
+        found: list[str] = []
+        waiting = _Row.select(_Row.requester).where(
+            _Row.phase == WAITING, _Row.queue == queue, _Row.priority == priority
+        )
+        last = ""
+        while row := waiting.where(_Row.requester > last).order_by(_Row.requester).first():
+            last = row.requester  # one step of the index for each, however many of theirs wait
+            found.append(last)
+        return found
+
+    def next_of(self, requester: str, queue: str, priority: int, now: float) -> Operation | None:
+        query = _Row.select().where(
+            _Row.phase == WAITING, _Row.queue == queue, _Row.priority == priority, _Row.requester == requester
+        )
+        row = query.where(_Row.due <= now).order_by(_Row.due, _Row.number).first()
+        return None if row is None else _operation(row)
+
     def waiting(self) -> Sequence[Operation]:
         query = _Row.select().where(_Row.phase == WAITING)
         return sorted(map(_operation, query), key=lambda each: each.number)
@@ -110,8 +129,13 @@ class OperationsSql:
         query = _Row.select().where(_Row.phase == CLAIMED)
         return sorted(map(_operation, query), key=lambda each: each.number)
 
-    def claimed_in(self, queue: str) -> int:
-        return int(_Row.select().where(_Row.phase == CLAIMED, _Row.queue == queue).count())
+    def claimed_in(self, queue: str) -> Mapping[str, int]:
+        found = _Row.select(_Row.requester).where(_Row.phase == CLAIMED, _Row.queue == queue)
+        return Counter(row.requester for row in found)
+
+    def unfinished_of(self, requester: str) -> int:
+        query = _Row.select().where(_Row.requester == requester, _Row.phase.in_(_ACTIVE))
+        return int(query.count())
 
     def forget(self, before: float, limit: int) -> Sequence[str]:
         query = _Row.select(_Row.number).where(_Row.finished < before).order_by(_Row.finished).limit(limit)

@@ -398,6 +398,7 @@ class Operation(Table):
             (("state", "number"), False),
             (("requester", "number"), False),
             (("requester", "change"), False),
+            (("requester", "phase"), False),
             (("queue", "number"), False),
             (("target", "number"), False),
             (("phase", "due"), False),
@@ -413,6 +414,16 @@ Operation.add_index(  # the order in which a queue is claimed
         Operation.priority.desc(),
         Operation.due,
         name="operation_claim",
+    )
+)
+Operation.add_index(  # whose turn it is
+    Operation.index(
+        Operation.phase,
+        Operation.queue,
+        Operation.priority.desc(),
+        Operation.requester,
+        Operation.due,
+        name="operation_turn",
     )
 )
 
