@@ -206,14 +206,20 @@ class Downloads:
         Raises DataLoss, NotFound, Precondition (MISSING_CHUNKS) for an open upload.
         """
         entries = self._entries(opened, path, segment)
-        slices: list[Slice] = []
-        position = 0
-        places = self._chunks.places(entries, opened.tree.id)
-        for place, size in zip(places, manifests.lengths_of(entries), strict=True):
-            first, last = max(start, position), min(start + length, position + size)
-            if first < last:
-                slices.append(Slice(_present(place, opened, path), first - position, last - first))
+        touched: list[tuple[int, int]] = []  # of each chunk of the range: where it begins, and its length
+        first = position = 0
+        for index, size in enumerate(manifests.lengths_of(entries)):
+            if position >= start + length:
+                break
+            if position + size > start:
+                first = first if touched else index
+                touched.append((position, size))
             position += size
+        wanted = entries[first * digests.ENTRY_SIZE : (first + len(touched)) * digests.ENTRY_SIZE]
+        slices: list[Slice] = []
+        for place, (position, size) in zip(self._chunks.places(wanted, opened.tree.id), touched, strict=True):
+            begin, end = max(start, position), min(start + length, position + size)
+            slices.append(Slice(_present(place, opened, path), begin - position, end - begin))
         return slices
 
     def run_slices(self, opened: OpenedTree, runs: Sequence[ChunkRun]) -> list[Slice]:

@@ -50,11 +50,11 @@ class ArtifactsSql:
         self._few = few
 
     def find(self, name: ArtifactName) -> Artifact | None:
-        row = tables.Artifact.get_or_none(tables.Artifact.name == str(name).lower())
+        row = sql.row_where(tables.Artifact, "name = ?", str(name).lower())
         return None if row is None else artifact_of(row)
 
     def by_uid(self, uid: str) -> Artifact | None:
-        row = tables.Artifact.get_or_none(tables.Artifact.uid == uid)
+        row = sql.row_where(tables.Artifact, "uid = ?", uid)
         return None if row is None else artifact_of(row)
 
     def add(self, artifact: Artifact, search_text: str, terms: Collection[Term]) -> bool:
@@ -108,7 +108,7 @@ class ArtifactsSql:
 
 def row_id_of(artifact: Artifact) -> int:
     """Return the id of an artifact's row, which versions and aliases refer to."""
-    return int(tables.Artifact.get(tables.Artifact.uid == artifact.uid).id)
+    return int(sql.rows("SELECT id FROM artifact WHERE uid = ?", artifact.uid)[0][0])
 
 
 @dataclass(frozen=True, slots=True)

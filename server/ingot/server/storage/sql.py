@@ -4,13 +4,16 @@
 instead of thousands, and no loop in Python.
 """
 
+import functools
 import json
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import peewee
 
 from ingot.server.storage import unit_of_work
+
+T = TypeVar("T", bound=peewee.Model)
 
 Value = int | float | str | bytes | None
 
@@ -31,6 +34,28 @@ def rows(statement: str, *values: Value) -> list[Row]:
 def each_row(statement: str, *values: Value) -> Iterator[Row]:
     """Run a statement and yield its rows one by one, without ever holding all of them."""
     yield from _database().execute_sql(statement, values)
+
+
+def row_where(table: type[T], condition: str, *values: Value) -> T | None:
+    """Return the row of a table for which a condition holds, one that is always written alike.
+
+    The statement is made once: to make it anew costs Peewee a hundred times what SQLite needs to run it.
+    """
+    statement, fields = _selection(table, condition)
+    found = rows(statement, *values)
+    if not found:
+        return None
+    return table(
+        **{field.name: field.python_value(value) for field, value in zip(fields, found[0], strict=True)}
+    )
+
+
+@functools.cache
+def _selection(table: type[peewee.Model], condition: str) -> tuple[str, tuple[peewee.Field, ...]]:
+    meta = table._meta  # noqa: SLF001  # that is its name
+    fields = tuple(meta.sorted_fields)
+    columns = ", ".join(f'"{field.column_name}"' for field in fields)
+    return f'SELECT {columns} FROM "{meta.table_name}" WHERE {condition} LIMIT 1', fields
 
 
 def run(statement: str, *values: Value) -> int:

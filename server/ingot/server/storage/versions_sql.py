@@ -30,9 +30,8 @@ class VersionsSql:
     """Implements VersionStore."""
 
     def find(self, artifact: Artifact, version_id: str) -> Version | None:
-        row = tables.Version.get_or_none(
-            tables.Version.artifact == row_id_of(artifact), tables.Version.version == version_id
-        )
+        where = "artifact_id = ? AND version = ?"
+        row = sql.row_where(tables.Version, where, row_id_of(artifact), version_id)
         return None if row is None else _versions(artifact, [row])[0]
 
     def add(self, artifact: Artifact, version: Version) -> bool:
