@@ -11,7 +11,6 @@ ca_file = "/path/ca.pem"  # optional: certificates to trust instead of the syste
 
 import json
 import os
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -93,10 +92,12 @@ def load_contexts(environ: Mapping[str, str] = os.environ) -> Contexts:
     """Return the contexts of this user; none when there is no file. Raises Invalid for a broken file."""
     base = environ.get("XDG_CONFIG_HOME") or os.path.join(os.path.expanduser("~"), ".config")
     path = Path(base) / "ingot" / "config.toml"
+    if not path.exists():
+        return Contexts(path)
+    import tomllib  # only for those who have the file
+
     try:
         written = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return Contexts(path)
     except (OSError, ValueError) as failure:
         raise Invalid(
             f"Cannot read {path}: {failure}.",

@@ -4,11 +4,10 @@ The name is recorded by the server beside the signed-in principal and grants not
 """
 
 import os
-import subprocess
 from collections.abc import Mapping
-from functools import lru_cache
-from importlib import metadata
 from urllib.parse import quote
+
+from ingot.client._version import VERSION
 
 CLIENT_NAME = "ingot-python"
 _WHOAMI_SECONDS = 2.0
@@ -22,13 +21,9 @@ def declared_user(environ: Mapping[str, str] = os.environ) -> str:
     return _system_user() or _whoami()
 
 
-@lru_cache(maxsize=1)
 def version() -> str:
-    """Return the version of the installed package; `0+source` when it runs from a bare checkout."""
-    try:
-        return metadata.version("ingot")
-    except metadata.PackageNotFoundError:
-        return "0+source"
+    """Return the version of this client."""
+    return VERSION
 
 
 def headers(token: str, user: str) -> tuple[tuple[str, str], ...]:
@@ -51,6 +46,8 @@ def _system_user() -> str:
 
 
 def _whoami() -> str:
+    import subprocess  # hardly ever needed, and slow to import
+
     try:
         done = subprocess.run(
             ["whoami"], capture_output=True, text=True, timeout=_WHOAMI_SECONDS, check=False

@@ -10,7 +10,6 @@ arrives. A pull that was killed goes on when it is run again (`_parts.py`).
 """
 
 import os
-import shutil
 import threading
 import time
 from collections.abc import Sequence
@@ -211,7 +210,8 @@ class _Pull:
         return self._folders.may_have(file.path + self._suffix)
 
     def _check_room(self, size: int) -> None:
-        free = shutil.disk_usage(self._folder).free
+        disk = os.statvfs(self._folder)
+        free = disk.f_bavail * disk.f_frsize
         if size > free:
             raise LimitReached(
                 f"The disk of {self._folder} has {free} bytes left; these files need {size}.",

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 
 import grpc
 from google.protobuf.message import DecodeError
-from google.rpc import error_details_pb2, status_pb2
 
 from ingot.client import _errors
 from ingot.client._errors import FieldProblem, IngotError
@@ -102,6 +101,8 @@ def kind_of(code: grpc.StatusCode, reason: str) -> type[IngotError]:
 
 
 def _details_of(call: grpc.RpcError) -> _Details:
+    from google.rpc import error_details_pb2, status_pb2  # 20 ms, which calls that succeed do not need
+
     found = _Details()
     pairs: Iterable[tuple[str, str | bytes]] = call.trailing_metadata() or ()  # type: ignore[assignment]
     for key, value in pairs:
