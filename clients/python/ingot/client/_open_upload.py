@@ -166,9 +166,7 @@ class OpenUpload:
             )
 
     def _put_manifests(self, cuts: list[CutFile]) -> None:
-        for group in _manifests.grouped(cuts):
-            request = pb.PutManifestRequest(upload=self.name, files=group)
-            self._calls.unary(self._stub.PutManifest, request, timeout=max(self._calls.timeout, 120.0))
+        _manifests.put(self._stub, self._calls, self.name, cuts, reset=False)
         self._known |= {each.file.path: (each.cut.size, each.cut.root()) for each in cuts}
 
     def _digest(self) -> str:

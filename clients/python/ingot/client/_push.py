@@ -1,7 +1,7 @@
 """Push: files become a version or a checkpoint, and only what the server lacks travels.
 
-    find files → begin → cut ─┬→ which chunks are missing? → send        (side by side)
-                              └→ manifest → commit
+    find files → begin → cut ─┬→ which chunks are missing? → send ─┬→ commit
+                              └→ manifest of each file ────────────┘
 
 Cutting, asking and sending overlap. A push that was killed goes on where it stopped when it is run again: the
 journal knows the cuts, the note the request id under which the upload was begun, and the server the chunks.
@@ -22,6 +22,7 @@ from ingot.client._cutting import CutFile, Found
 from ingot.client._errors import Integrity, LimitReached, Precondition
 from ingot.client._held import Room
 from ingot.client._journal import FileState, Journal, Note
+from ingot.client._manifests import Manifests
 from ingot.client._progress import OnProgress, Reporter, Stage
 from ingot.client._rates import Rate
 from ingot.client._streams import Batch, Missing, Sender, changed
@@ -123,6 +124,7 @@ class _Push:
         self._asked_bytes = 0
         self._ask_bytes = _ASK_BYTES
         self._again: Batch = []  # chunks to ask about once more
+        self._manifests: Manifests | None = None  # of what is cut for the first time
         self._recut: set[str] = set()  # paths of files that changed once already
         self._begun = time.monotonic()
 
@@ -202,14 +204,21 @@ class _Push:
             sum(each.size for each in self._files),
         )
         asking = Missing(self._link, self._calls, upload.name, self._limits.max_digests)
-        with sender.lanes:
+        with sender.lanes, Manifests(self._stub, self._calls, upload.name) as manifests:
+            self._manifests = manifests
             todo: Sequence[SourceFile] = self._files
             for last in (False, False, True):
                 self._send_missing(todo, asking, sender)
-                if todo := self._changed_files(sender, last=last):
-                    continue
+                todo = self._changed_files(sender, last=last)
                 self._report.stage(Stage.VERIFYING)
-                self._put_manifest(upload.name)
+                fresh, self._manifests = self._manifests, None
+                if fresh is not None:
+                    fresh.finish()
+                if todo:
+                    continue
+                if fresh is None:  # not the first round: put them anew
+                    cuts = [self._cuts[each.path] for each in self._files]
+                    _manifests.put(self._stub, self._calls, upload.name, cuts, reset=True)
                 try:
                     return self._commit(upload)
                 except Precondition as error:
@@ -241,6 +250,8 @@ class _Push:
             for found in cutter:
                 if isinstance(found, CutFile):
                     self._cuts[found.file.path] = found
+                    if self._manifests is not None:
+                        self._manifests.add(found)
                     continue
                 for chunk in found:
                     if chunk.digest in self._seen:
@@ -292,13 +303,6 @@ class _Push:
         return list(found.values())
 
     # --- the end ----------------------------------------------------------------------------------------
-
-    def _put_manifest(self, upload: str) -> None:
-        reset = True
-        for files in _manifests.grouped(self._cuts[each.path] for each in self._files):
-            request = pb.PutManifestRequest(upload=upload, files=files, reset=reset)
-            self._calls.unary(self._stub.PutManifest, request, timeout=max(self._calls.timeout, 120.0))
-            reset = False
 
     def _commit(self, upload: pb.Upload) -> PushResult:
         self._report.stage(Stage.COMMITTING)
