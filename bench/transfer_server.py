@@ -27,7 +27,7 @@ from typing import Any
 import grpc
 import psutil
 
-from ingot.content import chunking, digests, malloc
+from ingot.content import chunking, cuts, digests, malloc
 from ingot.server.rpc.server import OPTIONS
 from ingot.v1 import catalog_pb2, transfer_pb2, transfer_pb2_grpc
 
@@ -283,7 +283,7 @@ def commit(client: Client, upload: str, chunks: Chunks) -> str:
     segments = digests.split_segments(entries)
     file = transfer_pb2.FileManifest(
         path="data.bin",
-        profile=chunking.CDC,
+        profile=cuts.CDC,
         size_bytes=size,
         segment_count=len(segments),
         segments=[transfer_pb2.Segment(index=index, entries=each) for index, each in enumerate(segments)],
@@ -291,7 +291,7 @@ def commit(client: Client, upload: str, chunks: Chunks) -> str:
     client.stub.PutManifest(
         transfer_pb2.PutManifestRequest(upload=upload, files=[file]), metadata=client.metadata
     )
-    root = digests.file_root(chunking.CDC, size, [digests.segment_digest(each) for each in segments])
+    root = digests.file_root(cuts.CDC, size, [digests.segment_digest(each) for each in segments])
     tree = digests.format_digest(digests.tree_digest([("data.bin", size, root)]))
     request = transfer_pb2.CommitUploadRequest(upload=upload, expected_digest=tree, file_count=1)
     return client.stub.CommitUpload(request, metadata=client.metadata).version.name

@@ -94,7 +94,7 @@ def test_what_is_no_file_or_has_a_bad_name_is_refused(tmp_path: pathlib.Path) ->
 
 
 def cut(size: int, fill: int) -> Cut:
-    return Cut(size, (bytes([fill]) * 32 + size.to_bytes(4, "little")) if size else b"")
+    return Cut(size, (bytes([fill]) * 32 + size.to_bytes(4, "little")) if size else b"", "cdc")
 
 
 def state(size: int, inode: int = 1) -> FileState:
@@ -158,6 +158,6 @@ def test_notes_survive_and_differ_by_what_they_are_about() -> None:
 
 
 def test_a_cut_knows_its_chunks_and_its_root() -> None:
-    two = Cut(12, cut(5, 1).entries + cut(7, 2).entries)
+    two = Cut(12, cut(5, 1).entries + cut(7, 2).entries, "cdc")
     assert list(two.chunks()) == [(0, 5, b"\1" * 32), (5, 7, b"\2" * 32)]
     assert (two.chunk_count, len(two.segments()), len(two.root())) == (2, 1, 32)

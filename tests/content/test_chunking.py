@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers.patterns import pattern, vector_bytes
-from ingot.content import chunking, digests
+from ingot.content import chunking, cuts, digests
 
 VECTORS = json.loads((Path(__file__).parent.parent / "vectors/cdc.json").read_text(encoding="utf-8"))
 MIB = 1024 * 1024
@@ -63,10 +63,10 @@ def test_chunks_cover_the_input_within_bounds(size: int) -> None:
     for chunk in chunks:
         assert chunk.offset == position
         assert chunk.digest == blake3(data[position : position + chunk.length]).digest()
-        assert chunk.length <= chunking.CDC_MAX_SIZE
+        assert chunk.length <= cuts.CDC_MAX_SIZE
         position += chunk.length
     assert position == size
-    assert all(chunk.length >= chunking.CDC_MIN_SIZE for chunk in chunks[:-1])
+    assert all(chunk.length >= cuts.CDC_MIN_SIZE for chunk in chunks[:-1])
 
 
 @settings(max_examples=10, deadline=None)
@@ -75,7 +75,7 @@ def test_an_insertion_changes_only_chunks_near_it(position: int, inserted: bytes
     before = {chunk.digest for chunk in chunking.cut_bytes(LARGE)}
     edited = LARGE[:position] + inserted + LARGE[position:]
     new = [chunk.length for chunk in chunking.cut_bytes(edited) if chunk.digest not in before]
-    assert sum(new) <= 6 * chunking.CDC_MAX_SIZE
+    assert sum(new) <= 6 * cuts.CDC_MAX_SIZE
 
 
 def test_stopping_early_leaves_no_thread_behind(tmp_path: Path) -> None:
@@ -103,5 +103,5 @@ def test_a_file_that_shrank_or_was_touched_is_reported(tmp_path: Path) -> None:
 
 
 def test_unknown_profile_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"unknown chunking profile 'fixed', expected one of: cdc"):
-        list(chunking.cut_bytes(b"x", "fixed"))
+    with pytest.raises(ValueError, match=r"unknown chunking profile 'fixed', expected one of: cdc, tensor"):
+        cuts.Cuts("fixed")

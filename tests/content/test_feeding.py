@@ -5,20 +5,22 @@ import random
 import pytest
 
 from helpers.patterns import pattern
-from ingot.content import chunking, feeding
+from ingot.content import chunking, cuts, feeding
 
 
 @pytest.mark.parametrize("size", [0, 1, 70_000, feeding.WINDOW, feeding.WINDOW + 1, 20_000_003])
 @pytest.mark.parametrize("largest", [300_000, 2_500_000, 9_000_000])
 def test_pieces_are_cut_like_the_whole(size: int, largest: int) -> None:
     data, sizes = pattern(f"fed {size}", size), random.Random(size + largest)
-    feeder, found, position = feeding.Feeder(), list[feeding.Piece](), 0
+    feeder, found, position = feeding.Feeder(cuts.TENSOR), list[feeding.Piece](), 0
     while position < size:
         end = position + sizes.randint(1, largest)
         found += feeder.feed([data[position:end]])
         position = end
     found += feeder.feed([], last=True)
-    whole = [(each.digest, data[each.offset : each.offset + each.length]) for each in chunking.cut_bytes(data)]
+    whole = [
+        (each.digest, data[each.offset : each.offset + each.length]) for each in chunking.cut_bytes(data)
+    ]
     assert [(digest, bytes(piece)) for digest, piece in found] == whole
 
 

@@ -28,7 +28,7 @@ def entries(seed: int, count: int) -> list[tuple[bytes, int]]:
 
 
 def record_of(found: list[tuple[bytes, int]]) -> FileRecord:
-    record = FileRecord("big.bin", "cdc", "bin")
+    record = FileRecord("big.bin", "bin")
     for start in range(0, len(found), 1000):
         record.add(found[start : start + 1000])
     return record
@@ -40,7 +40,7 @@ def test_root_and_manifest_are_those_of_the_whole(database: Database) -> None:
     for seed in (1, 2):  # the second file is as long as the first and replaces it
         found = entries(seed, COUNT)
         with contextlib.closing(record_of(found)) as record:
-            facts = record.facts("blake3:" + "0" * 64, "")
+            facts = record.facts("cdc", "blake3:" + "0" * 64, "")
             turns = 0
             for draft in record.drafts(facts, 2):
                 database.write(trees.put_files, tree, [manifests.with_root(draft)]).result()
@@ -57,7 +57,7 @@ def test_root_and_manifest_are_those_of_the_whole(database: Database) -> None:
 def test_a_small_file_goes_whole_with_its_root_and_an_empty_one_too(database: Database) -> None:
     for count in (0, 1, 5):
         with contextlib.closing(record_of(entries(3, count))) as record:
-            facts = record.facts("blake3:" + "0" * 64, "")
+            facts = record.facts("cdc", "blake3:" + "0" * 64, "")
             (draft,) = list(record.drafts(facts, 4))
         assert draft.is_whole
         assert manifests.with_root(draft).root == facts.root

@@ -19,4 +19,6 @@ def vector_bytes(source: Mapping[str, object]) -> bytes:
             return bytes(count)
         case {"pattern": {"seed": str(seed), "size": int(size)}}:
             return pattern(seed, size)
+        case {"parts": list(parts)}:
+            return b"".join(map(vector_bytes, parts))
     raise ValueError(f"unknown input of a vector: {source!r}")

@@ -666,7 +666,7 @@ def test_a_download_is_counted_once_for_its_id(rig: TransferRig, pusher: Pusher)
 def test_the_limits_are_told(pusher: Pusher) -> None:
     reply = pusher.stub.GetCapabilities(transfer_pb2.GetCapabilitiesRequest(), metadata=pusher.metadata)
     assert list(reply.digest_functions) == ["blake3-256"]
-    assert list(reply.profiles) == ["cdc"]
+    assert list(reply.profiles) == ["cdc", "tensor"]
     assert (reply.max_chunk_bytes, reply.max_stream_bytes) == (4 * MIB, 256 * MIB)
     assert (reply.max_digests, reply.max_segment_chunks, reply.max_path_bytes) == (8192, 16384, 1024)
     assert (reply.idle_timeout.seconds, reply.max_stream_time.seconds) == (15, 120)

@@ -18,6 +18,7 @@ from ingot.client._progress import Reporter
 from ingot.client._streams import Batch, ChunkSource, changed
 from ingot.client._walk import SourceFile
 from ingot.content import chunking
+from ingot.content.cuts import Cuts
 
 _QUEUED = 64
 _TOGETHER = 256  # what is found of small files is handed on together: so much of it, or so many bytes
@@ -167,15 +168,15 @@ class _Cutter:
             os.close(descriptor)
 
     def _cut_open(self, file: SourceFile, descriptor: int, state: FileState, handful: "_Handful") -> Cut:
-        entries = bytearray()
-        for window in chunking.cut_windows(descriptor, state.size):
+        entries, cuts = bytearray(), Cuts()
+        for window in chunking.cut_windows(descriptor, state.size, cuts):
             held = self._room.hold(window.start, window.data) if self._room else None
             run: Batch = []
             for chunk in window.chunks:
                 entries += ENTRY.pack(chunk.digest, chunk.length)
                 run.append(ChunkSource(file.source, chunk.offset, chunk.length, chunk.digest, held))
             self._take(handful, run, sum(each.length for each in run))
-        return Cut(state.size, bytes(entries))
+        return Cut(state.size, bytes(entries), cuts.profile)
 
     def _take(self, handful: "_Handful", run: Batch, size: int) -> None:
         handful.found.append(run)

@@ -19,10 +19,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ingot.client._errors import Invalid
-from ingot.content import chunking, digests
+from ingot.content import digests
+from ingot.content.cuts import PROFILES
 
-_MAGIC = b"ingot cuts 1\n"
-_RECORD = struct.Struct("<IIQqqQ")  # path bytes, entries bytes, size, mtime_ns, ctime_ns, inode
+_MAGIC = b"ingot cuts 2\n"
+_RECORD = struct.Struct("<8sIIQqqQ")  # profile, path bytes, entries bytes, size, mtime_ns, ctime_ns, inode
 _CHECK_BYTES = 8
 _SETTLED_NS = 2_000_000_000
 _KEPT_SECONDS = 90 * 24 * 3600
@@ -55,7 +56,7 @@ class Cut:
 
     size: int
     entries: bytes
-    profile: str = chunking.CDC
+    profile: str
 
     def chunks(self) -> Iterator[tuple[int, int, bytes]]:
         """Yield offset, length and digest of each chunk in order."""
@@ -143,7 +144,7 @@ class Journal:
         """Remember the cuts of several files at once."""
         records: list[bytes] = []
         for path, state, cut in cuts:
-            if not state.is_settled:
+            if not state.is_settled or cut.profile not in PROFILES:
                 self._known.pop(path, None)
                 continue
             self._known[path] = (state, cut)
@@ -181,13 +182,14 @@ class Journal:
         at = len(_MAGIC)
         live: dict[str, int] = {}
         while at + _RECORD.size <= len(data):
-            path_bytes, entries_bytes, *state = _RECORD.unpack_from(data, at)
+            profile, path_bytes, entries_bytes, *state = _RECORD.unpack_from(data, at)
             end = at + _RECORD.size + path_bytes + entries_bytes + _CHECK_BYTES
             body = data[at : end - _CHECK_BYTES]
             if end > len(data) or data[end - _CHECK_BYTES : end] != _check(body):
                 break
             path = os.fsdecode(body[_RECORD.size : _RECORD.size + path_bytes])
-            cut = Cut(state[0], body[_RECORD.size + path_bytes :])
+            entries = body[_RECORD.size + path_bytes :]
+            cut = Cut(state[0], entries, profile.rstrip(b"\0").decode("ascii"))
             self._known[path] = (FileState(*state), cut)
             live[path] = end - at
             at = end
@@ -244,9 +246,7 @@ def _check(body: bytes) -> bytes:
 
 def _packed(path: str, state: FileState, cut: Cut) -> bytes:
     name = os.fsencode(path)
-    body = (
-        _RECORD.pack(len(name), len(cut.entries), state.size, state.mtime_ns, state.ctime_ns, state.inode)
-        + name
-        + cut.entries
-    )
+    numbers = (state.size, state.mtime_ns, state.ctime_ns, state.inode)
+    head = _RECORD.pack(cut.profile.encode("ascii"), len(name), len(cut.entries), *numbers)
+    body = head + name + cut.entries
     return body + _check(body)

@@ -6,6 +6,7 @@ from pathlib import Path
 from ingot.client._journal import Cut, FileState, Journal
 from ingot.client._manifest import TreeFile
 from ingot.content import chunking, digests
+from ingot.content.cuts import Cuts
 
 
 class Seeds:
@@ -24,13 +25,13 @@ class Seeds:
     def add_file(self, path: Path) -> Cut | None:
         """Cut a file that may be replaced, offer its chunks and return the cut; None if it is unreadable."""
         try:
-            chunks = list(chunking.cut_file(path))
+            chunks = list(chunking.cut_file(path, cuts := Cuts()))
         except (OSError, chunking.SourceChangedError):
             return None
         for chunk in chunks:
             self._places[chunk.digest] = (str(path), chunk.offset, chunk.length)
         entries = digests.segment_bytes([(chunk.digest, chunk.length) for chunk in chunks])
-        return Cut(sum(chunk.length for chunk in chunks), entries)
+        return Cut(sum(chunk.length for chunk in chunks), entries, cuts.profile)
 
     def has(self, digest: bytes) -> bool:
         """Return whether a chunk was here when it was looked for."""

@@ -1,19 +1,20 @@
-"""Cut a file that arrives in pieces, as `chunking.cut_bytes` cuts it when it is whole, in bounded memory.
+"""Cut a file that arrives in pieces, as `chunking` cuts it when it is whole, in bounded memory.
 
-    gathered, feeder = Gathered(), Feeder()
+    gathered, feeder = Gathered(), Feeder(profile)
     for data in stream:
         gathered.add(data)
         if gathered.size >= WINDOW:
             chunks = feeder.feed(gathered.take())      # those that are certain by now
     chunks = feeder.feed(gathered.take(), last=True)   # and the rest
 
-What stands behind the last certain cut, at most 1 MiB, waits for more. The chunks are views into the window
+What stands behind the last certain cut, less than 4 MiB, waits for more. The chunks are views into the window
 they were cut from, which lives as long as one of them.
 """
 
 from collections.abc import Sequence
 
-from ingot.content import chunking, digests
+from ingot.content import digests
+from ingot.content.cuts import Cuts
 
 Piece = tuple[bytes, memoryview]  # digest and bytes of a chunk
 Part = bytes | bytearray
@@ -47,10 +48,16 @@ class Gathered:
 
 
 class Feeder:
-    """Cuts one file with the profile cdc, and hashes its chunks. Raises ChunkerMissingError."""
+    """Cuts one file, and hashes its chunks. Raises ChunkerMissingError."""
 
-    def __init__(self) -> None:
+    def __init__(self, profile: str) -> None:
+        self._cuts = Cuts(profile)
         self._rest = b""
+
+    @property
+    def profile(self) -> str:
+        """The profile that fitted the file; known at its end."""
+        return self._cuts.profile
 
     def feed(self, parts: Sequence[Part], *, last: bool = False) -> list[Piece]:
         """Take the next bytes, best a window at a time; return the chunks that are certain by now.
@@ -58,7 +65,7 @@ class Feeder:
         With `last` nothing follows, and they end with the file.
         """
         view = memoryview(b"".join([self._rest, *parts]))
-        lengths = chunking.certain_cuts(view, last=last)
+        lengths = self._cuts.certain(view, last=last)
         found: list[Piece] = []
         position = 0
         for length in lengths:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from ingot.content import cuts
 from ingot.server.core.artifacts import Version
 from ingot.server.core.manifests import FileFacts
 from ingot.server.core.names import UploadName
@@ -25,6 +26,7 @@ class FilePlan:
     path: str
     claim: FileClaim
     format: str = ""
+    profile: str = cuts.TENSOR  # as far as it fits the file
 
     @property
     def begins(self) -> bool:

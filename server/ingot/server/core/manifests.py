@@ -11,7 +11,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ingot.content import chunking, digests
+from ingot.content import cuts, digests
 from ingot.server.core.errors import FieldProblem, Invalid, Reason
 from ingot.server.core.packs import MAX_CHUNK_SIZE
 
@@ -156,8 +156,8 @@ def main_format(sizes: Mapping[str, int]) -> str:
 
 def check_file(file: FileDraft, field: str) -> None:
     """Check the form of one file; `field` is its place in the request. Raises Invalid."""
-    if file.profile not in chunking.PROFILES:
-        raise _bad(field, "profile", f"expected one of {', '.join(chunking.PROFILES)}, got {file.profile!r}")
+    if file.profile not in cuts.PROFILES:
+        raise _bad(field, "profile", f"expected one of {', '.join(cuts.PROFILES)}, got {file.profile!r}")
     if not 0 <= file.size_bytes <= MAX_FILE_BYTES:
         raise _bad(field, "size_bytes", f"expected 0 to {MAX_FILE_BYTES}, got {file.size_bytes}")
     if file.segment_count < 0 or (file.segment_count == 0) != (file.size_bytes == 0):

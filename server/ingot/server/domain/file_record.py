@@ -14,13 +14,12 @@ _SEGMENT_BYTES = digests.SEGMENT_MAX_ENTRIES * digests.ENTRY_SIZE
 
 
 class FileRecord:
-    """The chunks of one file, cut by `profile`, in order. Close it at the end."""
+    """The chunks of one file in order. Close it at the end."""
 
-    def __init__(self, path: str, profile: str, format_: str) -> None:
+    def __init__(self, path: str, format_: str) -> None:
         self.size = 0
         self.chunk_count = 0
         self._path = path
-        self._profile = profile
         self._format = format_
         self._entries = tempfile.SpooledTemporaryFile(_SPOOLED, prefix="ingot-file-")  # noqa: SIM115
 
@@ -31,15 +30,15 @@ class FileRecord:
         self.chunk_count += len(entries)
         self.size += sum(length for _, length in entries)
 
-    def facts(self, blake3: str, sha256: str) -> FileFacts:
+    def facts(self, profile: str, blake3: str, sha256: str) -> FileFacts:
         """Return the whole file with its root; the digests are those of all its bytes."""
         hashed = (digests.segment_digest(self._segment(at)) for at in range(self._count))
         return FileFacts(
             path=self._path,
-            profile=self._profile,
+            profile=profile,
             size_bytes=self.size,
             chunk_count=self.chunk_count,
-            root=digests.file_root(self._profile, self.size, hashed),
+            root=digests.file_root(profile, self.size, hashed),
             blake3=blake3,
             sha256=sha256,
             verified=True,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from blake3 import blake3
 
-from ingot.content import chunking, digests, feeding
+from ingot.content import digests, feeding
 from ingot.server.core.chunks import ReceivedChunk
 from ingot.server.core.errors import Invalid, Precondition, Reason
 from ingot.server.core.file_uploads import FileClaim
@@ -14,12 +14,15 @@ from ingot.server.domain.file_record import FileRecord
 
 
 class FileStream:
-    """One file; `sha256` says whether that digest is computed too. Close its record at the end."""
+    """One file, cut by `profile` as far as that fits it; `sha256` says whether that digest is computed too.
 
-    def __init__(self, path: str, format_: str, *, sha256: bool) -> None:
-        self.record = FileRecord(path, chunking.CDC, format_)
+    Close its record at the end.
+    """
+
+    def __init__(self, path: str, format_: str, profile: str, *, sha256: bool) -> None:
+        self.record = FileRecord(path, format_)
         self._path = path
-        self._feeder = feeding.Feeder()
+        self._feeder = feeding.Feeder(profile)
         self._blake3 = blake3()
         self._sha256 = hashlib.sha256() if sha256 else None
 
@@ -51,7 +54,7 @@ class FileStream:
 
     def facts(self) -> FileFacts:
         """Return the whole file with its root and digests."""
-        return self.record.facts(self.blake3, self.sha256)
+        return self.record.facts(self._feeder.profile, self.blake3, self.sha256)
 
     @property
     def blake3(self) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from ingot.content import chunking, digests
+from ingot.content import cuts, digests
 from ingot.server.core import manifests
 from ingot.server.core.artifacts import NewVersion
 from ingot.server.core.chunks import ChunkOutcome, Presence, StreamReceipt
@@ -98,8 +98,9 @@ def purge_age_of(request: transfer_pb2.PurgeUploadsRequest) -> float:
 
 def file_plan_of(header: transfer_pb2.UploadFileHeader) -> FilePlan:
     """Return where a file goes and what is told of it. Raises Invalid."""
-    if header.profile and header.profile != chunking.CDC:
-        raise invalid_field("header.profile", f"expected {chunking.CDC} or none, got {header.profile!r}")
+    if header.profile and header.profile not in cuts.PROFILES:
+        known = ", ".join(cuts.PROFILES)
+        raise invalid_field("header.profile", f"expected one of {known}, or none, got {header.profile!r}")
     path = header.path or header.original_name
     return FilePlan(
         destination=_destination(header),
@@ -108,6 +109,7 @@ def file_plan_of(header: transfer_pb2.UploadFileHeader) -> FilePlan:
             header.size_bytes if header.HasField("size_bytes") else None, header.blake3, header.sha256
         ),
         format=header.format or manifests.format_of(path),
+        profile=header.profile or cuts.TENSOR,
     )
 
 
@@ -287,7 +289,7 @@ def capabilities(
     """Return all limits as a message; `now` in epoch seconds."""
     return transfer_pb2.GetCapabilitiesResponse(
         digest_functions=["blake3-256"],
-        profiles=chunking.PROFILES,
+        profiles=cuts.PROFILES,
         message_bytes=limits.message_bytes,
         max_message_bytes=limits.max_message_bytes,
         max_chunk_bytes=limits.max_chunk_bytes,

@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from functools import partial
 
-from ingot.content import chunking, digests, feeding
+from ingot.content import cuts, digests, feeding
 from ingot.server.core.chunks import ReceivedChunk
 from ingot.server.core.errors import Invalid, invalid_field
 from ingot.server.core.file_uploads import FileClaim, FilePlan, UploadedFile
@@ -147,7 +147,7 @@ class _Reception:
         self._patience = patience
         self._time = asyncio.get_running_loop().time
         self._run_bytes = min(means.limits.stream_bytes(plan.claim.size or 0), means.limits.max_stream_bytes)
-        self._file = FileStream(plan.path, plan.format, sha256=bool(plan.claim.sha256))
+        self._file = FileStream(plan.path, plan.format, plan.profile, sha256=bool(plan.claim.sha256))
         self._gathered = feeding.Gathered()
         self._received = 0
         self._run: IncomingRun | None = None
@@ -236,7 +236,7 @@ class _Reception:
         if not last:
             told, done = self._plan.claim.size, self._file.record.size - size
             size = max(size, self._run_bytes if told is None else min(self._run_bytes, told - done))
-        count = max(len(chunks), size // chunking.CDC_MIN_SIZE)
+        count = max(len(chunks), size // cuts.LEAST_MEAN)
         ticket = await self._means.hops.read(
             self._means.intake.admit, self._caller, self._upload.name, count, size
         )
