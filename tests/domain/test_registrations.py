@@ -129,12 +129,22 @@ def test_private_artifacts_keep_their_imports_to_themselves(rig: Rig) -> None:
     artifact = rig.create(sara, "secret", Kind.DATASET)
     rig.write(rig.registered.register, sara, artifact, AskedSource("https://example.com/a.jsonl"))
     operation = rig.write(rig.registered.on_access, sara, artifact.name)
-    assert operation is not None and operation.params["registrar"] == "users/sara"
     assert operation is not None
+    assert operation.params["registrar"] == "users/sara"
     with pytest.raises(NotFound):
         rig.read(rig.operations.operations.get, omid, operation.id)
     with pytest.raises(NotFound):
         rig.write(rig.registered.on_access, omid, artifact.name)
+
+
+def test_what_follows_the_path_of_a_source_is_for_the_body_alone(rig: Rig) -> None:
+    signed = "https://example.com/evals.jsonl?X-Signature=s3cret#f"
+    rig.declare(dataclasses.replace(DECLARED, source=UrlImport(files=(UrlFile(urls=(signed,)),))))
+    reader = rig.user("sara")
+    operation = rig.read(rig.operations.operations.get, reader, rig.first_read(reader))
+    assert "s3cret" not in repr(operation)
+    assert rig.row().original_url == "https://example.com/evals.jsonl"  # what the artifact shows
+    assert signed in repr(rig.operations.secrets.whole(operation))
 
 
 def test_what_uses_a_version_is_told_to_import_it_first(rig: Rig) -> None:
