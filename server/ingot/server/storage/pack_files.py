@@ -3,7 +3,7 @@
 import errno
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ingot.content.digests import Data
@@ -14,6 +14,9 @@ from ingot.server.storage import pack_format, pack_keys, pack_reading, write_out
 log = logging.getLogger(__name__)
 
 _WRITE_OUT = 4 * 1024 * 1024  # bytes after which the disk is asked to begin with them
+# The larger a write, the larger the pages that the kernel looks for, and to make room for them costs more
+# than the copying: 4 MiB at once took 0.27 to 0.43 CPU-s/GB on a machine that is up for long, 1 MiB 0.21.
+_WRITE_BYTES = 1024 * 1024
 _MOST_PIECES = 1000  # the kernel takes 1,024 buffers in one write
 
 
@@ -103,14 +106,9 @@ class PackWriter:
 
     def write(self, offset: int, pieces: Sequence[Data]) -> None:
         """Write the pieces one after the other from `offset`."""
-        if len(pieces) > _MOST_PIECES:
-            pieces = [b"".join(pieces)]
-        size = sum(memoryview(piece).nbytes for piece in pieces)
-        written = os.pwritev(self._fd(), pieces, offset)
-        if (
-            written < size
-        ):  # the disk is filling up, or a signal came: the rest brings the error, or goes through
-            self._write_rest(offset + written, memoryview(b"".join(pieces))[written:])
+        size = 0
+        for some in _runs(pieces):
+            size += self._write_run(offset + size, some)
         end = offset + size
         if end - self._started >= _WRITE_OUT:
             write_out.start(self._fd(), self._started, end - self._started)
@@ -141,6 +139,15 @@ class PackWriter:
         except OSError as error:
             log.warning("pack.discard_failed path=%s error=%s", self._path, error)
 
+    def _write_run(self, offset: int, pieces: Sequence[Data]) -> int:
+        size = sum(map(len, pieces))
+        written = os.pwritev(self._fd(), pieces, offset)
+        if (
+            written < size
+        ):  # the disk is filling up, or a signal came: the rest brings the error, or goes through
+            self._write_rest(offset + written, memoryview(b"".join(pieces))[written:])
+        return size
+
     def _write_rest(self, offset: int, data: memoryview) -> None:
         while data:
             written = os.pwrite(self._fd(), data, offset)
@@ -154,6 +161,20 @@ class PackWriter:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+
+def _runs(pieces: Sequence[Data]) -> Iterator[list[Data]]:
+    """Yield the pieces of one write each."""
+    run: list[Data] = []
+    size = 0
+    for piece in pieces:
+        if run and (size + len(piece) > _WRITE_BYTES or len(run) == _MOST_PIECES):
+            yield run
+            run, size = [], 0
+        run.append(piece)
+        size += len(piece)
+    if run:
+        yield run
 
 
 def sync_folder(folder: Path) -> None:
