@@ -26,8 +26,8 @@ SIZES = {
     "n0": 1,
     "n1": 200,
     "w1": 4 * MIB,
-    "w2": 65_536,
-    "n2": 65_535,
+    "w2": 16_384,
+    "n2": 16_383,
 }
 
 
@@ -94,7 +94,7 @@ def plainly(data: bytes, header_end: int, tensors: Sequence[tuple[int, int]]) ->
     """Cut by the rule, in the simplest way: regions one after the other."""
     found: list[int] = []
     marks = [0, header_end]
-    alone = {start: end for start, end in tensors if end - start >= 64 * KIB}
+    alone = {start: end for start, end in tensors if end - start >= 16 * KIB}
     for start, end in alone.items():
         marks += [start, end]
     marks = sorted({*marks, len(data)})
@@ -125,8 +125,8 @@ def test_each_tensor_is_cut_by_itself_and_small_ones_are_glued() -> None:
         70_000,  # w0
         1 + 200,  # n0 and n1
         4 * MIB,  # w1
-        65_536,  # w2
-        65_535,  # n2
+        16_384,  # w2
+        16_383,  # n2
     ]
     assert cut(data)[1] == "tensor"
 
@@ -208,7 +208,7 @@ def test_another_order_and_shards_cost_their_headers_and_small_tensors() -> None
     before = safetensors(names)
     other = safetensors(list(reversed(names)))
     shards = [safetensors(names[:1]), safetensors(names[1:4]), safetensors(names[4:])]
-    small = sum(size for size in SIZES.values() if size < 64 * KIB)
+    small = sum(size for size in SIZES.values() if size < 16 * KIB)
     for after in ([other], shards):
         assert new_bytes(before, *after) <= small + sum(places(each)[0] for each in after)
 
@@ -222,12 +222,12 @@ def test_requantised_tensors_of_gguf_cost_themselves_and_the_end_of_the_header()
 
 
 def test_a_run_of_small_tensors_is_cut_where_its_content_says() -> None:
-    run = {f"t{each}": pattern(f"t{each}", 20_000) for each in range(100)}
+    run = {f"t{each}": pattern(f"t{each}", 10_000) for each in range(200)}
 
     def file(names: Sequence[str]) -> bytes:
-        spans = [(at * 20_000, (at + 1) * 20_000) for at in range(len(names))]
+        spans = [(at * 10_000, (at + 1) * 10_000) for at in range(len(names))]
         header = {
-            name: {"dtype": "U8", "shape": [20_000], "data_offsets": span}
+            name: {"dtype": "U8", "shape": [10_000], "data_offsets": span}
             for name, span in zip(names, spans, strict=True)
         }
         return model_files.safetensors(header, b"".join(run[name] for name in names))

@@ -134,11 +134,11 @@ def gguf_input(sizes: list[int], order: str = "<") -> Json:
 
 def make_tensor_cuts() -> Json:
     """Return the content of tensor.json."""
-    sizes = [3000, 9 * 1024 * 1024 + 5, 40, 65_536, 65_535, 4_194_304, 1, 2]
+    sizes = [3000, 9 * 1024 * 1024 + 5, 40, 16_384, 16_383, 4_194_304, 1, 2]
     sources: dict[str, Json] = {
         "safetensors": safetensors_input(sizes, "سلام"),
         "safetensors, other order": safetensors_input(list(reversed(sizes))),
-        "safetensors, many small tensors": safetensors_input([20_011] * 120),
+        "safetensors, many small tensors": safetensors_input([9_011] * 260),
         "safetensors, one small tensor": safetensors_input([5]),
         "safetensors, bytes behind": {"parts": [safetensors_input([100_000]), part("behind", 700_000)]},
         "safetensors, a hole": {
@@ -147,7 +147,7 @@ def make_tensor_cuts() -> Json:
                 part("a", 300_000),
             ]
         },
-        "GGUF": gguf_input([64, 5_000_000, 32, 96, 65_536, 4_194_304, 320]),
+        "GGUF": gguf_input([64, 5_000_000, 32, 96, 16_384, 4_194_304, 320]),
         "GGUF, big-endian": gguf_input([100_000, 64, 131_072], ">"),
         "neither": {"parts": [part("neither", 600_000)]},
     }
@@ -168,7 +168,7 @@ def make_tensor_cuts() -> Json:
             }
         told = {"profile": found.profile, **where, "lengths": [c.length for c in chunks], "root": root.hex()}
         vectors.append({"about": about, "input": source, **told})
-    profile = {"name": "tensor", "alone": 65536, "piece": 4194304, "else": "cdc"}
+    profile = {"name": "tensor", "alone": 16384, "piece": 4194304, "else": "cdc"}
     return {"profile": profile, "vectors": vectors}
 
 

@@ -3,7 +3,7 @@
 ``cdc`` is FastCDC in its 2020 form, average 256 KiB, minimum 192 KiB, maximum 1 MiB, normalisation 2, seed 0.
 An edit moves only the cuts near it.
 
-``tensor`` cuts a file whose header tells where its tensors lie (`layouts.py`): each tensor of 64 KiB and more
+``tensor`` cuts a file whose header tells where its tensors lie (`layouts.py`): each tensor of 16 KiB and more
 by itself, every 4 MiB from its start on, so that it has the same chunks in whatever file and order it stands.
 What lies between those (the header, runs of smaller tensors, what follows the last one) is cut as ``cdc``,
 anew from where it begins; the end of the header is a cut too. A file without a layout is cut as ``cdc``.

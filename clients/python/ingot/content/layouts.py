@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from ingot.content import gguf_layout, safetensors_layout
 from ingot.content.flow import Flow, Odd, Reading
 
-ALONE = 64 * 1024  # bytes from which on a tensor is cut by itself; smaller ones are glued to their neighbours
+ALONE = 16 * 1024  # bytes from which on a tensor is cut by itself; smaller ones are glued to their neighbours
 SNIFFED = 9  # bytes that tell the format
 
 
