@@ -16,8 +16,10 @@ from helpers.eventually import eventually
 from helpers.fetching import Names, fetcher
 from helpers.url_server import Cut, File, Guarded, Stalled, UrlServer, in_turn, redirect, url_server
 from ingot.server.core.errors import Precondition, Reason, Unavailable
+from ingot.server.sources.addresses import Addresses
 from ingot.server.sources.budgets import WantedFile
 from ingot.server.sources.connections import Patience
+from ingot.server.sources.hub import Hub
 
 CONTENT = b"protected " * 20_000
 NAMES = {"files.example": [["127.0.0.1"]], "other.example": [["127.0.0.1"]]}
@@ -126,3 +128,13 @@ def test_a_silent_server_is_given_up_behind_tls_too_and_goes_on_where_it_was(
     _fetch(server, tmp_path / "file", stall=0.5)
     assert (tmp_path / "file").read_bytes() == CONTENT
     assert [each.start for each in server.asked] == [None, 100_000, 150_000]
+
+
+@pytest.mark.usefixtures("trusted")
+def test_a_hub_that_leads_away_from_tls_is_not_followed(server: UrlServer) -> None:
+    hub = Hub(server.url("", "files.example"), addresses=Addresses(resolver=Names(NAMES)))
+    server.serve("/api/models/gpt2", redirect(f"http://files.example:{server.port}/api/models/gpt2"))
+    with pytest.raises(Precondition, match="nothing protects") as error:
+        hub.look_up("gpt2", "model")
+    assert (error.value.reason, error.value.facts["cause"]) == (Reason.SOURCE_UNREACHABLE, "redirect")
+    assert len(server.asked) == 1
