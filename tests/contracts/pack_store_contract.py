@@ -322,7 +322,7 @@ class PackStoreContract:
                 if index in kept:
                     assert store.read(place) == chunks[index]
                 else:
-                    assert not store.intact(place)
+                    assert store.damaged(place.pack, [place]) == [place]
                     with pytest.raises(DataLoss):
                         store.read(place)
         assert shelf.store.punch(sealed.id, gone) == 0
@@ -336,16 +336,14 @@ class PackStoreContract:
         assert shelf.store.allocated(sealed.id) == 0
 
     def test_a_chunk_that_was_read_before_is_still_checked(self, shelf: DamagedShelf) -> None:
-        packs = put(shelf.store, [b"first", b"second"])
-        first, second = places(packs)
+        first, second = places(put(shelf.store, [b"first", b"second"]))
         assert shelf.store.read(first) == b"first"
-        assert shelf.store.intact(first)
-        assert shelf.store.intact(second)
+        assert shelf.store.damaged(first.pack, [second, first]) == []
         shelf.overwrite(first.pack, flip(shelf.contents(first.pack), first.offset))
-        assert not shelf.store.intact(first)
-        assert shelf.store.intact(second)
+        assert shelf.store.damaged(first.pack, [second, first]) == [first]
         shelf.store.delete(first.pack)
-        assert not shelf.store.intact(second)
+        assert shelf.store.damaged(first.pack, [second, first]) == [second, first]
+        assert shelf.store.damaged(first.pack, []) == []
 
     def test_absent_packs(self, shelf: DamagedShelf) -> None:
         absent = "ab" * 32

@@ -196,7 +196,7 @@ class Store(RuleBasedStateMachine):
             for place in self.database.read(self.scrubbing.places, pack)
             if place.digest == packed
         ]
-        return len(places) == 1 and self.packs.intact(places[0])
+        return len(places) == 1 and not self.packs.damaged(places[0].pack, places)
 
 
 @dataclasses.dataclass(slots=True)

@@ -15,7 +15,6 @@ from helpers.patterns import pattern
 from ingot.content.digests import chunk_digest
 from ingot.server.core import disk_room, failpoints
 from ingot.server.core.errors import DataLoss, Exhausted, IngotError, Unavailable
-from ingot.server.storage import packs_disk
 from ingot.server.storage.pack_keys import Keyring
 from ingot.server.storage.packs_disk import DiskPacks
 

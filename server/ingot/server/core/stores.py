@@ -84,10 +84,11 @@ class PackStore(Protocol):
         """
         ...
 
-    def intact(self, place: ChunkPlace) -> bool:
-        """Read a chunk from the disk itself, whatever was read before, and say whether it has its digest.
+    def damaged(self, pack: PackId, places: Sequence[ChunkPlace]) -> list[ChunkPlace]:
+        """Read chunks of one pack from the disk itself, and return those without their digest, by offset.
 
-        False also when the pack is absent or too short.
+        What was read or verified before does not count. One that is wrong is read a second time. All are
+        damaged when the pack is absent. Raises Unavailable when the pack is encrypted and its key is absent.
         """
         ...
 

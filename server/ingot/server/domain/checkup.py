@@ -246,7 +246,7 @@ class Checkup:
             for entry in entries:
                 place = ChunkPlace(pack.id, entry.offset, entry.length, entry.digest)
                 if (
-                    self._packs.intact(place)
+                    not self._packs.damaged(pack.id, [place])
                     and self._units.write(self._index.found, entry, pack.id).result()
                 ):
                     lost.discard(entry.digest)

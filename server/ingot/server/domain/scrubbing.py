@@ -52,8 +52,8 @@ class Scrubbing:
         return self._index.places(pack.key)
 
     def damaged(self, places: Sequence[ChunkPlace]) -> list[ChunkPlace]:
-        """Read chunks from the disk and return those that are damaged. No unit of work."""
-        return [place for place in places if not self._packs.intact(place)]
+        """Read chunks of one pack from the disk and return those that are damaged. No unit of work."""
+        return self._packs.damaged(places[0].pack, places) if places else []
 
     def conclude(self, pack: ShelfPack, damaged: Sequence[ChunkPlace]) -> Sequence[str]:
         """Note what was found in a pack; return who needs its damaged chunks. Inside a write."""

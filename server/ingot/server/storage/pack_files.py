@@ -71,9 +71,13 @@ class PackReader:
 
     def read_again(self, offset: int, length: int) -> bytes:
         """Read past the page cache: a bit may have flipped in memory and not on the disk."""
+        self.drop_cache()
+        return self.read_at(offset, length)
+
+    def drop_cache(self) -> None:
+        """Let the kernel forget what it has of the file, so that the next read asks the disk."""
         if hasattr(os, "posix_fadvise"):
             os.posix_fadvise(self._descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-        return self.read_at(offset, length)
 
     def _pread(self, offset: int, length: int) -> bytes:
         try:

@@ -125,14 +125,19 @@ class DiskPacks:
         self._verified.add(*fresh)
         return len(run)
 
-    def intact(self, place: ChunkPlace) -> bool:
-        """Open the file anew and read past the page cache, and once more if that went wrong."""
+    def damaged(self, pack: PackId, places: Sequence[ChunkPlace]) -> list[ChunkPlace]:
+        """Drop the file from the page cache, read it in order, and what is wrong once more from the disk."""
         try:
-            file = pack_files.PackReader(self._path(place.pack), place.pack, self._keyring)
-            return any(pack_reading.checked(place, _again(file, place)) for _ in range(2))
+            file = pack_files.PackReader(self._path(pack), pack, self._keyring)
         except (DataLoss, OSError) as error:
-            log.error("pack.unreadable pack=%s offset=%d error=%s", place.pack, place.offset, error)
-            return False
+            log.error("pack.unreadable pack=%s error=%s", pack, error)
+            return list(places)
+        file.drop_cache()
+        wrong = [
+            place for place in sorted(places, key=lambda each: each.offset) if not _is_intact(file, place)
+        ]
+        file.drop_cache()  # what was read here is not what others read
+        return wrong
 
     def packs(self) -> Iterator[PackFile]:
         """List the files of all folders."""
@@ -286,6 +291,18 @@ class DiskPacks:
         self._verified.forget(pack)
         with self._lock:
             self._files.pop(pack, None)
+
+
+def _is_intact(file: pack_files.PackReader, place: ChunkPlace) -> bool:
+    for read_at in (file.read_at, file.read_again):
+        try:
+            data = pack_reading.data_at(read_at, file.cipher, place.digest, place.offset, place.length)
+        except DataLoss as error:
+            log.error("pack.unreadable pack=%s offset=%d error=%s", place.pack, place.offset, error)
+            continue
+        if pack_reading.checked(place, data):
+            return True
+    return False
 
 
 def _again(file: pack_files.PackReader, place: ChunkPlace) -> bytes:

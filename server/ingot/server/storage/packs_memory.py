@@ -63,12 +63,17 @@ class MemoryPacks:
             end += place.length
         return len(places)
 
-    def intact(self, place: ChunkPlace) -> bool:
+    def damaged(self, pack: PackId, places: Sequence[ChunkPlace]) -> list[ChunkPlace]:
         """Check the bytes whatever was read before."""
         try:
-            return pack_reading.checked(place, self._read_at(place.pack, place.offset, place.length))
+            self._bytes_of(pack)
         except DataLoss:
-            return False
+            return list(places)
+        return [
+            place
+            for place in sorted(places, key=lambda each: each.offset)
+            if not pack_reading.checked(place, self._read_at(pack, place.offset, place.length))
+        ]
 
     def packs(self) -> Iterator[PackFile]:
         """List the packs."""
