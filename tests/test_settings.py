@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from ingot.server import settings, settings_checks, settings_loading, settings_page
+from ingot.server.core.kinds import QUEUES
 from ingot.server.settings import Settings, SettingsError
 
 ROOT = Path(__file__).parents[1]
@@ -82,7 +83,7 @@ def test_the_database_is_in_the_data_folder_unless_set() -> None:
         ({"operation_lease_seconds": "1"}, {}, "operation_lease_seconds: expected at least 3, .*, got 1"),
         ({"operation_queues": "download"}, {}, "operation_queues: expected queue=number .*, got 'download'"),
         ({}, {"INGOT_OPERATION_QUEUES": "download=2,upload=1"}, "one of the queues .*, got 'upload=1'"),
-        ({"operation_queues": ("maintenance=0",)}, {}, "maintenance cannot stand still"),
+        ({"operation_queues": ("maintenance=0",)}, {}, "expected maintenance=1 or more, got maintenance=0"),
         ({"operation_dispatcher": "redis"}, {}, "expected rows or memory, got 'redis'"),
         ({"operation_attempts": "0"}, {}, "operation_attempts: expected more than 0, got 0"),
         ({"clean_hours": "-1"}, {}, "clean_hours: expected 0 or more, got -1"),
@@ -138,6 +139,12 @@ def test_a_list_in_a_file_may_be_empty(tmp_path: Path) -> None:
 def test_a_missing_file_is_told(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="cannot be read: No such file"):
         settings_loading.load({}, {}, tmp_path / "none.toml")
+
+
+def test_a_queue_that_is_not_named_keeps_its_default() -> None:
+    limits = settings_checks.queue_limits(("download=7", "export=0"))
+    assert [limits.of(queue) for queue in QUEUES] == [7, 2, 0, 2]
+    assert settings_checks.queue_limits(()) == settings_checks.queue_limits(Settings().operation_queues)
 
 
 def test_the_page_is_current() -> None:

@@ -210,7 +210,7 @@ def test_the_same_wish_is_one_operation_until_it_has_ended(rig: Rig, sara: Calle
     assert rig.start(sara) == first
     for how in ({"max_bytes_per_second": 5}, {"options": OperationOptions(priority=-3)}):
         with pytest.raises(Precondition, match="does that already, with") as caught:
-            rig.start(sara, **how)  # type: ignore[arg-type]  # as the test says
+            rig.start(sara, **how)
         assert (caught.value.reason, caught.value.facts["operation"]) == (Reason.IN_USE, first.name)
     for other in (
         rig.start(sara, force=True),

@@ -8,13 +8,21 @@ import os
 import resource
 import sys
 
+from pydantic import ConfigDict
+
 from ingot.server.bodies import harness
 from ingot.server.bodies.failures import BodyFailure
 from ingot.server.bodies.harness import Body
 from ingot.server.bodies.work import Work
 from ingot.server.core.errors import Reason, Unavailable
 from ingot.server.core.events import FileProgress
-from ingot.server.core.params import BundleExport, ExportParams, Params, UpkeepResult
+from ingot.server.core.params import BundleExport, ExportParams, Params
+
+
+class Result(Params):
+    """What a body of this program tells."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
 
 
 def count(work: Work[Params]) -> Params:
@@ -22,20 +30,20 @@ def count(work: Work[Params]) -> Params:
         work.progress(done, 1000, phase="counting", unit="things", message="one by one")
     work.log("counted")
     work.warning(f"the token is {work.spec.token}")
-    return UpkeepResult.model_validate({"counted": 1000})
+    return Result.model_validate({"counted": 1000})
 
 
 def leave_and_find(work: Work[Params]) -> Params:
     note = work.folder / "note"
     found = note.read_text() if note.exists() else ""
     note.write_text("left by an earlier attempt")
-    return UpkeepResult.model_validate({"found": found, "cache": os.environ["INGOT_CACHE_DIR"]})
+    return Result.model_validate({"found": found, "cache": os.environ["INGOT_CACHE_DIR"]})
 
 
 def wait(work: Work[Params]) -> Params:
     work.log("waiting")
     work.wait(600)
-    return UpkeepResult()
+    return Result()
 
 
 def spin(work: Work[Params]) -> Params:
@@ -60,7 +68,7 @@ def disk(work: Work[Params]) -> Params:
 
 def client_error(work: Work[Params]) -> Params:
     work.client.system.info()
-    return UpkeepResult()
+    return Result()
 
 
 def leak(work: Work[Params]) -> Params:
@@ -75,7 +83,7 @@ def odd_texts(work: Work[Params]) -> Params:
 
 def greedy(work: Work[Params]) -> Params:
     resource.setrlimit(resource.RLIMIT_DATA, (512 << 20, 512 << 20))
-    return UpkeepResult.model_validate({"taken": len([bytearray(64 << 20) for _ in range(32)])})
+    return Result.model_validate({"taken": len([bytearray(64 << 20) for _ in range(32)])})
 
 
 def find_body(wanted: Params, kind: str) -> Body:

@@ -43,6 +43,14 @@ def result_of(admin: Client, kind: str) -> dict[str, object]:
     return found
 
 
+def test_the_schema_of_a_result_names_what_it_tells(server: Server, admin: Client) -> None:
+    schemas = {kind.kind: json_format.MessageToDict(kind.result_schema) for kind in admin.operations.kinds()}
+    for kind in ("clean", "collect", "scrub", "verify", "backup"):
+        assert result_of(admin, kind).keys() == schemas[kind]["properties"].keys(), kind
+    (recovered,) = admin.operations.list(kind="recover")
+    assert json_format.MessageToDict(recovered.result).keys() == schemas["recover"]["properties"].keys()
+
+
 def drop_trees(server: Server, artifact: str) -> None:
     """Drop the trees of all versions of an artifact, as purging does."""
 

@@ -117,6 +117,18 @@ def test_old_backups_go_with_the_packs_that_only_they_need(home: Home, tmp_path:
     assert _stored(tmp_path / "new", b"kept")
 
 
+def test_backups_of_one_second_stand_side_by_side(home: Home, tmp_path: Path) -> None:
+    made = []
+    for number in range(12):
+        pack = home.store(b"%d" % number)
+        home.time -= 60 - number / 100  # as much as `back_up` lets pass, and a little
+        made.append(home.back_up(keep=11).name)
+    assert len(set(made)) == 12
+    assert [each.name for each in backups.found(home.folder)] == made[1:]
+    assert backups.restore(home.folder, tmp_path / "new").name == made[-1]
+    assert pack.id in _packs_in(tmp_path / "new")
+
+
 def test_a_backup_that_was_cut_short_does_not_count_and_the_next_one_goes_on(home: Home) -> None:
     home.store(b"one")
     home.store(b"two")

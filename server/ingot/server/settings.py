@@ -18,6 +18,7 @@ PREFIX = "INGOT_"
 STANDARD_ADDRESS = "127.0.0.1:7070"
 VALIDATIONS = ("none", "required")
 LOG_LEVELS = ("debug", "info", "warning", "error")
+QUEUE_LIMITS = ("download=2", "validate=2", "export=1", "maintenance=2")
 DISPATCHERS = ("rows", "memory")
 
 
@@ -152,9 +153,10 @@ class Settings:
         metadata=_about("Events kept of each training job: its log, its progress and its numbers."),
     )
     operation_queues: tuple[str, ...] = dataclasses.field(
-        default=("download=2", "validate=2", "export=1", "maintenance=2"),
+        default=QUEUE_LIMITS,
         metadata=_about(
-            "How many operations of each queue run at once, as queue=number; 0 lets a queue wait."
+            "How many operations of each queue run at once, as queue=number; a queue that is not named keeps "
+            "its default. 0 lets a queue wait, except maintenance, which takes 1 or more."
         ),
     )
     operation_quota: int = dataclasses.field(
@@ -316,7 +318,7 @@ class Settings:
             "folder each, with the files of its latest version. It takes that space again, so nothing is "
             "kept by itself unless it is set.",
             variables=("MODELS_MOUNT_POINT",),
-            default="./models, for exports that name no folder",
+            default="./models where the server was started, for exports that name no folder",
         ),
     )
     export_roots: tuple[str, ...] = dataclasses.field(

@@ -11,6 +11,7 @@ from ingot.server.core.operations import QueueLimits
 from ingot.server.settings import (
     DISPATCHERS,
     LOG_LEVELS,
+    QUEUE_LIMITS,
     STANDARD_ADDRESS,
     VALIDATIONS,
     Settings,
@@ -104,9 +105,12 @@ def _check_operations(settings: Settings) -> None:
 
 
 def queue_limits(queues: Sequence[str]) -> QueueLimits:
-    """Return how many operations of each queue run at once. Raises SettingsError."""
+    """Return how many operations of each queue run at once; one that is not named keeps its default.
+
+    Raises SettingsError.
+    """
     limits = {}
-    for text in queues:
+    for text in (*QUEUE_LIMITS, *queues):
         queue, _, number = text.partition("=")
         if queue not in QUEUES or not number.isdecimal():
             raise SettingsError(
@@ -115,7 +119,8 @@ def queue_limits(queues: Sequence[str]) -> QueueLimits:
             )
         if queue == MAINTENANCE and int(number) == 0:
             raise SettingsError(
-                "operation_queues: maintenance cannot stand still; expected 1 or more, got 0."
+                "operation_queues: expected maintenance=1 or more, got maintenance=0: the server needs that "
+                "queue to keep itself in order."
             )
         limits[queue] = int(number)
     return QueueLimits(limits)

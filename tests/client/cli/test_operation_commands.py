@@ -383,6 +383,7 @@ def test_an_export_may_only_be_checked(canned: CannedServer, cli: CommandLine) -
     canned.answer("OperationsService/StartExport", pb.StartExportResponse())
     run = cli.run("export", "datasets/chat", "", "--check")
     assert (run.code, run.out, run.err) == (0, "", "It can be done; nothing was written.\n")
+    assert json.loads(cli.run("export", "datasets/chat", "", "--check", "--json").out) == {}
     assert cli.run("export", "datasets/chat").code == 2
     assert cli.run("export", "datasets/chat", "x.ingot", "--since", "soon").code == 2
 
@@ -391,8 +392,12 @@ def test_an_export_may_only_be_checked(canned: CannedServer, cli: CommandLine) -
 
 
 def test_upkeep_tells_what_it_did(canned: CannedServer, cli: CommandLine) -> None:
-    done = params.UpkeepResult.model_validate({"chunks": 12, "freed_bytes": 4096, "whole": True})
-    _answer(canned, "StartUpkeep", "collect", _succeeded("collect", done))
+    class Done(params.Params):
+        chunks: int = 12
+        freed_bytes: int = 4096
+        whole: bool = True
+
+    _answer(canned, "StartUpkeep", "collect", _succeeded("collect", Done()))
     run = cli.run("upkeep", "collect")
     assert (run.code, run.out) == (0, "chunks = 12\nfreed_bytes = 4096\nwhole = yes\n")
     (request,) = canned.requests("OperationsService/StartUpkeep")

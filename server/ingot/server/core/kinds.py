@@ -68,7 +68,7 @@ KINDS: dict[str, OperationKind] = {
             MAINTENANCE,
             Place.SHELF,
             params.RemoveParams,
-            params.UpkeepResult,
+            params.RemoveResult,
             policy=_FEW,
         ),
         *(
@@ -78,15 +78,19 @@ KINDS: dict[str, OperationKind] = {
                 MAINTENANCE,
                 Place.SHELF,
                 params.UpkeepParams,
-                params.UpkeepResult,
+                result,
                 policy=_FEW,
             )
-            for name, description in (
-                ("clean", "Expire and forget uploads, failed ones among them, and old records."),
-                ("collect", "Free the space of chunks that no tree holds."),
-                ("scrub", "Read a share of the stored chunks and check their digests."),
-                ("verify", "Read every stored chunk and check rows against packs."),
-                ("backup", "Write a consistent copy of rows and packs."),
+            for name, result, description in (
+                (
+                    "clean",
+                    params.CleanResult,
+                    "Expire and forget uploads, failed ones among them, and old records.",
+                ),
+                ("collect", params.CollectResult, "Free the space of chunks that no tree holds."),
+                ("scrub", params.ScrubResult, "Read a share of the stored chunks and check their digests."),
+                ("verify", params.VerifyResult, "Read every stored chunk and check rows against packs."),
+                ("backup", params.BackupResult, "Write a consistent copy of rows and packs."),
             )
         ),
         OperationKind(
@@ -95,7 +99,7 @@ KINDS: dict[str, OperationKind] = {
             MAINTENANCE,
             Place.SHELF,
             params.UpkeepParams,
-            params.UpkeepResult,
+            params.RecoverResult,
             policy=_ONCE,
         ),
     )

@@ -141,7 +141,7 @@ class ShelfIndex(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Backup:
-    """One copy: `name` sorts by time, sizes in bytes."""
+    """One copy: `name` is its time, sizes in bytes."""
 
     name: str
     create_time: float  # epoch seconds

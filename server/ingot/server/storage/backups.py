@@ -11,6 +11,7 @@ and rows go back into an empty data folder.
 """
 
 import errno
+import itertools
 import json
 import os
 import shutil
@@ -50,9 +51,8 @@ class FolderBackups:
 
     def begin(self, now: float) -> Sequence[PackId]:
         """Copy rows and secrets into a folder that does not count yet."""
-        name = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
-        partial = self._folder / (name + _PARTIAL)
         with _told(self._folder):
+            partial = self._folder / (self._name(now) + _PARTIAL)
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True, mode=0o700)
             (self._folder / "packs").mkdir(exist_ok=True)
@@ -63,6 +63,14 @@ class FolderBackups:
                     _copy(source, partial / source.name, mode=0o600)
         self._needed = connections.pack_names(partial / ROWS)
         return [pack for pack in self._needed if not _pack(self._folder, pack).exists()]
+
+    def _name(self, now: float) -> str:
+        """Return the time, with a number where an earlier one of the same second has that name."""
+        plain = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
+        numbered = (f"{plain}-{number}" for number in itertools.count(2))
+        return next(
+            each for each in itertools.chain((plain,), numbered) if not (self._folder / each).exists()
+        )
 
     def copy(self, pack: PackId) -> int:
         """Copy under another name, sync, rename."""
@@ -137,7 +145,7 @@ def found(folder: Path) -> list[Backup]:
     for path in sorted(folder.glob(f"*/{_FACTS}")):
         facts = json.loads(path.read_text(encoding="utf-8"))
         backups.append(Backup(**{field.name: facts[field.name] for field in fields(Backup)}))
-    return backups
+    return sorted(backups, key=lambda each: each.create_time)  # stable, for those of the same time
 
 
 def restore(
