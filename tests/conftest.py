@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import signal
 
 import hypothesis
 import pytest
@@ -9,6 +10,10 @@ import pytest
 # Shared machines are slow in bursts: a property is judged by its answer, not by its time.
 hypothesis.settings.register_profile("ingot", deadline=None, derandomize=True, database=None)
 hypothesis.settings.load_profile("ingot")
+
+# A shell's `&` hands SIGINT down ignored, and what the tests start would be deaf to Ctrl-C.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Before any test module imports a library that reads these.
 os.environ["HF_HUB_OFFLINE"] = "1"

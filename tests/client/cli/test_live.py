@@ -14,7 +14,7 @@ import pytest
 
 from helpers import canned_answers
 from helpers.canned_answers import JOB
-from helpers.canned_server import CannedServer
+from helpers.canned_server import CannedServer, failure
 from helpers.patterns import pattern
 from ingot.client._progress import Stage, TransferProgress
 from ingot.client.cli.bars import TransferBar
@@ -201,7 +201,7 @@ def _waiting(release: threading.Event) -> Iterator[pb.WatchTrainingJobResponse]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_ctrl_c_leaves_the_job_alone_and_says_how_to_come_back(
     canned: CannedServer, number: signal.Signals
 ) -> None:
@@ -225,7 +225,8 @@ def test_ctrl_c_leaves_the_job_alone_and_says_how_to_come_back(
         watch.kill()
         watch.wait()
     assert watch.returncode == 8
-    assert errors.endswith("Stopped. The job goes on. Come back: ingot jobs watch job_1\n")
+    come_back = f"ingot -s {canned.address} jobs watch job_1"
+    assert errors.endswith(f"Stopped. The job goes on. Come back: {come_back}\n")
     assert "Traceback" not in errors
     assert canned.requests("TrainingService/CancelTrainingJob") == []
 
@@ -266,12 +267,83 @@ def test_ctrl_c_leaves_an_import_to_the_server_and_says_how_to_come_back(canned:
         watch.wait()
     assert watch.returncode == 8
     assert re.search(  # a line is printed just before it counts as seen
-        r"^Stopped\. The server goes on with it\. Come back: ingot operations watch op_12 --after [67]"
-        r"    Stop it: ingot operations cancel op_12$",
+        r"^Stopped\. The server goes on with it\. Come back: ingot -s \S+ operations watch op_12 --after [67]"
+        r"    Stop it: ingot -s \S+ operations cancel op_12$",
         errors,
         re.MULTILINE,
     )
     assert canned.requests("OperationsService/CancelOperation") == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", [["pull", "datasets/ada/chat"], ["cat", "datasets/ada/chat:a.txt"]])
+def test_ctrl_c_while_a_registered_source_is_fetched_names_the_import(
+    canned: CannedServer, tmp_path: pathlib.Path, command: list[str]
+) -> None:
+    release = threading.Event()
+    refused = failure("FAILED_PRECONDITION", "It is not here.", "NOT_FETCHED", operation="operations/op_12")
+    for method in ("ReadManifest", "ReadFile"):
+        canned.answer(f"TransferService/{method}", refused)
+
+    def told(_: object) -> Iterator[operations_pb2.WatchOperationResponse]:
+        watched.set()
+        return _fetching(release)
+
+    watched = threading.Event()
+    canned.answer("OperationsService/WatchOperation", told)
+    path = os.pathsep.join(str(ROOT / each) for each in ("clients/python", "generated/python"))
+    words = [*command, "--server", canned.address]
+    reader = subprocess.Popen(
+        [sys.executable, "-m", "ingot.client.cli.main", *words],
+        env={**os.environ, "PYTHONPATH": path},
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+    )
+    try:
+        assert watched.wait(30)
+        reader.send_signal(signal.SIGINT)
+        _, errors = reader.communicate(timeout=20)
+    finally:
+        release.set()
+        reader.kill()
+        reader.wait()
+    assert reader.returncode == 8
+    ingot = f"ingot -s {canned.address} operations"
+    assert errors.endswith(
+        "Stopped. The server goes on with it. "
+        f"Come back: {ingot} watch op_12    Stop it: {ingot} cancel op_12\n"
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("module", ["difflib", "grpc"])
+def test_ctrl_c_while_modules_are_loaded_leaves_no_traceback(
+    tmp_path: pathlib.Path, module: str, number: signal.Signals
+) -> None:
+    text = "import os, sys\nos.write(1, b'loading\\n')\nsys.stdin.read()\n"  # blocks until the signal
+    (tmp_path / f"{module}.py").write_text(text)
+    path = os.pathsep.join(
+        str(each) for each in (tmp_path, ROOT / "clients/python", ROOT / "generated/python")
+    )
+    started = subprocess.Popen(
+        [sys.executable, "-m", "ingot.client.cli.main", "ls", "--server", "127.0.0.1:1"],
+        env={**os.environ, "PYTHONPATH": path},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert started.stdout is not None
+        assert started.stdout.readline() == "loading\n"
+        started.send_signal(number)
+        _, errors = started.communicate(timeout=20)
+    finally:
+        started.kill()
+        started.wait()
+    assert (started.returncode, errors) == (8, "\nStopped.\n")
 
 
 @pytest.mark.slow

@@ -147,5 +147,13 @@ class Unreachable(IngotError):
     exit_code = 9
 
 
+class StoppedWaiting(KeyboardInterrupt):
+    """Ctrl-C while a call waited for background work of the server, which goes on; no failure of anything."""
+
+    def __init__(self, operation: str) -> None:
+        super().__init__(f"The server goes on with {operation}.")
+        self.operation = operation
+
+
 class ServerFault(IngotError):
     """A fault of the server; report it with its request id."""

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, TypeVar
 
-from ingot.client._errors import Precondition
+from ingot.client._errors import Precondition, StoppedWaiting
 from ingot.client._progress import OnProgress, Stage, TransferProgress
 
 if TYPE_CHECKING:
@@ -26,7 +26,8 @@ def once_fetched(
 ) -> T:
     """Return what `work` returns, after waiting for the fetch that it is refused for.
 
-    Raises what the fetch failed with. Its progress is told with the stage FETCHING.
+    Raises what the fetch failed with, and StoppedWaiting on Ctrl-C. Its progress is told with the stage
+    FETCHING.
     """
     for _ in range(_TIMES):
         try:
@@ -35,7 +36,10 @@ def once_fetched(
             operation = error.facts.get("operation", "")
             if error.reason != NOT_FETCHED or not operation:
                 raise
-        operations().wait(operation, on_progress=_told(on_progress) if on_progress else None)
+        try:
+            operations().wait(operation, on_progress=_told(on_progress) if on_progress else None)
+        except KeyboardInterrupt as stop:
+            raise StoppedWaiting(operation) from stop
     return work()
 
 

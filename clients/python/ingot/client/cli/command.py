@@ -6,6 +6,7 @@ commands have are declared here; they may stand before or after the command's na
 
 import argparse
 import difflib
+import shlex
 import sys
 import textwrap
 from collections.abc import Sequence
@@ -46,6 +47,11 @@ class Command(argparse.Namespace):
     def how_to_go_on(self) -> str:
         """Return what to say after Ctrl-C."""
         return ""
+
+    @property
+    def ingot(self) -> str:
+        """How to call the program so that it talks to the same server."""
+        return f"ingot -s {shlex.quote(self.server)}" if self.server else "ingot"
 
 
 class Parser(argparse.ArgumentParser):

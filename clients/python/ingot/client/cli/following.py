@@ -50,7 +50,9 @@ class Starting(Command):
 
     def how_to_go_on(self) -> str:
         """Say that the server goes on, and how to come back or stop it."""
-        return detached(self._operation, self._seen) if self._operation else "Nothing was started."
+        if not self._operation:
+            return ""
+        return detached(self._operation, self._seen, ingot=self.ingot)
 
 
 def follow(
@@ -117,13 +119,13 @@ def check(shell: Shell, operation: "operations_pb2.Operation", *, story: bool = 
         raise
 
 
-def detached(operation: str, after: int = 0) -> str:
-    """Return what to say when somebody stops watching."""
+def detached(operation: str, after: int = 0, *, ingot: str = "ingot") -> str:
+    """Return what to say when somebody stops watching; `ingot` calls the program with the same server."""
     bare = views.bare(operation)
     further = f" --after {after}" if after else ""
     return (
-        f"The server goes on with it. Come back: ingot operations watch {bare}{further}"
-        f"    Stop it: ingot operations cancel {bare}"
+        f"The server goes on with it. Come back: {ingot} operations watch {bare}{further}"
+        f"    Stop it: {ingot} operations cancel {bare}"
     )
 
 

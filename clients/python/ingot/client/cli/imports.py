@@ -23,8 +23,8 @@ class Import(following.Starting):
     The server does the work: Ctrl-C only stops watching, and the same command comes back to it. The last line
     is the reference of the version and its digest.
 
-    Where the artifact requires a validation, the import waits for it; when the version did not pass, this tells
-    what was found and ends with 6. The same import again finds that version and fetches nothing.
+    Where the artifact requires a validation, the import waits for it; when the version did not pass, this
+    tells what was found and ends with 6. The same import again finds that version and fetches nothing.
     """
 
     examples = (

@@ -50,7 +50,7 @@ class Logs(Command):
 
     def how_to_go_on(self) -> str:
         """Say that the job goes on."""
-        return f"The job goes on; its log: ingot jobs logs {jobs.bare(self.job)} --follow"
+        return f"The job goes on; its log: {self.ingot} jobs logs {jobs.bare(self.job)} --follow"
 
 
 class Metrics(Command):

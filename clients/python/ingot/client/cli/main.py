@@ -1,120 +1,40 @@
-"""The program `ingot`: find the command, run it, and turn what went wrong into a message and an exit code.
+"""The program `ingot`: told to stop before all is loaded, it says so and leaves; else program.py runs it.
 
-Exit codes: 0 ok · 1 failure · 2 usage · 3 not found · 4 not signed in or not allowed · 5 conflict ·
-6 integrity · 7 quota, disk, limit · 8 cancelled or timed out · 9 server not reachable.
+Ctrl-C comes at any moment, also while modules are imported, where an exception would become a traceback. So
+this module imports next to nothing, and until the command runs a signal ends the process at once.
 """
 
-import io
 import os
 import signal
 import sys
 from collections.abc import Sequence
 from types import FrameType
 
-from ingot.client._errors import IngotError
-from ingot.client.cli import command, commands, failures
-from ingot.client.cli.command import Command
-from ingot.client.cli.output import Output
-from ingot.client.cli.shell import Shell
-
-OK, FAILURE, USAGE, STOPPED = 0, 1, 2, 8
+STOPPED = 8
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command that the arguments name and return the exit code."""
-    words = list(sys.argv[1:] if argv is None else argv)
-    _open_closed_streams()
-    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # a server that stops is told in our words
-    _take_any_letter()
-    out = Output(sys.stdout, sys.stderr, json="--json" in words)
-    try:
-        call = commands.find(words)
-        if call.entry is None:
-            return _list(call, out)
-        kind = call.entry.load()
-        chosen = command.parse(kind, call.typed, call.words)
-    except IngotError as error:
-        failures.tell(error, out)
-        return error.exit_code
-    except SystemExit as leaving:  # argparse, after --help
-        return leaving.code if isinstance(leaving.code, int) else OK
-    return _run(chosen, out)
+    if argv is not None:  # called by a program, whose signals are its own
+        from ingot.client.cli import program
+
+        return program.main(argv)
+    for number in _SIGNALS:
+        if signal.getsignal(number) != signal.SIG_IGN:  # nohup, or a shell's `&`
+            signal.signal(number, _leave)
+    from ingot.client.cli import program
+
+    code = program.main(sys.argv[1:])
+    if code == STOPPED:  # Python ends by SIGINT when it once interrupted an import, whoever caught that
+        sys.stdout.flush()
+        os._exit(code)
+    return code
 
 
-def _list(call: commands.Call, out: Output) -> int:
-    if "--version" in call.words:
-        from ingot.client._identity import version
-
-        out.line(f"ingot {version()}")
-        return OK
-    asked = not call.words or {"-h", "--help"} & set(call.words)
-    if not asked:
-        out.error("Name a command.")
-        return USAGE
-    out.line(commands.overview(call.typed))
-    return OK
-
-
-def _run(chosen: Command, streams: Output) -> int:
-    out = Output(streams.data, streams.notes, json=chosen.json, quiet=chosen.quiet)
-    shell = Shell(out, os.environ, chosen.server, chosen.namespace)
-    before = signal.getsignal(signal.SIGTERM)
-    _set_signal(signal.SIGTERM, _interrupt)
-    try:
-        return chosen.run(shell)
-    except KeyboardInterrupt:
-        _set_signal(signal.SIGINT, signal.SIG_DFL)  # a second Ctrl-C leaves at once
-        out.note(f"\nStopped. {chosen.how_to_go_on()}".rstrip())
-        return STOPPED
-    except IngotError as error:
-        if chosen.debug:
-            raise
-        failures.tell(error, out)
-        return error.exit_code
-    except BrokenPipeError:  # whoever read the output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILURE
-    except OSError as error:
-        if chosen.debug:
-            raise
-        failures.tell_system(error, out)
-        return FAILURE
-    except Exception as error:  # the last door: nobody should meet a traceback unasked
-        if chosen.debug:
-            raise
-        failures.tell_fault(error, out)
-        return FAILURE
-    finally:
-        shell.close()
-        _set_signal(signal.SIGTERM, before)
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
-
-
-def _set_signal(number: int, action: object) -> None:
-    try:
-        signal.signal(number, action)  # type: ignore[arg-type]  # what getsignal gave, or one of ours
-    except ValueError:  # only the main thread may; tests run us in others
-        return
-
-
-def _open_closed_streams() -> None:
-    """Put nothing in the place of streams that the caller closed (`>&-`), which Python leaves as None."""
-    if sys.stdin is None:
-        sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115  # stays open
-    if sys.stdout is None:
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  # stays open
-    if sys.stderr is None:
-        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  # stays open
-
-
-def _take_any_letter() -> None:
-    """Let names in any script through, whatever the terminal's encoding."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
+def _leave(number: int, frame: FrameType | None) -> None:
+    os.write(2, b"\nStopped.\n")
+    os._exit(STOPPED)
 
 
 if __name__ == "__main__":

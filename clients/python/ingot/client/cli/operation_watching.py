@@ -53,8 +53,13 @@ class Watch(Command):
     def how_to_go_on(self) -> str:
         """Say how to come back, to where one was."""
         if self.operation is None:
-            return "The server goes on. Come back: ingot operations watch"
-        return following.detached(operation_name(self.operation), self.after)
+            asked = [
+                f" {flag} {value}"
+                for flag, value in (("--kind", self.kind), ("--queue", self.queue))
+                if value
+            ]
+            return f"The server goes on. Come back: {self.ingot} operations watch{''.join(asked)}"
+        return following.detached(operation_name(self.operation), self.after, ingot=self.ingot)
 
 
 class _All:

@@ -134,5 +134,5 @@ class Pull(Command):
     def how_to_go_on(self) -> str:
         """Say that nothing is lost."""
         if self._fetching:
-            return following.detached(self._fetching, self._seen)
+            return following.detached(self._fetching, self._seen, ingot=self.ingot)
         return "What came is kept: the same command goes on from there."

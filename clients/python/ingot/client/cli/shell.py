@@ -38,6 +38,10 @@ class Shell:
         if self._client is not None:
             self._client.close()
 
+    def abandon(self) -> None:
+        """Leave the connection to the end of the process: gRPC may never close interrupted calls."""
+        self._client = None
+
     def confirm(self, loss: str, yes: bool) -> bool:
         """Return whether to go on with something that cannot be undone; `yes` answers beforehand.
 

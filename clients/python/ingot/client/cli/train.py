@@ -109,7 +109,9 @@ class Train(Command):
 
     def how_to_go_on(self) -> str:
         """Say how to come back to the job, once there is one."""
-        return watching.detached(self._job, self._seen) if self._job else "Nothing was started."
+        if not self._job:
+            return ""
+        return watching.detached(self._job, self._seen, ingot=self.ingot)
 
 
 def _of_kind(ref: str, kind: str) -> str:

@@ -68,7 +68,7 @@ class Watch(Command):
         """Say how to come back, to where one was."""
         further = f" --after {self.after}" if self.after else ""
         bare = _names.upload_name(self.upload).removeprefix("uploads/")
-        return f"The upload is left alone. Come back: ingot uploads watch {bare}{further}"
+        return f"The upload is left alone. Come back: {self.ingot} uploads watch {bare}{further}"
 
 
 def _lines(message: "transfer_pb2.WatchUploadResponse") -> list[str]:

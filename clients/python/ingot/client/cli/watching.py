@@ -42,7 +42,7 @@ class Watch(Command):
 
     def how_to_go_on(self) -> str:
         """Say how to come back, to where one was."""
-        return detached(self.job, self.after)
+        return detached(self.job, self.after, ingot=self.ingot)
 
 
 class Wait(Command):
@@ -62,7 +62,7 @@ class Wait(Command):
         parser.add_argument("--timeout", type=float, default=0, metavar="SECONDS", help="at most so long")
 
     def run(self, shell: Shell) -> int:
-        _limit(self.timeout, self.job)
+        _limit(self.timeout, self.job, self.ingot)
         try:
             return self._wait(shell)
         finally:
@@ -94,7 +94,7 @@ class Wait(Command):
 
     def how_to_go_on(self) -> str:
         """Say how to come back."""
-        return detached(self.job)
+        return detached(self.job, ingot=self.ingot)
 
 
 def follow(shell: Shell, name: str, after: int, seen: Callable[[int], None]) -> int:
@@ -126,10 +126,10 @@ def follow(shell: Shell, name: str, after: int, seen: Callable[[int], None]) -> 
     return _outcome(shell, job)
 
 
-def detached(job: str, after: int = 0) -> str:
-    """Return what to say when somebody stops watching."""
+def detached(job: str, after: int = 0, *, ingot: str = "ingot") -> str:
+    """Return what to say when somebody stops watching; `ingot` calls the program with the same server."""
     further = f" --after {after}" if after else ""
-    return f"The job goes on. Come back: ingot jobs watch {jobs.bare(job)}{further}"
+    return f"The job goes on. Come back: {ingot} jobs watch {jobs.bare(job)}{further}"
 
 
 def _outcome(shell: Shell, job: "training_pb2.TrainingJob") -> int:
@@ -145,14 +145,14 @@ def _outcome(shell: Shell, job: "training_pb2.TrainingJob") -> int:
     return _OUTCOMES.get(state, 1)
 
 
-def _limit(seconds: float, job: str) -> None:
+def _limit(seconds: float, job: str, ingot: str) -> None:
     """Let the wait end with TimedOut after so many seconds; 0 is no limit."""
 
     def expire(number: int, frame: FrameType | None) -> None:
         raise TimedOut(
             f"{jobs.bare(job)} took longer than {seconds:g} s.",
             reason="DEADLINE_EXCEEDED",
-            next_step=detached(job),
+            next_step=detached(job, ingot=ingot),
         )
 
     if seconds > 0:
