@@ -83,10 +83,10 @@ def test_a_registered_source_whose_content_is_rejected_says_so_until_it_is_corre
     first = cli.run("pull", name, str(tmp_path / "out"))
     assert first.code == 6
     assert "did not pass its validation" in first.err
-    assert "bad.jsonl, row 51: " in first.err
+    assert "bad.jsonl, row 51, " in first.err
     fetch = sara.catalog.get(name).fetch
     assert (fetch.state, fetch.downloaded) == (catalog_pb2.FETCH_STATE_FAILED, False)
-    assert "bad.jsonl, row 51: " in fetch.problem.message
+    assert "bad.jsonl, row 51, " in fetch.problem.message
     assert "did not pass its validation" in cli.run("show", name).out
     with pytest.raises(Precondition, match="did not pass its validation") as refused:
         b"".join(sara.read(f"{name}:bad.jsonl"))

@@ -50,8 +50,10 @@ class Validator:
 
     def report(self, operation: Operation, *, passed: bool, findings: tuple[Finding, ...] = ()) -> Operation:
         """End a validation with a report."""
+        told = [f" First: {each.path}, row {each.row}: {each.message}" for each in findings[:1]]
+        summary = f"Seen all of it.{''.join(told)}"
         report = ValidationReport(
-            passed=passed, summary="Seen all of it.", findings=findings, finding_count=len(findings)
+            passed=passed, summary=summary, findings=findings, finding_count=len(findings)
         )
         return self._write(lambda: self._claims.succeed(operation.id, operation.attempt, report.document()))
 

@@ -293,14 +293,11 @@ def _person(caller: Caller, namespace: str) -> Caller:
 def _rejected(version: Version, operation: Operation, report: params.ValidationReport, now: float) -> Problem:
     facts = {"version": str(version.name), "operation": operation.name, "findings": str(report.finding_count)}
     first = next(iter(report.findings), None)
-    where = ""
     if first is not None:
         facts |= {"path": first.path, "finding": first.reason}
-        row = "" if first.row is None else f", row {first.row}"
-        where = f" First: {first.path}{row}: {first.message}"
     return Problem(
         Reason.VALIDATION_FAILED,
-        f"{version.name} did not pass its validation: {report.summary}{where}",
+        f"{version.name} did not pass its validation: {report.summary}",
         facts,
         f"{operation.name} has the whole report. Push it corrected, or change the rules and retry.",
         now,
