@@ -60,7 +60,7 @@ def cut_file(path: str | os.PathLike[str], found: Cuts | None = None) -> Iterato
 
 
 def cut(descriptor: int, size: int, found: Cuts | None = None) -> Iterator[Chunk]:
-    """Yield the chunks of the first `size` bytes of an open file in order; the file position is not used.
+    """Yield the chunks of the first `size` bytes of an open file in order; its file position may move.
 
     Raises SourceChangedError when the file ends before `size`.
     """
@@ -70,6 +70,8 @@ def cut(descriptor: int, size: int, found: Cuts | None = None) -> Iterator[Chunk
 
 def cut_windows(descriptor: int, size: int, found: Cuts) -> Iterator[Window]:
     """Yield the same chunks with their bytes, some megabytes at a time. Raises as `cut`."""
+    if size > cuts.CDC_MIN_SIZE and found.wants_layout and (layout := layouts.find(descriptor, size)):
+        found.use(layout)
     if size > cuts.WINDOW:
         yield from _hashed_aside(descriptor, size, found)
     elif size:

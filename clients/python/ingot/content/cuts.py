@@ -3,7 +3,7 @@
 ``cdc`` is FastCDC in its 2020 form, average 256 KiB, minimum 192 KiB, maximum 1 MiB, normalisation 2, seed 0.
 An edit moves only the cuts near it.
 
-``tensor`` cuts a file whose header tells where its tensors lie (`layouts.py`): each tensor of 16 KiB and more
+``tensor`` cuts a file that tells where its tensors lie (`layouts.py`): each tensor of 16 KiB and more
 by itself, every 4 MiB from its start on, so that it has the same chunks in whatever file and order it stands.
 What lies between those (the header, runs of smaller tensors, what follows the last one) is cut as ``cdc``,
 anew from where it begins; the end of the header is a cut too. A file without a layout is cut as ``cdc``.
@@ -42,12 +42,12 @@ class ChunkerMissingError(Exception):
 class Cuts:
     """Finds the cuts of one file, from its beginning on; for one thread."""
 
-    def __init__(self, profile: str = TENSOR, layout: Layout | None = None) -> None:
-        """With `tensor` the layout is given, or else found in the bytes. Raises ValueError."""
+    def __init__(self, profile: str = TENSOR) -> None:
+        """With `tensor` the layout is found in the bytes, or told by `use`. Raises ValueError."""
         if profile not in PROFILES:
             raise ValueError(f"unknown chunking profile {profile!r}, expected one of: {', '.join(PROFILES)}")
-        self._layout = layout
-        self._reader = Reader(layouts.read) if profile == TENSOR and layout is None else None
+        self._layout: Layout | None = None
+        self._reader = Reader(layouts.read) if profile == TENSOR else None
         self._at = 0  # behind the last certain cut
         self._read = 0  # by the reader
 
@@ -55,6 +55,15 @@ class Cuts:
     def profile(self) -> str:
         """The profile to record: it is known once the whole file has been seen."""
         return CDC if self._layout is None else TENSOR
+
+    @property
+    def wants_layout(self) -> bool:
+        """Whether a layout would be used: at the beginning, unless the profile is `cdc`."""
+        return self._reader is not None and self._at == 0
+
+    def use(self, layout: Layout) -> None:
+        """Cut by this layout, which was found otherwise than in the bytes."""
+        self._layout, self._reader = layout, None
 
     def window(self) -> int:
         """Return how many bytes to look at next, so that few of them have to be looked at again."""

@@ -7,6 +7,7 @@ at a time, so a stream is understood like a file. PyTorch's zips tell where thei
 end: `zip_layout.py`.
 """
 
+import os
 from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from ingot.content import gguf_layout, safetensors_layout
 from ingot.content.flow import Flow, Odd, Reading
 
 ALONE = 16 * 1024  # bytes from which on a tensor is cut by itself; smaller ones are glued to their neighbours
+_ZIP = b"PK\x03\x04"
 SNIFFED = 9  # bytes that tell the format
 
 
@@ -35,6 +37,19 @@ def layout(header_end: int, spans: Iterable[tuple[int, int]]) -> Layout:
             starts.append(start)
             ends.append(end)
     return Layout(header_end, starts, ends)
+
+
+def find(descriptor: int, size: int) -> Layout | None:
+    """Return the layout of an open file that is known otherwise than by how it begins; None without one."""
+    if os.pread(descriptor, len(_ZIP), 0) != _ZIP:
+        return None
+    from ingot.content import zip_layout  # and with it zipfile: only who has zips waits for it
+
+    try:
+        found = layout(0, zip_layout.read(descriptor, size))
+    except Odd:
+        return None
+    return found if found.starts else None
 
 
 def may_have_one(head: bytes) -> bool:
