@@ -24,7 +24,6 @@ _PUT_CHUNKS, _READ_FILE, _READ_CHUNKS = "PutChunks", "ReadFile", "ReadChunks"
 # Tags: field number times 8, plus 0 for a number or 2 for bytes.
 _FIELD_1_BYTES, _FIELD_2_BYTES, _FIELD_3_BYTES = 0x0A, 0x12, 0x1A
 _FIELD_1_NUMBER, _FIELD_3_NUMBER, _FIELD_4_NUMBER = 0x08, 0x18, 0x20
-_LARGEST_LENGTH = 2**32 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +100,7 @@ def _pieces(message: bytes) -> BulkPieces:
     more: int | None = None
     view = memoryview(message)
     while at < end:
-        tag = message[at]
+        start, tag = at, message[at]
         value, at = _varint_at(message, at + 1)
         if tag == _FIELD_4_NUMBER and more is None:
             more = value
@@ -111,24 +110,13 @@ def _pieces(message: bytes) -> BulkPieces:
         if tag == _FIELD_1_BYTES and not digests:
             digests = message[at : at + value]
         elif tag == _FIELD_2_BYTES and lengths is None:
-            lengths = _numbers(message[at : at + value])
+            lengths = list(transfer_pb2.Pieces.FromString(message[start : at + value]).lengths)
         elif tag == _FIELD_3_BYTES and data is None:
             data = view[at : at + value]
         else:
             raise _UnusualError
         at += value
     return BulkPieces(digests, lengths or (), view[:0] if data is None else data, bool(more))
-
-
-def _numbers(packed: bytes) -> list[int]:
-    numbers: list[int] = []
-    at = 0
-    while at < len(packed):
-        value, at = _varint_at(packed, at)
-        if value > _LARGEST_LENGTH:
-            raise _UnusualError
-        numbers.append(value)
-    return numbers
 
 
 def _varint_at(message: bytes, at: int) -> tuple[int, int]:
