@@ -388,6 +388,31 @@ def test_an_export_may_only_be_checked(canned: CannedServer, cli: CommandLine) -
     assert cli.run("export", "datasets/chat", "x.ingot", "--since", "soon").code == 2
 
 
+@pytest.mark.parametrize("command", ["import", "export", "validate"])
+def test_how_one_runs_may_be_told(canned: CannedServer, cli: CommandLine, command: str) -> None:
+    words = {
+        "import": ["https://a/chat.jsonl", "datasets/chat"],
+        "export": ["datasets/chat", "out"],
+        "validate": ["datasets/chat@1"],
+    }[command]
+    method = {"import": "StartImport", "export": "StartExport", "validate": "StartValidation"}[command]
+    reply = {"import": pb.StartImportResponse, "export": pb.StartExportResponse}
+    started = reply.get(command, pb.StartValidationResponse)(operation=canned_answers.operation("QUEUED"))
+    canned.answer(f"OperationsService/{method}", started)
+    told = ["--priority", "-3", "--attempts", "2", "--timeout", "90m"]
+    assert cli.run(command, *words, "--no-wait", *told).code == 0
+    assert cli.run(command, *words, "--no-wait").code == 0
+    asked = []
+    for each in canned.requests(f"OperationsService/{method}"):
+        assert isinstance(each, (pb.StartImportRequest, pb.StartExportRequest, pb.StartValidationRequest))
+        asked.append(each.options)
+    first, second = asked
+    assert (first.priority, first.retry_policy.max_attempts, first.timeout.seconds) == (-3, 2, 5400)
+    assert second == pb.OperationOptions()
+    for bad in (["--timeout", "soon"], ["--timeout", "0s"], ["--attempts", "-1"], ["--priority", "high"]):
+        assert cli.run(command, *words, *bad).code == 2
+
+
 # --- upkeep and credentials ------------------------------------------------------------------------------
 
 

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from ingot.client._errors import Invalid
-from ingot.client.cli import following, formats, named
+from ingot.client.cli import formats, named, operation_flags
 from ingot.client.cli.command import Parser
 from ingot.client.cli.output import Output
 from ingot.client.cli.shell import Shell
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _LAYOUTS = ("name", "owner-uid")
 
 
-class Export(following.Starting):
+class Export(operation_flags.Tuned):
     """Let the server write models and datasets to a folder, to the Hub, or into a signed bundle.
 
     DEST is a folder on the server below one of its folders for exports ('' is its mount point),
@@ -75,6 +75,7 @@ class Export(following.Starting):
             private=self.private,
             branch=self.branch,
             message=self.message,
+            options=self.options(),
             validate_only=self.check,
         )
         if operation is None:

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from ingot.client._errors import Integrity, Invalid
-from ingot.client.cli import following, formats, named, push
+from ingot.client.cli import formats, named, operation_flags, push
 from ingot.client.cli.command import Parser
 from ingot.client.cli.output import Output
 from ingot.client.cli.shell import Shell
@@ -12,8 +12,10 @@ if TYPE_CHECKING:
     from ingot.client._results import ImportResult
     from ingot.v1 import operations_pb2
 
+_FIELDS = {flag: each for flag, each in push.FIELDS.items() if flag != "--source"}  # that is told by itself
 
-class Import(following.Starting):
+
+class Import(operation_flags.Tuned):
     """Let the server fetch a model or dataset: from the Hub, from URLs, from a bundle, or what is registered.
 
     SOURCE is hf://OWNER/NAME[@REVISION] or hf://datasets/OWNER/NAME, one or more https://… files, a bundle on
@@ -78,7 +80,7 @@ class Import(following.Starting):
             "--alias", action="append", default=[], metavar="A", help="point this at it (repeat)"
         )
         parser.add_argument("--tag", action="append", default=[], metavar="T", help="tag a new one (repeat)")
-        for flag, (field, text) in push.FIELDS.items():
+        for flag, (field, text) in _FIELDS.items():
             parser.add_argument(flag, dest=field, default="", metavar="TEXT", help=text)
         parser.add_argument("--force", action="store_true", help="fetch even what is here already")
         parser.add_argument(
@@ -93,7 +95,7 @@ class Import(following.Starting):
         from ingot.client._catalog import artifact_fields
 
         sources, target = split([*self.words, *([self.ref] if self.ref else [])])
-        texts = {field: str(getattr(self, field)) for field, _ in push.FIELDS.values()}
+        texts = {field: str(getattr(self, field)) for field, _ in _FIELDS.values()}
         operation = shell.client.operations.start_import(
             sources,
             target,
@@ -110,6 +112,7 @@ class Import(following.Starting):
             fields=artifact_fields(tags=self.tag, **texts),  # type: ignore[arg-type]  # all are texts
             force=self.force,
             limit_rate=push.rate(self.limit_rate),
+            options=self.options(),
             validate_only=self.check,
         )
         try:

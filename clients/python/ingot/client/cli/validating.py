@@ -4,7 +4,7 @@ import re
 from typing import TYPE_CHECKING
 
 from ingot.client._errors import Integrity
-from ingot.client.cli import following, formats, named, push
+from ingot.client.cli import formats, named, operation_flags, push
 from ingot.client.cli.command import Parser
 from ingot.client.cli.output import Output
 from ingot.client.cli.shell import Shell
@@ -16,7 +16,7 @@ NOT_PASSED = Integrity.exit_code  # bytes are not what they should be
 _SIZE = re.compile(r"[0-9.]+ ?[KMG]i?B?", re.IGNORECASE)
 
 
-class Validate(following.Starting):
+class Validate(operation_flags.Tuned):
     """Check the content of a version: the form of its files, and rules. Ends with 6 when it does not pass.
 
     Each finding is a line PATH:ROW:COLUMN: error: what was found and what was expected; rows and columns
@@ -46,7 +46,9 @@ class Validate(following.Starting):
         super().declare(parser)
 
     def run(self, shell: Shell) -> int:
-        operation = shell.client.operations.start_validation(self.ref, rules_of(self.rule, self.quarantine))
+        operation = shell.client.operations.start_validation(
+            self.ref, rules_of(self.rule, self.quarantine), options=self.options()
+        )
         found = self.followed(shell, operation)
         if found is None:
             return 0
