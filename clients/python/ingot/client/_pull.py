@@ -29,6 +29,7 @@ from ingot.client._progress import OnProgress, Reporter, Stage
 from ingot.client._rates import Rate
 from ingot.client._seeds import Seeds, has_content
 from ingot.content import digests, globs
+from ingot.content.cuts import PROFILES
 
 _SMALL_FILES = 2000  # that are synced together
 
@@ -180,15 +181,20 @@ class _Pull:
             self._unchanged += 1
             self._seeds.add_cut(place, file.cut)
             self._report.add(files=1, reused=file.size)
-        elif self._is_endangered(place, file.path):
+        elif self._is_endangered(place, file):
             self._endangered.append(file.path)
         return here
 
-    def _is_endangered(self, place: Path, path: str) -> bool:
+    def _is_endangered(self, place: Path, file: TreeFile) -> bool:
         """Return whether something is in the place that no pull put there; a file's chunks may serve."""
         if place.is_symlink():
             return True
-        return place.is_file() and not self._pulled.brought(path, self._seeds.add_file(place))
+        if not place.is_file():
+            return False
+        # What a pull put there may have been cut by the other profile.
+        profiles = sorted(PROFILES, key=lambda each: each != file.cut.profile)
+        found = (self._seeds.add_file(place, each) for each in profiles)
+        return not any(self._pulled.brought(file.path, cut) for cut in found)
 
     def _is_new(self, digest: bytes) -> bool:
         """Return whether a dry run meets a chunk that would have to travel, each once."""

@@ -22,10 +22,14 @@ class Seeds:
         for offset, length, digest in cut.chunks():
             self._places[digest] = (str(path), offset, length)
 
-    def add_file(self, path: Path) -> Cut | None:
-        """Cut a file that may be replaced, offer its chunks and return the cut; None if it is unreadable."""
+    def add_file(self, path: Path, profile: str) -> Cut | None:
+        """Cut a file that may be replaced, offer its chunks and return the cut; None if it is unreadable.
+
+        It is cut by `profile` as far as that fits it, so that it has the chunks that the other one has.
+        """
+        cuts = Cuts(profile)
         try:
-            chunks = list(chunking.cut_file(path, cuts := Cuts()))
+            chunks = list(chunking.cut_file(path, cuts))
         except (OSError, chunking.SourceChangedError):
             return None
         for chunk in chunks:
