@@ -29,7 +29,7 @@ REQUESTS = st.one_of(
 )
 
 
-def _filling(data: bytes) -> bulk_messages.Fill:
+def _filling(data: bytes) -> bulk_messages.Content:
     def fill(buffer: memoryview) -> None:
         buffer[:] = data
 
@@ -41,17 +41,17 @@ def test_chunks_are_written_as_protobuf_does(
     packed: bytes, lengths: list[int], data: bytes, more: bool
 ) -> None:
     pieces = transfer_pb2.Pieces(digests=packed, lengths=lengths, data=data, more=more)
-    written = bulk_messages.read_chunks_response(packed, lengths, len(data), _filling(data), more=more)
-    assert written == transfer_pb2.ReadChunksResponse(pieces=pieces).SerializeToString()
+    for content in (_filling(data), memoryview(data)):
+        written = bulk_messages.read_chunks_response(packed, lengths, len(data), content, more=more)
+        assert written == transfer_pb2.ReadChunksResponse(pieces=pieces).SerializeToString()
 
 
 @given(NUMBERS, DATA, NUMBERS)
 def test_ranges_are_written_as_protobuf_does(offset: int, data: bytes, total: int) -> None:
     message = transfer_pb2.ReadFileResponse(offset=offset, data=data, total_size_bytes=total)
-    assert (
-        bulk_messages.read_file_response(offset, len(data), _filling(data), total)
-        == message.SerializeToString()
-    )
+    for content in (_filling(data), memoryview(data)):
+        written = bulk_messages.read_file_response(offset, len(data), content, total)
+        assert written == message.SerializeToString()
 
 
 def _same(message: bytes) -> None:

@@ -162,7 +162,7 @@ class _Arriving:
         self._span = 0  # the one that comes now
         self._next = 0  # its chunk that comes next
         self._store = store
-        self._open: bytearray | None = None  # the beginning of a chunk that goes on
+        self._open: list[memoryview] | None = None  # the beginning of a chunk that goes on
 
     @property
     def left(self) -> Unit:
@@ -182,22 +182,22 @@ class _Arriving:
             whole = sum(lengths)
             if len(data) - whole >= unfinished:
                 raise _disorder("a chunk that should go on but is complete")
-            self._open, data = bytearray(data[whole:]), data[:whole]
+            self._open, data = [data[whole:]], data[:whole]
         if sum(lengths) != len(data):
             raise _disorder("a message whose lengths do not add up")
         while lengths:
             count, size = self._take_run(data, lengths)
             data, lengths = data[size:], lengths[count:]
 
-    def _go_on(self, data: memoryview, begun: bytearray) -> memoryview:
+    def _go_on(self, data: memoryview, begun: list[memoryview]) -> memoryview:
         """Add to the chunk that began in an earlier message; return what is behind it."""
         span, index = self._present()
         _, length, digest = span.chunks[index]
-        missing = length - len(begun)
-        begun += data[:missing]
-        if len(begun) == length:
+        missing = length - sum(map(len, begun))
+        begun.append(data[:missing])
+        if len(data) >= missing:
             self._open = None
-            whole = memoryview(begun)
+            whole = memoryview(b"".join(begun))
             _verify(span.file, digest, length, whole)
             self._store(span.file, span.first + index, 1, whole)
             self._advance(1)

@@ -16,7 +16,8 @@ import grpc
 from ingot.content import pieces
 from ingot.v1 import transfer_pb2, transfer_pb2_grpc
 
-Fill = Callable[[memoryview], None]  # writes all of a message's data into its place
+# The data of a message: bytes, or what writes all of them into their place.
+Content = memoryview | Callable[[memoryview], None]
 
 _SERVICE = "ingot.v1.TransferService"
 _PUT_CHUNKS, _READ_FILE, _READ_CHUNKS = "PutChunks", "ReadFile", "ReadChunks"
@@ -43,32 +44,34 @@ PutChunksMessage = transfer_pb2.PutChunksRequest | BulkPieces
 
 
 def read_chunks_response(
-    packed: bytes, lengths: Sequence[int], size: int, fill: Fill, *, more: bool
+    packed: bytes, lengths: Sequence[int], size: int, content: Content, *, more: bool
 ) -> bytes:
-    """Return a serialised ReadChunksResponse with `size` bytes of data, which `fill` puts there."""
+    """Return a serialised ReadChunksResponse; `size` bytes of data are `content`, or put there by it."""
     head, tail = pieces.frame(_FIELD_1_BYTES, packed, lengths, size, more=more)
-    return _filled(head, size, tail, fill)
+    return _filled(head, size, tail, content)
 
 
-def read_file_response(offset: int, size: int, fill: Fill, total: int) -> bytes:
+def read_file_response(offset: int, size: int, content: Content, total: int) -> bytes:
     """Return a serialised ReadFileResponse; fields that are 0 are left out."""
     head = bytes([_FIELD_1_NUMBER]) + pieces.varint(offset) if offset else b""
     if size:
         head += bytes([_FIELD_2_BYTES]) + pieces.varint(size)
     tail = bytes([_FIELD_3_NUMBER]) + pieces.varint(total) if total else b""
-    return _filled(head, size, tail, fill)
+    return _filled(head, size, tail, content)
 
 
-def _filled(head: bytes, size: int, tail: bytes, fill: Fill) -> bytes:
+def _filled(head: bytes, size: int, tail: bytes, content: Content) -> bytes:
     """Return a message whose data is written where it will be sent from: BytesIO gives its buffer away."""
     if not size:
         return head + tail
+    if isinstance(content, memoryview):
+        return b"".join((head, content, tail))
     message = io.BytesIO()
     message.write(head)
     message.seek(len(head) + size - 1)
     message.write(b"\0" + tail)
     with message.getbuffer() as buffer, buffer[len(head) : len(head) + size] as data:
-        fill(data)
+        content(data)
     return message.getvalue()
 
 

@@ -50,7 +50,7 @@ class ByteSender:
         """
         file, segments = await self._hops.read(self._downloads.range_segments, opened, path, offset, length)
         if not segments:
-            yield bulk_messages.read_file_response(offset, 0, _nothing, file.size_bytes)
+            yield bulk_messages.read_file_response(offset, 0, memoryview(b""), file.size_bytes)
             return
         runs = self._range_runs(opened, path, segments, offset, file.size_bytes)
         async for messages in self._ahead(runs, self._parts):
@@ -123,8 +123,8 @@ class ByteSender:
         messages: list[bytes] = []
         offset, total = run.offset, run.total
         for group in grouped(run.slices, _FILE_MESSAGE):
-            for part, fill in self._fillers(group, _FILE_MESSAGE):
-                messages.append(bulk_messages.read_file_response(offset, part, fill, total))
+            for part, content in self._contents(group, _FILE_MESSAGE):
+                messages.append(bulk_messages.read_file_response(offset, part, content, total))
                 offset, total = offset + part, 0
         return messages
 
@@ -135,16 +135,16 @@ class ByteSender:
             packed = b"".join(each.place.digest for each in group)
             lengths = [each.length for each in group]
             left = sum(lengths)
-            for part, fill in self._fillers(group, _CHUNK_MESSAGE):
+            for part, content in self._contents(group, _CHUNK_MESSAGE):
                 left -= part
                 messages.append(
-                    bulk_messages.read_chunks_response(packed, lengths, part, fill, more=left > 0)
+                    bulk_messages.read_chunks_response(packed, lengths, part, content, more=left > 0)
                 )
                 packed, lengths = b"", []
         return messages
 
-    def _fillers(self, group: Slices, most: int) -> Iterator[tuple[int, bulk_messages.Fill]]:
-        """Yield the size of each message of a group, and what fills it: one, or several for a large chunk."""
+    def _contents(self, group: Slices, most: int) -> Iterator[tuple[int, bulk_messages.Content]]:
+        """Yield size and content of each message of a group: one, or several for a large chunk."""
         size = _size(group)
         if size <= most:
             yield size, functools.partial(self._read_all, group)
@@ -153,7 +153,7 @@ class ByteSender:
         data = self._read(large)
         for start in range(0, size, most):
             part = data[start : start + most]
-            yield len(part), functools.partial(_copy, part)
+            yield len(part), part
 
     def _read_all(self, slices: Slices, buffer: memoryview) -> None:
         """Read slices one behind the other into a buffer, which they fill."""
@@ -210,11 +210,3 @@ def grouped(slices: Slices, size: int) -> list[list[Slice]]:
 
 def _size(slices: Slices) -> int:
     return sum(each.length for each in slices)
-
-
-def _copy(data: memoryview, buffer: memoryview) -> None:
-    buffer[:] = data
-
-
-def _nothing(buffer: memoryview) -> None:
-    pass
