@@ -190,6 +190,30 @@ def test_a_server_with_a_key_keeps_nothing_of_a_file_in_the_clear(
         assert b"".join(client.read("datasets/private@2:a.txt")) == other
 
 
+def test_backups_of_encrypted_packs_stay_encrypted_and_want_their_key(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keys, home, folder = write_keys(tmp_path / "keys", 1), tmp_path / "data", tmp_path / "backups"
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "a.txt").write_bytes(SECRET)
+    with (
+        running_server(tmp_path, encryption_key_file=keys) as server,
+        Client(server.address, server.admin_token, user="root") as client,
+    ):
+        client.push("datasets/private", tmp_path / "source")
+    assert cli.main(["backup", "--data", str(home), "--backup-dir", str(folder)]) == 0
+    assert b"private model" not in bytes_below(folder)
+    new = tmp_path / "new" / "data"
+    assert cli.main(["restore", str(folder), "--data", str(new)]) == 0
+    assert cli.main(["serve", "--data", str(new), "--listen", "127.0.0.1:0"]) == cli.FAILURE
+    assert "no encryption_key_file is set" in capsys.readouterr().err
+    with (
+        running_server(tmp_path / "new", encryption_key_file=keys) as server,
+        Client(server.address, server.admin_token, user="root") as client,
+    ):
+        assert b"".join(client.read("datasets/private:a.txt")) == SECRET
+
+
 def test_streams_of_many_chunks_are_encrypted_one_by_one(tmp_path: Path) -> None:
     chunks = cut(pattern("many", 3_000_000)).chunks
     store = DiskPacks(tmp_path, keyring_of(1))

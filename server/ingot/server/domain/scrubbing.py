@@ -13,6 +13,7 @@ import logging
 from collections.abc import Sequence
 
 from ingot.content import digests
+from ingot.server.core import failpoints
 from ingot.server.core.clock import Clock
 from ingot.server.core.packs import ChunkPlace, SealedPack
 from ingot.server.core.stores import PackStore
@@ -71,17 +72,20 @@ class Scrubbing:
 
     def salvaged(self, pack: ShelfPack, copies: Sequence[SealedPack]) -> bool:
         """Let the copies count; tell whether nothing readable is left in the pack. Inside a write."""
+        failpoints.hit("scrub.copied")
         self._index.move(pack.key, copies, self._clock.now())
         self._index.forget_lost(pack.key)
         return not self._index.places(pack.key)
 
     def set_aside(self, pack: ShelfPack) -> None:
         """Move the file to quarantine. No unit of work."""
+        failpoints.hit("scrub.salvaged")
         if self._packs.quarantine(pack.id):
             log.error("pack.quarantined pack=%s", pack.id)
 
     def note_set_aside(self, pack: ShelfPack) -> None:
         """Note that a pack is not on the shelf any more. Inside a write."""
+        failpoints.hit("scrub.set_aside")
         self._chunks.mark_packs([pack.id], missing=True)
 
     def on_shelf(self) -> frozenset[str]:
