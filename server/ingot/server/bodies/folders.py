@@ -11,6 +11,7 @@ import fcntl
 import os
 import shutil
 import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from ingot.server.sources import export_places
 
 _BUSY_SECONDS = 5.0
 _TRIES = 20
+_MOMENT = 0.01
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
 
@@ -70,10 +72,7 @@ def held(target: Path) -> Iterator[None]:
 def _passed(folder: Path) -> Iterator[None]:
     """Keep whoever would write a folder away while something is written into it; others may do so too."""
     lock = export_places.lock_of(folder)
-    file = None
-    for _ in range(_TRIES):  # another one that leaves may remove the file that was just opened
-        if (file := _locked(lock, fcntl.LOCK_SH)) is not None:
-            break
+    file = _locked(lock, fcntl.LOCK_SH)
     if file is None:
         raise _busy(folder)
     try:
@@ -87,15 +86,21 @@ def _passed(folder: Path) -> Iterator[None]:
 
 
 def _locked(lock: Path, how: int) -> int | None:
-    """Return the open file of a lock; None when somebody else has it or has just removed it."""
-    file = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
-        fcntl.flock(file, how | fcntl.LOCK_NB)
-        if _is_file_of(file, lock):
-            return file
-    except (BlockingIOError, FileNotFoundError):
-        pass
-    os.close(file)
+    """Return the open file of a lock; None when somebody else has it.
+
+    Whoever removes it has it for a moment, and may remove the file that was just opened.
+    """
+    for _ in range(_TRIES):
+        file = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            fcntl.flock(file, how | fcntl.LOCK_NB)
+            if _is_file_of(file, lock):
+                return file
+        except BlockingIOError:
+            time.sleep(_MOMENT)
+        except FileNotFoundError:
+            pass
+        os.close(file)
     return None
 
 
