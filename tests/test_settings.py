@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ingot.server import settings, settings_checks, settings_loading, settings_page
+from ingot.server import settings_checks, settings_loading, settings_page, settings_table
 from ingot.server.core.kinds import QUEUES
 from ingot.server.settings import Settings, SettingsError
 
@@ -151,8 +151,8 @@ def test_the_page_is_current() -> None:
     assert (ROOT / "docs" / "settings.md").read_text(encoding="utf-8") == settings_page.markdown()
 
 
-@pytest.mark.parametrize("setting", settings.table(), ids=lambda setting: setting.name)
-def test_every_setting_is_used_somewhere(setting: settings.Setting) -> None:
+@pytest.mark.parametrize("setting", settings_table.table(), ids=lambda setting: setting.name)
+def test_every_setting_is_used_somewhere(setting: settings_table.Setting) -> None:
     code = [
         path.read_text(encoding="utf-8")
         for path in (ROOT / "server").rglob("*.py")

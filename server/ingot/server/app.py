@@ -20,10 +20,8 @@ from ingot.server.catalog_parts import CatalogParts
 from ingot.server.core.artifacts import JsonObject
 from ingot.server.core.clock import Clock, SystemClock
 from ingot.server.core.complaints import Complaints
-from ingot.server.core.disk_room import Watermarks
 from ingot.server.core.errors import IngotError
 from ingot.server.core.pages import PageTokens
-from ingot.server.core.uploads import TransferLimits
 from ingot.server.domain.disk_room import DiskRoom
 from ingot.server.domain.health import Health
 from ingot.server.domain.requests import Requests
@@ -56,7 +54,13 @@ from ingot.server.storage.trees_sql import TreesSql
 from ingot.server.storage.usage_sql import UsageSql
 from ingot.server.storage.vitals import SqliteVitals
 from ingot.server.training_parts import TrainingRules, TrainingShelves
-from ingot.server.transfer_parts import CatalogSide, TransferParts, UploadShelves
+from ingot.server.transfer_parts import (
+    CatalogSide,
+    TransferParts,
+    UploadShelves,
+    limits_of,
+    marks_of,
+)
 from ingot.server.upkeep_parts import UpkeepParts
 from ingot.server.worker_process import WorkerProcess
 from ingot.v1 import system_pb2_grpc
@@ -125,6 +129,7 @@ class App:
         self.training = TrainingRules(
             training_shelves, catalog.access, catalog.versions, TreesSql(), requests, tokens
         )
+        self._disk = DiskRoom(FolderDisk(folder.path), marks_of(settings))
         side = CatalogSide(
             catalog.catalog,
             catalog.versions,
@@ -136,22 +141,8 @@ class App:
             catalog.publishing,
             uploads,
         )
-        limits = TransferLimits(
-            max_dataset_bytes=settings.max_dataset_bytes,
-            max_model_bytes=settings.max_model_bytes,
-            keep_failed_seconds=settings.failed_upload_hours * 3600,
-            calls_per_second=settings.calls_per_second,
-            call_burst=settings.call_burst,
-        )
-        marks = Watermarks(
-            settings.disk_warn_percent,
-            settings.disk_upload_percent,
-            settings.disk_stream_percent,
-            settings.disk_plenty_bytes,
-        )
-        self._disk = DiskRoom(FolderDisk(folder.path), marks)
         self.transfer = TransferParts(
-            self.database, self._packs, side, self.usage, tokens, clock, limits, self._disk
+            self.database, self._packs, side, self.usage, tokens, clock, limits_of(settings), self._disk
         )
         self.exports = ExportParts(
             settings,

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 
 from ingot.content import malloc
 from ingot.server import settings_loading, settings_page
-from ingot.server.settings import Settings, SettingsError, table
+from ingot.server.settings import Settings, SettingsError
+from ingot.server.settings_table import table
 
 if TYPE_CHECKING:
     from ingot.server.app import App

@@ -3,6 +3,7 @@
 A value comes from the first of: a flag, `INGOT_<NAME>`, a variable that a system before Ingot used, the TOML
 file, the default. docs/settings.md and the text of `--help` are made from the same fields.
 
+    settings_table.py      the fields as rows: name, kind, default, help
     settings_loading.py    finds the values of one start and turns them into their types
     settings_checks.py     refuses what cannot be, alone or together
     settings_page.py       docs/settings.md
@@ -10,7 +11,6 @@ file, the default. docs/settings.md and the text of `--help` are made from the s
 
 import dataclasses
 import os
-import typing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -387,41 +387,3 @@ class Settings:
     def database(self) -> str:
         """The URL of the database, also where none is set."""
         return self.database_url or f"sqlite:///{self.data_dir.absolute() / 'ingot.db'}"
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """One row of the table."""
-
-    name: str
-    kind: type
-    help: str
-    variables: tuple[str, ...]  # environment variables, the first wins
-    default: str  # as shown to people
-    secret: bool = False  # never shown, and no flag
-
-    @property
-    def is_list(self) -> bool:
-        """Whether it may be given several times."""
-        return typing.get_origin(self.kind) is tuple
-
-    @property
-    def kind_word(self) -> str:
-        """What a value looks like."""
-        words = {Path: "path", str: "text", bool: "true or false", int: "whole number", float: "number"}
-        return words.get(self.kind, "list of texts")
-
-
-def table() -> tuple[Setting, ...]:
-    """Return all settings in the order in which they are told."""
-    kinds = typing.get_type_hints(Settings)
-    return tuple(_setting(each, kinds[each.name]) for each in dataclasses.fields(Settings))
-
-
-def _setting(field: "dataclasses.Field[object]", kind: type) -> Setting:
-    shown = field.metadata["default"]
-    if not shown:
-        value = field.default
-        shown = ", ".join(value) if isinstance(value, tuple) else str(value).lower()
-    variables = (PREFIX + field.name.upper(), *field.metadata["variables"])
-    return Setting(field.name, kind, field.metadata["help"], variables, shown, field.metadata["secret"])

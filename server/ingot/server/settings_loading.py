@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ingot.server import settings_checks
-from ingot.server.settings import Setting, Settings, SettingsError, table
+from ingot.server.settings import Settings, SettingsError
+from ingot.server.settings_table import Setting, table
 
 Value = Path | str | bool | int | float | tuple[str, ...]
 

@@ -1,6 +1,6 @@
 """docs/settings.md, made from the table of settings."""
 
-from ingot.server.settings import table
+from ingot.server.settings_table import table
 
 
 def markdown() -> str:

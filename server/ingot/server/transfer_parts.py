@@ -17,6 +17,7 @@ import grpc
 
 from ingot.server.core.catalog_stores import ArtifactStore, CounterStore
 from ingot.server.core.clock import Clock
+from ingot.server.core.disk_room import Watermarks
 from ingot.server.core.identity import system_caller
 from ingot.server.core.pages import PageTokens
 from ingot.server.core.stores import PackStore
@@ -45,6 +46,7 @@ from ingot.server.rpc import bulk_messages
 from ingot.server.rpc.hops import Hops
 from ingot.server.rpc.tails import Tails
 from ingot.server.rpc.transfer import Fetches, TransferServicer
+from ingot.server.settings import Settings
 from ingot.server.storage.chunks_sql import ChunksSql
 from ingot.server.storage.database import Database
 from ingot.server.storage.trees_sql import TreesSql
@@ -82,6 +84,27 @@ class CatalogSide:
     counters: CounterStore
     publishing: Publishing
     uploads: UploadShelves
+
+
+def limits_of(settings: Settings) -> TransferLimits:
+    """Return the limits of transfers that the settings ask for."""
+    return TransferLimits(
+        max_dataset_bytes=settings.max_dataset_bytes,
+        max_model_bytes=settings.max_model_bytes,
+        keep_failed_seconds=settings.failed_upload_hours * 3600,
+        calls_per_second=settings.calls_per_second,
+        call_burst=settings.call_burst,
+    )
+
+
+def marks_of(settings: Settings) -> Watermarks:
+    """Return how full the disk may become, as the settings say."""
+    return Watermarks(
+        settings.disk_warn_percent,
+        settings.disk_upload_percent,
+        settings.disk_stream_percent,
+        settings.disk_plenty_bytes,
+    )
 
 
 class TransferParts:
