@@ -144,3 +144,16 @@ def test_what_is_printed_is_parsed_back(reference: Reference) -> None:
     full = reference.in_namespace("own")
     name = full.name + (f":{full.path}" if full.path else "")
     assert parse_reference(name) == full
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("library/datasets/humaneval", "datasets/library/humaneval"),
+        ("ftp://example.com/a", "http:// and https://"),
+    ],
+)
+def test_what_is_nearly_right_is_answered_with_what_is_right(text: str, hint: str) -> None:
+    with pytest.raises(Invalid) as refused:
+        parse_reference(text)
+    assert hint in refused.value.next_step

@@ -390,3 +390,11 @@ def test_what_has_ended_is_not_cancelled_and_what_changed_is_not_overrun(fresh: 
     for name in ("op_1", "uploads/file_1", ""):
         with refused(INVALID, "NAME_INVALID"):
             sara.CancelOperation(pb.CancelOperationRequest(name=name))
+
+
+@pytest.mark.parametrize("asked", [{"kind": "imprt"}, {"queue": "downlod"}])
+def test_a_kind_or_queue_that_there_is_not_is_refused(fresh: Server, asked: dict[str, str]) -> None:
+    with refused(INVALID, "FIELD_INVALID"):
+        fresh.admin.operations.ListOperations(pb.ListOperationsRequest(**asked))
+    with refused(INVALID, "FIELD_INVALID"):
+        list(fresh.admin.operations.WatchOperations(pb.WatchOperationsRequest(**asked)))

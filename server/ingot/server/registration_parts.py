@@ -92,6 +92,13 @@ def _path_of(source: str) -> Path:
 
 
 def _read(file: Path) -> list[Declaration]:
+    if file.parent == _CATALOGS and not file.exists():
+        known = ", ".join(sorted(each.stem for each in _CATALOGS.glob("*.toml")))
+        raise Invalid(
+            Reason.FIELD_INVALID,
+            f"There is no list of sources called {file.stem!r}; those that come with the server: {known}.",
+            next_step="Correct the setting `sources`, or write the path of a file.",
+        )
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

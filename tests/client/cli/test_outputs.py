@@ -167,3 +167,13 @@ def test_every_command_is_called_by_some_test() -> None:
     tests = "".join(file.read_text(encoding="utf-8") for file in files)
     words = {name: ", ".join(f'"{word}"' for word in name.split()) for name in commands.ENTRIES}
     assert [name for name, typed in words.items() if typed not in tests] == []
+
+
+def test_nested_metadata_is_shown_as_json(canned: CannedServer, cli: CommandLine) -> None:
+    version = canned_answers.version(1)
+    version.metadata.update({"lineage": {"job": "trainingJobs/job_1", "epochs": 3}, "parts": [1, "دو"]})
+    canned.answer("CatalogService/GetVersion", catalog_pb2.GetVersionResponse(version=version))
+    shown = cli.run("show", "datasets/chat@1").out
+    assert '{"job": "trainingJobs/job_1", "epochs": 3' in shown
+    assert "parts = [1" in shown
+    assert "string_value" not in shown

@@ -220,6 +220,10 @@ def _suggestion(text: str, parts: list[str]) -> str:
     near = difflib.get_close_matches(parts[0].lower(), words, n=1)
     if near and len(parts) > 1:
         return f"Did you mean {'/'.join([words[near[0]], *parts[1:]])}?"
+    if len(parts) == 3 and parts[1] in KINDS:
+        return f"Did you mean {parts[1]}/{parts[0]}/{text.split('/', 2)[2]}?"
+    if "://" in text:
+        return "Sources are hf://OWNER/NAME, and files at http:// and https://."
     bare = text.lstrip("./")
     return f"Did you mean models/{bare} or datasets/{bare}?" if bare else "Write for example: models/tiny"
 

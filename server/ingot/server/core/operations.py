@@ -76,6 +76,7 @@ def next_state(state: OperationState, move: OperationMove) -> OperationState:
         raise Precondition(
             Reason.STATE_INVALID,
             f"An operation that is {state} cannot {_WORDS.get(move, move.value)}.",
+            next_step="Start it again." if state in FINAL_OPERATION_STATES else "Wait for it, or cancel it.",
             facts={"state": state},
         )
     return after

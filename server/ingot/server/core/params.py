@@ -139,7 +139,7 @@ class UrlFile(Params):
         min_length=1,
         description="Addresses of the same bytes, in order, up to their path: what follows is kept sealed.",
     )
-    checksum: str = Field(default="", description="sha256:, blake3:, sha1: or md5: and hex.")
+    checksum: str = Field(default="", description="sha256:, sha512:, blake3:, sha1: or md5: and hex.")
     size_bytes: int = Field(default=0, ge=0, description="0 is not known.")
     unpack: bool = False
 

@@ -185,7 +185,7 @@ def namespace_not_found(namespace: str) -> NotFound:
     return NotFound(
         Reason.NAMESPACE_NOT_FOUND,
         f"There is no namespace {namespace!r} that you may write to.",
-        next_step="Use your own namespace; GetMe names it.",
+        next_step="Use your own namespace; `ingot whoami` names it.",
         facts={"namespace": namespace},
     )
 

@@ -326,7 +326,7 @@ def _file_not_found(tree: str, path: str) -> NotFound:
     return NotFound(
         Reason.FILE_NOT_FOUND,
         f"{tree} has no file {path[:200]!r}.",
-        next_step="ListFiles shows what it has; paths are compared byte by byte.",
+        next_step="`ingot ls` shows what it has; paths are compared byte by byte.",
         facts={"tree": tree, "path": path[:200]},
     )
 

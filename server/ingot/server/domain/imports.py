@@ -97,6 +97,10 @@ class Imports:
         target = wanted.target
         name = self._spelled(caller, target.artifact or _derived(caller, source, target))
         if isinstance(source.params, params.BundleImport):
+            if wanted.max_bytes_per_second:
+                raise invalid_field(
+                    "max_bytes_per_second", "expected 0: bundles lie on the server's disk"
+                )
             self._catalog.access.require_write(caller, name.namespace)
             asked = source.params.model_copy(update={"anyones": caller.is_admin})
             source = dataclasses.replace(source, params=asked)
@@ -264,7 +268,7 @@ def _check_carried(create: ArtifactFields) -> None:
     plain = ArtifactFields()
     for field in dataclasses.fields(ArtifactFields):
         told = getattr(create, field.name) != getattr(plain, field.name)
-        if told and field.name not in (*_CARRIED, "source"):
+        if told and field.name not in _CARRIED:
             raise invalid_field(
                 f"target.create.{field.name}",
                 "expected nothing: an import does not set it",

@@ -166,6 +166,6 @@ def operation_not_found(operation: str) -> NotFound:
     return NotFound(
         Reason.OPERATION_NOT_FOUND,
         f"There is no operation operations/{operation}, or it is not yours to see.",
-        next_step="ListOperations shows those there are.",
+        next_step="`ingot operations ls` shows those there are.",
         facts={"operation": operation},
     )

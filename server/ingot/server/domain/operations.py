@@ -19,7 +19,7 @@ from ingot.server.core.catalog_stores import CounterStore
 from ingot.server.core.clock import Clock
 from ingot.server.core.errors import Denied, Exhausted, Invalid, Precondition, Reason, invalid_field
 from ingot.server.core.identity import SYSTEM, Caller
-from ingot.server.core.kinds import KINDS, OperationKind
+from ingot.server.core.kinds import KINDS, QUEUES, OperationKind
 from ingot.server.core.names import ANY_NAMESPACE
 from ingot.server.core.operation_stores import OperationFilter, OperationListener, OperationStore
 from ingot.server.core.operations import (
@@ -193,6 +193,7 @@ class Operations:
         size = page_size(size)
         query = f"ListOperations {caller.principal} {wanted}"
         after = self._tokens.decode(query, token)
+        _check_words(wanted)
         requester, wanted = _shown(caller, wanted)
         rows = self._store.page(requester, wanted, int(after[0]) if after else None, size + 1)
         items, last = fit([(each.number, each) for each in rows.items], size, _weight_of)
@@ -201,8 +202,10 @@ class Operations:
     def since(self, caller: Caller, wanted: OperationFilter, change: int, limit: int) -> Sequence[Operation]:
         """Return up to `limit` operations that changed after a change, in the order of their last change.
 
-        Each comes with `change`, the number to go on with. States in between are skipped.
+        Each comes with `change`, the number to go on with. States in between are skipped. Raises Invalid
+        (FIELD_INVALID).
         """
+        _check_words(wanted)
         requester, wanted = _shown(caller, wanted)
         return self._store.since(requester, wanted, change, limit)
 
@@ -280,6 +283,14 @@ def kind_named(name: str) -> OperationKind:
             "kind", f"there is no kind of operation {name!r}; there are {', '.join(sorted(KINDS))}"
         )
     return kind
+
+
+def _check_words(wanted: OperationFilter) -> None:
+    """Refuse a kind or queue that there is not, of which nothing would ever be listed."""
+    if wanted.kind:
+        kind_named(wanted.kind)
+    if wanted.queue and wanted.queue not in QUEUES:
+        raise invalid_field("queue", f"there is no queue {wanted.queue!r}; there are {', '.join(QUEUES)}")
 
 
 def _owns(caller: Caller, operation: Operation) -> bool:

@@ -1,5 +1,6 @@
 """ls and show: models, datasets, their versions and files."""
 
+import json
 from typing import TYPE_CHECKING
 
 from ingot.client._references import KINDS, Reference, TreeReference, parse_tree
@@ -9,6 +10,8 @@ from ingot.client.cli.output import Listing, Output
 from ingot.client.cli.shell import Shell
 
 if TYPE_CHECKING:
+    from google.protobuf import struct_pb2
+
     from ingot.v1 import catalog_pb2, transfer_pb2
 
 
@@ -132,8 +135,8 @@ def _show_artifact(shell: Shell, artifact: "catalog_pb2.Artifact", ref: Referenc
             "type": artifact.model_type,
             "format": artifact.format,
             "source": artifact.source,
-            "requirements": _pairs(dict(artifact.requirements)),
-            "metadata": _pairs(dict(artifact.metadata)),
+            "requirements": _pairs(artifact.requirements),
+            "metadata": _pairs(artifact.metadata),
             "visibility": formats.word(pb.Visibility.Name(artifact.visibility), "VISIBILITY"),
             "status": formats.word(pb.ArtifactLifecycle.Name(artifact.lifecycle), "ARTIFACT_LIFECYCLE"),
             "validation": _policy(artifact.validation) if artifact.HasField("validation") else "",
@@ -214,8 +217,8 @@ def _show_version(out: Output, version: "catalog_pb2.Version") -> None:
             "size": formats.size(version.size_bytes),
             "new": f"{formats.size(version.new_bytes)} were not there before",
             "changes": version.changelog,
-            "metadata": _pairs(dict(version.metadata)),
-            "metrics": _pairs(dict(version.performance_metrics)),
+            "metadata": _pairs(version.metadata),
+            "metrics": _pairs(version.performance_metrics),
             "made by": origin.training_job or origin.operation or origin.upload,
             "fetched from": origin.source,
             "commit": origin.hub_commit,
@@ -244,9 +247,14 @@ def _show_file(out: Output, file: "transfer_pb2.FileEntry") -> None:
     )
 
 
-def _pairs(values: dict[str, object]) -> str:
+def _pairs(struct: "struct_pb2.Struct") -> str:
+    from google.protobuf import json_format
+
+    values: dict[str, object] = json_format.MessageToDict(struct)
     return "\n".join(f"{key} = {_plain(value)}" for key, value in sorted(values.items()))
 
 
 def _plain(value: object) -> str:
+    if isinstance(value, dict | list):
+        return json.dumps(value, ensure_ascii=False)
     return f"{value:g}" if isinstance(value, float) else str(value)

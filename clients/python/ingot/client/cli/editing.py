@@ -183,8 +183,9 @@ class Rm(Command):
         found = parse_artifact(ref)
         lost = catalog.delete(found, force=True, validate_only=True)
         name = named.short(lost.artifact.name)
+        to = "is removed" if lost.artifact.HasField("fetch") else "goes to the trash"
         loss = (
-            f"{name} goes to the trash with {formats.plural(lost.version_count, 'version')}"
+            f"{name} {to} with {formats.plural(lost.version_count, 'version')}"
             f" ({formats.size(lost.size_bytes)})."
         )
         if lost.dependants:
@@ -192,5 +193,6 @@ class Rm(Command):
         if not shell.confirm(loss, self.yes):
             return 8
         deleted = catalog.delete(found, force=self.force or not lost.dependants, etag=lost.artifact.etag)
-        shell.out.document(deleted, name, lambda: shell.out.line(loss.replace(" goes ", " went ")))
+        done = loss.replace(" goes ", " went ", 1).replace(" is removed ", " was removed ", 1)
+        shell.out.document(deleted, name, lambda: shell.out.line(done))
         return 0

@@ -76,9 +76,13 @@ def follow(
     view, block = views.OperationView(drawn=out.live, every_line=say is not None), LiveBlock(out)
     present = False
 
+    broken: set[str] = set()
+
     def on_break(error: IngotError) -> None:
         block.clear()
-        out.note(f"{error.message} Trying again.")
+        if error.message not in broken:  # a server that is away says the same each time
+            out.note(f"{error.message} Trying again.")
+        broken.add(error.message)
 
     try:
         for message in shell.client.operations.watch(name, after=after, on_break=on_break):

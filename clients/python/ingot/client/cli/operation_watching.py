@@ -1,5 +1,6 @@
 """operations watch: follow one piece of background work, or all that runs."""
 
+import shutil
 from typing import TYPE_CHECKING
 
 from ingot.client._errors import IngotError
@@ -13,6 +14,7 @@ from ingot.client.cli.shell import Shell
 if TYPE_CHECKING:
     from ingot.v1 import operations_pb2
 
+_BAR = 80  # columns of a bar with all that stands behind it; narrower terminals have the numbers alone
 _OUTCOMES = {"succeeded": 0, "failed": 1, "cancelled": 8}
 
 
@@ -70,6 +72,7 @@ class _All:
         self._block = LiveBlock(shell.out)
         self._live: dict[str, "operations_pb2.Operation"] = {}  # noqa: UP037  # protobuf is imported for types alone
         self._states: dict[str, str] = {}
+        self._breaks: set[str] = set()
         self._failed = False
 
     def run(self) -> int:
@@ -117,15 +120,15 @@ class _All:
         running = [each for each in self._live.values() if each.HasField("progress")]
         titles = [f"{views.bare(each.name)}  {views.what(each)}" for each in running]
         widest = max(map(formats.width, titles), default=0)
+        drawn = self._shell.out.live and shutil.get_terminal_size().columns >= widest + _BAR
         lines = [
-            f"{title}{' ' * (widest - formats.width(title))}  {self._bar(each)}"
+            f"{title}{' ' * (widest - formats.width(title))}  {views.bars(each.progress, drawn=drawn)[0]}"
             for title, each in zip(titles, running, strict=True)
         ]
         self._block.show(lines, plain=len(lines))
 
-    def _bar(self, operation: "operations_pb2.Operation") -> str:
-        return views.bars(operation.progress, drawn=self._shell.out.live)[0]
-
     def _broken(self, error: IngotError) -> None:
         self._block.clear()
-        self._shell.out.note(f"{error.message} Trying again.")
+        if error.message not in self._breaks:  # a server that is away says the same each time
+            self._shell.out.note(f"{error.message} Trying again.")
+        self._breaks.add(error.message)

@@ -26,6 +26,7 @@ FIELDS = {
     "--source": ("source", "manual, huggingface, training, url"),
     "--visibility": ("visibility", "private, internal or public"),
 }
+_EXAMPLES = {"--rule": "min_records=100", "--meta": "language=fa"}
 _FINDINGS = 10  # of a validation that are shown
 _UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3}
 _RATE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([KMG]?)i?B?(?:/s)?", re.IGNORECASE)
@@ -180,7 +181,7 @@ def pairs(settings: list[str], flag: str) -> dict[str, object]:
             raise Invalid(
                 f"{flag}: expected KEY=VALUE, got {setting!r}.",
                 reason="USAGE",
-                next_step=f"Write for example: {flag} accuracy=97.5",
+                next_step=f"Write for example: {flag} {_EXAMPLES.get(flag, 'accuracy=97.5')}",
             )
         try:
             found[key] = json.loads(text)
