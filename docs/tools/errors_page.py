@@ -23,7 +23,7 @@ EVERYWHERE = {  # what the pipeline answers, whatever the method
     "INTERNAL": ("INTERNAL",),
 }
 _STATUS = re.compile(r"([A-Z_]{5,}) \(((?:[^()]|\([^()]*\))*)\)")
-_REASON = re.compile(r"[A-Z]{3,}(?:_[A-Z]+)*\b")
+_REASON = re.compile(r"[A-Z]{2,}(?:_[A-Z]+)*\b")
 
 _HEAD = """\
 # Errors

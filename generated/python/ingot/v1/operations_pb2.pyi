@@ -515,7 +515,7 @@ class UrlFile(_message.Message):
     path: _builtins.str
     """Its path in the version; the last part of the URL when empty. With `unpack` the folder to unpack into."""
     checksum: _builtins.str
-    """`sha256:<hex>`, `blake3:<hex>`, `sha1:<hex>` or `md5:<hex>` that the bytes must have."""
+    """`sha256:<hex>`, `sha512:<hex>`, `blake3:<hex>`, `sha1:<hex>` or `md5:<hex>` that the bytes must have."""
     size_bytes: _builtins.int
     """Size that they must have; 0 is not known."""
     unpack: _builtins.bool

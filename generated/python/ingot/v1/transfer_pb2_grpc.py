@@ -321,7 +321,8 @@ class TransferServiceServicer(object):
     def StatFile(self, request, context):
         """Returns one file of a tree.
 
-        Errors: INVALID_ARGUMENT (NAME_INVALID, BAD_PATH); NOT_FOUND (VERSION_NOT_FOUND, CHECKPOINT_NOT_FOUND, UPLOAD_NOT_FOUND, FILE_NOT_FOUND).
+        Errors: INVALID_ARGUMENT (NAME_INVALID, BAD_PATH); NOT_FOUND (VERSION_NOT_FOUND, CHECKPOINT_NOT_FOUND, UPLOAD_NOT_FOUND, FILE_NOT_FOUND);
+        FAILED_PRECONDITION (NOT_FETCHED: a registered artifact; `operation` names the import to wait for).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -330,7 +331,7 @@ class TransferServiceServicer(object):
     def ListFiles(self, request, context):
         """Returns a page of the files of a tree in byte order of their paths.
 
-        Errors: INVALID_ARGUMENT (NAME_INVALID, PAGE_TOKEN_INVALID); NOT_FOUND (as StatFile).
+        Errors: INVALID_ARGUMENT (NAME_INVALID, PAGE_TOKEN_INVALID); NOT_FOUND (as StatFile); FAILED_PRECONDITION (NOT_FETCHED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -339,7 +340,7 @@ class TransferServiceServicer(object):
     def ReadManifest(self, request, context):
         """Streams a manifest: header, then files with their segments. Counts a download when a new download id comes with it.
 
-        Errors: as ListFiles; RESOURCE_EXHAUSTED (BUSY); DEADLINE_EXCEEDED (TOO_SLOW).
+        Errors: as ListFiles; FAILED_PRECONDITION (NOT_FETCHED); RESOURCE_EXHAUSTED (BUSY); DEADLINE_EXCEEDED (TOO_SLOW).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -348,7 +349,7 @@ class TransferServiceServicer(object):
     def ReadFile(self, request, context):
         """Streams a range of one file.
 
-        Errors: as StatFile; OUT_OF_RANGE (OFFSET_OUT_OF_RANGE); DATA_LOSS (DATA_LOSS: a stored chunk fails its digest); FAILED_PRECONDITION (MISSING_CHUNKS: an open upload was not sent what its manifest names); RESOURCE_EXHAUSTED (BUSY: too many reads of the caller at once); DEADLINE_EXCEEDED (TOO_SLOW: the reader took nothing for `read_idle_timeout`).
+        Errors: as StatFile; OUT_OF_RANGE (OFFSET_OUT_OF_RANGE); DATA_LOSS (DATA_LOSS: a stored chunk fails its digest); FAILED_PRECONDITION (NOT_FETCHED, MISSING_CHUNKS: an open upload was not sent what its manifest names); RESOURCE_EXHAUSTED (BUSY: too many reads of the caller at once); DEADLINE_EXCEEDED (TOO_SLOW: the reader took nothing for `read_idle_timeout`).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

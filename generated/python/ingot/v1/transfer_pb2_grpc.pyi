@@ -143,22 +143,23 @@ class TransferServiceStub:
     StatFile: _grpc.UnaryUnaryMultiCallable[_transfer_pb2.StatFileRequest, _transfer_pb2.StatFileResponse]
     """Returns one file of a tree.
 
-    Errors: INVALID_ARGUMENT (NAME_INVALID, BAD_PATH); NOT_FOUND (VERSION_NOT_FOUND, CHECKPOINT_NOT_FOUND, UPLOAD_NOT_FOUND, FILE_NOT_FOUND).
+    Errors: INVALID_ARGUMENT (NAME_INVALID, BAD_PATH); NOT_FOUND (VERSION_NOT_FOUND, CHECKPOINT_NOT_FOUND, UPLOAD_NOT_FOUND, FILE_NOT_FOUND);
+    FAILED_PRECONDITION (NOT_FETCHED: a registered artifact; `operation` names the import to wait for).
     """
     ListFiles: _grpc.UnaryUnaryMultiCallable[_transfer_pb2.ListFilesRequest, _transfer_pb2.ListFilesResponse]
     """Returns a page of the files of a tree in byte order of their paths.
 
-    Errors: INVALID_ARGUMENT (NAME_INVALID, PAGE_TOKEN_INVALID); NOT_FOUND (as StatFile).
+    Errors: INVALID_ARGUMENT (NAME_INVALID, PAGE_TOKEN_INVALID); NOT_FOUND (as StatFile); FAILED_PRECONDITION (NOT_FETCHED).
     """
     ReadManifest: _grpc.UnaryStreamMultiCallable[_transfer_pb2.ReadManifestRequest, _transfer_pb2.ReadManifestResponse]
     """Streams a manifest: header, then files with their segments. Counts a download when a new download id comes with it.
 
-    Errors: as ListFiles; RESOURCE_EXHAUSTED (BUSY); DEADLINE_EXCEEDED (TOO_SLOW).
+    Errors: as ListFiles; FAILED_PRECONDITION (NOT_FETCHED); RESOURCE_EXHAUSTED (BUSY); DEADLINE_EXCEEDED (TOO_SLOW).
     """
     ReadFile: _grpc.UnaryStreamMultiCallable[_transfer_pb2.ReadFileRequest, _transfer_pb2.ReadFileResponse]
     """Streams a range of one file.
 
-    Errors: as StatFile; OUT_OF_RANGE (OFFSET_OUT_OF_RANGE); DATA_LOSS (DATA_LOSS: a stored chunk fails its digest); FAILED_PRECONDITION (MISSING_CHUNKS: an open upload was not sent what its manifest names); RESOURCE_EXHAUSTED (BUSY: too many reads of the caller at once); DEADLINE_EXCEEDED (TOO_SLOW: the reader took nothing for `read_idle_timeout`).
+    Errors: as StatFile; OUT_OF_RANGE (OFFSET_OUT_OF_RANGE); DATA_LOSS (DATA_LOSS: a stored chunk fails its digest); FAILED_PRECONDITION (NOT_FETCHED, MISSING_CHUNKS: an open upload was not sent what its manifest names); RESOURCE_EXHAUSTED (BUSY: too many reads of the caller at once); DEADLINE_EXCEEDED (TOO_SLOW: the reader took nothing for `read_idle_timeout`).
     """
     ReadChunks: _grpc.UnaryStreamMultiCallable[_transfer_pb2.ReadChunksRequest, _transfer_pb2.ReadChunksResponse]
     """Streams whole chunks of a tree, by file and index, for parallel pulls, deltas and repair.
@@ -281,22 +282,23 @@ class TransferServiceAsyncStub(TransferServiceStub):
     StatFile: _aio.UnaryUnaryMultiCallable[_transfer_pb2.StatFileRequest, _transfer_pb2.StatFileResponse]  # type: ignore[assignment]
     """Returns one file of a tree.
 
-    Errors: INVALID_ARGUMENT (NAME_INVALID, BAD_PATH); NOT_FOUND (VERSION_NOT_FOUND, CHECKPOINT_NOT_FOUND, UPLOAD_NOT_FOUND, FILE_NOT_FOUND).
+    Errors: INVALID_ARGUMENT (NAME_INVALID, BAD_PATH); NOT_FOUND (VERSION_NOT_FOUND, CHECKPOINT_NOT_FOUND, UPLOAD_NOT_FOUND, FILE_NOT_FOUND);
+    FAILED_PRECONDITION (NOT_FETCHED: a registered artifact; `operation` names the import to wait for).
     """
     ListFiles: _aio.UnaryUnaryMultiCallable[_transfer_pb2.ListFilesRequest, _transfer_pb2.ListFilesResponse]  # type: ignore[assignment]
     """Returns a page of the files of a tree in byte order of their paths.
 
-    Errors: INVALID_ARGUMENT (NAME_INVALID, PAGE_TOKEN_INVALID); NOT_FOUND (as StatFile).
+    Errors: INVALID_ARGUMENT (NAME_INVALID, PAGE_TOKEN_INVALID); NOT_FOUND (as StatFile); FAILED_PRECONDITION (NOT_FETCHED).
     """
     ReadManifest: _aio.UnaryStreamMultiCallable[_transfer_pb2.ReadManifestRequest, _transfer_pb2.ReadManifestResponse]  # type: ignore[assignment]
     """Streams a manifest: header, then files with their segments. Counts a download when a new download id comes with it.
 
-    Errors: as ListFiles; RESOURCE_EXHAUSTED (BUSY); DEADLINE_EXCEEDED (TOO_SLOW).
+    Errors: as ListFiles; FAILED_PRECONDITION (NOT_FETCHED); RESOURCE_EXHAUSTED (BUSY); DEADLINE_EXCEEDED (TOO_SLOW).
     """
     ReadFile: _aio.UnaryStreamMultiCallable[_transfer_pb2.ReadFileRequest, _transfer_pb2.ReadFileResponse]  # type: ignore[assignment]
     """Streams a range of one file.
 
-    Errors: as StatFile; OUT_OF_RANGE (OFFSET_OUT_OF_RANGE); DATA_LOSS (DATA_LOSS: a stored chunk fails its digest); FAILED_PRECONDITION (MISSING_CHUNKS: an open upload was not sent what its manifest names); RESOURCE_EXHAUSTED (BUSY: too many reads of the caller at once); DEADLINE_EXCEEDED (TOO_SLOW: the reader took nothing for `read_idle_timeout`).
+    Errors: as StatFile; OUT_OF_RANGE (OFFSET_OUT_OF_RANGE); DATA_LOSS (DATA_LOSS: a stored chunk fails its digest); FAILED_PRECONDITION (NOT_FETCHED, MISSING_CHUNKS: an open upload was not sent what its manifest names); RESOURCE_EXHAUSTED (BUSY: too many reads of the caller at once); DEADLINE_EXCEEDED (TOO_SLOW: the reader took nothing for `read_idle_timeout`).
     """
     ReadChunks: _aio.UnaryStreamMultiCallable[_transfer_pb2.ReadChunksRequest, _transfer_pb2.ReadChunksResponse]  # type: ignore[assignment]
     """Streams whole chunks of a tree, by file and index, for parallel pulls, deltas and repair.
@@ -518,7 +520,8 @@ class TransferServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_transfer_pb2.StatFileResponse, _abc.Awaitable[_transfer_pb2.StatFileResponse]]:
         """Returns one file of a tree.
 
-        Errors: INVALID_ARGUMENT (NAME_INVALID, BAD_PATH); NOT_FOUND (VERSION_NOT_FOUND, CHECKPOINT_NOT_FOUND, UPLOAD_NOT_FOUND, FILE_NOT_FOUND).
+        Errors: INVALID_ARGUMENT (NAME_INVALID, BAD_PATH); NOT_FOUND (VERSION_NOT_FOUND, CHECKPOINT_NOT_FOUND, UPLOAD_NOT_FOUND, FILE_NOT_FOUND);
+        FAILED_PRECONDITION (NOT_FETCHED: a registered artifact; `operation` names the import to wait for).
         """
 
     @_abc_1.abstractmethod
@@ -529,7 +532,7 @@ class TransferServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_transfer_pb2.ListFilesResponse, _abc.Awaitable[_transfer_pb2.ListFilesResponse]]:
         """Returns a page of the files of a tree in byte order of their paths.
 
-        Errors: INVALID_ARGUMENT (NAME_INVALID, PAGE_TOKEN_INVALID); NOT_FOUND (as StatFile).
+        Errors: INVALID_ARGUMENT (NAME_INVALID, PAGE_TOKEN_INVALID); NOT_FOUND (as StatFile); FAILED_PRECONDITION (NOT_FETCHED).
         """
 
     @_abc_1.abstractmethod
@@ -540,7 +543,7 @@ class TransferServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_transfer_pb2.ReadManifestResponse], _abc.AsyncIterator[_transfer_pb2.ReadManifestResponse]]:
         """Streams a manifest: header, then files with their segments. Counts a download when a new download id comes with it.
 
-        Errors: as ListFiles; RESOURCE_EXHAUSTED (BUSY); DEADLINE_EXCEEDED (TOO_SLOW).
+        Errors: as ListFiles; FAILED_PRECONDITION (NOT_FETCHED); RESOURCE_EXHAUSTED (BUSY); DEADLINE_EXCEEDED (TOO_SLOW).
         """
 
     @_abc_1.abstractmethod
@@ -551,7 +554,7 @@ class TransferServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_transfer_pb2.ReadFileResponse], _abc.AsyncIterator[_transfer_pb2.ReadFileResponse]]:
         """Streams a range of one file.
 
-        Errors: as StatFile; OUT_OF_RANGE (OFFSET_OUT_OF_RANGE); DATA_LOSS (DATA_LOSS: a stored chunk fails its digest); FAILED_PRECONDITION (MISSING_CHUNKS: an open upload was not sent what its manifest names); RESOURCE_EXHAUSTED (BUSY: too many reads of the caller at once); DEADLINE_EXCEEDED (TOO_SLOW: the reader took nothing for `read_idle_timeout`).
+        Errors: as StatFile; OUT_OF_RANGE (OFFSET_OUT_OF_RANGE); DATA_LOSS (DATA_LOSS: a stored chunk fails its digest); FAILED_PRECONDITION (NOT_FETCHED, MISSING_CHUNKS: an open upload was not sent what its manifest names); RESOURCE_EXHAUSTED (BUSY: too many reads of the caller at once); DEADLINE_EXCEEDED (TOO_SLOW: the reader took nothing for `read_idle_timeout`).
         """
 
     @_abc_1.abstractmethod
