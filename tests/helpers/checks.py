@@ -1,14 +1,23 @@
 """Check bytes as a file of some name, without a server."""
 
+import io
 from pathlib import Path
 
 from ingot.server.core.params import Finding, Rules
 from ingot.server.formats import checking
 from ingot.server.formats.checking import Checked
 from ingot.server.formats.quarantine import Quarantine
-from ingot.server.formats.seam import BytesSource
 
 NO_RULES = Rules()
+
+
+class BytesSource(io.BytesIO):
+    """Bytes in memory as a source."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file."""
+        return self.getbuffer().nbytes
 
 
 def checked(

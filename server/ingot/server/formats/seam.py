@@ -55,15 +55,6 @@ class FileSource(io.FileIO):
         self.size = path.stat().st_size
 
 
-class BytesSource(io.BytesIO):
-    """Bytes in memory as a source."""
-
-    @property
-    def size(self) -> int:
-        """Bytes of the file."""
-        return self.getbuffer().nbytes
-
-
 @dataclass(frozen=True, slots=True)
 class Inspection:
     """One file to check, and where the outcome goes."""
