@@ -25,7 +25,7 @@ from ingot.content.cuts import PROFILES
 _MAGIC = b"ingot cuts 2\n"
 _RECORD = struct.Struct("<8sIIQqqQ")  # profile, path bytes, entries bytes, size, mtime_ns, ctime_ns, inode
 _CHECK_BYTES = 8
-_SETTLED_NS = 2_000_000_000
+SETTLED_SECONDS = 2.0
 _KEPT_SECONDS = 90 * 24 * 3600
 _COMPACT_ABOVE = 4 * 1024 * 1024
 
@@ -47,7 +47,7 @@ class FileState:
     @property
     def is_settled(self) -> bool:
         """Whether the last change is so long ago that the next would show."""
-        return max(self.mtime_ns, self.ctime_ns) < time.time_ns() - _SETTLED_NS
+        return max(self.mtime_ns, self.ctime_ns) < time.time_ns() - SETTLED_SECONDS * 1e9
 
 
 @dataclass(frozen=True, slots=True)

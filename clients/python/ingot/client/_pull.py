@@ -22,7 +22,7 @@ from ingot.client._calls import Calls, new_id
 from ingot.client._channels import Link
 from ingot.client._errors import Integrity, LimitReached, NotFound
 from ingot.client._fetch import Fetcher
-from ingot.client._journal import FileState, Journal, Note
+from ingot.client._journal import SETTLED_SECONDS, Cut, FileState, Journal, Note
 from ingot.client._manifest import Manifest, TreeFile, read_manifest
 from ingot.client._parts import Part
 from ingot.client._progress import OnProgress, Reporter, Stage
@@ -323,9 +323,13 @@ class _Pull:
 
     def _remember(self) -> None:
         """Tell the journal what these files are, so that the next push or pull need not read them."""
-        for file in self._files:
-            state = FileState.of(os.stat(self._folder / file.path, follow_symlinks=False))
-            self._journal.put(str(self._folder / file.path), state, file.cut)
+        settled = time.monotonic() - self._begun >= SETTLED_SECONDS  # else nothing that came now is
+        files = self._files if settled else [each for each in self._files if each.path not in self._parts]
+        self._journal.put_all(map(self._remembered, files))
+
+    def _remembered(self, file: TreeFile) -> tuple[str, FileState, Cut]:
+        place = os.path.join(self._folder, file.path)
+        return place, FileState.of(os.stat(place, follow_symlinks=False)), file.cut
 
     def _result(self, size: int, *, received: int, reused: int) -> PullResult:
         return PullResult(
