@@ -130,17 +130,7 @@ class App:
             training_shelves, catalog.access, catalog.versions, TreesSql(), requests, tokens
         )
         self._disk = DiskRoom(FolderDisk(folder.path), marks_of(settings))
-        side = CatalogSide(
-            catalog.catalog,
-            catalog.versions,
-            catalog.artifacts,
-            self.training.checkpoints,
-            catalog.access,
-            requests,
-            counters,
-            catalog.publishing,
-            uploads,
-        )
+        side = CatalogSide.of(catalog, self.training.checkpoints, requests, counters, uploads)
         self.transfer = TransferParts(
             self.database, self._packs, side, self.usage, tokens, clock, limits_of(settings), self._disk
         )

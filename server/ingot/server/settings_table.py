@@ -1,4 +1,4 @@
-"""The fields of `Settings` as rows: flags, variables, the file, --help and docs/settings.md come from them."""
+"""The fields of `Settings` as rows, from which flags, variables, the file, --help and the page are made."""
 
 import dataclasses
 import typing

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import grpc
 
+from ingot.server.catalog_parts import CatalogParts
 from ingot.server.core.catalog_stores import ArtifactStore, CounterStore
 from ingot.server.core.clock import Clock
 from ingot.server.core.disk_room import Watermarks
@@ -84,6 +85,28 @@ class CatalogSide:
     counters: CounterStore
     publishing: Publishing
     uploads: UploadShelves
+
+    @classmethod
+    def of(
+        cls,
+        parts: CatalogParts,
+        checkpoints: Checkpoints,
+        requests: Requests,
+        counters: CounterStore,
+        uploads: UploadShelves,
+    ) -> "CatalogSide":
+        """Return it from the parts of a server's catalog."""
+        return cls(
+            parts.catalog,
+            parts.versions,
+            parts.artifacts,
+            checkpoints,
+            parts.access,
+            requests,
+            counters,
+            parts.publishing,
+            uploads,
+        )
 
 
 def limits_of(settings: Settings) -> TransferLimits:
