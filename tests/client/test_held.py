@@ -39,6 +39,25 @@ def test_what_had_no_room_is_read_again(tmp_path: Path) -> None:
     assert b"".join(_messages(chunks)) == data
 
 
+def test_a_few_bytes_do_not_hold_windows(tmp_path: Path) -> None:
+    """One chunk of each window is missing at the server: the batch that waits for more holds nothing."""
+    data = pattern("held", 21 * MIB)
+    room = _held.Room(24 * MIB, patience=0)
+    runs: dict[int, _streams.Batch] = {}
+    for each in _chunks(tmp_path, data, room):
+        runs.setdefault(id(each.held), []).append(each)
+    sparse = [run[0] for run in runs.values()]
+    dense = list(runs.values())[1]
+    missing = sorted({id(each): each for each in [*sparse, *dense]}.values(), key=lambda each: each.offset)
+    _streams._let_go_of_sparse(missing)
+    assert {each.offset for each in missing if each.held} == {each.offset for each in dense}
+    runs.clear()
+    assert room.hold(0, bytes(15 * MIB)) is not None
+    assert b"".join(_messages(missing)) == b"".join(
+        data[each.offset : each.offset + each.length] for each in missing
+    )
+
+
 def _chunks(folder: Path, data: bytes, room: _held.Room) -> _streams.Batch:
     place = folder / "file"
     place.write_bytes(data)

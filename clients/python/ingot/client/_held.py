@@ -44,6 +44,11 @@ class Held:
     def __del__(self) -> None:
         self._room.let_go(len(self._data))
 
+    @property
+    def size(self) -> int:
+        """Bytes that are held."""
+        return len(self._data)
+
     def part(self, offset: int, length: int) -> memoryview:
         """Return the bytes of a range of the file, which must lie in the window."""
         at = offset - self._start

@@ -9,6 +9,7 @@ asked again which chunks of the batch it lacks, since the acknowledgement alone 
 import os
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -37,6 +38,7 @@ _FIRST_BATCH = 16 * MIB
 _LARGEST_BATCH = 64 * MIB  # whatever the server would take: what waits for it is held in memory
 _SMALLEST_BATCH = MIB
 _BATCH_SECONDS = 4.0
+_DENSE = 0.75  # of a held window: a batch holds at most a third more than it sends
 _MOST_CHUNKS = 8192  # so that one FindMissing asks about a whole batch
 
 
@@ -111,6 +113,7 @@ class Sender:
 
     def add(self, chunks: Batch) -> None:
         """Queue chunks; full batches leave at once. Waits while much is queued already."""
+        _let_go_of_sparse(chunks)
         for chunk in chunks:
             if self._waiting and (
                 self._waiting_bytes + chunk.length > self.batch_bytes or len(self._waiting) >= _MOST_CHUNKS
@@ -254,6 +257,17 @@ class _Reader:
 
     def __exit__(self, *_: object) -> None:
         self._close()
+
+
+def _let_go_of_sparse(chunks: Batch) -> None:
+    """Let go of windows of which little is to be sent: a few bytes must not keep others out of the room."""
+    left: Counter[int] = Counter()
+    for each in chunks:
+        if each.held is not None:
+            left[id(each.held)] += each.length
+    for each in chunks:
+        if each.held is not None and left[id(each.held)] < _DENSE * each.held.size:
+            each.held = None
 
 
 def _pieces(batch: Batch, reader: _Reader, aim: int) -> Iterator[tuple[int, bytes]]:
