@@ -174,6 +174,6 @@ def test_nested_metadata_is_shown_as_json(canned: CannedServer, cli: CommandLine
     version.metadata.update({"lineage": {"job": "trainingJobs/job_1", "epochs": 3}, "parts": [1, "دو"]})
     canned.answer("CatalogService/GetVersion", catalog_pb2.GetVersionResponse(version=version))
     shown = cli.run("show", "datasets/chat@1").out
-    assert '{"job": "trainingJobs/job_1", "epochs": 3' in shown
-    assert "parts = [1" in shown
+    assert 'lineage = {"epochs": 3, "job": "trainingJobs/job_1"}' in shown
+    assert 'parts = [1, "دو"]' in shown
     assert "string_value" not in shown

@@ -254,7 +254,16 @@ def _pairs(struct: "struct_pb2.Struct") -> str:
     return "\n".join(f"{key} = {_plain(value)}" for key, value in sorted(values.items()))
 
 
+def _whole(value: object) -> object:
+    """Return JSON whose whole numbers, which a Struct keeps as doubles, are whole again."""
+    if isinstance(value, dict):
+        return {key: _whole(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_whole(each) for each in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 def _plain(value: object) -> str:
     if isinstance(value, dict | list):
-        return json.dumps(value, ensure_ascii=False)
+        return json.dumps(_whole(value), ensure_ascii=False, sort_keys=True)
     return f"{value:g}" if isinstance(value, float) else str(value)
