@@ -392,9 +392,9 @@ def test_what_has_ended_is_not_cancelled_and_what_changed_is_not_overrun(fresh: 
             sara.CancelOperation(pb.CancelOperationRequest(name=name))
 
 
-@pytest.mark.parametrize("asked", [{"kind": "imprt"}, {"queue": "downlod"}])
-def test_a_kind_or_queue_that_there_is_not_is_refused(fresh: Server, asked: dict[str, str]) -> None:
+@pytest.mark.parametrize(("kind", "queue"), [("imprt", ""), ("", "downlod")])
+def test_a_kind_or_queue_that_there_is_not_is_refused(fresh: Server, kind: str, queue: str) -> None:
     with refused(INVALID, "FIELD_INVALID"):
-        fresh.admin.operations.ListOperations(pb.ListOperationsRequest(**asked))
+        fresh.admin.operations.ListOperations(pb.ListOperationsRequest(kind=kind, queue=queue))
     with refused(INVALID, "FIELD_INVALID"):
-        list(fresh.admin.operations.WatchOperations(pb.WatchOperationsRequest(**asked)))
+        list(fresh.admin.operations.WatchOperations(pb.WatchOperationsRequest(kind=kind, queue=queue)))
