@@ -29,8 +29,8 @@ from ingot.server.domain.commits import Commits
 from ingot.server.domain.file_stream import FileStream, other_size
 from ingot.server.domain.file_uploads import FileUploads
 from ingot.server.domain.requests import RequestKey
+from ingot.server.rpc import admission, pipeline
 from ingot.server.rpc import convert_transfer as convert
-from ingot.server.rpc import pipeline
 from ingot.server.rpc.committing import Committer
 from ingot.server.rpc.hops import Hops
 from ingot.server.rpc.incoming_runs import IncomingRun
@@ -100,9 +100,11 @@ class FileReceiver:
             try:
                 return await _Reception(self._means, caller, plan, upload, pace, patience).run(messages)
             except BaseException as error:
-                slow = isinstance(error, asyncio.CancelledError) and patience.expired()
-                why = pace.verdict(asyncio.get_running_loop().time()) if slow else error
-                await self._broke_off(plan, upload, call, why)
+                if isinstance(error, asyncio.CancelledError) and patience.expired():
+                    slow = pace.verdict(asyncio.get_running_loop().time())
+                    await self._broke_off(plan, upload, call, slow)
+                    raise slow from None
+                await self._broke_off(plan, upload, call, error)
                 raise
         finally:
             self._running[call] -= 1
@@ -237,10 +239,9 @@ class _Reception:
             told, done = self._plan.claim.size, self._file.record.size - size
             size = max(size, self._run_bytes if told is None else min(self._run_bytes, told - done))
         count = max(len(chunks), size // cuts.LEAST_MEAN)
-        ticket = await self._means.hops.read(
-            self._means.intake.admit, self._caller, self._upload.name, count, size
-        )
-        self._run = IncomingRun(self._means.hops, self._means.intake, self._means.packs, self._caller, ticket)
+        hops, intake = self._means.hops, self._means.intake
+        ticket = await admission.admitted(hops, intake, self._caller, self._upload.name, count, size)
+        self._run = IncomingRun(hops, intake, self._means.packs, self._caller, ticket)
         self._run_start = self._time()
         return self._run
 
