@@ -45,8 +45,8 @@ class Span:
 
 
 Unit = list[Span]
-# Takes verified bytes of whole chunks: the file, index of the first chunk, number of chunks, bytes.
-Store = Callable[[TreeFile, int, int, memoryview], None]
+# Takes verified bytes of whole chunks: the file, index of the first chunk, number of chunks, bytes in parts.
+Store = Callable[[TreeFile, int, int, Sequence[memoryview]], None]
 
 
 def unit_for(size: int) -> int:
@@ -162,7 +162,7 @@ class _Arriving:
         self._span = 0  # the one that comes now
         self._next = 0  # its chunk that comes next
         self._store = store
-        self._open: list[memoryview] | None = None  # the beginning of a chunk that goes on
+        self._open: _Begun | None = None  # a chunk that goes on
 
     @property
     def left(self) -> Unit:
@@ -182,26 +182,28 @@ class _Arriving:
             whole = sum(lengths)
             if len(data) - whole >= unfinished:
                 raise _disorder("a chunk that should go on but is complete")
-            self._open, data = [data[whole:]], data[:whole]
+            self._open = _Begun()
+            self._open.add(data[whole:])
+            data = data[:whole]
         if sum(lengths) != len(data):
             raise _disorder("a message whose lengths do not add up")
         while lengths:
             count, size = self._take_run(data, lengths)
             data, lengths = data[size:], lengths[count:]
 
-    def _go_on(self, data: memoryview, begun: list[memoryview]) -> memoryview:
+    def _go_on(self, data: memoryview, begun: "_Begun") -> memoryview:
         """Add to the chunk that began in an earlier message; return what is behind it."""
         span, index = self._present()
         _, length, digest = span.chunks[index]
-        missing = length - sum(map(len, begun))
-        begun.append(data[:missing])
+        missing = length - begun.size
+        begun.add(data[: max(0, missing)])
         if len(data) >= missing:
             self._open = None
-            whole = memoryview(b"".join(begun))
-            _verify(span.file, digest, length, whole)
-            self._store(span.file, span.first + index, 1, whole)
+            if begun.size != length or begun.digest() != digest:
+                raise _wrong(span.file, digest)
+            self._store(span.file, span.first + index, 1, begun.parts)
             self._advance(1)
-        return data[missing:]
+        return data[max(0, missing) :]
 
     def _take_run(self, data: memoryview, lengths: Sequence[int]) -> tuple[int, int]:
         """Store the chunks at the front that belong to the present span; return how many, and their bytes."""
@@ -211,7 +213,7 @@ class _Arriving:
             _verify(span.file, digest, length, data[end : end + got])
             end += got
             count += 1
-        self._store(span.file, span.first + index, count, data[:end])
+        self._store(span.file, span.first + index, count, [data[:end]])
         self._advance(count)
         return count, end
 
@@ -227,14 +229,35 @@ class _Arriving:
             self._span, self._next = self._span + 1, 0
 
 
+class _Begun:
+    """The parts of a chunk that came so far, hashed while they are at hand."""
+
+    def __init__(self) -> None:
+        self.parts: list[memoryview] = []
+        self.size = 0
+        self._hasher = digests.ChunkHasher()
+
+    def add(self, part: memoryview) -> None:
+        self.parts.append(part)
+        self.size += len(part)
+        self._hasher.update(part)
+
+    def digest(self) -> bytes:
+        return self._hasher.digest()
+
+
 def _verify(file: TreeFile, digest: bytes, length: int, data: memoryview) -> None:
     if len(data) != length or digests.chunk_digest(data) != digest:
-        raise DataLoss(
-            f"A chunk of {file.path!r} arrived with other bytes than its digest says.",
-            reason="DATA_LOSS",
-            facts={"path": file.path, "expected": digests.format_digest(digest)},
-            next_step="Pull again; if it stays, whoever runs the server should check its disk.",
-        )
+        raise _wrong(file, digest)
+
+
+def _wrong(file: TreeFile, digest: bytes) -> DataLoss:
+    return DataLoss(
+        f"A chunk of {file.path!r} arrived with other bytes than its digest says.",
+        reason="DATA_LOSS",
+        facts={"path": file.path, "expected": digests.format_digest(digest)},
+        next_step="Pull again; if it stays, whoever runs the server should check its disk.",
+    )
 
 
 def _disorder(what: str) -> Integrity:

@@ -62,16 +62,19 @@ class Part:
         """Return whether chunk `index` is here and verified."""
         return bool(self._have[index // 8] >> (index % 8) & 1)
 
-    def write(self, first: int, count: int, data: "bytes | memoryview") -> bool:
-        """Store verified bytes of `count` chunks from `first`; return whether the file is complete now."""
+    def write(self, first: int, count: int, data: "Sequence[bytes | memoryview]") -> bool:
+        """Store verified bytes, in parts, of `count` chunks from `first`; return whether it was the last."""
+        offset = start = self.chunks[first][0]
         with self._borrowed() as descriptor:
-            _write_all(descriptor, data, self.chunks[first][0], self.target)
+            for part in data:
+                _write_all(descriptor, part, offset, self.target)
+                offset += len(part)
         with self._lock:
             for index in range(first, first + count):
                 if not self.has(index):
                     self._have[index // 8] |= 1 << index % 8
                     self.left -= 1
-            self._unsynced_bytes += len(data)
+            self._unsynced_bytes += offset - start
             flush = self.is_large and self._unsynced_bytes >= _FLUSH_BYTES and self.left > 0
             done = self.left == 0
         if flush:

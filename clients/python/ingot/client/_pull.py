@@ -259,7 +259,7 @@ class _Pull:
                 self._report.add(reused=length)
                 self._first.setdefault(digest, (file.path, index))
             elif (data := self._seeds.read(digest)) is not None:
-                part.write(index, 1, data)
+                part.write(index, 1, [data])
                 self._report.add(reused=length)
             elif digest in self._first:
                 put_off.add(index)
@@ -272,7 +272,7 @@ class _Pull:
         for span in _fetch.spans(file, lambda index: index not in put_off and not part.has(index), unit):
             fetcher.add(span)
 
-    def _store(self, file: TreeFile, first: int, count: int, data: memoryview) -> None:
+    def _store(self, file: TreeFile, first: int, count: int, data: Sequence[memoryview]) -> None:
         part = self._parts[file.path]
         if part.write(first, count, data):
             self._finish(part)
@@ -290,7 +290,7 @@ class _Pull:
                     facts={"path": path},
                     next_step="Check the disk, and that nothing else writes there; then pull again.",
                 )
-            done = part.write(index, 1, data)
+            done = part.write(index, 1, [data])
             self._report.add(reused=length)
             if done:
                 self._finish(part)

@@ -76,7 +76,8 @@ class Trees:
         """
         report = Reporter(on_progress)
 
-        def take(file: TreeFile, first: int, count: int, data: memoryview) -> None:
+        def take(file: TreeFile, first: int, count: int, parts: Sequence[memoryview]) -> None:
+            data = parts[0] if len(parts) == 1 else memoryview(b"".join(parts))
             at = 0
             for digest, length in ENTRY.iter_unpack(
                 file.cut.entries[first * ENTRY.size : (first + count) * ENTRY.size]

@@ -43,6 +43,21 @@ def chunk_digest(data: Data) -> bytes:
     return digest_of(data)
 
 
+class ChunkHasher:
+    """Computes the digest of a chunk that comes in parts."""
+
+    def __init__(self) -> None:
+        self._hasher = blake3()
+
+    def update(self, part: Data) -> None:
+        """Add the next bytes; large parts are hashed without holding the GIL."""
+        self._hasher.update(part)
+
+    def digest(self) -> bytes:
+        """Return the digest of all bytes so far."""
+        return self._hasher.digest()
+
+
 def segment_bytes(entries: Sequence[tuple[bytes, int]]) -> bytes:
     """Pack up to 16,384 (chunk digest, chunk length) pairs into the bytes of one segment."""
     if len(entries) > SEGMENT_MAX_ENTRIES:
