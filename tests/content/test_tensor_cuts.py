@@ -276,6 +276,7 @@ ODD: dict[str, bytes] = {
     "a long number": model_files.safetensors('{"a": ' + "1" * 10_000 + "}"),
     "something behind": model_files.safetensors(json.dumps({"a": ENTRY}) + "x"),
     "no UTF-8": model_files.safetensors(json.dumps({"a": ENTRY})).replace(b'"a"', b'"\xff"'),
+    "a long text": model_files.safetensors({"__metadata__": {"a": "x" * 2**20}, "a": ENTRY}),
     "half a sign": model_files.safetensors(json.dumps({"a": ENTRY}) + " ").replace(b"}} ", b"}}\xd8"),
     "a header too large": (safetensors_layout.MOST_HEADER + 1).to_bytes(8, "little") + b'{"a"',
     "GGUF 1": one(model_files.Gguf(version=1)),
@@ -291,7 +292,7 @@ ODD: dict[str, bytes] = {
     "a type": keyed("k", 77, bytes(8)),
     "a long array": keyed("k", 9, number(0) + b"\xff" * 8),
     "many texts": keyed("k", 9, number(8) + b"\xff" * 8),
-    "a long text": keyed("k", 9, number(8) + number(1, 8) + b"\xff" * 8),
+    "a longer text": keyed("k", 9, number(8) + number(1, 8) + b"\xff" * 8),
     "arrays in arrays": keyed("k", 9, (number(9) + number(1, 8)) * 20),
 }
 

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import grpc
 import pytest
 
+from helpers import model_files
 from helpers.patterns import pattern
 from helpers.processes import server_process
 from helpers.transfers import MIB, Pusher, finish, header, pieces
@@ -73,14 +74,22 @@ def test_memory_does_not_grow_with_what_is_moved(tmp_path: pathlib.Path) -> None
 
 @pytest.mark.contract("S3-1", "S3-61")
 def test_memory_does_not_grow_with_a_file_that_the_server_cuts(tmp_path: pathlib.Path) -> None:
-    size = 1100 * MIB  # in four streams
+    size = 1100 * MIB  # in four streams, two of them with tensors of 6 MiB, which are cut by themselves
+    spans = [
+        (at, min(at + 6 * MIB, size // STREAMS - MIB)) for at in range(0, size // STREAMS - MIB, 6 * MIB)
+    ]
+    tensors = {
+        f"t{at}": {"dtype": "U8", "shape": [b - a], "data_offsets": [a, b]} for at, (a, b) in enumerate(spans)
+    }
+    head = model_files.safetensors(tensors, pad=MIB - len(model_files.safetensors(tensors)))
 
     def messages(stream: int) -> Iterator[transfer_pb2.UploadFileRequest]:
         target = transfer_pb2.NewVersion(artifact=f"{ARTIFACT}-{stream}", create=catalog_pb2.Artifact())
         told = transfer_pb2.UploadFileHeader(version=target, path="large.bin", size_bytes=size // STREAMS)
         yield transfer_pb2.UploadFileRequest(header=told)
         for index in range(size // STREAMS // MIB):
-            yield transfer_pb2.UploadFileRequest(data=_chunk(stream, index)[1])
+            begins = stream % 2 == 0 and index == 0
+            yield transfer_pb2.UploadFileRequest(data=head if begins else _chunk(stream, index)[1])
         yield transfer_pb2.UploadFileRequest(finish=transfer_pb2.UploadFileFinish())
 
     with server_process(tmp_path / "data") as server, ThreadPoolExecutor(STREAMS) as pool:
@@ -88,10 +97,10 @@ def test_memory_does_not_grow_with_a_file_that_the_server_cuts(tmp_path: pathlib
             stub = transfer_pb2_grpc.TransferServiceStub(channel)
             metadata = (("authorization", f"Bearer {server.admin_token}"),)
             idle = _memory(server.process.pid)
-            replies = pool.map(
-                lambda each: stub.UploadFile(messages(each), metadata=metadata), range(STREAMS)
-            )
+            calls = pool.map(lambda each: stub.UploadFile(messages(each), metadata=metadata), range(STREAMS))
+            replies = list(calls)
             assert [reply.file.size_bytes for reply in replies] == [size // STREAMS] * STREAMS
+            assert [reply.file.profile for reply in replies] == ["tensor", "cdc"] * (STREAMS // 2)
         grown = _memory(server.process.pid) - idle
         server.stop()
     assert grown < STREAMS * (PER_STREAM + CONNECTION) + ONCE

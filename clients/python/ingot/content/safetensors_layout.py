@@ -15,7 +15,7 @@ from ingot.content.flow import Flow, Odd, Reading
 
 MOST_HEADER = 100_000_000  # bytes, as the format says
 MOST_TENSORS = 100_000
-MOST_ENTRY = 4 * 1024 * 1024  # characters; the longest are texts in the metadata
+MOST_ENTRY = 1024 * 1024  # characters; the longest are texts in the metadata
 _PREFIX = 8
 _MOST_OFFSET = 2**60
 _BLANK = re.compile(r"[ \t\r\n]*")
@@ -105,7 +105,7 @@ class _Text:
     def _more(self) -> Reading[None]:
         if self._left == 0:
             raise Odd("the header ends early")
-        data = yield from self._flow.some(self._left)
+        data = yield from self._flow.some(min(self._left, MOST_ENTRY))  # what is decoded at once is bounded
         self._left -= len(data)
         try:
             fresh = self._utf8.decode(data, final=self._left == 0)
