@@ -37,6 +37,7 @@ def push(client: Client, folder: pathlib.Path, files: dict[str, bytes]) -> PushR
     return client.push("models/tiny", write_tree(folder, files))
 
 
+@pytest.mark.contract("S0-29")
 def test_only_what_is_new_of_a_model_travels(tmp_path: pathlib.Path) -> None:
     with member_client() as (client, _):
         push(client, tmp_path / "in", {"model.safetensors": BASE})
