@@ -14,16 +14,19 @@ import grpc
 from ingot.server.core import keys
 from ingot.server.core.catalog_stores import CounterStore
 from ingot.server.core.clock import Clock
+from ingot.server.core.namespaces import Quotas
 from ingot.server.core.pages import PageTokens
 from ingot.server.domain.credentials import Credentials, HubAccess
 from ingot.server.domain.events import AfterCommit
 from ingot.server.domain.identity import Identity
+from ingot.server.domain.namespaces import Namespaces
 from ingot.server.domain.operation_tokens import Fence, OperationTokens, SignIn
 from ingot.server.domain.requests import Requests
 from ingot.server.rpc.auth import AuthServicer
 from ingot.server.rpc.hops import Hops
 from ingot.server.settings import Settings
 from ingot.server.sources import hub_login
+from ingot.server.storage.accounts_sql import AccountsSql
 from ingot.server.storage.credentials_sql import CredentialsSql
 from ingot.server.storage.identity_sql import TokensSql, UsersSql
 from ingot.server.storage.operations_sql import OperationsSql
@@ -51,9 +54,12 @@ class IdentityParts:
         sealer = Sealer(keys.derived(secret, keys.CREDENTIALS))
         self.credentials = Credentials(CredentialsSql(sealer), tokens, hub_access(settings), clock)
 
+        quotas = Quotas(settings.namespace_quota_bytes, settings.namespace_physical_quota_bytes)
+        self.namespaces = Namespaces(AccountsSql(), tokens, quotas)
+
     def serve(self, hops: Hops, server: grpc.aio.Server) -> None:
         """Add AuthService to a server."""
-        servicer = AuthServicer(hops, self.identity, self.credentials)
+        servicer = AuthServicer(hops, self.identity, self.credentials, self.namespaces)
         auth_pb2_grpc.add_AuthServiceServicer_to_server(servicer, server)
 
 

@@ -114,6 +114,20 @@ class Settings:
         default=0,
         metadata=_about("Largest version of a model that may be uploaded, in bytes; 0 is any size."),
     )
+    namespace_quota_bytes: int = dataclasses.field(
+        default=0,
+        metadata=_about(
+            "Bytes of versions and checkpoints that a namespace may have, each counted whole, where it has "
+            "no quota of its own; 0 is no limit."
+        ),
+    )
+    namespace_physical_quota_bytes: int = dataclasses.field(
+        default=0,
+        metadata=_about(
+            "Bytes of different chunks that a namespace may have, where it has no quota of its own; 0 is no "
+            "limit."
+        ),
+    )
     validation: str = dataclasses.field(
         default="none",
         metadata=_about(

@@ -36,6 +36,8 @@ _POSITIVE = (
 _NOT_NEGATIVE = (
     "max_dataset_bytes",
     "max_model_bytes",
+    "namespace_quota_bytes",
+    "namespace_physical_quota_bytes",
     "import_max_file_bytes",
     "import_max_bytes",
     "import_min_bytes_per_second",

@@ -20,6 +20,7 @@ from ingot.server.core.catalog_stores import ArtifactStore, CounterStore
 from ingot.server.core.clock import Clock
 from ingot.server.core.disk_room import Watermarks
 from ingot.server.core.identity import system_caller
+from ingot.server.core.namespaces import Quotas
 from ingot.server.core.pages import PageTokens
 from ingot.server.core.stores import PackStore
 from ingot.server.core.transfer_stores import UploadStore
@@ -37,6 +38,7 @@ from ingot.server.domain.failed_uploads import FailedUploads
 from ingot.server.domain.file_uploads import FileUploads
 from ingot.server.domain.noted_uploads import NotedUploads
 from ingot.server.domain.publishing import Publishing
+from ingot.server.domain.quotas import QuotaRules
 from ingot.server.domain.recovery import Recovery
 from ingot.server.domain.requests import Requests
 from ingot.server.domain.upload_views import UploadViews
@@ -48,6 +50,7 @@ from ingot.server.rpc.hops import Hops
 from ingot.server.rpc.tails import Tails
 from ingot.server.rpc.transfer import Fetches, TransferServicer
 from ingot.server.settings import Settings
+from ingot.server.storage.accounts_sql import AccountsSql
 from ingot.server.storage.chunks_sql import ChunksSql
 from ingot.server.storage.database import Database
 from ingot.server.storage.trees_sql import TreesSql
@@ -114,10 +117,16 @@ def limits_of(settings: Settings) -> TransferLimits:
     return TransferLimits(
         max_dataset_bytes=settings.max_dataset_bytes,
         max_model_bytes=settings.max_model_bytes,
+        quotas=quotas_of(settings),
         keep_failed_seconds=settings.failed_upload_hours * 3600,
         calls_per_second=settings.calls_per_second,
         call_burst=settings.call_burst,
     )
+
+
+def quotas_of(settings: Settings) -> Quotas:
+    """Return how much a namespace may have unless it is told otherwise."""
+    return Quotas(settings.namespace_quota_bytes, settings.namespace_physical_quota_bytes)
 
 
 def marks_of(settings: Settings) -> Watermarks:
@@ -148,6 +157,7 @@ class TransferParts:
         self.clock = clock
         self.limits = limits
         chunks, trees, rows = ChunksSql(), TreesSql(), side.uploads.rows
+        quotas = self.quotas = QuotaRules(AccountsSql(), limits.quotas)
         self.uploads = Uploads(
             rows,
             trees,
@@ -159,13 +169,16 @@ class TransferParts:
             clock,
             limits,
             disk,
+            quotas,
         )
         self.views = UploadViews(self.uploads, side.uploads.tally, side.uploads.log)
         self.failed = FailedUploads(self.uploads, rows, trees, side.publishing, side.requests, clock)
         self.intake = ChunkIntake(
-            self.uploads, rows, chunks, side.artifacts, side.access, clock, limits, disk
+            self.uploads, rows, chunks, side.artifacts, side.access, clock, limits, disk, quotas
         )
-        self.commits = Commits(self.uploads, rows, trees, chunks, side.versions, side.checkpoints, clock)
+        self.commits = Commits(
+            self.uploads, rows, trees, chunks, side.versions, side.checkpoints, clock, quotas
+        )
         self.downloads = Downloads(
             side.versions, side.checkpoints, self.uploads, side.catalog, trees, chunks, usage, tokens
         )

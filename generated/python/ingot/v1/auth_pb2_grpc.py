@@ -75,6 +75,21 @@ class AuthServiceStub(object):
                 request_serializer=ingot_dot_v1_dot_auth__pb2.ListCredentialsRequest.SerializeToString,
                 response_deserializer=ingot_dot_v1_dot_auth__pb2.ListCredentialsResponse.FromString,
                 _registered_method=True)
+        self.GetNamespace = channel.unary_unary(
+                '/ingot.v1.AuthService/GetNamespace',
+                request_serializer=ingot_dot_v1_dot_auth__pb2.GetNamespaceRequest.SerializeToString,
+                response_deserializer=ingot_dot_v1_dot_auth__pb2.GetNamespaceResponse.FromString,
+                _registered_method=True)
+        self.ListNamespaces = channel.unary_unary(
+                '/ingot.v1.AuthService/ListNamespaces',
+                request_serializer=ingot_dot_v1_dot_auth__pb2.ListNamespacesRequest.SerializeToString,
+                response_deserializer=ingot_dot_v1_dot_auth__pb2.ListNamespacesResponse.FromString,
+                _registered_method=True)
+        self.UpdateNamespace = channel.unary_unary(
+                '/ingot.v1.AuthService/UpdateNamespace',
+                request_serializer=ingot_dot_v1_dot_auth__pb2.UpdateNamespaceRequest.SerializeToString,
+                response_deserializer=ingot_dot_v1_dot_auth__pb2.UpdateNamespaceResponse.FromString,
+                _registered_method=True)
         self.DeleteCredential = channel.unary_unary(
                 '/ingot.v1.AuthService/DeleteCredential',
                 request_serializer=ingot_dot_v1_dot_auth__pb2.DeleteCredentialRequest.SerializeToString,
@@ -159,6 +174,35 @@ class AuthServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetNamespace(self, request, context):
+        """Returns a namespace that the caller belongs to: what it has stored, and its quotas.
+
+        Errors: INVALID_ARGUMENT (NAME_INVALID); NOT_FOUND (NAMESPACE_NOT_FOUND), also when it is not yours.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListNamespaces(self, request, context):
+        """Returns a page of the namespaces that the caller belongs to, of all for administrators, in the order of their names.
+
+        Errors: INVALID_ARGUMENT (FIELD_INVALID, PAGE_TOKEN_INVALID).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateNamespace(self, request, context):
+        """Changes the quotas of a namespace that the mask names; a field that is named and unset gives it the server's default again. A quota
+        below what is used refuses more and removes nothing.
+
+        Errors: INVALID_ARGUMENT (NAME_INVALID, FIELD_INVALID: unknown path, or a negative quota); NOT_FOUND (NAMESPACE_NOT_FOUND);
+        ABORTED (ETAG_MISMATCH); PERMISSION_DENIED (SCOPE_MISSING).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DeleteCredential(self, request, context):
         """Forgets a credential; one that is absent is no error.
 
@@ -210,6 +254,21 @@ def add_AuthServiceServicer_to_server(servicer, server):
                     servicer.ListCredentials,
                     request_deserializer=ingot_dot_v1_dot_auth__pb2.ListCredentialsRequest.FromString,
                     response_serializer=ingot_dot_v1_dot_auth__pb2.ListCredentialsResponse.SerializeToString,
+            ),
+            'GetNamespace': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetNamespace,
+                    request_deserializer=ingot_dot_v1_dot_auth__pb2.GetNamespaceRequest.FromString,
+                    response_serializer=ingot_dot_v1_dot_auth__pb2.GetNamespaceResponse.SerializeToString,
+            ),
+            'ListNamespaces': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListNamespaces,
+                    request_deserializer=ingot_dot_v1_dot_auth__pb2.ListNamespacesRequest.FromString,
+                    response_serializer=ingot_dot_v1_dot_auth__pb2.ListNamespacesResponse.SerializeToString,
+            ),
+            'UpdateNamespace': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateNamespace,
+                    request_deserializer=ingot_dot_v1_dot_auth__pb2.UpdateNamespaceRequest.FromString,
+                    response_serializer=ingot_dot_v1_dot_auth__pb2.UpdateNamespaceResponse.SerializeToString,
             ),
             'DeleteCredential': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteCredential,
@@ -434,6 +493,87 @@ class AuthService(object):
             '/ingot.v1.AuthService/ListCredentials',
             ingot_dot_v1_dot_auth__pb2.ListCredentialsRequest.SerializeToString,
             ingot_dot_v1_dot_auth__pb2.ListCredentialsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetNamespace(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ingot.v1.AuthService/GetNamespace',
+            ingot_dot_v1_dot_auth__pb2.GetNamespaceRequest.SerializeToString,
+            ingot_dot_v1_dot_auth__pb2.GetNamespaceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListNamespaces(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ingot.v1.AuthService/ListNamespaces',
+            ingot_dot_v1_dot_auth__pb2.ListNamespacesRequest.SerializeToString,
+            ingot_dot_v1_dot_auth__pb2.ListNamespacesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateNamespace(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ingot.v1.AuthService/UpdateNamespace',
+            ingot_dot_v1_dot_auth__pb2.UpdateNamespaceRequest.SerializeToString,
+            ingot_dot_v1_dot_auth__pb2.UpdateNamespaceResponse.FromString,
             options,
             channel_credentials,
             insecure,

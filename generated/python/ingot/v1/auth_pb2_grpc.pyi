@@ -74,6 +74,23 @@ class AuthServiceStub:
 
     Errors: INVALID_ARGUMENT (FIELD_INVALID, PAGE_TOKEN_INVALID).
     """
+    GetNamespace: _grpc.UnaryUnaryMultiCallable[_auth_pb2.GetNamespaceRequest, _auth_pb2.GetNamespaceResponse]
+    """Returns a namespace that the caller belongs to: what it has stored, and its quotas.
+
+    Errors: INVALID_ARGUMENT (NAME_INVALID); NOT_FOUND (NAMESPACE_NOT_FOUND), also when it is not yours.
+    """
+    ListNamespaces: _grpc.UnaryUnaryMultiCallable[_auth_pb2.ListNamespacesRequest, _auth_pb2.ListNamespacesResponse]
+    """Returns a page of the namespaces that the caller belongs to, of all for administrators, in the order of their names.
+
+    Errors: INVALID_ARGUMENT (FIELD_INVALID, PAGE_TOKEN_INVALID).
+    """
+    UpdateNamespace: _grpc.UnaryUnaryMultiCallable[_auth_pb2.UpdateNamespaceRequest, _auth_pb2.UpdateNamespaceResponse]
+    """Changes the quotas of a namespace that the mask names; a field that is named and unset gives it the server's default again. A quota
+    below what is used refuses more and removes nothing.
+
+    Errors: INVALID_ARGUMENT (NAME_INVALID, FIELD_INVALID: unknown path, or a negative quota); NOT_FOUND (NAMESPACE_NOT_FOUND);
+    ABORTED (ETAG_MISMATCH); PERMISSION_DENIED (SCOPE_MISSING).
+    """
     DeleteCredential: _grpc.UnaryUnaryMultiCallable[_auth_pb2.DeleteCredentialRequest, _auth_pb2.DeleteCredentialResponse]
     """Forgets a credential; one that is absent is no error.
 
@@ -125,6 +142,23 @@ class AuthServiceAsyncStub(AuthServiceStub):
     """Returns the caller's credentials without their secrets.
 
     Errors: INVALID_ARGUMENT (FIELD_INVALID, PAGE_TOKEN_INVALID).
+    """
+    GetNamespace: _aio.UnaryUnaryMultiCallable[_auth_pb2.GetNamespaceRequest, _auth_pb2.GetNamespaceResponse]  # type: ignore[assignment]
+    """Returns a namespace that the caller belongs to: what it has stored, and its quotas.
+
+    Errors: INVALID_ARGUMENT (NAME_INVALID); NOT_FOUND (NAMESPACE_NOT_FOUND), also when it is not yours.
+    """
+    ListNamespaces: _aio.UnaryUnaryMultiCallable[_auth_pb2.ListNamespacesRequest, _auth_pb2.ListNamespacesResponse]  # type: ignore[assignment]
+    """Returns a page of the namespaces that the caller belongs to, of all for administrators, in the order of their names.
+
+    Errors: INVALID_ARGUMENT (FIELD_INVALID, PAGE_TOKEN_INVALID).
+    """
+    UpdateNamespace: _aio.UnaryUnaryMultiCallable[_auth_pb2.UpdateNamespaceRequest, _auth_pb2.UpdateNamespaceResponse]  # type: ignore[assignment]
+    """Changes the quotas of a namespace that the mask names; a field that is named and unset gives it the server's default again. A quota
+    below what is used refuses more and removes nothing.
+
+    Errors: INVALID_ARGUMENT (NAME_INVALID, FIELD_INVALID: unknown path, or a negative quota); NOT_FOUND (NAMESPACE_NOT_FOUND);
+    ABORTED (ETAG_MISMATCH); PERMISSION_DENIED (SCOPE_MISSING).
     """
     DeleteCredential: _aio.UnaryUnaryMultiCallable[_auth_pb2.DeleteCredentialRequest, _auth_pb2.DeleteCredentialResponse]  # type: ignore[assignment]
     """Forgets a credential; one that is absent is no error.
@@ -222,6 +256,41 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         """Returns the caller's credentials without their secrets.
 
         Errors: INVALID_ARGUMENT (FIELD_INVALID, PAGE_TOKEN_INVALID).
+        """
+
+    @_abc_1.abstractmethod
+    def GetNamespace(
+        self,
+        request: _auth_pb2.GetNamespaceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_pb2.GetNamespaceResponse, _abc.Awaitable[_auth_pb2.GetNamespaceResponse]]:
+        """Returns a namespace that the caller belongs to: what it has stored, and its quotas.
+
+        Errors: INVALID_ARGUMENT (NAME_INVALID); NOT_FOUND (NAMESPACE_NOT_FOUND), also when it is not yours.
+        """
+
+    @_abc_1.abstractmethod
+    def ListNamespaces(
+        self,
+        request: _auth_pb2.ListNamespacesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_pb2.ListNamespacesResponse, _abc.Awaitable[_auth_pb2.ListNamespacesResponse]]:
+        """Returns a page of the namespaces that the caller belongs to, of all for administrators, in the order of their names.
+
+        Errors: INVALID_ARGUMENT (FIELD_INVALID, PAGE_TOKEN_INVALID).
+        """
+
+    @_abc_1.abstractmethod
+    def UpdateNamespace(
+        self,
+        request: _auth_pb2.UpdateNamespaceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_pb2.UpdateNamespaceResponse, _abc.Awaitable[_auth_pb2.UpdateNamespaceResponse]]:
+        """Changes the quotas of a namespace that the mask names; a field that is named and unset gives it the server's default again. A quota
+        below what is used refuses more and removes nothing.
+
+        Errors: INVALID_ARGUMENT (NAME_INVALID, FIELD_INVALID: unknown path, or a negative quota); NOT_FOUND (NAMESPACE_NOT_FOUND);
+        ABORTED (ETAG_MISMATCH); PERMISSION_DENIED (SCOPE_MISSING).
         """
 
     @_abc_1.abstractmethod

@@ -164,7 +164,8 @@ class TransferServiceServicer(object):
 
         Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID); NOT_FOUND (NAMESPACE_NOT_FOUND, ARTIFACT_NOT_FOUND when `create` is not
         set, TRAINING_JOB_NOT_FOUND); ALREADY_EXISTS (NAME_TAKEN: that version exists); ABORTED (VERSION_CONFLICT); FAILED_PRECONDITION
-        (REQUEST_ID_REUSED, ATTEMPT_OUTDATED); RESOURCE_EXHAUSTED (BUSY: too many open uploads, DISK_LOW, TOO_LARGE).
+        (REQUEST_ID_REUSED, ATTEMPT_OUTDATED); RESOURCE_EXHAUSTED (BUSY: too many open uploads, DISK_LOW,
+        TOO_LARGE, QUOTA).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -173,7 +174,8 @@ class TransferServiceServicer(object):
     def FindMissing(self, request, context):
         """Says which chunks the namespace of the upload does not have yet, and leases those it has.
 
-        Errors: INVALID_ARGUMENT (FIELD_INVALID: more than 8192 digests, BAD_LENGTH); NOT_FOUND (UPLOAD_NOT_FOUND); FAILED_PRECONDITION (UPLOAD_CLOSED).
+        Errors: INVALID_ARGUMENT (FIELD_INVALID: more than 8192 digests, BAD_LENGTH); NOT_FOUND (UPLOAD_NOT_FOUND); FAILED_PRECONDITION (UPLOAD_CLOSED);
+        RESOURCE_EXHAUSTED (QUOTA: chunks that others have count for the namespace as well).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -184,7 +186,8 @@ class TransferServiceServicer(object):
         without its finish stores nothing.
 
         Errors: INVALID_ARGUMENT (CHUNK_HASH_MISMATCH, BAD_LENGTH, STREAM_UNFINISHED, FIELD_INVALID); NOT_FOUND (UPLOAD_NOT_FOUND);
-        FAILED_PRECONDITION (UPLOAD_CLOSED); RESOURCE_EXHAUSTED (BUSY, DISK_LOW, TOO_LARGE); DEADLINE_EXCEEDED (TOO_SLOW); UNAVAILABLE (DRAINING).
+        FAILED_PRECONDITION (UPLOAD_CLOSED); RESOURCE_EXHAUSTED (BUSY, DISK_LOW, TOO_LARGE, QUOTA: what is declared does not fit);
+        DEADLINE_EXCEEDED (TOO_SLOW); UNAVAILABLE (DRAINING).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -234,7 +237,8 @@ class TransferServiceServicer(object):
 
         Errors: NOT_FOUND (UPLOAD_NOT_FOUND); INVALID_ARGUMENT (FIELD_INVALID, BAD_PATH, BAD_LENGTH); FAILED_PRECONDITION
         (MISSING_CHUNKS: how many and the first, FindMissing tells the rest; DIGEST_MISMATCH, UPLOAD_CLOSED, ATTEMPT_OUTDATED);
-        ABORTED (VERSION_CONFLICT); ALREADY_EXISTS (NAME_TAKEN); RESOURCE_EXHAUSTED (TOO_LARGE, BUSY while an earlier call commits it).
+        ABORTED (VERSION_CONFLICT); ALREADY_EXISTS (NAME_TAKEN); RESOURCE_EXHAUSTED (TOO_LARGE, QUOTA, BUSY while an earlier call
+        commits it).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

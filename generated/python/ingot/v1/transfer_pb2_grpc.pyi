@@ -46,19 +46,22 @@ class TransferServiceStub:
 
     Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID); NOT_FOUND (NAMESPACE_NOT_FOUND, ARTIFACT_NOT_FOUND when `create` is not
     set, TRAINING_JOB_NOT_FOUND); ALREADY_EXISTS (NAME_TAKEN: that version exists); ABORTED (VERSION_CONFLICT); FAILED_PRECONDITION
-    (REQUEST_ID_REUSED, ATTEMPT_OUTDATED); RESOURCE_EXHAUSTED (BUSY: too many open uploads, DISK_LOW, TOO_LARGE).
+    (REQUEST_ID_REUSED, ATTEMPT_OUTDATED); RESOURCE_EXHAUSTED (BUSY: too many open uploads, DISK_LOW,
+    TOO_LARGE, QUOTA).
     """
     FindMissing: _grpc.UnaryUnaryMultiCallable[_transfer_pb2.FindMissingRequest, _transfer_pb2.FindMissingResponse]
     """Says which chunks the namespace of the upload does not have yet, and leases those it has.
 
-    Errors: INVALID_ARGUMENT (FIELD_INVALID: more than 8192 digests, BAD_LENGTH); NOT_FOUND (UPLOAD_NOT_FOUND); FAILED_PRECONDITION (UPLOAD_CLOSED).
+    Errors: INVALID_ARGUMENT (FIELD_INVALID: more than 8192 digests, BAD_LENGTH); NOT_FOUND (UPLOAD_NOT_FOUND); FAILED_PRECONDITION (UPLOAD_CLOSED);
+    RESOURCE_EXHAUSTED (QUOTA: chunks that others have count for the namespace as well).
     """
     PutChunks: _grpc.StreamUnaryMultiCallable[_transfer_pb2.PutChunksRequest, _transfer_pb2.PutChunksResponse]
     """Stores chunks: a header, pieces, a finish. The reply is the acknowledgement: every chunk it names is on disk. A stream that ends
     without its finish stores nothing.
 
     Errors: INVALID_ARGUMENT (CHUNK_HASH_MISMATCH, BAD_LENGTH, STREAM_UNFINISHED, FIELD_INVALID); NOT_FOUND (UPLOAD_NOT_FOUND);
-    FAILED_PRECONDITION (UPLOAD_CLOSED); RESOURCE_EXHAUSTED (BUSY, DISK_LOW, TOO_LARGE); DEADLINE_EXCEEDED (TOO_SLOW); UNAVAILABLE (DRAINING).
+    FAILED_PRECONDITION (UPLOAD_CLOSED); RESOURCE_EXHAUSTED (BUSY, DISK_LOW, TOO_LARGE, QUOTA: what is declared does not fit);
+    DEADLINE_EXCEEDED (TOO_SLOW); UNAVAILABLE (DRAINING).
     """
     PutChunk: _grpc.UnaryUnaryMultiCallable[_transfer_pb2.PutChunkRequest, _transfer_pb2.PutChunkResponse]
     """Stores one chunk, for browsers and simple clients; PutChunks is many times faster for many. The reply is the acknowledgement: the
@@ -92,7 +95,8 @@ class TransferServiceStub:
 
     Errors: NOT_FOUND (UPLOAD_NOT_FOUND); INVALID_ARGUMENT (FIELD_INVALID, BAD_PATH, BAD_LENGTH); FAILED_PRECONDITION
     (MISSING_CHUNKS: how many and the first, FindMissing tells the rest; DIGEST_MISMATCH, UPLOAD_CLOSED, ATTEMPT_OUTDATED);
-    ABORTED (VERSION_CONFLICT); ALREADY_EXISTS (NAME_TAKEN); RESOURCE_EXHAUSTED (TOO_LARGE, BUSY while an earlier call commits it).
+    ABORTED (VERSION_CONFLICT); ALREADY_EXISTS (NAME_TAKEN); RESOURCE_EXHAUSTED (TOO_LARGE, QUOTA, BUSY while an earlier call
+    commits it).
     """
     GetUpload: _grpc.UnaryUnaryMultiCallable[_transfer_pb2.GetUploadRequest, _transfer_pb2.GetUploadResponse]
     """Returns one upload with its state and progress.
@@ -185,19 +189,22 @@ class TransferServiceAsyncStub(TransferServiceStub):
 
     Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID); NOT_FOUND (NAMESPACE_NOT_FOUND, ARTIFACT_NOT_FOUND when `create` is not
     set, TRAINING_JOB_NOT_FOUND); ALREADY_EXISTS (NAME_TAKEN: that version exists); ABORTED (VERSION_CONFLICT); FAILED_PRECONDITION
-    (REQUEST_ID_REUSED, ATTEMPT_OUTDATED); RESOURCE_EXHAUSTED (BUSY: too many open uploads, DISK_LOW, TOO_LARGE).
+    (REQUEST_ID_REUSED, ATTEMPT_OUTDATED); RESOURCE_EXHAUSTED (BUSY: too many open uploads, DISK_LOW,
+    TOO_LARGE, QUOTA).
     """
     FindMissing: _aio.UnaryUnaryMultiCallable[_transfer_pb2.FindMissingRequest, _transfer_pb2.FindMissingResponse]  # type: ignore[assignment]
     """Says which chunks the namespace of the upload does not have yet, and leases those it has.
 
-    Errors: INVALID_ARGUMENT (FIELD_INVALID: more than 8192 digests, BAD_LENGTH); NOT_FOUND (UPLOAD_NOT_FOUND); FAILED_PRECONDITION (UPLOAD_CLOSED).
+    Errors: INVALID_ARGUMENT (FIELD_INVALID: more than 8192 digests, BAD_LENGTH); NOT_FOUND (UPLOAD_NOT_FOUND); FAILED_PRECONDITION (UPLOAD_CLOSED);
+    RESOURCE_EXHAUSTED (QUOTA: chunks that others have count for the namespace as well).
     """
     PutChunks: _aio.StreamUnaryMultiCallable[_transfer_pb2.PutChunksRequest, _transfer_pb2.PutChunksResponse]  # type: ignore[assignment]
     """Stores chunks: a header, pieces, a finish. The reply is the acknowledgement: every chunk it names is on disk. A stream that ends
     without its finish stores nothing.
 
     Errors: INVALID_ARGUMENT (CHUNK_HASH_MISMATCH, BAD_LENGTH, STREAM_UNFINISHED, FIELD_INVALID); NOT_FOUND (UPLOAD_NOT_FOUND);
-    FAILED_PRECONDITION (UPLOAD_CLOSED); RESOURCE_EXHAUSTED (BUSY, DISK_LOW, TOO_LARGE); DEADLINE_EXCEEDED (TOO_SLOW); UNAVAILABLE (DRAINING).
+    FAILED_PRECONDITION (UPLOAD_CLOSED); RESOURCE_EXHAUSTED (BUSY, DISK_LOW, TOO_LARGE, QUOTA: what is declared does not fit);
+    DEADLINE_EXCEEDED (TOO_SLOW); UNAVAILABLE (DRAINING).
     """
     PutChunk: _aio.UnaryUnaryMultiCallable[_transfer_pb2.PutChunkRequest, _transfer_pb2.PutChunkResponse]  # type: ignore[assignment]
     """Stores one chunk, for browsers and simple clients; PutChunks is many times faster for many. The reply is the acknowledgement: the
@@ -231,7 +238,8 @@ class TransferServiceAsyncStub(TransferServiceStub):
 
     Errors: NOT_FOUND (UPLOAD_NOT_FOUND); INVALID_ARGUMENT (FIELD_INVALID, BAD_PATH, BAD_LENGTH); FAILED_PRECONDITION
     (MISSING_CHUNKS: how many and the first, FindMissing tells the rest; DIGEST_MISMATCH, UPLOAD_CLOSED, ATTEMPT_OUTDATED);
-    ABORTED (VERSION_CONFLICT); ALREADY_EXISTS (NAME_TAKEN); RESOURCE_EXHAUSTED (TOO_LARGE, BUSY while an earlier call commits it).
+    ABORTED (VERSION_CONFLICT); ALREADY_EXISTS (NAME_TAKEN); RESOURCE_EXHAUSTED (TOO_LARGE, QUOTA, BUSY while an earlier call
+    commits it).
     """
     GetUpload: _aio.UnaryUnaryMultiCallable[_transfer_pb2.GetUploadRequest, _transfer_pb2.GetUploadResponse]  # type: ignore[assignment]
     """Returns one upload with its state and progress.
@@ -333,7 +341,8 @@ class TransferServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID); NOT_FOUND (NAMESPACE_NOT_FOUND, ARTIFACT_NOT_FOUND when `create` is not
         set, TRAINING_JOB_NOT_FOUND); ALREADY_EXISTS (NAME_TAKEN: that version exists); ABORTED (VERSION_CONFLICT); FAILED_PRECONDITION
-        (REQUEST_ID_REUSED, ATTEMPT_OUTDATED); RESOURCE_EXHAUSTED (BUSY: too many open uploads, DISK_LOW, TOO_LARGE).
+        (REQUEST_ID_REUSED, ATTEMPT_OUTDATED); RESOURCE_EXHAUSTED (BUSY: too many open uploads, DISK_LOW,
+        TOO_LARGE, QUOTA).
         """
 
     @_abc_1.abstractmethod
@@ -344,7 +353,8 @@ class TransferServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_transfer_pb2.FindMissingResponse, _abc.Awaitable[_transfer_pb2.FindMissingResponse]]:
         """Says which chunks the namespace of the upload does not have yet, and leases those it has.
 
-        Errors: INVALID_ARGUMENT (FIELD_INVALID: more than 8192 digests, BAD_LENGTH); NOT_FOUND (UPLOAD_NOT_FOUND); FAILED_PRECONDITION (UPLOAD_CLOSED).
+        Errors: INVALID_ARGUMENT (FIELD_INVALID: more than 8192 digests, BAD_LENGTH); NOT_FOUND (UPLOAD_NOT_FOUND); FAILED_PRECONDITION (UPLOAD_CLOSED);
+        RESOURCE_EXHAUSTED (QUOTA: chunks that others have count for the namespace as well).
         """
 
     @_abc_1.abstractmethod
@@ -357,7 +367,8 @@ class TransferServiceServicer(metaclass=_abc_1.ABCMeta):
         without its finish stores nothing.
 
         Errors: INVALID_ARGUMENT (CHUNK_HASH_MISMATCH, BAD_LENGTH, STREAM_UNFINISHED, FIELD_INVALID); NOT_FOUND (UPLOAD_NOT_FOUND);
-        FAILED_PRECONDITION (UPLOAD_CLOSED); RESOURCE_EXHAUSTED (BUSY, DISK_LOW, TOO_LARGE); DEADLINE_EXCEEDED (TOO_SLOW); UNAVAILABLE (DRAINING).
+        FAILED_PRECONDITION (UPLOAD_CLOSED); RESOURCE_EXHAUSTED (BUSY, DISK_LOW, TOO_LARGE, QUOTA: what is declared does not fit);
+        DEADLINE_EXCEEDED (TOO_SLOW); UNAVAILABLE (DRAINING).
         """
 
     @_abc_1.abstractmethod
@@ -415,7 +426,8 @@ class TransferServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Errors: NOT_FOUND (UPLOAD_NOT_FOUND); INVALID_ARGUMENT (FIELD_INVALID, BAD_PATH, BAD_LENGTH); FAILED_PRECONDITION
         (MISSING_CHUNKS: how many and the first, FindMissing tells the rest; DIGEST_MISMATCH, UPLOAD_CLOSED, ATTEMPT_OUTDATED);
-        ABORTED (VERSION_CONFLICT); ALREADY_EXISTS (NAME_TAKEN); RESOURCE_EXHAUSTED (TOO_LARGE, BUSY while an earlier call commits it).
+        ABORTED (VERSION_CONFLICT); ALREADY_EXISTS (NAME_TAKEN); RESOURCE_EXHAUSTED (TOO_LARGE, QUOTA, BUSY while an earlier call
+        commits it).
         """
 
     @_abc_1.abstractmethod

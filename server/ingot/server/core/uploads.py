@@ -10,7 +10,7 @@ OPEN ──SEAL──▶ SEALING ──COMMIT──▶ COMMITTED
  └──EXPIRE─▶ EXPIRED
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from ingot.content import digests, paths
@@ -18,6 +18,7 @@ from ingot.server.core.artifacts import NewVersion, VersionState
 from ingot.server.core.errors import Invalid, Precondition, Problem, Reason, TooSlow
 from ingot.server.core.manifests import MAX_FILE_BYTES
 from ingot.server.core.names import UploadName
+from ingot.server.core.namespaces import Quotas
 from ingot.server.core.packs import MAX_CHUNK_SIZE
 from ingot.server.core.training import NewCheckpoint
 
@@ -203,6 +204,7 @@ class TransferLimits:
     keep_failed_seconds: float = 24 * 3600.0
     max_dataset_bytes: int = 0
     max_model_bytes: int = 0
+    quotas: Quotas = field(default_factory=Quotas)  # of a namespace without its own
     calls_per_second: float = 0.0  # of one principal, on average; 0 is no limit
     call_burst: int = 0
 

@@ -21,11 +21,13 @@ from ingot.server.core.clock import Clock
 from ingot.server.core.errors import Exhausted, Invalid, NotFound, Reason, Unavailable, invalid_field
 from ingot.server.core.identity import Caller
 from ingot.server.core.names import UploadName, artifact_name
+from ingot.server.core.namespaces import Reservation
 from ingot.server.core.packs import SealedPack
 from ingot.server.core.transfer_stores import ChunkStore, KnownChunk, UploadStore
 from ingot.server.core.uploads import TransferLimits, Upload
 from ingot.server.domain.access import Access
 from ingot.server.domain.disk_room import DiskRoom
+from ingot.server.domain.quotas import QuotaRules
 from ingot.server.domain.stream_slots import StreamSlots
 from ingot.server.domain.uploads import Uploads
 
@@ -37,6 +39,7 @@ class StreamTicket:
     upload: UploadName
     chunks: int
     size: int
+    reservation: Reservation | None = None  # what must be reserved first, and released at its end
 
 
 class ChunkIntake:
@@ -52,6 +55,7 @@ class ChunkIntake:
         clock: Clock,
         limits: TransferLimits,
         disk: DiskRoom,
+        quotas: QuotaRules,
     ) -> None:
         self._uploads = uploads
         self._store = store
@@ -61,12 +65,14 @@ class ChunkIntake:
         self._clock = clock
         self._limits = limits
         self._disk = disk
+        self._quotas = quotas
         self._slots = StreamSlots(limits.max_streams)
 
     def find_missing(self, caller: Caller, name: UploadName, packed: bytes) -> Presence:
         """Say which digests the namespace does not have, and lease the others to the upload. Inside a write.
 
-        Raises Invalid (FIELD_INVALID, BAD_LENGTH), NotFound (UPLOAD_NOT_FOUND), Precondition (UPLOAD_CLOSED).
+        Raises Invalid (FIELD_INVALID, BAD_LENGTH), NotFound (UPLOAD_NOT_FOUND), Precondition (UPLOAD_CLOSED),
+        Exhausted (QUOTA).
         """
         count = self._checked_count(packed)
         upload = self._uploads.require_open(caller, name)
@@ -75,6 +81,8 @@ class ChunkIntake:
         others = self._readable(caller, [each for each in known if not each.visible])
         present += others
         new = sum({each.id: each.length for each in others}.values())
+        if new:
+            self._quotas.require_shared(upload.namespace, new)
         upload = self._uploads.touch(
             upload, new_bytes=upload.new_bytes + new, **self._leased(upload, present)
         )
@@ -93,7 +101,7 @@ class ChunkIntake:
         Raises NotFound (UPLOAD_NOT_FOUND), Precondition (UPLOAD_CLOSED), Invalid (BAD_LENGTH), Exhausted
         (DISK_LOW, TOO_LARGE).
         """
-        self._uploads.require_open(caller, name)
+        upload = self._uploads.require_open(caller, name)
         self._disk.require_stream()
         if size > self._limits.max_stream_bytes:
             raise Exhausted(
@@ -108,7 +116,17 @@ class ChunkIntake:
                 f"The header declares {chunks} chunks of together {size} bytes; each has at least one byte.",
                 next_step="Declare what the stream will bring.",
             )
-        return StreamTicket(name, chunks, size)
+        return StreamTicket(name, chunks, size, self._quotas.reservation(upload.namespace, size))
+
+    def reserve(self, caller: Caller, ticket: StreamTicket) -> None:
+        """Reserve what a ticket asks for. Inside a write. Raises as `admit`, and Exhausted (QUOTA)."""
+        upload = self._uploads.require_open(caller, ticket.upload)
+        if ticket.reservation is not None:
+            self._quotas.reserve(ticket.reservation, upload.stored_bytes)
+
+    def release(self, ticket: StreamTicket) -> None:
+        """Let go of what a stream reserved, once it has ended; for any thread, and harmless twice."""
+        self._quotas.release(ticket.reservation)
 
     def stored(self, packed: bytes) -> frozenset[bytes]:
         """Return those of the packed digests that need not be written again, whoever brought them."""
@@ -148,6 +166,7 @@ class ChunkIntake:
             new_bytes=upload.new_bytes + stored,
             **self._leased(upload, present),
         )
+        self._quotas.release(ticket.reservation)  # what it brought is counted from here, in this same write
         return StreamReceipt(outcomes, stored, ticket.size - stored, upload.expire_time)
 
     def wasted(self, name: UploadName, received: int) -> None:

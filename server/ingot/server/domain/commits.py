@@ -26,6 +26,7 @@ from ingot.server.core.transfer_stores import ChunkStore, TreeStore, UploadStore
 from ingot.server.core.uploads import Upload, UploadMove, UploadState
 from ingot.server.domain.checkpoints import Checkpoints
 from ingot.server.domain.manifest_check import CheckedManifest, ManifestCheck, check_paths, missing_chunks
+from ingot.server.domain.quotas import QuotaRules
 from ingot.server.domain.uploads import Uploads
 from ingot.server.domain.versions import Versions
 
@@ -64,6 +65,7 @@ class Commits:
         versions: Versions,
         checkpoints: Checkpoints,
         clock: Clock,
+        quotas: QuotaRules,
     ) -> None:
         self._uploads = uploads
         self._store = store
@@ -72,6 +74,7 @@ class Commits:
         self._versions = versions
         self._checkpoints = checkpoints
         self._clock = clock
+        self._quotas = quotas
 
     def prepare(self, files: Sequence[FileDraft]) -> list[FileDraft]:
         """Check the form of files and compute the roots of those that are whole. Takes time, touches no rows.
@@ -144,7 +147,7 @@ class Commits:
     def finish(self, caller: Caller, sealed: Upload, checked: CheckedManifest) -> Committed:
         """Make the version or checkpoint; the upload is COMMITTED in the same transaction. Inside a write.
 
-        Raises as Versions.commit and Checkpoints.commit, and Precondition (MISSING_CHUNKS).
+        Raises as Versions.commit and Checkpoints.commit, Precondition (MISSING_CHUNKS), Exhausted (QUOTA).
         """
         upload = self._uploads.find(caller, sealed.name)
         self._lease_rest(upload, checked)
@@ -157,6 +160,7 @@ class Commits:
             version = self._commit_version(caller, upload, target, checked)
             result, owner, artifact = str(version.name), version.uid, str(version.name.artifact)
             state = version.state
+        self._quotas.require_kept(upload.namespace)
         self._trees.adopt(upload.tree, owner, artifact, checked.digest, checked.late_roots)
         failpoints.hit("commit.adopted")
         upload = self._uploads.move(

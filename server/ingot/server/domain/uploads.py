@@ -28,6 +28,7 @@ from ingot.server.core.uploads import (
 )
 from ingot.server.domain.checkpoints import Checkpoints
 from ingot.server.domain.disk_room import DiskRoom
+from ingot.server.domain.quotas import QuotaRules
 from ingot.server.domain.requests import Requests
 from ingot.server.domain.versions import Versions
 
@@ -52,6 +53,7 @@ class Uploads:
         clock: Clock,
         limits: TransferLimits,
         disk: DiskRoom,
+        quotas: QuotaRules,
     ) -> None:
         self._store = store
         self._trees = trees
@@ -63,6 +65,7 @@ class Uploads:
         self._clock = clock
         self._limits = limits
         self._disk = disk
+        self._quotas = quotas
 
     # --- calls ------------------------------------------------------------------------------------------
 
@@ -77,7 +80,7 @@ class Uploads:
         """Open an upload after checking that its target could be committed now.
 
         Raises as Versions.check_target and Checkpoints.begin; Invalid (FIELD_INVALID); Exhausted (BUSY,
-        DISK_LOW, TOO_LARGE); Precondition (REQUEST_ID_REUSED).
+        DISK_LOW, TOO_LARGE, QUOTA); Precondition (REQUEST_ID_REUSED).
         """
         name, _ = self._requests.once(
             caller, method, request_id, payload, lambda: str(self._begin(caller, draft).name)
@@ -241,6 +244,7 @@ class Uploads:
         if draft.namespace and draft.namespace != namespace:
             raise invalid_field("namespace", f"expected the target's, {namespace}, got {draft.namespace}")
         self.check_size(target, draft.size_bytes)
+        self._quotas.require_fitting(namespace, draft.size_bytes)
         self.check_room(caller)
         self._disk.require_upload()
         now = self._clock.now()

@@ -7,9 +7,11 @@ import grpc
 from ingot.server.core.credentials import Credential
 from ingot.server.core.errors import invalid_field
 from ingot.server.core.identity import ApiToken, Role, Scope, User
-from ingot.server.core.names import credential_ids, token_ids, user_id
+from ingot.server.core.names import credential_ids, namespace_id, token_ids, user_id
+from ingot.server.core.namespaces import Namespace, Quotas
 from ingot.server.domain.credentials import Credentials
 from ingot.server.domain.identity import Identity, NewToken, NewUser
+from ingot.server.domain.namespaces import PATHS, Namespaces, QuotaChange
 from ingot.server.domain.requests import RequestKey
 from ingot.server.rpc import convert_common as common
 from ingot.server.rpc import pipeline
@@ -23,10 +25,13 @@ _ROLE = "ROLE_"
 class AuthServicer(auth_pb2_grpc.AuthServiceServicer):
     """Serves AuthService."""
 
-    def __init__(self, hops: Hops, identity: Identity, credentials: Credentials) -> None:
+    def __init__(
+        self, hops: Hops, identity: Identity, credentials: Credentials, namespaces: Namespaces
+    ) -> None:
         self._hops = hops
         self._identity = identity
         self._credentials = credentials
+        self._namespaces = namespaces
 
     async def GetMe(self, request: auth_pb2.GetMeRequest, context: Context) -> auth_pb2.GetMeResponse:
         me = await self._hops.read(self._identity.me, pipeline.caller())
@@ -106,6 +111,29 @@ class AuthServicer(auth_pb2_grpc.AuthServiceServicer):
         await self._hops.write(self._credentials.delete, pipeline.caller(), user, host)
         return auth_pb2.DeleteCredentialResponse()
 
+    async def GetNamespace(
+        self, request: auth_pb2.GetNamespaceRequest, context: Context
+    ) -> auth_pb2.GetNamespaceResponse:
+        name = namespace_id(request.name, "name")
+        found = await self._hops.read(self._namespaces.get, pipeline.caller(), name)
+        return auth_pb2.GetNamespaceResponse(namespace=_namespace(found, self._namespaces.defaults))
+
+    async def ListNamespaces(
+        self, request: auth_pb2.ListNamespacesRequest, context: Context
+    ) -> auth_pb2.ListNamespacesResponse:
+        page = await self._hops.read(
+            self._namespaces.page, pipeline.caller(), request.page_size, request.page_token
+        )
+        found = [_namespace(each, self._namespaces.defaults) for each in page.items]
+        return auth_pb2.ListNamespacesResponse(namespaces=found, next_page_token=page.next_token)
+
+    async def UpdateNamespace(
+        self, request: auth_pb2.UpdateNamespaceRequest, context: Context
+    ) -> auth_pb2.UpdateNamespaceResponse:
+        change = _quota_change(request)
+        found = await self._hops.write(self._namespaces.update, pipeline.caller(), change)
+        return auth_pb2.UpdateNamespaceResponse(namespace=_namespace(found, self._namespaces.defaults))
+
 
 def _wanted(request: auth_pb2.CreateTokenRequest) -> NewToken:
     role = _role_of(request.role)
@@ -173,4 +201,33 @@ def _credential(found: Credential) -> auth_pb2.Credential:
         name=found.name,
         create_time=common.timestamp(found.create_time),
         update_time=common.timestamp(found.update_time),
+    )
+
+
+def _quota_change(request: auth_pb2.UpdateNamespaceRequest) -> QuotaChange:
+    wanted = request.namespace
+    size = wanted.quota_bytes if wanted.HasField("quota_bytes") else None
+    stored = wanted.physical_quota_bytes if wanted.HasField("physical_quota_bytes") else None
+    populated = [path for path, value in zip(PATHS, (size, stored), strict=True) if value is not None]
+    return QuotaChange(
+        namespace=namespace_id(wanted.name, "namespace.name"),
+        size_quota=size,
+        stored_quota=stored,
+        paths=tuple(request.update_mask.paths) or tuple(populated),
+        etag=wanted.etag,
+    )
+
+
+def _namespace(found: Namespace, defaults: Quotas) -> auth_pb2.Namespace:
+    account, limits = found.account, found.account.limits(defaults)
+    return auth_pb2.Namespace(
+        name=found.name,
+        create_time=common.timestamp(found.create_time),
+        size_bytes=account.size,
+        stored_bytes=account.stored,
+        quota_bytes=account.size_quota,
+        physical_quota_bytes=account.stored_quota,
+        effective_quota_bytes=limits.size,
+        effective_physical_quota_bytes=limits.stored,
+        etag=found.etag,
     )

@@ -54,9 +54,12 @@ class IncomingRun:
         except IngotError:  # refused for sure; after any other error the packs may be indexed all the same
             await self._hops.io(self._stream.discard, packs)
             raise
+        finally:
+            self._intake.release(self._ticket)
 
     async def drop(self) -> None:
         """Forget what was written."""
+        self._intake.release(self._ticket)
         await self._hops.io(self._stream.abort)
         if self.size:
             await self._hops.write(self._intake.wasted, self._ticket.upload, self.size)

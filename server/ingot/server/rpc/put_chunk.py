@@ -10,6 +10,7 @@ from ingot.server.core.names import UploadName
 from ingot.server.core.packs import MAX_CHUNK_SIZE
 from ingot.server.core.stores import PackStore
 from ingot.server.domain.chunk_intake import ChunkIntake
+from ingot.server.rpc import admission
 from ingot.server.rpc.hops import Hops
 from ingot.server.rpc.incoming_runs import IncomingRun
 
@@ -45,8 +46,8 @@ class ChunkTaker:
     async def _take(
         self, caller: Caller, name: UploadName, data: bytes, digest: bytes
     ) -> tuple[StreamReceipt, bytes]:
-        ticket = await self._hops.read(self._intake.admit, caller, name, 1, len(data))
         found = digest or await self._hops.io(digests.chunk_digest, data)
+        ticket = await admission.admitted(self._hops, self._intake, caller, name, 1, len(data))
         run = IncomingRun(self._hops, self._intake, self._packs, caller, ticket)
         try:
             await run.append([ReceivedChunk(found, len(data), (memoryview(data),))])

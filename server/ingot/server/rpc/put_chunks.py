@@ -20,6 +20,7 @@ from ingot.server.core.stores import PackStore
 from ingot.server.core.uploads import Pace, TransferLimits, unfinished
 from ingot.server.domain.chunk_intake import ChunkIntake, StreamTicket
 from ingot.server.domain.chunk_stream import ChunkStream
+from ingot.server.rpc import admission
 from ingot.server.rpc.bulk_messages import BulkPieces, PutChunksMessage
 from ingot.server.rpc.hops import Hops
 from ingot.v1 import transfer_pb2
@@ -66,8 +67,8 @@ class ChunkReceiver:
         if isinstance(first, BulkPieces) or first.WhichOneof("message") != "header":
             raise _out_of_order("the first message is not a header")
         name = UploadName(made_id(first.header.upload, "uploads", "header.upload"))
-        ticket = await self._hops.read(
-            self._intake.admit, caller, name, first.header.declared_chunks, first.header.declared_bytes
+        ticket = await admission.admitted(
+            self._hops, self._intake, caller, name, first.header.declared_chunks, first.header.declared_bytes
         )
         stream = ChunkStream(self._packs, ticket.chunks, ticket.size)
         return _Reception(self._hops, self._intake, stream, caller, ticket, pace, patience)
@@ -119,6 +120,8 @@ class _Reception:
         except BaseException:
             await asyncio.shield(asyncio.create_task(self._drop()))
             raise
+        finally:
+            self._intake.release(self._ticket)
 
     async def _take_all(self, messages: Messages) -> None:
         async for message in messages:

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from ingot.content import digests
 from ingot.server.core.packs import ChunkPlace, PackId, SealedPack
 from ingot.server.core.transfer_stores import ChunkState, KnownChunk, PackSummary
-from ingot.server.storage import sql
+from ingot.server.storage import accounts_sql, sql
 
 _VISIBLE = (
     "EXISTS(SELECT 1 FROM hold h CROSS JOIN tree t ON t.id = h.tree "
@@ -72,13 +72,16 @@ class ChunksSql:
         return found
 
     def hold(self, tree: int, chunks: Collection[int]) -> Collection[int]:
-        return [row[0] for row in sql.rows(_HOLD, tree, sql.id_list(chunks))]
+        fresh = [row[0] for row in sql.rows(_HOLD, tree, sql.id_list(chunks))]
+        accounts_sql.held(tree, fresh)
+        return fresh
 
     def held(self, tree: int) -> int:
         count: int = sql.rows("SELECT count(*) FROM hold WHERE tree = ?", tree)[0][0]
         return count
 
     def hold_only(self, tree: int, chunks: Collection[int]) -> None:
+        accounts_sql.giving_up_all_but(tree, chunks)
         sql.run(
             "DELETE FROM hold WHERE tree = ? AND chunk NOT IN (SELECT value FROM json_each(?))",
             tree,

@@ -67,6 +67,17 @@ class Namespace(Table):
     created = peewee.FloatField()
 
 
+class Account(Table):
+    """What a namespace has, and may have; a quota that is NULL is the server's default."""
+
+    namespace = peewee.TextField(primary_key=True)
+    size_bytes = peewee.IntegerField()
+    stored_bytes = peewee.IntegerField()
+    size_quota = peewee.IntegerField(null=True)
+    stored_quota = peewee.IntegerField(null=True)
+    revision = peewee.IntegerField()
+
+
 class User(Table):
     """A person."""
 

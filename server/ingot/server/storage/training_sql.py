@@ -17,7 +17,7 @@ from ingot.server.core.training import (
     TrainingJob,
     TrainingStats,
 )
-from ingot.server.storage import keyset, sql, tables, training_json
+from ingot.server.storage import accounts_sql, keyset, sql, tables, training_json
 
 _Row = tables.TrainingJob
 _HELD = sorted(HELD_STATES)
@@ -128,8 +128,10 @@ class CheckpointsSql:
         return None if row is None else _checkpoint(row)
 
     def put(self, checkpoint: Checkpoint) -> None:
+        number = number_of(checkpoint.job, "job_")
+        accounts_sql.grow_checkpoints(number, checkpoint.step, -1)  # the one that it replaces, if any
         tables.Checkpoint.insert(
-            job=number_of(checkpoint.job, "job_"),
+            job=number,
             step=checkpoint.step,
             epoch=checkpoint.epoch,
             kind=checkpoint.kind,
@@ -142,9 +144,11 @@ class CheckpointsSql:
             file_count=checkpoint.file_count,
             created=checkpoint.create_time,
         ).on_conflict_replace().execute()
+        accounts_sql.grow_checkpoints(number, checkpoint.step, 1)
 
     def delete(self, job: str, step: int) -> None:
         table = tables.Checkpoint
+        accounts_sql.grow_checkpoints(number_of(job, "job_"), step, -1)
         table.delete().where(table.job == number_of(job, "job_"), table.step == step).execute()
 
     def all(self, job: str) -> Sequence[Checkpoint]:

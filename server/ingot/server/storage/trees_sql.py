@@ -13,7 +13,7 @@ from ingot.content import digests
 from ingot.server.core.errors import Conflict, Reason
 from ingot.server.core.manifests import FileDraft, FileFacts, Segment, Tree
 from ingot.server.core.transfer_stores import ChunkRun, SegmentRow
-from ingot.server.storage import sql
+from ingot.server.storage import accounts_sql, sql
 
 _FACTS = "f.path, f.profile, f.size_bytes, f.chunk_count, f.root, f.blake3, f.sha256, f.verified, f.format"
 _PUT_FILE = (
@@ -118,6 +118,7 @@ class TreesSql:
 
     def drop(self, tree: int) -> None:
         self.clear(tree)
+        accounts_sql.giving_up(tree)
         sql.run("DELETE FROM hold WHERE tree = ?", tree)
         sql.run("DELETE FROM tree WHERE id = ?", tree)
 

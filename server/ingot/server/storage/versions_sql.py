@@ -7,7 +7,7 @@ import peewee
 
 from ingot.server.core.artifacts import Alias, Artifact, Version, VersionOrigin, VersionState
 from ingot.server.core.names import LATEST, AliasName, ArtifactName, leading_number
-from ingot.server.storage import sql, tables
+from ingot.server.storage import accounts_sql, sql, tables
 from ingot.server.storage.catalog_sql import artifact_of, row_id_of
 
 _ORIGIN = (
@@ -58,6 +58,7 @@ class VersionsSql:
             asked_aliases=json.dumps(version.asked_aliases),
             validation=version.last_validation,
         ).execute()
+        accounts_sql.grow(artifact.name.namespace, size=version.size_bytes)
         return True
 
     def save(self, version: Version, expected: VersionState) -> bool:
@@ -73,7 +74,8 @@ class VersionsSql:
         )
 
     def remove(self, version: Version) -> None:
-        sql.run("DELETE FROM version WHERE uid = ?", version.uid)
+        if sql.run("DELETE FROM version WHERE uid = ?", version.uid):
+            accounts_sql.grow(version.name.artifact.namespace, size=-version.size_bytes)
 
     def by_validation(self, operation: str) -> tuple[Artifact, Version] | None:
         return _named_by(tables.Version.validation == operation) if operation else None

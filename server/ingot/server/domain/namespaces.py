@@ -1,0 +1,89 @@
+"""Namespaces as people see them: what they have, and how much they may."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from ingot.server.core.errors import Denied, Reason, invalid_field
+from ingot.server.core.identity import Caller, Scope
+from ingot.server.core.namespaces import AccountStore, Namespace, Quotas
+from ingot.server.core.pages import Page, PageTokens, page_size
+from ingot.server.domain.access import namespace_not_found
+from ingot.server.domain.catalog_refusals import check_etag
+
+PATHS = ("quota_bytes", "physical_quota_bytes")
+_QUERY = "ListNamespaces"
+_MOST = 2**62
+
+
+@dataclass(frozen=True, slots=True)
+class QuotaChange:
+    """New quotas of a namespace: those that `paths` name, None for the server's default."""
+
+    namespace: str
+    size_quota: int | None
+    stored_quota: int | None
+    paths: Collection[str]
+    etag: str = ""
+
+
+class Namespaces:
+    """The rules about namespaces; methods run inside a unit of work."""
+
+    def __init__(self, accounts: AccountStore, tokens: PageTokens, defaults: Quotas) -> None:
+        self.defaults = defaults
+        self._accounts = accounts
+        self._tokens = tokens
+
+    def get(self, caller: Caller, namespace: str) -> Namespace:
+        """Return a namespace that the caller belongs to. Raises NotFound (NAMESPACE_NOT_FOUND)."""
+        found = self._accounts.find(namespace) if caller.may_read(namespace) else None
+        if found is None:
+            raise namespace_not_found(namespace)
+        return found
+
+    def page(self, caller: Caller, size: int, token: str) -> Page[Namespace]:
+        """Return a page of the namespaces that the caller belongs to, of all for administrators, by id.
+
+        Raises Invalid (FIELD_INVALID, PAGE_TOKEN_INVALID).
+        """
+        wanted = page_size(size)
+        query = f"{_QUERY} {caller.principal}"
+        after = self._tokens.decode(query, token)
+        mine = frozenset() if caller.is_worker else caller.reads | caller.writes
+        rows = self._accounts.page(
+            None if caller.is_admin else mine, str(after[0]) if after else "", wanted + 1
+        )
+        more, rows = len(rows) > wanted, rows[:wanted]
+        return Page(tuple(rows), self._tokens.encode(query, (rows[-1].id,)) if more else "")
+
+    def update(self, caller: Caller, change: QuotaChange) -> Namespace:
+        """Change quotas of a namespace and return it; for administrators. Inside a write.
+
+        One below what is used already stops uploads and nothing else.
+        Raises NotFound (NAMESPACE_NOT_FOUND), Denied (SCOPE_MISSING), Invalid (FIELD_INVALID), Conflict
+        (ETAG_MISMATCH).
+        """
+        found = self.get(caller, change.namespace)
+        if not caller.is_admin or Scope.ADMIN not in caller.scopes:
+            raise Denied(
+                Reason.SCOPE_MISSING,
+                f"{caller.principal} may not change quotas; expected an administrator with the scope admin.",
+                next_step="Ask an administrator.",
+                facts={"name": found.name},
+            )
+        check_etag(found.name, change.etag, found.etag)
+        unknown = sorted(set(change.paths) - set(PATHS))
+        if unknown or not change.paths:
+            raise invalid_field(
+                "update_mask", f"expected some of {', '.join(PATHS)}, got {', '.join(unknown) or 'none'}"
+            )
+        for field, value in zip(PATHS, (change.size_quota, change.stored_quota), strict=True):
+            if value is not None and not 0 <= value <= _MOST:
+                raise invalid_field(f"namespace.{field}", f"expected 0 (no limit) to {_MOST}, got {value}")
+        account = found.account
+        self._accounts.limit(
+            found.id,
+            change.size_quota if PATHS[0] in change.paths else account.size_quota,
+            change.stored_quota if PATHS[1] in change.paths else account.stored_quota,
+        )
+        return self.get(caller, found.id)
