@@ -12,7 +12,7 @@ from ingot.server.bodies import __main__ as program
 from ingot.server.bodies.failures import Cancelled
 from ingot.server.bodies.reports import Reports
 from ingot.server.bodies.work import Settings, Work
-from ingot.server.core import params
+from ingot.server.core import params, upkeep_params
 from ingot.server.core.body_protocol import Report
 from ingot.server.core.events import FileProgress
 
@@ -25,7 +25,7 @@ class Rig:
         self.stopping = threading.Event()
         self._read, write = os.pipe()
         spec = body_spec(folder, "clean", {})
-        self.work = Work(spec, params.UpkeepParams(), Reports(write), self.stopping, lambda: self.now)
+        self.work = Work(spec, upkeep_params.UpkeepParams(), Reports(write), self.stopping, lambda: self.now)
 
     def told(self) -> Report:
         assert self.work.flush()

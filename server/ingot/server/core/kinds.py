@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from ingot.server.core import params
+from ingot.server.core import params, upkeep_params
 from ingot.server.core.operations import RetryPolicy
 
 DOWNLOAD, VALIDATE, EXPORT, MAINTENANCE = "download", "validate", "export", "maintenance"
@@ -67,8 +67,8 @@ KINDS: dict[str, OperationKind] = {
             "Remove the files of a registered artifact and free their space.",
             MAINTENANCE,
             Place.SHELF,
-            params.RemoveParams,
-            params.RemoveResult,
+            upkeep_params.RemoveParams,
+            upkeep_params.RemoveResult,
             policy=_FEW,
         ),
         *(
@@ -77,20 +77,28 @@ KINDS: dict[str, OperationKind] = {
                 description,
                 MAINTENANCE,
                 Place.SHELF,
-                params.UpkeepParams,
+                upkeep_params.UpkeepParams,
                 result,
                 policy=_FEW,
             )
             for name, result, description in (
                 (
                     "clean",
-                    params.CleanResult,
+                    upkeep_params.CleanResult,
                     "Expire and forget uploads, failed ones among them, and old records.",
                 ),
-                ("collect", params.CollectResult, "Free the space of chunks that no tree holds."),
-                ("scrub", params.ScrubResult, "Read a share of the stored chunks and check their digests."),
-                ("verify", params.VerifyResult, "Read every stored chunk and check rows against packs."),
-                ("backup", params.BackupResult, "Write a consistent copy of rows and packs."),
+                ("collect", upkeep_params.CollectResult, "Free the space of chunks that no tree holds."),
+                (
+                    "scrub",
+                    upkeep_params.ScrubResult,
+                    "Read a share of the stored chunks and check them.",
+                ),
+                (
+                    "verify",
+                    upkeep_params.VerifyResult,
+                    "Read all stored chunks and check rows and packs.",
+                ),
+                ("backup", upkeep_params.BackupResult, "Write a consistent copy of rows and packs."),
             )
         ),
         OperationKind(
@@ -98,8 +106,8 @@ KINDS: dict[str, OperationKind] = {
             "Put right what an earlier run of the server left.",
             MAINTENANCE,
             Place.SHELF,
-            params.UpkeepParams,
-            params.RecoverResult,
+            upkeep_params.UpkeepParams,
+            upkeep_params.RecoverResult,
             policy=_ONCE,
         ),
     )

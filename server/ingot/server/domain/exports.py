@@ -5,7 +5,6 @@ the operation is its destination, so that two exports never write to one place a
 """
 
 import dataclasses
-import re
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 from typing import Protocol
@@ -31,18 +30,15 @@ from ingot.server.core.identity import Caller
 from ingot.server.core.names import ArtifactName, version_reference
 from ingot.server.core.operations import NewOperation, Operation, OperationOptions
 from ingot.server.core.training_stores import TrainingStore
+from ingot.server.domain import export_refusals as refusals
 from ingot.server.domain.catalog import Catalog
 from ingot.server.domain.kept_exports import KeptExports, folder_operation
 from ingot.server.domain.operations import Operations
 from ingot.server.domain.requests import RequestKey, Requests
 from ingot.server.domain.versions import Versions
 
-MOST_VERSIONS = 1000  # of one export
 _MOST_JOBS = 100  # whose facts a bundle tells: they stand in the parameters of the operation
-_MESSAGE_LIMIT = 2000
 _GRAIN = 2e-6  # seconds; times are told in microseconds, so the one that was told may be a little earlier
-_REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9][A-Za-z0-9._-]{0,95})?")
-_BRANCH = re.compile(r"(?!/)(?!.*(//|\.\.|@\{))[A-Za-z0-9._/-]{1,200}(?<!/)(?<!\.)(?<!\.lock)")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -128,8 +124,8 @@ class Exports:
             self._follow(caller, wanted, operation, chosen)
             asked = dataclasses.replace(operation, options=options)
             queued = self._operations.enqueue(caller, asked)
-            if queued.params != asked.params or not _sees(caller, queued):
-                raise _busy(caller, queued)
+            if queued.params != asked.params or not refusals.sees(caller, queued):
+                raise refusals.busy(caller, queued)
             return queued.id
 
         number, _ = self._requests.run(caller, "StartExport", key, make)
@@ -144,8 +140,8 @@ class Exports:
     def _planned(self, caller: Caller, wanted: WantedExport) -> tuple[NewOperation, Sequence[_Chosen]]:
         if not wanted.sources:
             raise invalid_field("sources", "expected at least one version, alias or artifact")
-        if len(wanted.sources) > MOST_VERSIONS:
-            raise _too_many(len(wanted.sources))
+        if len(wanted.sources) > refusals.MOST_VERSIONS:
+            raise refusals.too_many(len(wanted.sources))
         if isinstance(wanted.destination, WantedBundle):
             chosen = self._bundled(caller, wanted.sources, wanted.destination.since)
             return self._to_bundle(caller, wanted.destination, chosen), chosen
@@ -172,8 +168,8 @@ class Exports:
             for each in chosen:
                 if since is None or each.version.create_time > since + _GRAIN:
                     found[each.version.name] = each
-            if len(found) > MOST_VERSIONS:
-                raise _too_many(len(found))
+            if len(found) > refusals.MOST_VERSIONS:
+                raise refusals.too_many(len(found))
         if not found:
             what = "no ready version" if since is None else "no version that was committed after `since`"
             raise Precondition(
@@ -189,8 +185,8 @@ class Exports:
         while rows := self._shelves.versions.page(artifact, after, 500):
             after = rows[-1][0]
             found += [_Chosen(artifact, each) for _, each in rows if each.state is VersionState.READY]
-            if len(found) > MOST_VERSIONS:
-                raise _too_many(len(found))
+            if len(found) > refusals.MOST_VERSIONS:
+                raise refusals.too_many(len(found))
         return found
 
     # --- where ------------------------------------------------------------------------------------------
@@ -209,7 +205,7 @@ class Exports:
                 )
             kept = self._shelves.kept.at(f"{place.path}/{name}")
             if kept is not None and kept.artifact_uid != each.artifact.uid:
-                raise _taken(kept.folder)
+                raise refusals.taken(kept.folder)
             self._check_target(Place(f"{place.path}/{name}", place.root), "folder.path")
             if wanted.keep or kept is not None:
                 self._catalog.require_write(caller, each.name)
@@ -238,7 +234,7 @@ class Exports:
                 f"expected one version for one repository, got {len(chosen)}",
                 next_step="Start one export for each.",
             )
-        _check_hub(wanted)
+        refusals.check_hub(wanted)
         kind = wanted.repository_kind or chosen[0].name.kind.word
         asked = params.ExportParams(
             versions=(str(chosen[0].version.name),),
@@ -264,7 +260,7 @@ class Exports:
         if place.path == place.root or wanted.path.endswith("/"):
             raise invalid_field("bundle.path", f"expected a file, got the folder {wanted.path[:200]!r}")
         if self._shelves.kept.at(place.path) is not None:
-            raise _taken(place.path)
+            raise refusals.taken(place.path)
         self._check_target(place, "bundle.path", is_file=True)
         twins: dict[str, ArtifactName] = {}
         for each in chosen:
@@ -361,7 +357,7 @@ class Exports:
             if not folder.keep:
                 self._shelves.kept.remove(f"{place.path}/{name}")
             elif not self._kept.keep(caller, each.artifact, place, name, folder.layout):
-                raise _taken(f"{place.path}/{name}")
+                raise refusals.taken(f"{place.path}/{name}")
 
 
 def folder_name(artifact: Artifact, layout: Layout) -> str:
@@ -381,47 +377,4 @@ def _operation(
         namespace=caller.namespace,
         reads=tuple(dict.fromkeys(each.name.namespace for each in chosen)),
         key=key,
-    )
-
-
-def _check_hub(wanted: WantedHub) -> None:
-    if not _REPOSITORY.fullmatch(wanted.repository):
-        raise invalid_field("hub.repository", f"expected org/name or name, got {wanted.repository[:120]!r}")
-    if wanted.branch and not _BRANCH.fullmatch(wanted.branch):
-        raise invalid_field("hub.branch", f"expected the name of a branch, got {wanted.branch[:120]!r}")
-    if len(wanted.message) > _MESSAGE_LIMIT:
-        raise invalid_field(
-            "hub.message", f"expected at most {_MESSAGE_LIMIT} characters, got {len(wanted.message)}"
-        )
-
-
-def _too_many(count: int) -> Invalid:
-    return invalid_field(
-        "sources",
-        f"expected at most {MOST_VERSIONS} versions in one export, got {count} or more",
-        next_step="Export fewer artifacts at once, or only versions after a time.",
-    )
-
-
-def _taken(folder: str) -> Precondition:
-    return Precondition(
-        Reason.IN_USE,
-        f"{folder} keeps another artifact.",
-        next_step="Choose another folder, or end the other export first.",
-        facts={"path": folder},
-    )
-
-
-def _sees(caller: Caller, operation: Operation) -> bool:
-    return caller.is_admin or operation.requester == caller.principal
-
-
-def _busy(caller: Caller, queued: Operation) -> Precondition:
-    known = _sees(caller, queued)
-    who = f"{queued.name}, which is {queued.state}," if known else "Another operation"
-    return Precondition(
-        Reason.IN_USE,
-        f"{who} writes there already and was asked for something else.",
-        next_step="Wait until it has ended, or cancel it; then ask again.",
-        facts={"operation": queued.name} if known else {},
     )

@@ -9,7 +9,7 @@ import dataclasses
 import re
 from collections.abc import Mapping, Sequence
 
-from ingot.server.core import params
+from ingot.server.core import params, upkeep_params
 from ingot.server.core.artifacts import Artifact, ArtifactFields, Version
 from ingot.server.core.catalog_stores import ArtifactStore, UserStore
 from ingot.server.core.clock import Clock
@@ -258,7 +258,7 @@ class Registrations:
             system_caller(),
             NewOperation(
                 kind="remove",
-                params=params.RemoveParams(artifact_uid=artifact.uid).document(),
+                params=upkeep_params.RemoveParams(artifact_uid=artifact.uid).document(),
                 target=str(artifact.name),
                 namespace=artifact.name.namespace,
                 key=f"remove {artifact.uid}",

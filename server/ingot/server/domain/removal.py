@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from ingot.server.core import params
+from ingot.server.core import upkeep_params
 from ingot.server.core.artifacts import Artifact
 from ingot.server.core.catalog_stores import AliasStore, ArtifactStore, VersionStore
 from ingot.server.core.identity import system_caller
@@ -64,6 +64,6 @@ class Removal:
 
     def _deleted(self, operation: Operation) -> Artifact | None:
         """Return the artifact of an operation, None unless it is in the trash."""
-        uid = params.RemoveParams.model_validate(operation.params).artifact_uid
+        uid = upkeep_params.RemoveParams.model_validate(operation.params).artifact_uid
         artifact = self._artifacts.by_uid(uid)
         return artifact if artifact and artifact.delete_time is not None else None
