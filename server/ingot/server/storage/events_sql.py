@@ -23,6 +23,13 @@ _Event = tables.Event
 _Log = tables.EventLog
 _Point = tables.MetricPoint
 
+# Events are appended all the time, so these two are written here instead of being made by Peewee each time.
+_INSERT = (
+    "INSERT INTO event(log, seq, time, attempt, producer_seq, kind, level, rank, body) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+_LOG = "SELECT id, subject, oldest, latest FROM event_log WHERE subject = ?"
+
 
 class EventsSql:
     """Implements EventStore."""
@@ -36,8 +43,8 @@ class EventsSql:
             for position, each in enumerate(new, start=1)
         ]
         if stored:
-            _Event.insert_many([_columns(log.id, each) for each in stored]).execute()
-            _Log.update(latest=stored[-1].seq).where(_Log.id == log.id).execute()
+            sql.run_many(_INSERT, (_columns(log.id, each) for each in stored))
+            sql.run("UPDATE event_log SET latest = ? WHERE id = ?", stored[-1].seq, log.id)
         return stored
 
     def read(
@@ -135,7 +142,9 @@ def _spread(count: int, most: int) -> frozenset[int]:
 
 
 def _log(subject: str) -> tables.EventLog | None:
-    return _Log.get_or_none(_Log.subject == subject)
+    for key, name, oldest, latest in sql.rows(_LOG, subject):
+        return _Log(id=key, subject=name, oldest=oldest, latest=latest)
+    return None
 
 
 def _log_to_write(subject: str) -> tables.EventLog:
@@ -176,19 +185,19 @@ def _chosen(log: int, kind: EventKind | None, min_level: LogLevel | None, rank: 
     return _Chosen(text, tuple(value for _, value in conditions))
 
 
-def _columns(log: int, event: Event) -> dict[str, object]:
+def _columns(log: int, event: Event) -> tuple[sql.Value, ...]:
     line = event.body if isinstance(event.body, LogLine) else None
-    return {
-        "log": log,
-        "seq": event.seq,
-        "time": event.time,
-        "attempt": event.attempt,
-        "producer_seq": event.producer_seq or None,
-        "kind": training_json.kind_of(event.body),
-        "level": line.level if line else None,
-        "rank": line.rank if line else None,
-        "body": training_json.body(event.body),
-    }
+    return (
+        log,
+        event.seq,
+        event.time,
+        event.attempt,
+        event.producer_seq or None,
+        training_json.kind_of(event.body),
+        line.level if line else None,
+        line.rank if line else None,
+        training_json.body(event.body),
+    )
 
 
 def _event(seq: int, time: float, attempt: int, producer_seq: int | None, kind: str, body: str) -> Event:
