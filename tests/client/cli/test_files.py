@@ -125,6 +125,23 @@ def test_verify_finds_what_was_damaged(cli: CommandLine, folder: pathlib.Path) -
     assert "گفتگو.txt" in bad.err
 
 
+def test_verify_repairs_a_folder_with_what_it_lacks(cli: CommandLine, folder: pathlib.Path) -> None:
+    cli.run("push", "datasets/healed", str(folder))
+    cli.run("pull", "datasets/healed", "healed")
+    file = folder.parent / "healed" / "گفتگو.txt"
+    file.write_text("بدرود\n", encoding="utf-8")
+    assert cli.run("verify", "./healed", "--repair").code == 5
+    healed = cli.run("verify", "./healed", "--repair", "--force")
+    assert (healed.code, "all good" in healed.out) == (0, True), healed.err
+    assert "Repaired 1 file; fetched 9 B" in healed.err
+    assert file.read_text(encoding="utf-8") == "سلام\n"
+    file.unlink()
+    told = json.loads(cli.run("verify", "./healed", "datasets/healed@1", "--repair", "--json").out)
+    assert (told["ok"], told["repaired"], told["received_bytes"]) == (True, ["گفتگو.txt"], 9)
+    assert cli.run("verify", "datasets/healed", "--repair").code == 0
+    assert cli.run("verify", "./healed", "--force").code == 2
+
+
 def test_uploads_tell_what_became_of_a_push(cli: CommandLine, folder: pathlib.Path) -> None:
     upload = json.loads(cli.run("push", "datasets/told", str(folder), "--json").out)["upload"]
     assert upload in cli.run("uploads", "ls", "-q").out.splitlines()

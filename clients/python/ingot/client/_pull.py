@@ -46,6 +46,7 @@ class PullResult:
     received_bytes: int  # that travelled, or would
     reused_bytes: int  # that were here already
     unchanged_files: int  # that were left alone
+    written: tuple[str, ...]  # paths of the files that were put in place; none of a dry run
     seconds: float
 
 
@@ -61,6 +62,7 @@ class PullOptions:
     dry_run: bool = False
     force: bool = False  # overwrite files that did not come from a pull or were edited since
     on_progress: OnProgress | None = None
+    reread: bool = False  # believe no journal: read every file that is here
 
 
 def pull(link: Link, calls: Calls, tree: str, folder: Path, options: PullOptions) -> PullResult:
@@ -128,7 +130,7 @@ class _Pull:
         self._parts: dict[str, Part] = {}
         self._first: dict[bytes, tuple[str, int]] = {}  # where a chunk stands in this tree for the first time
         self._later: list[tuple[Part, int]] = []  # chunks that stand there again
-        self._seeds = Seeds(journal)
+        self._seeds = Seeds(None if options.reread else journal)
         self._pulled = _pulled.Pulled(folder)
         self._endangered: list[str] = []  # files that this would overwrite unasked
         self._folders = _places.Folders(folder)
@@ -175,7 +177,7 @@ class _Pull:
             self._report.add(hashed=file.size)
             return False
         place = self._folder / file.path
-        here = place.is_file() and not place.is_symlink() and has_content(place, file, self._journal)
+        here = place.is_file() and not place.is_symlink() and self._has_content(place, file)
         self._report.add(hashed=file.size)
         if here:
             self._unchanged += 1
@@ -185,16 +187,28 @@ class _Pull:
             self._endangered.append(file.path)
         return here
 
+    def _has_content(self, place: Path, file: TreeFile) -> bool:
+        if self._options.reread:
+            return self._seeds.add_intact(place, file)
+        return has_content(place, file, self._journal)
+
     def _is_endangered(self, place: Path, file: TreeFile) -> bool:
         """Return whether something is in the place that no pull put there; a file's chunks may serve."""
         if place.is_symlink():
             return True
         if not place.is_file():
             return False
+        if self._options.reread and self._is_untouched(place, file):
+            return False
         # What a pull put there may have been cut by the other profile.
         profiles = sorted(PROFILES, key=lambda each: each != file.cut.profile)
         found = (self._seeds.add_file(place, each) for each in profiles)
         return not any(self._pulled.brought(file.path, cut) for cut in found)
+
+    def _is_untouched(self, place: Path, file: TreeFile) -> bool:
+        """Return whether nobody wrote to a file since a pull put it there, whatever its bytes are now."""
+        known = self._journal.get(str(place), FileState.of(place.stat(follow_symlinks=False)))
+        return self._pulled.brought(file.path, known)
 
     def _is_new(self, digest: bytes) -> bool:
         """Return whether a dry run meets a chunk that would have to travel, each once."""
@@ -341,5 +355,6 @@ class _Pull:
             received_bytes=received,
             reused_bytes=reused,
             unchanged_files=self._unchanged,
+            written=tuple(self._parts),
             seconds=time.monotonic() - self._begun,
         )

@@ -29,6 +29,8 @@ class VerifyResult:
     damaged: tuple[str, ...]  # paths whose bytes are not those of the tree
     missing: tuple[str, ...]  # paths that are not in the folder
     seconds: float
+    repaired: tuple[str, ...] = ()  # paths that were damaged or missing and are not any more
+    received_bytes: int = 0  # that travelled for that
 
     @property
     def ok(self) -> bool:
@@ -107,7 +109,7 @@ def verify_folder(
     damaged: list[str] = []
     missing: list[str] = []
     for file in manifest.files:
-        found = _compared(folder / file.path, file)
+        found = compared(folder / file.path, file)
         if found is None:
             missing.append(file.path)
         elif not found:
@@ -125,7 +127,7 @@ def verify_folder(
     )
 
 
-def _compared(place: Path, file: TreeFile) -> bool | None:
+def compared(place: Path, file: TreeFile) -> bool | None:
     """Return whether the file at `place` is `file`; None when there is none."""
     try:
         descriptor = os.open(place, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)

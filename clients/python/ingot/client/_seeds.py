@@ -12,15 +12,38 @@ from ingot.content.cuts import Cuts
 class Seeds:
     """Where equal chunks can be read; what is read is verified, since files may change at any time."""
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: Journal | None) -> None:
+        """Offer what a journal knows; None where nothing counts but what is read now."""
         self._places: dict[bytes, tuple[str, int, int]] = {}
-        for path, cut in journal.known():
+        for path, cut in journal.known() if journal is not None else ():
             self.add_cut(Path(path), cut)
 
     def add_cut(self, path: Path, cut: Cut) -> None:
         """Offer the chunks of a file whose cut is known."""
         for offset, length, digest in cut.chunks():
             self._places[digest] = (str(path), offset, length)
+
+    def add_intact(self, path: Path, file: TreeFile) -> bool:
+        """Offer the chunks that are intact in their place in what should be `file`; return whether all are.
+
+        Reads all of it, so it finds what a journal cannot know: bytes that changed without a write.
+        """
+        count = 0
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except OSError:
+            return False
+        try:
+            size = os.fstat(descriptor).st_size
+            for offset, length, digest in file.cut.chunks():
+                if _is_chunk(descriptor, offset, length, digest):
+                    self._places[digest] = (str(path), offset, length)
+                    count += 1
+        except OSError:  # a part of the disk that cannot be read
+            return False
+        finally:
+            os.close(descriptor)
+        return size == file.size and count == file.cut.chunk_count
 
     def add_file(self, path: Path, profile: str) -> Cut | None:
         """Cut a file that may be replaced, offer its chunks and return the cut; None if it is unreadable.
@@ -75,8 +98,9 @@ def has_content(place: Path, file: TreeFile, journal: Journal) -> bool:
 
 def is_intact(descriptor: int, file: TreeFile) -> bool:
     """Return whether an open file has every chunk of `file` in its place; reads all of it."""
-    for offset, length, digest in file.cut.chunks():
-        data = os.pread(descriptor, length, offset)
-        if len(data) != length or digests.chunk_digest(data) != digest:
-            return False
-    return True
+    return all(_is_chunk(descriptor, *chunk) for chunk in file.cut.chunks())
+
+
+def _is_chunk(descriptor: int, offset: int, length: int, digest: bytes) -> bool:
+    data = os.pread(descriptor, length, offset)
+    return len(data) == length and digests.chunk_digest(data) == digest

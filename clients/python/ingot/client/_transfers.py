@@ -220,7 +220,39 @@ class Transfers:
         self, folder: Source, ref: AnyName | None = None, *, on_progress: "OnProgress | None" = None
     ) -> "VerifyResult":
         """Read every file of a folder and compare it with a tree: `ref`, else what was last pulled there."""
-        from ingot.client import _pull, _reading
+        from ingot.client import _reading
+
+        tree = self._tree_of(folder, ref)
+        return _reading.verify_folder(self._link, self._calls, tree, Path(folder), on_progress=on_progress)
+
+    def repair_folder(
+        self,
+        folder: Source,
+        ref: AnyName | None = None,
+        *,
+        force: bool = False,
+        on_progress: "OnProgress | None" = None,
+    ) -> "VerifyResult":
+        """Read every file of a folder and fetch the chunks that are damaged or missing, and only those.
+
+        What it put in place is read once more. A file that somebody edited is only replaced with `force`;
+        without it this raises Conflict (LOCAL_CHANGES) before any file is touched. Files that the tree does
+        not have stay.
+        """
+        from ingot.client import _fetching, _repair
+
+        tree = self._tree_of(folder, ref)
+
+        def once() -> "VerifyResult":
+            return _repair.repair_folder(
+                self._link, self._calls, tree, Path(folder), force=force, on_progress=on_progress
+            )
+
+        return _fetching.once_fetched(once, lambda: self.operations, on_progress)
+
+    def _tree_of(self, folder: Source, ref: AnyName | None) -> str:
+        """Return the long name of what a folder should hold: `ref`, else what was last pulled there."""
+        from ingot.client import _pull
 
         tree = self.names.tree(ref) if ref else _pull.pulled_tree(Path(folder)).read()
         if not tree:
@@ -229,7 +261,7 @@ class Transfers:
                 reason="FIELD_INVALID",
                 next_step="Name the version to compare it with.",
             )
-        return _reading.verify_folder(self._link, self._calls, tree, Path(folder), on_progress=on_progress)
+        return tree
 
     # --- under the names of before ----------------------------------------------------------------------
 

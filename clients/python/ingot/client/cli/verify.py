@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ingot.client._errors import Integrity
+from ingot.client._errors import DataLoss, Integrity, Invalid
 from ingot.client._references import KINDS
 from ingot.client.cli import formats, named
 from ingot.client.cli.command import Command, Parser
@@ -11,6 +11,7 @@ from ingot.client.cli.shell import Shell
 
 if TYPE_CHECKING:
     from ingot.client._reading import VerifyResult
+    from ingot.client.cli.bars import TransferBar
 
 _TREES = (*KINDS, "namespaces", "trainingJobs", "uploads")
 
@@ -18,28 +19,38 @@ _TREES = (*KINDS, "namespaces", "trainingJobs", "uploads")
 class Verify(Command):
     """Read every byte of a version from the server and check it; or of a folder, against what was pulled.
 
-    Ends with 6 when something is damaged or missing.
+    With --repair the chunks of a folder that are damaged or missing are fetched, and only those. A file that
+    was edited is only replaced with --force; files that do not belong to the version stay.
+
+    Ends with 6 when something is damaged or missing and stays so.
     """
 
-    examples = ("ingot verify datasets/chat", "ingot verify ./chat datasets/chat@1")
+    examples = ("ingot verify datasets/chat", "ingot verify ./chat datasets/chat@1 --repair")
     what: str
     against: str | None
+    repair: bool
+    force: bool
 
     @classmethod
     def declare(cls, parser: Parser) -> None:
         parser.add_argument("what", metavar="REF|DIR", help="a version, or a folder (write ./NAME)")
         parser.add_argument("against", nargs="?", metavar="REF", help="what the folder should hold")
+        parser.add_argument("--repair", action="store_true", help="fetch what a folder lacks or has wrong")
+        parser.add_argument("--force", action="store_true", help="repair files that were edited, too")
 
     def run(self, shell: Shell) -> int:
         from ingot.client.cli.bars import TransferBar
 
-        bar = TransferBar(shell.out)
         in_folder = self.what.split("/")[0] not in _TREES
+        if self.force and not (self.repair and in_folder):
+            raise Invalid(
+                "--force says what the repair of a folder may replace.",
+                reason="USAGE",
+                next_step="Use it with --repair, as: ingot verify ./NAME --repair --force",
+            )
+        bar = TransferBar(shell.out)
         try:
-            if in_folder:
-                done = shell.client.verify_folder(Path(self.what), self.against, on_progress=bar.show)
-            else:
-                done = shell.client.verify(self.what, on_progress=bar.show)
+            done = self._in_folder(shell, bar) if in_folder else self._on_server(shell, bar)
         finally:
             bar.end()
         _print(shell, done)
@@ -49,9 +60,31 @@ class Verify(Command):
                 f"{formats.plural(len(bad), 'file')} of {self.what} differ from {named.short(done.name)}:"
                 f" {', '.join(bad[:10])}{'…' if len(bad) > 10 else ''}.",
                 reason="DATA_LOSS",
-                next_step=f"Remove them, then fetch them: ingot pull {named.short(done.name)} {self.what}",
+                next_step="Check the disk: what was just written to it reads differently."
+                if self.repair
+                else f"Fetch what differs: ingot verify {self.what} {named.short(done.name)} --repair",
             )
         return 0
+
+    def _in_folder(self, shell: Shell, bar: "TransferBar") -> "VerifyResult":
+        folder = Path(self.what)
+        if self.repair:
+            return shell.client.repair_folder(folder, self.against, force=self.force, on_progress=bar.show)
+        return shell.client.verify_folder(folder, self.against, on_progress=bar.show)
+
+    def _on_server(self, shell: Shell, bar: "TransferBar") -> "VerifyResult":
+        try:
+            return shell.client.verify(self.what, on_progress=bar.show)
+        except DataLoss as error:
+            if not self.repair:
+                raise
+            raise DataLoss(
+                error.message,
+                reason=error.reason,
+                facts=error.facts,
+                next_step="Only the server can heal this: whoever has these files pushes them again, and it"
+                " takes the chunks that it lost. `ingot upkeep verify` names all versions that lost some.",
+            ) from error
 
 
 def _print(shell: Shell, done: "VerifyResult") -> None:
@@ -67,15 +100,20 @@ def _print(shell: Shell, done: "VerifyResult") -> None:
                     "size_bytes": done.size_bytes,
                     "damaged": list(done.damaged),
                     "missing": list(done.missing),
+                    "repaired": list(done.repaired),
+                    "received_bytes": done.received_bytes,
                     "ok": done.ok,
                 },
                 indent=2,
             )
         )
     elif shell.out.quiet:
-        for path in (*done.damaged, *done.missing):
+        for path in (*done.damaged, *done.missing, *done.repaired):
             shell.out.line(path)
     elif done.ok:
+        if done.repaired:
+            repaired = formats.plural(len(done.repaired), "file")
+            shell.out.note(f"Repaired {repaired}; fetched {formats.size(done.received_bytes)} for that.")
         files = formats.plural(done.file_count, "file")
         shell.out.line(
             f"{named.short(done.name)}  {done.digest}  {files}, {formats.size(done.size_bytes)}: all good"

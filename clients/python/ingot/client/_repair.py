@@ -1,0 +1,66 @@
+"""Repair a folder: what differs from a tree is fetched, chunk by chunk, and read once more from the disk.
+
+A pull believes its journal, so it never reads a file that nobody wrote to. A repair reads every byte, keeps
+the chunks that are intact in their place and fetches the others. Each file that it put in place is then
+compared again, from the disk and not from what memory still holds of it. Files beside those of the tree are
+left alone; for files that were edited the rules of a pull hold.
+"""
+
+import os
+import time
+from pathlib import Path
+
+from ingot.client import _pull, _reading
+from ingot.client._calls import Calls
+from ingot.client._channels import Link
+from ingot.client._manifest import read_manifest
+from ingot.client._progress import OnProgress
+from ingot.client._pull import PullOptions
+from ingot.client._reading import VerifyResult
+
+
+def repair_folder(
+    link: Link,
+    calls: Calls,
+    tree: str,
+    folder: Path,
+    *,
+    force: bool = False,
+    on_progress: OnProgress | None = None,
+) -> VerifyResult:
+    """Make a folder hold what a tree says. Raises IngotError; Conflict for edited files without `force`."""
+    begun = time.monotonic()
+    done = _pull.pull(
+        link, calls, tree, folder, PullOptions(force=force, on_progress=on_progress, reread=True)
+    )
+    written = frozenset(done.written)
+    files = read_manifest(link, calls, done.name).files if written else ()
+    wrong: list[str] = []
+    for file in files:
+        if file.path in written:
+            place = folder / file.path
+            _forget(place)
+            if not _reading.compared(place, file):
+                wrong.append(file.path)
+    return VerifyResult(
+        name=done.name,
+        digest=done.digest,
+        file_count=done.file_count,
+        size_bytes=done.size_bytes,
+        damaged=tuple(wrong),
+        missing=(),
+        seconds=time.monotonic() - begun,
+        repaired=tuple(each for each in done.written if each not in wrong),
+        received_bytes=done.received_bytes,
+    )
+
+
+def _forget(place: Path) -> None:
+    """Let the system drop what it holds of a file in memory, so that the disk answers."""
+    if not hasattr(os, "posix_fadvise"):  # as on macOS
+        return
+    descriptor = os.open(place, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+    finally:
+        os.close(descriptor)
