@@ -454,6 +454,16 @@ def _around(server: CannedServer) -> None:
     user = auth_pb2.User(
         name="users/sara", display_name="سارا", role=auth_pb2.ROLE_MEMBER, namespace="namespaces/sara"
     )
+    namespace = auth_pb2.Namespace(
+        name="namespaces/ada",
+        create_time=at(1),
+        size_bytes=3 * 1024**3,
+        stored_bytes=2 * 1024**3,
+        quota_bytes=10 * 1024**3,
+        effective_quota_bytes=10 * 1024**3,
+    )
+    server.answer("AuthService/ListNamespaces", auth_pb2.ListNamespacesResponse(namespaces=[namespace]))
+    server.answer("AuthService/GetNamespace", auth_pb2.GetNamespaceResponse(namespace=namespace))
     server.answer("AuthService/ListUsers", auth_pb2.ListUsersResponse(users=[user]))
     server.answer("AuthService/CreateUser", auth_pb2.CreateUserResponse(user=user))
     token = auth_pb2.ApiToken(

@@ -39,6 +39,8 @@ CALLS = {
     "credentials-ls": ["credentials", "ls"],
     "users-ls": ["users", "ls"],
     "tokens-ls": ["tokens", "ls"],
+    "namespaces-ls": ["namespaces", "ls"],
+    "namespaces-show": ["namespaces", "show", "ada"],
     "plan": ["train", "datasets/ada/chat", "--plan"],
 }
 NO_GOLDEN_JSON = {"jobs-logs"}  # one object a line, see test_jobs.py

@@ -1,9 +1,9 @@
 """Who is calling: users, API tokens and the secrets they keep for outside hosts."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 
-from google.protobuf import duration_pb2
+from google.protobuf import duration_pb2, field_mask_pb2
 
 from ingot.client import _pages
 from ingot.client._calls import Calls, new_id
@@ -98,6 +98,34 @@ class Auth:
         name = host if host.startswith("users/") else f"{self.me().user.name}/credentials/{host}"
         self._calls.unary(self._stub.DeleteCredential, pb.DeleteCredentialRequest(name=name))
 
+    def namespace(self, namespace: str = "") -> pb.Namespace:
+        """Return a namespace with what it has and may have, one's own unless told otherwise."""
+        name = _namespace(namespace) if namespace else self.me().namespace
+        return self._calls.unary(self._stub.GetNamespace, pb.GetNamespaceRequest(name=name)).namespace
+
+    def namespaces(self, *, limit: int | None = None) -> Iterator[pb.Namespace]:
+        """Yield the namespaces that one belongs to by name, all of them for administrators."""
+
+        def page(size: int, token: str) -> tuple[Sequence[pb.Namespace], str]:
+            request = pb.ListNamespacesRequest(page_size=size, page_token=token)
+            reply = self._calls.unary(self._stub.ListNamespaces, request)
+            return reply.namespaces, reply.next_page_token
+
+        return _pages.walk(page, limit)
+
+    def set_quotas(self, namespace: str, quotas: Mapping[str, int | None], *, etag: str = "") -> pb.Namespace:
+        """Change quotas of a namespace, by field: quota_bytes, physical_quota_bytes.
+
+        0 is no limit, None the server's default. For administrators; with `etag` only if unchanged.
+        """
+        wanted = pb.Namespace(name=_namespace(namespace), etag=etag)
+        for field, value in quotas.items():
+            if value is not None:
+                setattr(wanted, field, value)
+        mask = field_mask_pb2.FieldMask(paths=list(quotas))
+        request = pb.UpdateNamespaceRequest(namespace=wanted, update_mask=mask)
+        return self._calls.unary(self._stub.UpdateNamespace, request).namespace
+
 
 def role_of(word: str) -> pb.Role.ValueType:
     """Return the role behind admin, member, viewer or worker. Raises Invalid."""
@@ -113,6 +141,10 @@ def role_of(word: str) -> pb.Role.ValueType:
 
 def _user(text: str) -> str:
     return f"users/{text.removeprefix('users/')}" if text else ""
+
+
+def _namespace(text: str) -> str:
+    return f"namespaces/{text.removeprefix('namespaces/')}"
 
 
 def _duration(span: timedelta | None) -> duration_pb2.Duration | None:

@@ -99,6 +99,9 @@ GROUPS: dict[str, tuple[Entry, ...]] = {
         Entry("credentials rm", "credentials:Rm", "forget one"),
         Entry("users ls", "users:Ls", "list users"),
         Entry("users create", "users:Create", "create a user with a namespace"),
+        Entry("namespaces ls", "namespaces:Ls", "list what namespaces have and may have"),
+        Entry("namespaces show", "namespaces:Show", "show one namespace"),
+        Entry("namespaces quota", "namespaces:Quota", "set how much one may have"),
         Entry("env", "environment:Env", "show versions, server and folders, for a report"),
         Entry("version", "environment:Version", "show the version of this program"),
         Entry("completion", "environment:Completion", "print completions for a shell"),
@@ -129,6 +132,8 @@ ALIASES = {
     "context list": "context ls",
     "tokens list": "tokens ls",
     "users list": "users ls",
+    "namespaces list": "namespaces ls",
+    "namespaces get": "namespaces show",
 }
 _NAMES = {*ENTRIES, *ALIASES}
 NOUNS = frozenset(name.split()[0] for name in _NAMES if " " in name)
