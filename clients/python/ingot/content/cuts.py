@@ -5,6 +5,7 @@ An edit moves only the cuts near it.
 
 ``tensor`` cuts a file that tells where its tensors lie (`layouts.py`): each tensor of 16 KiB and more
 by itself, every 4 MiB from its start on, so that it has the same chunks in whatever file and order it stands.
+PyTorch keeps many tensors in one storage, so its storages are cut by themselves, but each as ``cdc``.
 What lies between those (the header, runs of smaller tensors, what follows the last one) is cut as ``cdc``,
 anew from where it begins; the end of the header is a cut too. A file without a layout is cut as ``cdc``.
 
@@ -67,9 +68,9 @@ class Cuts:
 
     def window(self) -> int:
         """Return how many bytes to look at next, so that few of them have to be looked at again."""
-        start, end, is_tensor = self._region(self._at + WINDOW - 1)
+        start, end, by_piece = self._region(self._at + WINDOW - 1)
         rest = self._at + WINDOW - start
-        whole = not is_tensor or self._at + WINDOW >= end or rest % PIECE == 0
+        whole = not by_piece or self._at + WINDOW >= end or rest % PIECE == 0
         return WINDOW if whole else WINDOW - rest
 
     def certain(self, view: memoryview, *, last: bool) -> list[int]:
@@ -81,10 +82,10 @@ class Cuts:
         self._learn(view)
         lengths: list[int] = []
         while self._at < here:
-            _, end, is_tensor = self._region(self._at)
+            _, end, by_piece = self._region(self._at)
             part = view[self._at - begin : min(end, here) - begin]
-            found = _pieces(len(part)) if is_tensor else _cdc_lengths(part)
-            if end > here and not last and (not is_tensor or found[-1] < PIECE):
+            found = _pieces(len(part)) if by_piece else _cdc_lengths(part)
+            if end > here and not last and (not by_piece or found[-1] < PIECE):
                 found.pop()
             if not found:
                 break
@@ -105,7 +106,7 @@ class Cuts:
             self._layout, self._reader = self._reader.found, None
 
     def _region(self, at: int) -> tuple[int, int, bool]:
-        """Return from where to where the bytes around `at` are cut alike, and whether they are a tensor."""
+        """Return from where to where the bytes around `at` are cut alike, and whether that is by PIECE."""
         layout = self._layout
         if layout is None:
             return 0, _END, False
@@ -113,7 +114,7 @@ class Cuts:
             return 0, layout.header_end, False
         index = bisect_right(layout.starts, at) - 1
         if index >= 0 and at < layout.ends[index]:
-            return layout.starts[index], layout.ends[index], True
+            return layout.starts[index], layout.ends[index], not layout.mixed
         start = layout.ends[index] if index >= 0 else layout.header_end
         return start, layout.starts[index + 1] if index + 1 < len(layout.starts) else _END, False
 

@@ -27,16 +27,17 @@ class Layout:
     header_end: int
     starts: "array[int]"
     ends: "array[int]"
+    mixed: bool = False  # each may hold several that are changed one by one
 
 
-def layout(header_end: int, spans: Iterable[tuple[int, int]]) -> Layout:
+def layout(header_end: int, spans: Iterable[tuple[int, int]], *, mixed: bool = False) -> Layout:
     """Return the layout of tensors, from start to end and in order, without those that are too small."""
     starts, ends = array("Q"), array("Q")
     for start, end in spans:
         if end - start >= ALONE:
             starts.append(start)
             ends.append(end)
-    return Layout(header_end, starts, ends)
+    return Layout(header_end, starts, ends, mixed)
 
 
 def find(descriptor: int, size: int) -> Layout | None:
@@ -46,7 +47,7 @@ def find(descriptor: int, size: int) -> Layout | None:
     from ingot.content import zip_layout  # and with it zipfile: only who has zips waits for it
 
     try:
-        found = layout(0, zip_layout.read(descriptor, size))
+        found = layout(0, zip_layout.read(descriptor, size), mixed=True)
     except Odd:
         return None
     return found if found.starts else None

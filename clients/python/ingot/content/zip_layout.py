@@ -1,9 +1,9 @@
-"""Where the tensors of a PyTorch file lie: the members of its zip that hold them, as its directory tells.
+"""Where the storages of a PyTorch file lie: the members of its zip that hold tensors, as its directory tells.
 
 `torch.save` writes a zip whose members are stored as they are: ``<name>/data.pkl`` says which tensors there
-are, ``<name>/data/0``, ``<name>/data/1`` … hold their bytes. The directory stands at the end of the file, so
-only a file on disk can be understood, not a stream. Other zips have no layout: what their members hold may be
-anything.
+are, ``<name>/data/0``, ``<name>/data/1`` … hold storages: the bytes of one tensor, or of many. The directory
+stands at the end of the file, so only a file on disk can be understood, not a stream. Other zips have no
+layout: what their members hold may be anything.
 """
 
 import io
@@ -37,9 +37,9 @@ def directory_bytes(tail: bytes) -> int:
 
 
 def read(descriptor: int, size: int) -> list[tuple[int, int]]:
-    """Return the tensors of an open file of `size` bytes, from start to end and in order; moves its position.
+    """Return the storages of an open file of `size` bytes, from start to end and in order.
 
-    Raises Odd.
+    The file's position moves. Raises Odd.
     """
     reach = min(size, END_REACH)
     if directory_bytes(os.pread(descriptor, reach, size - reach)) > MOST_DIRECTORY:
