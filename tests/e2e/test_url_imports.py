@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from google.protobuf import json_format
 
 from helpers.patterns import pattern
 from helpers.sdk import tree_of
@@ -113,7 +114,7 @@ def test_what_follows_the_path_of_a_url_is_used_but_neither_shown_nor_left_behin
         ]
     assert {each.target for each in web.asked} == {"/signed.bin?X-Amz-Signature=s3cretsignature&part=1"}
     assert done.result["source"] == web.url("/signed.bin")
-    assert done.params["source"]["files"][0]["urls"] == [web.url("/signed.bin")]
+    assert json_format.MessageToDict(done.params)["source"]["files"][0]["urls"] == [web.url("/signed.bin")]
     assert all(web.url("/signed.bin") in each for each in answers)
     assert not any("s3cretsignature" in each for each in answers)
     assert b"s3cretsignature" not in _everything(tmp_path)
