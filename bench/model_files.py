@@ -55,7 +55,7 @@ def changed(tensors: Sequence[Tensor], share: float, size_by: float = 1.0) -> li
         if each.size <= left:
             left -= each.size
             size = int(each.size * size_by) // _ALIGNMENT * _ALIGNMENT
-            new[at] = replace(each, seed=f"{each.seed}, new", size=size)
+            new[at] = replace(each, seed=f"{each.seed}, {share}", size=size)
     return new
 
 

@@ -10,6 +10,7 @@ from helpers import model_files
 from helpers.patterns import pattern
 from helpers.sdk import member_client, write_tree
 from ingot.client import Client, PushResult, _sending
+from ingot.client._journal import Cut, FileState, Journal
 from ingot.v1 import transfer_pb2 as pb
 
 MIB = 1024 * 1024
@@ -82,6 +83,19 @@ def streamed(client: Client, artifact: str, profile: str) -> pb.UploadFileRespon
     uploads = client.uploads
     steps = [BASE[at : at + 700_001] for at in range(0, len(BASE), 700_001)]
     return _sending.send(uploads._calls, uploads._stub, header, steps)
+
+
+def test_a_journal_remembers_the_profile(tmp_path: pathlib.Path) -> None:
+    state = FileState(size=5, mtime_ns=1, ctime_ns=1, inode=1)
+    entries = bytes(32) + (5).to_bytes(4, "little")
+    known = {profile: Cut(5, entries, profile) for profile in ("cdc", "tensor", "of another time")}
+    journal = Journal(tmp_path)
+    journal.put_all((profile, state, cut) for profile, cut in known.items())
+    journal.close()
+    journal = Journal(tmp_path)
+    found = {profile: journal.get(profile, state) for profile in known}
+    journal.close()
+    assert found == {**known, "of another time": None}
 
 
 @pytest.mark.parametrize("told", ["", "tensor", "cdc"])

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from helpers import training
+from ingot.content import chunking
+from ingot.content.cuts import Cuts
 from ingot.worker.config import DeepSpeedOptions, TrainerSpec
 from ingot.worker.progress import Result
 
@@ -95,6 +97,14 @@ def restored(spec: TrainerSpec) -> "tuple[DeepSpeedEngine, Tokenizer]":
     return engine, tokenizer
 
 
+def _profile(place: Path) -> str:
+    """Return how a push cuts a file: at its tensors, or like any other."""
+    found = Cuts()
+    for _ in chunking.cut_file(place, found):
+        pass
+    return found.profile
+
+
 def test_tied_weights_are_stored_once_and_the_card_tells_where_it_comes_from(tmp_path: Path) -> None:
     from safetensors import safe_open
 
@@ -110,6 +120,8 @@ def test_tied_weights_are_stored_once_and_the_card_tells_where_it_comes_from(tmp
     assert "lm_head.weight" not in names
     assert size == 4 * result.parameters
     assert (folder / "model.safetensors").stat().st_size < size + 10_000
+    states = sorted((spec.work_folder / "ckpt").glob("step-*/ds/*.pt"))
+    assert {_profile(place) for place in (folder / "model.safetensors", *states)} == {"tensor"}
     found = {path.name for path in folder.iterdir()}
     assert {
         "config.json",
