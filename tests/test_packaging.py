@@ -12,6 +12,8 @@ from collections.abc import Iterator
 import pytest
 from packaging.requirements import Requirement
 
+from ingot.client import _version
+
 ROOT = pathlib.Path(__file__).parents[1]
 SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
@@ -30,7 +32,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[zipfile.ZipFile]
 
 @pytest.mark.slow
 def test_wheel_adds_only_ingot(wheel: zipfile.ZipFile) -> None:
-    version = SETTINGS["project"]["version"]
+    version = _version.VERSION
     assert {name.split("/")[0] for name in wheel.namelist()} == {"ingot", f"ingot-{version}.dist-info"}
     assert "ingot/__init__.py" not in wheel.namelist()
 
