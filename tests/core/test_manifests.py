@@ -49,7 +49,7 @@ def test_a_part_has_no_root_yet() -> None:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"profile": "tensor"}, Reason.FIELD_INVALID),
+        ({"profile": "fixed"}, Reason.FIELD_INVALID),
         ({"size_bytes": 31}, Reason.BAD_LENGTH),
         ({"size_bytes": -1}, Reason.BAD_LENGTH),
         ({"size_bytes": manifests.MAX_FILE_BYTES + 1}, Reason.BAD_LENGTH),
