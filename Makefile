@@ -126,7 +126,7 @@ run: $(READY) ## server and worker on the standard port, data in .run/
 demo: $(READY) ## push a dataset, train on it with DeepSpeed, pause, resume, pull, write a sentence
 	$(BIN)/python docs/demo/demo.py $(ARGS)
 
-bench: $(READY) ## measure beside cp and plain PyTorch; the README's figures come from here
+bench: $(READY) ## measure beside cp, raw gRPC, rsync and other peers, and plain PyTorch; tables in bench/results/
 	$(BIN)/python bench/run.py $(ARGS)
 
 clean: ## remove what can be made again (environments and .run/ stay)

@@ -103,7 +103,7 @@ class Changes:
         before = set(self._tensors)
         true = float(sum(each.size for tensors in files.values() for each in tensors if each not in before))
         plain = {each.digest: each.length for each in self._by_cdc(place) if each.digest not in known}
-        command: list[str | Path] = [sys.executable, HERE / "transfers.py", "push", place]
+        command: list[str | Path] = [sys.executable, HERE / "transfers.py", "push", "datasets/bench", place]
         environment = {**self._environment, "INGOT_CACHE_DIR": str(self._folder / "cache")}
         found = measured(row, command, size, server=self._server, environment=environment)
         true = size if not known else true
