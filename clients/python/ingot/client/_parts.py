@@ -15,8 +15,10 @@ from concurrent.futures import Executor, Future
 from contextlib import contextmanager
 from pathlib import Path
 
+from ingot.client import _copying
 from ingot.client._manifest import TreeFile
 from ingot.client._places import unwritable
+from ingot.content import digests
 
 SUFFIX = ".part"
 OTHER_SUFFIX = ".ingot-part"  # for trees that have files called *.part themselves
@@ -69,12 +71,40 @@ class Part:
             for part in data:
                 _write_all(descriptor, part, offset, self.target)
                 offset += len(part)
+        return self._mark(first, count, offset - start)
+
+    def take_from(self, source: int) -> bool:
+        """Take the chunks that an open copy of the file has; return False when one of them was wrong.
+
+        A large file shares its blocks with the copy where the file system can do that. Each chunk is checked
+        as it stands here, after it was copied.
+        """
+        right = True
+        try:
+            with self._borrowed() as mine:
+                cloned = self.is_large and self.left == len(self.chunks) and _copying.clone(source, mine)
+                for index, (offset, length, digest) in enumerate(self.chunks):
+                    if self.has(index):
+                        continue
+                    if not cloned:
+                        _copying.copy_range(source, offset, mine, offset, length)
+                    data = os.pread(mine, length, offset)
+                    if len(data) == length and digests.chunk_digest(data) == digest:
+                        self._mark(index, 1, length)
+                    else:
+                        right = False
+        except OSError:
+            pass  # of the copy, which is then fetched, or of this disk, which that will tell
+        return right
+
+    def _mark(self, first: int, count: int, size: int) -> bool:
+        """Note that chunks are here; return whether the file is complete now."""
         with self._lock:
             for index in range(first, first + count):
                 if not self.has(index):
                     self._have[index // 8] |= 1 << index % 8
                     self.left -= 1
-            self._unsynced_bytes += offset - start
+            self._unsynced_bytes += size
             flush = self.is_large and self._unsynced_bytes >= _FLUSH_BYTES and self.left > 0
             done = self.left == 0
         if flush:

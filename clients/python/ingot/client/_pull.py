@@ -14,14 +14,16 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from ingot.client import _fetch, _parts, _places, _pulled
+from ingot.client import _fetch, _file_cache, _parts, _places, _pulled
 from ingot.client._calls import Calls, new_id
 from ingot.client._channels import Link
 from ingot.client._errors import Integrity, LimitReached, NotFound
 from ingot.client._fetch import Fetcher
+from ingot.client._file_cache import FileCache
 from ingot.client._journal import SETTLED_SECONDS, Cut, FileState, Journal, Note
 from ingot.client._manifest import Manifest, TreeFile, read_manifest
 from ingot.client._parts import Part
@@ -63,6 +65,7 @@ class PullOptions:
     force: bool = False  # overwrite files that did not come from a pull or were edited since
     on_progress: OnProgress | None = None
     reread: bool = False  # believe no journal: read every file that is here
+    cache: bool | None = None  # take files from the file cache, and keep them there; None: if it is set up
 
 
 def pull(link: Link, calls: Calls, tree: str, folder: Path, options: PullOptions) -> PullResult:
@@ -77,15 +80,18 @@ def pull(link: Link, calls: Calls, tree: str, folder: Path, options: PullOptions
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as failure:
             raise _places.unwritable(folder, str(failure.strerror)) from failure
+    cache = _file_cache.chosen(options.cache)
     journal = Journal(folder)
     try:
-        work = _Pull(link, calls, manifest, files, folder.resolve(), journal, options)
+        work = _Pull(link, calls, manifest, files, folder.resolve(), journal, cache, options)
         result = work.run(download_id)
     finally:
         journal.close()
     if not options.dry_run:
         note.remove()
         pulled_tree(folder).keep(manifest.tree)
+        if cache is not None:
+            cache.keep(manifest.tree, files, folder)
     return result
 
 
@@ -122,10 +128,12 @@ class _Pull:
         files: Sequence[TreeFile],
         folder: Path,
         journal: Journal,
+        cache: FileCache | None,
         options: PullOptions,
     ) -> None:
         self._link, self._calls, self._manifest = link, calls, manifest
         self._files, self._folder, self._journal, self._options = files, folder, journal, options
+        self._cache = cache
         self._report = Reporter(options.on_progress)
         self._parts: dict[str, Part] = {}
         self._first: dict[bytes, tuple[str, int]] = {}  # where a chunk stands in this tree for the first time
@@ -150,8 +158,9 @@ class _Pull:
         if self._endangered and not self._options.force:
             raise _pulled.refusal(self._folder, self._endangered)
         if self._options.dry_run:
+            absent = [each for each in todo if self._cache is None or not self._cache.has(each)]
             missing = sum(
-                length for each in todo for _, length, digest in each.cut.chunks() if self._is_new(digest)
+                length for each in absent for _, length, digest in each.cut.chunks() if self._is_new(digest)
             )
             return self._result(size, received=missing, reused=size - missing)
         self._check_room(sum(max(0, each.size - self._begun_size(each)) for each in todo))
@@ -267,6 +276,8 @@ class _Pull:
         target = self._folders.place(file.path)
         part = Part(file, target, self._suffix, self._aside, begun=self._is_begun(file))
         self._parts[file.path] = part
+        if part.left and self._cache is not None:
+            self._take_from(self._cache, part)
         put_off: set[int] = set()
         for index, (_, length, digest) in enumerate(part.chunks):
             if part.has(index):
@@ -285,6 +296,14 @@ class _Pull:
             return
         for span in _fetch.spans(file, lambda index: index not in put_off and not part.has(index), unit):
             fetcher.add(span)
+
+    def _take_from(self, cache: FileCache, part: Part) -> None:
+        """Take a file from the cache, or what is right of it; one that has wrong bytes leaves the cache."""
+        with cache.reading(part.file) as kept:
+            intact = kept is None or part.take_from(kept)
+        if not intact:
+            with suppress(OSError):  # who may not remove it fetches what is wrong each time
+                cache.drop(part.file.root.hex())
 
     def _store(self, file: TreeFile, first: int, count: int, data: Sequence[memoryview]) -> None:
         part = self._parts[file.path]

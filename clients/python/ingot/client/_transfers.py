@@ -173,6 +173,7 @@ class Transfers:
         streams: int | None = None,
         dry_run: bool = False,
         force: bool = False,
+        cache: bool | None = None,
         on_progress: "OnProgress | None" = None,
     ) -> "PullResult":
         """Bring a version, checkpoint or a part of one into a folder; what is there already stays.
@@ -181,13 +182,18 @@ class Transfers:
         pull again brings what is missing. Raises Conflict (LOCAL_CHANGES), before any file is touched, when
         one would be overwritten that no pull brought or that was edited since; `force` overwrites it.
 
+        With `cache` whole files come from the file cache of this machine as far as it has them, and are kept
+        there; None uses it when INGOT_FILE_CACHE names its folder.
+
         What is registered but not fetched yet is fetched by the server first, which this waits for (a dry run
         does not); the progress of that has the stage FETCHING.
         """
         from ingot.client import _fetching, _pull
 
         tree, path = self.names.file_or_tree(ref)
-        options = _pull.PullOptions(include, exclude, path, limit_rate, streams, dry_run, force, on_progress)
+        options = _pull.PullOptions(
+            include, exclude, path, limit_rate, streams, dry_run, force, on_progress, cache=cache
+        )
 
         def once() -> "PullResult":
             return _pull.pull(self._link, self._calls, tree, Path(folder), options)

@@ -29,6 +29,7 @@ class Pull(Command):
     limit_rate: str
     dry_run: bool
     force: bool
+    cache: bool
     _fetching = ""
     _seen = 0
 
@@ -43,6 +44,7 @@ class Pull(Command):
         )
         parser.add_argument("--dry-run", action="store_true", help="only tell what would travel")
         parser.add_argument("--force", action="store_true", help="overwrite files that are not from a pull")
+        parser.add_argument("--cache", action="store_true", help="keep the files for the next pull, too")
 
     def run(self, shell: Shell) -> int:
         from ingot.client.cli.bars import TransferBar
@@ -65,6 +67,7 @@ class Pull(Command):
                 limit_rate=push.rate(self.limit_rate),
                 dry_run=self.dry_run,
                 force=self.force,
+                cache=True if self.cache else None,
                 on_progress=bar.show,
             )
         finally:
