@@ -11,9 +11,11 @@ import pytest
 hypothesis.settings.register_profile("ingot", deadline=None, derandomize=True, database=None)
 hypothesis.settings.load_profile("ingot")
 
-# A shell's `&` hands SIGINT down ignored, and what the tests start would be deaf to Ctrl-C.
+# A shell's `&` and nohup hand signals down ignored, and what the tests start would be deaf to them.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, lambda *_: None)  # the tests themselves go on
 
 # Before any test module imports a library that reads these.
 os.environ["HF_HUB_OFFLINE"] = "1"

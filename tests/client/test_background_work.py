@@ -195,7 +195,7 @@ def test_without_a_target_the_namespace_of_the_client_counts() -> None:
         (["hf://a/b", "https://a.example/x"], {}, "cannot be one version"),
         ("models/tiny@3", {}, "registered model or dataset"),
         ("trainingJobs/job_1/checkpoints/2", {}, "Not a reference"),
-        ("ftp://a.example/x", {}, "Not a reference"),
+        ("ftp://a.example/x", {}, "Nothing can be imported from"),
         ("hf://a/b@main", {"revision": "dev"}, "Two revisions"),
         ("hf://a/b", {"unpack": True}, "unpack: is about files at URLs"),
         ("https://a.example/x", {"include": ["*"]}, "include: is about a repository of the Hub"),

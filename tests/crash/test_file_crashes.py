@@ -42,11 +42,11 @@ def _messages(request_id: str) -> Iterator[transfer_pb2.UploadFileRequest]:
     ("failpoint", "done"),
     [
         ("pack.appended", False),
-        ("pack.renamed", False),
-        ("intake.indexed", False),
+        pytest.param("pack.renamed", False, marks=pytest.mark.long),
+        pytest.param("intake.indexed", False, marks=pytest.mark.long),
         ("stream.durable", False),
-        ("commit.sealed", False),
-        ("commit.adopted", False),
+        pytest.param("commit.sealed", False, marks=pytest.mark.long),
+        pytest.param("commit.adopted", False, marks=pytest.mark.long),
         ("commit.durable", True),
     ],
 )

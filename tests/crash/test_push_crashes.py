@@ -44,12 +44,12 @@ def _chunks(files: dict[str, bytes]) -> list[tuple[bytes, bytes]]:
 @pytest.mark.parametrize(
     ("failpoint", "counted"),
     [
-        ("pack.reserved", False),
+        pytest.param("pack.reserved", False, marks=pytest.mark.long),
         ("pack.appended", False),
-        ("pack.footer", False),
-        ("pack.synced", False),
+        pytest.param("pack.footer", False, marks=pytest.mark.long),
+        pytest.param("pack.synced", False, marks=pytest.mark.long),
         ("pack.renamed", False),
-        ("pack.folder_synced", False),
+        pytest.param("pack.folder_synced", False, marks=pytest.mark.long),
         ("intake.indexed", False),
         ("stream.durable", True),
     ],

@@ -10,7 +10,7 @@ from helpers.killed_runners import OPERATIONS, kill_until_done
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize("dispatcher", ["rows", "memory"])
+@pytest.mark.parametrize("dispatcher", ["rows", pytest.param("memory", marks=pytest.mark.long)])
 @pytest.mark.contract("S4-30")
 def test_all_operations_end_well_however_often_their_server_is_killed(
     tmp_path: pathlib.Path, dispatcher: str

@@ -61,7 +61,7 @@ def test_the_demo_keeps_its_promises_and_leaves_nothing(folder: pathlib.Path) ->
 
 @pytest.mark.slow
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.long)])
 def test_the_demo_ends_its_processes_when_it_is_stopped(folder: pathlib.Path, number: signal.Signals) -> None:
     demo = _start("--mib", "1", folder=folder)
     assert demo.stdout is not None

@@ -144,6 +144,7 @@ def test_pause_frees_the_machine_and_resume_is_exact(stage: Stage, undisturbed: 
 
 
 @pytest.mark.contract("S0-59", "S0-60")
+@pytest.mark.long
 def test_cancel_ends_the_trainer_and_delete_forgets_the_job(stage: Stage) -> None:
     with worker_process(stage.server.address, stage.worker_token, stage.scratch / "w5") as worker:
         job = stage.job(epochs=1000)

@@ -43,7 +43,7 @@ print(json.dumps({"ids": ids[0].tolist(), "logits": [value.hex() for value in lo
     ("architecture", "mixed_precision", "stage"),
     [
         ("llama", True, 1),
-        ("gpt2", False, 2),
+        pytest.param("gpt2", False, 2, marks=pytest.mark.long),
         pytest.param("llama", False, 1, marks=pytest.mark.long),
         pytest.param("llama", False, 3, marks=pytest.mark.long),
     ],

@@ -41,6 +41,7 @@ def at_step(trainer: Trainer, step: int, act: str) -> list[Event]:
     return events
 
 
+@pytest.mark.long
 def test_pause_saves_at_the_step_edge_and_resume_goes_on(dataset: Path, tmp_path: Path) -> None:
     spec = training.make_spec(dataset, tmp_path, training.tiny(dropout=0.1, **FOREVER))
     trainer = training.start(spec)
@@ -81,7 +82,9 @@ def test_save_now_saves_and_goes_on(dataset: Path, tmp_path: Path) -> None:
     assert max(training.losses(events)) >= saved.step
 
 
-@pytest.mark.parametrize(("act", "outcome"), [("pause", "paused"), ("cancel", "cancelled")])
+@pytest.mark.parametrize(
+    ("act", "outcome"), [pytest.param("pause", "paused", marks=pytest.mark.long), ("cancel", "cancelled")]
+)
 def test_a_signal_sent_at_once_is_not_lost(dataset: Path, tmp_path: Path, act: str, outcome: str) -> None:
     """The process has not even started Python when the signal is sent; it must wait, not kill."""
     trainer = training.start(training.make_spec(dataset, tmp_path, training.tiny(**FOREVER)))

@@ -47,7 +47,7 @@ def killed_at(step: int, spec: TrainerSpec) -> list[Event]:
     ("stage", "mixed_precision"),
     [
         pytest.param(1, False, id="z1"),
-        pytest.param(1, True, id="z1-bf16"),
+        pytest.param(1, True, id="z1-bf16", marks=pytest.mark.long),
         pytest.param(2, False, id="z2", marks=pytest.mark.long),
         pytest.param(3, False, id="z3", marks=pytest.mark.long),
     ],
