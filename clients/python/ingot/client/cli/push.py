@@ -26,7 +26,6 @@ FIELDS = {
     "--source": ("source", "manual, huggingface, training, url"),
     "--visibility": ("visibility", "private, internal or public"),
 }
-_EXAMPLES = {"--rule": "min_records=100", "--meta": "language=fa"}
 _FINDINGS = 10  # of a validation that are shown
 _UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3}
 _RATE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([KMG]?)i?B?(?:/s)?", re.IGNORECASE)
@@ -178,10 +177,11 @@ def pairs(settings: list[str], flag: str) -> dict[str, object]:
     for setting in settings:
         key, mark, text = setting.partition("=")
         if not mark or not key:
+            example = "min_records=100" if flag == "--rule" else "accuracy=97.5"
             raise Invalid(
                 f"{flag}: expected KEY=VALUE, got {setting!r}.",
                 reason="USAGE",
-                next_step=f"Write for example: {flag} {_EXAMPLES.get(flag, 'accuracy=97.5')}",
+                next_step=f"Write for example: {flag} {example}",
             )
         try:
             found[key] = json.loads(text)
