@@ -23,7 +23,7 @@ from ingot.server.core.artifacts import (
 )
 from ingot.server.core.clock import Clock
 from ingot.server.core.identity import SCOPES_OF_ROLE, Caller, Role, User
-from ingot.server.core.names import ArtifactName, Kind, artifact_name
+from ingot.server.core.names import ArtifactName, Kind, VersionName, artifact_name
 from ingot.server.core.pages import PageTokens
 from ingot.server.core.workers import WorkGrant
 from ingot.server.domain.access import Access
@@ -83,6 +83,9 @@ class FixedWork:
 
     def dependants(self, artifact: ArtifactName) -> Sequence[str]:
         return self.needed_by.get(str(artifact), [])
+
+    def reading(self, version: VersionName) -> Sequence[str]:
+        return self.needed_by.get(str(version), [])
 
 
 class CatalogRules:

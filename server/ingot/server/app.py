@@ -69,6 +69,7 @@ log = logging.getLogger(__name__)
 
 _USAGE_SECONDS = 1.0
 _TOKEN_USE_SECONDS = 30.0
+_DAY = 24 * 3600.0
 _REAP_SECONDS = 1.0  # how soon a lease that ran out is noticed
 ADMIN = "admin"
 WORKER = "worker"
@@ -297,7 +298,17 @@ class App:
             "activities": await self.hops.write(self.usage.forget_old),
             "operations": operations,
             "bodies": await self.runner.sweep(),
+            "trash": await self._empty_trash(),
         }
+
+    async def _empty_trash(self) -> int:
+        if not self.settings.trash_days:
+            return 0
+        before = self._clock.now() - self.settings.trash_days * _DAY
+        gone = await self.hops.write(self.catalog.trash.purge_artifacts, before)
+        while await self.hops.write(self.catalog.trash.purge_version, before):
+            gone += 1
+        return gone
 
     def _every(self, seconds: float, work: Callable[[], Awaitable[object]]) -> None:
         """Do `work` now and every so many seconds; a failure is logged and its next turn comes anyway."""

@@ -20,6 +20,7 @@ from ingot.server.domain.operations import Operations
 from ingot.server.domain.publishing import VALIDATE, Publishing
 from ingot.server.domain.registrations import Registrations
 from ingot.server.domain.requests import Requests
+from ingot.server.domain.trash import Trash, TrashStores
 from ingot.server.domain.usage import Usage
 from ingot.server.domain.validations import Validations
 from ingot.server.domain.versions import Versions
@@ -80,6 +81,8 @@ class CatalogParts:
         self.validations = Validations(
             self.catalog, self.versions, self.publishing, operations, self.access, requests
         )
+        stores = TrashStores(self.artifacts, versions, aliases, TreesSql(), dependants, OperationsSql())
+        self.trash = Trash(self.catalog, stores, self.access, operations, requests, clock)
         self.aliases = Aliases(self.catalog, self.versions, aliases, versions, requests, tokens, clock)
 
     def serve(
@@ -92,6 +95,6 @@ class CatalogParts:
     ) -> None:
         """Add CatalogService to a server."""
         servicer = CatalogServicer(
-            hops, self.catalog, self.versions, self.aliases, usage, folders, registrations
+            hops, self.catalog, self.versions, self.aliases, self.trash, usage, folders, registrations
         )
         catalog_pb2_grpc.add_CatalogServiceServicer_to_server(servicer, server)

@@ -22,6 +22,7 @@ from ingot.server.import_parts import import_sources
 from ingot.server.rpc.hops import Hops
 from ingot.server.runner.shelf import ShelfBodies, ShelfWork
 from ingot.server.settings import Settings
+from ingot.server.storage.accounts_sql import AccountsSql
 from ingot.server.storage.data_folder import DataFolderError
 from ingot.server.storage.identity_sql import UsersSql
 from ingot.server.storage.operations_sql import OperationsSql
@@ -56,7 +57,13 @@ class RegistrationParts:
             clock,
         )
         self._removal = Removal(
-            catalog.catalog, catalog.artifacts, VersionsSql(), AliasesSql(), TreesSql(), operations
+            catalog.catalog,
+            catalog.artifacts,
+            VersionsSql(),
+            AliasesSql(),
+            TreesSql(),
+            operations,
+            AccountsSql(),
         )
         catalog.catalog.follow(self.registrations)
         operations.on(KIND, self.registrations)
@@ -66,12 +73,12 @@ class RegistrationParts:
         """Let `remove` drop the files of a deleted artifact, a version in each write."""
 
         async def remove(work: ShelfWork) -> JsonObject:
-            removed = 0
-            while await hops.write(self._removal.step, work.operation):
-                removed += 1
+            removed = released = 0
+            while (given_back := await hops.write(self._removal.step, work.operation)) is not None:
+                removed, released = removed + 1, released + given_back
                 await work.step()
             await hops.write(self._removal.finish, work.operation)
-            return {"versions": removed}
+            return {"versions": removed, "released_bytes": released}
 
         shelf.add("remove", remove)
 

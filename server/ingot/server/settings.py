@@ -115,18 +115,13 @@ class Settings:
         metadata=_about("Largest version of a model that may be uploaded, in bytes; 0 is any size."),
     )
     namespace_quota_bytes: int = dataclasses.field(
-        default=0,
-        metadata=_about(
-            "Bytes of versions and checkpoints that a namespace may have, each counted whole, where it has "
-            "no quota of its own; 0 is no limit."
-        ),
+        default=0, metadata=_about("Bytes of versions and checkpoints a namespace may have; 0 is no limit.")
     )
     namespace_physical_quota_bytes: int = dataclasses.field(
-        default=0,
-        metadata=_about(
-            "Bytes of different chunks that a namespace may have, where it has no quota of its own; 0 is no "
-            "limit."
-        ),
+        default=0, metadata=_about("Bytes of different chunks that a namespace may have; 0 is no limit.")
+    )
+    trash_days: float = dataclasses.field(
+        default=30.0, metadata=_about("Days until what is in the trash goes for good; 0 keeps it.")
     )
     validation: str = dataclasses.field(
         default="none",

@@ -38,6 +38,7 @@ _NOT_NEGATIVE = (
     "max_model_bytes",
     "namespace_quota_bytes",
     "namespace_physical_quota_bytes",
+    "trash_days",
     "import_max_file_bytes",
     "import_max_bytes",
     "import_min_bytes_per_second",

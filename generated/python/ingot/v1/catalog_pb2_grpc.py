@@ -60,6 +60,26 @@ class CatalogServiceStub(object):
                 request_serializer=ingot_dot_v1_dot_catalog__pb2.DeleteArtifactRequest.SerializeToString,
                 response_deserializer=ingot_dot_v1_dot_catalog__pb2.DeleteArtifactResponse.FromString,
                 _registered_method=True)
+        self.RestoreArtifact = channel.unary_unary(
+                '/ingot.v1.CatalogService/RestoreArtifact',
+                request_serializer=ingot_dot_v1_dot_catalog__pb2.RestoreArtifactRequest.SerializeToString,
+                response_deserializer=ingot_dot_v1_dot_catalog__pb2.RestoreArtifactResponse.FromString,
+                _registered_method=True)
+        self.PurgeArtifact = channel.unary_unary(
+                '/ingot.v1.CatalogService/PurgeArtifact',
+                request_serializer=ingot_dot_v1_dot_catalog__pb2.PurgeArtifactRequest.SerializeToString,
+                response_deserializer=ingot_dot_v1_dot_catalog__pb2.PurgeArtifactResponse.FromString,
+                _registered_method=True)
+        self.DeleteVersion = channel.unary_unary(
+                '/ingot.v1.CatalogService/DeleteVersion',
+                request_serializer=ingot_dot_v1_dot_catalog__pb2.DeleteVersionRequest.SerializeToString,
+                response_deserializer=ingot_dot_v1_dot_catalog__pb2.DeleteVersionResponse.FromString,
+                _registered_method=True)
+        self.RestoreVersion = channel.unary_unary(
+                '/ingot.v1.CatalogService/RestoreVersion',
+                request_serializer=ingot_dot_v1_dot_catalog__pb2.RestoreVersionRequest.SerializeToString,
+                response_deserializer=ingot_dot_v1_dot_catalog__pb2.RestoreVersionResponse.FromString,
+                _registered_method=True)
         self.GetCatalogStats = channel.unary_unary(
                 '/ingot.v1.CatalogService/GetCatalogStats',
                 request_serializer=ingot_dot_v1_dot_catalog__pb2.GetCatalogStatsRequest.SerializeToString,
@@ -139,6 +159,47 @@ class CatalogServiceServicer(object):
 
         Errors: NOT_FOUND (ARTIFACT_NOT_FOUND) unless allow_missing; ABORTED (ETAG_MISMATCH); FAILED_PRECONDITION (IN_USE: versions
         or running jobs depend on it and force is not set).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RestoreArtifact(self, request, context):
+        """Takes an artifact with its versions back out of the trash, under its old name. Where it was kept readable, and where it was
+        fetched from, is not set again.
+
+        Errors: NOT_FOUND (ARTIFACT_NOT_FOUND: not in the trash, or not yours); ALREADY_EXISTS (NAME_TAKEN: another one has its name by now);
+        FAILED_PRECONDITION (IN_USE: it is being purged, REQUEST_ID_REUSED).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PurgeArtifact(self, request, context):
+        """Removes an artifact in the trash with its versions for good, in the background: the operation that is answered tells how many bytes
+        its namespace has back, and the collection after it how many the disk has.
+
+        Errors: NOT_FOUND (ARTIFACT_NOT_FOUND: not in the trash, or not yours); FAILED_PRECONDITION (REQUEST_ID_REUSED).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteVersion(self, request, context):
+        """Moves a version to the trash; `latest` moves back to the newest that is left. Its id stays taken and its bytes stay until it is purged.
+
+        Errors: NOT_FOUND (ARTIFACT_NOT_FOUND, VERSION_NOT_FOUND) unless allow_missing; ABORTED (ETAG_MISMATCH); FAILED_PRECONDITION (IN_USE:
+        aliases, unfinished jobs or models name it and force is not set; STATE_INVALID: it is being validated; REQUEST_ID_REUSED).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RestoreVersion(self, request, context):
+        """Takes a version back out of the trash; `latest` moves to it if it is the newest. Aliases stay where they are.
+
+        Errors: NOT_FOUND (ARTIFACT_NOT_FOUND, VERSION_NOT_FOUND: not in the trash); FAILED_PRECONDITION (IN_USE: it is being purged,
+        REQUEST_ID_REUSED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -226,6 +287,26 @@ def add_CatalogServiceServicer_to_server(servicer, server):
                     servicer.DeleteArtifact,
                     request_deserializer=ingot_dot_v1_dot_catalog__pb2.DeleteArtifactRequest.FromString,
                     response_serializer=ingot_dot_v1_dot_catalog__pb2.DeleteArtifactResponse.SerializeToString,
+            ),
+            'RestoreArtifact': grpc.unary_unary_rpc_method_handler(
+                    servicer.RestoreArtifact,
+                    request_deserializer=ingot_dot_v1_dot_catalog__pb2.RestoreArtifactRequest.FromString,
+                    response_serializer=ingot_dot_v1_dot_catalog__pb2.RestoreArtifactResponse.SerializeToString,
+            ),
+            'PurgeArtifact': grpc.unary_unary_rpc_method_handler(
+                    servicer.PurgeArtifact,
+                    request_deserializer=ingot_dot_v1_dot_catalog__pb2.PurgeArtifactRequest.FromString,
+                    response_serializer=ingot_dot_v1_dot_catalog__pb2.PurgeArtifactResponse.SerializeToString,
+            ),
+            'DeleteVersion': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteVersion,
+                    request_deserializer=ingot_dot_v1_dot_catalog__pb2.DeleteVersionRequest.FromString,
+                    response_serializer=ingot_dot_v1_dot_catalog__pb2.DeleteVersionResponse.SerializeToString,
+            ),
+            'RestoreVersion': grpc.unary_unary_rpc_method_handler(
+                    servicer.RestoreVersion,
+                    request_deserializer=ingot_dot_v1_dot_catalog__pb2.RestoreVersionRequest.FromString,
+                    response_serializer=ingot_dot_v1_dot_catalog__pb2.RestoreVersionResponse.SerializeToString,
             ),
             'GetCatalogStats': grpc.unary_unary_rpc_method_handler(
                     servicer.GetCatalogStats,
@@ -394,6 +475,114 @@ class CatalogService(object):
             '/ingot.v1.CatalogService/DeleteArtifact',
             ingot_dot_v1_dot_catalog__pb2.DeleteArtifactRequest.SerializeToString,
             ingot_dot_v1_dot_catalog__pb2.DeleteArtifactResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RestoreArtifact(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ingot.v1.CatalogService/RestoreArtifact',
+            ingot_dot_v1_dot_catalog__pb2.RestoreArtifactRequest.SerializeToString,
+            ingot_dot_v1_dot_catalog__pb2.RestoreArtifactResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PurgeArtifact(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ingot.v1.CatalogService/PurgeArtifact',
+            ingot_dot_v1_dot_catalog__pb2.PurgeArtifactRequest.SerializeToString,
+            ingot_dot_v1_dot_catalog__pb2.PurgeArtifactResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteVersion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ingot.v1.CatalogService/DeleteVersion',
+            ingot_dot_v1_dot_catalog__pb2.DeleteVersionRequest.SerializeToString,
+            ingot_dot_v1_dot_catalog__pb2.DeleteVersionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RestoreVersion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ingot.v1.CatalogService/RestoreVersion',
+            ingot_dot_v1_dot_catalog__pb2.RestoreVersionRequest.SerializeToString,
+            ingot_dot_v1_dot_catalog__pb2.RestoreVersionResponse.FromString,
             options,
             channel_credentials,
             insecure,

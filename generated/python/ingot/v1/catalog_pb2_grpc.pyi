@@ -61,6 +61,31 @@ class CatalogServiceStub:
     Errors: NOT_FOUND (ARTIFACT_NOT_FOUND) unless allow_missing; ABORTED (ETAG_MISMATCH); FAILED_PRECONDITION (IN_USE: versions
     or running jobs depend on it and force is not set).
     """
+    RestoreArtifact: _grpc.UnaryUnaryMultiCallable[_catalog_pb2.RestoreArtifactRequest, _catalog_pb2.RestoreArtifactResponse]
+    """Takes an artifact with its versions back out of the trash, under its old name. Where it was kept readable, and where it was
+    fetched from, is not set again.
+
+    Errors: NOT_FOUND (ARTIFACT_NOT_FOUND: not in the trash, or not yours); ALREADY_EXISTS (NAME_TAKEN: another one has its name by now);
+    FAILED_PRECONDITION (IN_USE: it is being purged, REQUEST_ID_REUSED).
+    """
+    PurgeArtifact: _grpc.UnaryUnaryMultiCallable[_catalog_pb2.PurgeArtifactRequest, _catalog_pb2.PurgeArtifactResponse]
+    """Removes an artifact in the trash with its versions for good, in the background: the operation that is answered tells how many bytes
+    its namespace has back, and the collection after it how many the disk has.
+
+    Errors: NOT_FOUND (ARTIFACT_NOT_FOUND: not in the trash, or not yours); FAILED_PRECONDITION (REQUEST_ID_REUSED).
+    """
+    DeleteVersion: _grpc.UnaryUnaryMultiCallable[_catalog_pb2.DeleteVersionRequest, _catalog_pb2.DeleteVersionResponse]
+    """Moves a version to the trash; `latest` moves back to the newest that is left. Its id stays taken and its bytes stay until it is purged.
+
+    Errors: NOT_FOUND (ARTIFACT_NOT_FOUND, VERSION_NOT_FOUND) unless allow_missing; ABORTED (ETAG_MISMATCH); FAILED_PRECONDITION (IN_USE:
+    aliases, unfinished jobs or models name it and force is not set; STATE_INVALID: it is being validated; REQUEST_ID_REUSED).
+    """
+    RestoreVersion: _grpc.UnaryUnaryMultiCallable[_catalog_pb2.RestoreVersionRequest, _catalog_pb2.RestoreVersionResponse]
+    """Takes a version back out of the trash; `latest` moves to it if it is the newest. Aliases stay where they are.
+
+    Errors: NOT_FOUND (ARTIFACT_NOT_FOUND, VERSION_NOT_FOUND: not in the trash); FAILED_PRECONDITION (IN_USE: it is being purged,
+    REQUEST_ID_REUSED).
+    """
     GetCatalogStats: _grpc.UnaryUnaryMultiCallable[_catalog_pb2.GetCatalogStatsRequest, _catalog_pb2.GetCatalogStatsResponse]
     """Totals over one kind of artifact, over all that the caller may see.
 
@@ -125,6 +150,31 @@ class CatalogServiceAsyncStub(CatalogServiceStub):
 
     Errors: NOT_FOUND (ARTIFACT_NOT_FOUND) unless allow_missing; ABORTED (ETAG_MISMATCH); FAILED_PRECONDITION (IN_USE: versions
     or running jobs depend on it and force is not set).
+    """
+    RestoreArtifact: _aio.UnaryUnaryMultiCallable[_catalog_pb2.RestoreArtifactRequest, _catalog_pb2.RestoreArtifactResponse]  # type: ignore[assignment]
+    """Takes an artifact with its versions back out of the trash, under its old name. Where it was kept readable, and where it was
+    fetched from, is not set again.
+
+    Errors: NOT_FOUND (ARTIFACT_NOT_FOUND: not in the trash, or not yours); ALREADY_EXISTS (NAME_TAKEN: another one has its name by now);
+    FAILED_PRECONDITION (IN_USE: it is being purged, REQUEST_ID_REUSED).
+    """
+    PurgeArtifact: _aio.UnaryUnaryMultiCallable[_catalog_pb2.PurgeArtifactRequest, _catalog_pb2.PurgeArtifactResponse]  # type: ignore[assignment]
+    """Removes an artifact in the trash with its versions for good, in the background: the operation that is answered tells how many bytes
+    its namespace has back, and the collection after it how many the disk has.
+
+    Errors: NOT_FOUND (ARTIFACT_NOT_FOUND: not in the trash, or not yours); FAILED_PRECONDITION (REQUEST_ID_REUSED).
+    """
+    DeleteVersion: _aio.UnaryUnaryMultiCallable[_catalog_pb2.DeleteVersionRequest, _catalog_pb2.DeleteVersionResponse]  # type: ignore[assignment]
+    """Moves a version to the trash; `latest` moves back to the newest that is left. Its id stays taken and its bytes stay until it is purged.
+
+    Errors: NOT_FOUND (ARTIFACT_NOT_FOUND, VERSION_NOT_FOUND) unless allow_missing; ABORTED (ETAG_MISMATCH); FAILED_PRECONDITION (IN_USE:
+    aliases, unfinished jobs or models name it and force is not set; STATE_INVALID: it is being validated; REQUEST_ID_REUSED).
+    """
+    RestoreVersion: _aio.UnaryUnaryMultiCallable[_catalog_pb2.RestoreVersionRequest, _catalog_pb2.RestoreVersionResponse]  # type: ignore[assignment]
+    """Takes a version back out of the trash; `latest` moves to it if it is the newest. Aliases stay where they are.
+
+    Errors: NOT_FOUND (ARTIFACT_NOT_FOUND, VERSION_NOT_FOUND: not in the trash); FAILED_PRECONDITION (IN_USE: it is being purged,
+    REQUEST_ID_REUSED).
     """
     GetCatalogStats: _aio.UnaryUnaryMultiCallable[_catalog_pb2.GetCatalogStatsRequest, _catalog_pb2.GetCatalogStatsResponse]  # type: ignore[assignment]
     """Totals over one kind of artifact, over all that the caller may see.
@@ -217,6 +267,55 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Errors: NOT_FOUND (ARTIFACT_NOT_FOUND) unless allow_missing; ABORTED (ETAG_MISMATCH); FAILED_PRECONDITION (IN_USE: versions
         or running jobs depend on it and force is not set).
+        """
+
+    @_abc_1.abstractmethod
+    def RestoreArtifact(
+        self,
+        request: _catalog_pb2.RestoreArtifactRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_catalog_pb2.RestoreArtifactResponse, _abc.Awaitable[_catalog_pb2.RestoreArtifactResponse]]:
+        """Takes an artifact with its versions back out of the trash, under its old name. Where it was kept readable, and where it was
+        fetched from, is not set again.
+
+        Errors: NOT_FOUND (ARTIFACT_NOT_FOUND: not in the trash, or not yours); ALREADY_EXISTS (NAME_TAKEN: another one has its name by now);
+        FAILED_PRECONDITION (IN_USE: it is being purged, REQUEST_ID_REUSED).
+        """
+
+    @_abc_1.abstractmethod
+    def PurgeArtifact(
+        self,
+        request: _catalog_pb2.PurgeArtifactRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_catalog_pb2.PurgeArtifactResponse, _abc.Awaitable[_catalog_pb2.PurgeArtifactResponse]]:
+        """Removes an artifact in the trash with its versions for good, in the background: the operation that is answered tells how many bytes
+        its namespace has back, and the collection after it how many the disk has.
+
+        Errors: NOT_FOUND (ARTIFACT_NOT_FOUND: not in the trash, or not yours); FAILED_PRECONDITION (REQUEST_ID_REUSED).
+        """
+
+    @_abc_1.abstractmethod
+    def DeleteVersion(
+        self,
+        request: _catalog_pb2.DeleteVersionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_catalog_pb2.DeleteVersionResponse, _abc.Awaitable[_catalog_pb2.DeleteVersionResponse]]:
+        """Moves a version to the trash; `latest` moves back to the newest that is left. Its id stays taken and its bytes stay until it is purged.
+
+        Errors: NOT_FOUND (ARTIFACT_NOT_FOUND, VERSION_NOT_FOUND) unless allow_missing; ABORTED (ETAG_MISMATCH); FAILED_PRECONDITION (IN_USE:
+        aliases, unfinished jobs or models name it and force is not set; STATE_INVALID: it is being validated; REQUEST_ID_REUSED).
+        """
+
+    @_abc_1.abstractmethod
+    def RestoreVersion(
+        self,
+        request: _catalog_pb2.RestoreVersionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_catalog_pb2.RestoreVersionResponse, _abc.Awaitable[_catalog_pb2.RestoreVersionResponse]]:
+        """Takes a version back out of the trash; `latest` moves to it if it is the newest. Aliases stay where they are.
+
+        Errors: NOT_FOUND (ARTIFACT_NOT_FOUND, VERSION_NOT_FOUND: not in the trash); FAILED_PRECONDITION (IN_USE: it is being purged,
+        REQUEST_ID_REUSED).
         """
 
     @_abc_1.abstractmethod

@@ -179,11 +179,12 @@ class Version:
     aliases: tuple[str, ...] = ()  # ids of the aliases that point at it, `latest` among them
     asked_aliases: tuple[str, ...] = ()  # ids of those that move to it once it is READY
     last_validation: str = ""  # operations/{id}
+    delete_time: float | None = None  # when it went to the trash
 
     @property
     def etag(self) -> str:
         """Return what changes when its state changes."""
-        return ids.etag_of(self.uid, self.state)
+        return ids.etag_of(self.uid, self.state, self.delete_time or 0)
 
     @property
     def storage_uri(self) -> str:
@@ -255,6 +256,7 @@ class Scope:
     kind: Kind
     namespace: str | None = None
     audience: str | None = None
+    deleted: bool = False  # what is in the trash instead; that has no audience
 
 
 EVERYONE = "*"

@@ -18,7 +18,7 @@ from ingot.server.core.artifacts import (
     VersionState,
 )
 from ingot.server.core.identity import ApiToken, User
-from ingot.server.core.names import ArtifactName
+from ingot.server.core.names import ArtifactName, VersionName
 from ingot.server.core.pages import Key
 from ingot.server.core.workers import WorkGrant
 
@@ -143,6 +143,18 @@ class ArtifactStore(Protocol):
         """Return an artifact, also from the trash."""
         ...
 
+    def deleted(self, name: ArtifactName) -> Sequence[Artifact]:
+        """Return those in the trash that had this name, the one that went last first."""
+        ...
+
+    def deleted_before(self, time: float, size: int) -> Sequence[Artifact]:
+        """Return up to `size` artifacts that went to the trash before that time, oldest first."""
+        ...
+
+    def remove(self, artifact: Artifact) -> None:
+        """Drop an artifact in the trash that has no versions and no aliases any more."""
+        ...
+
     def add(self, artifact: Artifact, search_text: str, terms: Collection[Term]) -> bool:
         """Add an artifact and make it findable; False, and nothing added, when its name is taken."""
         ...
@@ -170,10 +182,25 @@ class ArtifactStore(Protocol):
 
 
 class VersionStore(Protocol):
-    """Versions. An artifact is named by its uid, since names are used again."""
+    """Versions. An artifact is named by its uid, since names are used again.
+
+    Those in the trash are left out unless it says otherwise; their ids stay taken.
+    """
 
     def find(self, artifact: Artifact, version_id: str) -> Version | None:
         """Return one version of an artifact."""
+        ...
+
+    def find_deleted(self, artifact: Artifact, version_id: str) -> Version | None:
+        """Return one version of an artifact from the trash."""
+        ...
+
+    def deleted_before(self, time: float, size: int) -> Sequence[tuple[Artifact, Version]]:
+        """Return up to `size` versions that went to the trash before that time, oldest first."""
+        ...
+
+    def set_deleted(self, version: Version, time: float | None) -> None:
+        """Put a version into the trash, or take it back out."""
         ...
 
     def by_validation(self, operation: str) -> tuple[Artifact, Version] | None:
@@ -209,9 +236,18 @@ class VersionStore(Protocol):
         ...
 
     def page(
-        self, artifact: Artifact, after: int | None, size: int, *, ready_only: bool = False
+        self,
+        artifact: Artifact,
+        after: int | None,
+        size: int,
+        *,
+        ready_only: bool = False,
+        deleted: bool | None = False,
     ) -> Sequence[tuple[int, Version]]:
-        """Return up to `size` versions, newest first, with their positions; after the position `after`."""
+        """Return up to `size` versions, newest first, with their positions; after the position `after`.
+
+        With `deleted` those in the trash instead, with None both.
+        """
         ...
 
     def newest(
@@ -221,6 +257,10 @@ class VersionStore(Protocol):
 
         Of the artifacts whose uids are in `ready_only`, only READY versions.
         """
+        ...
+
+    def made_from(self, version: VersionName, limit: int) -> Sequence[str]:
+        """Return names of versions, trash left out, that were trained on or from this one."""
         ...
 
     def descendants(self, artifact: ArtifactName, limit: int) -> Sequence[str]:
@@ -253,4 +293,8 @@ class DependantStore(Protocol):
 
     def dependants(self, artifact: ArtifactName) -> Sequence[str]:
         """Return names of jobs that are not over and read versions of the artifact or will write it."""
+        ...
+
+    def reading(self, version: VersionName) -> Sequence[str]:
+        """Return names of jobs that are not over and read this version."""
         ...

@@ -64,7 +64,7 @@ KINDS: dict[str, OperationKind] = {
         ),
         OperationKind(
             "remove",
-            "Remove the files of a registered artifact and free their space.",
+            "Remove what was deleted, or purged from the trash, and free its space.",
             MAINTENANCE,
             Place.SHELF,
             upkeep_params.RemoveParams,

@@ -121,6 +121,14 @@ def version_reference(text: str, field: str = "name") -> VersionReference:
     return found
 
 
+def version_name(text: str, field: str = "name") -> VersionName:
+    """Parse the name of a version, and of nothing that leads to one. Raises Invalid."""
+    name = _reference(text)
+    if not isinstance(name, VersionName):
+        raise _bad(field, text, "namespaces/{namespace}/models/{id}/versions/{version}")
+    return name
+
+
 def alias_name(text: str, field: str = "name") -> AliasName:
     """Parse the name of an alias. Raises Invalid (NAME_INVALID)."""
     found = _reference(text)

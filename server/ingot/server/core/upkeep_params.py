@@ -9,6 +9,7 @@ class RemoveParams(Params):
     """Parameters of `remove`; what had the name of the operation's target."""
 
     artifact_uid: str = Field(description="Identity of the artifact whose files go.")
+    versions_only: bool = Field(default=False, description="Only those of its versions in the trash.")
 
 
 class UpkeepParams(Params):
@@ -19,6 +20,9 @@ class RemoveResult(Params):
     """Result of `remove`."""
 
     versions: int = Field(default=0, description="Versions whose files went.")
+    released_bytes: int = Field(
+        default=0, description="That its namespace has no more; the disk has them after a collection."
+    )
 
 
 class CleanResult(Params):
@@ -28,6 +32,7 @@ class CleanResult(Params):
     activities: int = 0
     operations: int = 0
     bodies: int = Field(default=0, description="Folders and logs of forgotten operations.")
+    trash: int = Field(default=0, description="Artifacts and versions that were in the trash for too long.")
 
 
 class CollectResult(Params):

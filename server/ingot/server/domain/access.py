@@ -159,6 +159,18 @@ class Access:
         inside = None if namespace == ANY_NAMESPACE else namespace
         return tuple(Scope(each, inside, audience) for each in kinds for audience in audiences)
 
+    def trash(self, caller: Caller, namespace: str, kind: Kind | None) -> tuple[Scope, ...]:
+        """Return the parts of the trash of `namespace` (`-` for all) that the caller may write to."""
+        kinds = (kind,) if kind else tuple(Kind)
+        inside: tuple[str | None, ...]
+        if namespace != ANY_NAMESPACE:
+            inside = (namespace,) if caller.may_write(namespace) else ()
+        elif caller.is_admin:
+            inside = (None,)
+        else:
+            inside = () if caller.is_worker else tuple(sorted(caller.writes))
+        return tuple(Scope(each, where, deleted=True) for each in kinds for where in inside)
+
     def _reads(self, caller: Caller, artifact: Artifact) -> bool:
         if caller.is_worker:
             return any(

@@ -15,14 +15,15 @@ from ingot.server.core.artifacts import (
     ArtifactOrder,
     ArtifactQuery,
     CatalogTotals,
+    Scope,
     Version,
 )
 from ingot.server.core.catalog_stores import ArtifactStore, CounterStore, DependantStore, VersionStore
 from ingot.server.core.clock import Clock
 from ingot.server.core.errors import (
-    Invalid,
     NotFound,
     Reason,
+    invalid_field,
 )
 from ingot.server.core.exports import LatestHook
 from ingot.server.core.identity import Caller
@@ -37,15 +38,6 @@ NEWEST_VERSIONS = 20  # in the view WITH_VERSIONS
 STATISTICS = ("language", "format", "model_type", "framework", "tag")
 _MOST_DEPENDANTS = 100
 _MOST_WITH_VERSIONS = 100  # artifacts in a page that shows versions too
-_ORDERS = {
-    "": (ArtifactOrder.CREATED, True),
-    "create_time": (ArtifactOrder.CREATED, False),
-    "create_time desc": (ArtifactOrder.CREATED, True),
-    "update_time": (ArtifactOrder.UPDATED, False),
-    "update_time desc": (ArtifactOrder.UPDATED, True),
-    "name": (ArtifactOrder.NAME, False),
-    "name desc": (ArtifactOrder.NAME, True),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +72,7 @@ class ArtifactListing:
     page_size: int = 0
     page_token: str = ""
     with_versions: bool = False  # the page leaves room for the newest versions of each
+    deleted: bool = False  # what is in the trash instead
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,9 +135,9 @@ class Catalog:
         Raises Invalid (FILTER_INVALID, FIELD_INVALID, PAGE_TOKEN_INVALID).
         """
         size = page_size(wanted.page_size)
-        order, descending = _order(wanted.order_by)
+        order, descending = catalog_fields.order_of(wanted.order_by)
         asked = filters.parse(wanted.filter, catalog_fields.FILTERABLE)
-        scopes = self._access.scopes(caller, wanted.namespace, wanted.kind)
+        scopes = self._scopes(caller, wanted, order)
         query = ArtifactQuery(scopes, asked.terms, asked.words, order, descending)
         fingerprint = f"ListArtifacts {query}"
         after = self._tokens.decode(fingerprint, wanted.page_token)
@@ -245,23 +238,11 @@ class Catalog:
 
     def grown(self, artifact: Artifact, version: Version, newest: Version, now: float) -> Artifact:
         """Count a version that became READY, let `latest` point at the newest, and return the artifact."""
-        moved = artifact.delete_time is None and artifact.current_version != newest.name.version
-        grown = self._save(
-            dataclasses.replace(
-                artifact,
-                current_version=newest.name.version,
-                format=newest.format,
-                version_count=artifact.version_count + 1,
-                size_bytes=newest.size_bytes,
-                version_bytes=artifact.version_bytes + version.size_bytes,
-                stored_bytes=artifact.stored_bytes + version.new_bytes,
-                update_time=now,
-                revision=artifact.revision + 1,
-            )
-        )
-        for hook in self._hooks if moved else ():
-            hook.latest_moved(grown, newest)
-        return grown
+        return self._counted(artifact, version, newest, now, 1)
+
+    def shrunk(self, artifact: Artifact, version: Version, newest: Version | None, now: float) -> Artifact:
+        """Count a READY version less, let `latest` move to the newest that is left; return the artifact."""
+        return self._counted(artifact, version, newest, now, -1)
 
     def delete(
         self,
@@ -308,6 +289,36 @@ class Catalog:
         return Deletion(self._by_uid(uid), self._dependants_of(name) if replayed else dependants)
 
     # --- parts ------------------------------------------------------------------------------------------
+
+    def _counted(
+        self, artifact: Artifact, version: Version, newest: Version | None, now: float, sign: int
+    ) -> Artifact:
+        counted = self._save(
+            dataclasses.replace(
+                artifact,
+                current_version=newest.name.version if newest else "",
+                format=newest.format if newest else "",
+                version_count=artifact.version_count + sign,
+                size_bytes=newest.size_bytes if newest else 0,
+                version_bytes=artifact.version_bytes + sign * version.size_bytes,
+                stored_bytes=artifact.stored_bytes + sign * version.new_bytes,
+                update_time=now,
+                revision=artifact.revision + 1,
+            )
+        )
+        if newest and artifact.delete_time is None and artifact.current_version != newest.name.version:
+            for hook in self._hooks:
+                hook.latest_moved(counted, newest)
+        return counted
+
+    def _scopes(self, caller: Caller, wanted: ArtifactListing, order: ArtifactOrder) -> tuple[Scope, ...]:
+        if not wanted.deleted:
+            return self._access.scopes(caller, wanted.namespace, wanted.kind)
+        if wanted.filter:
+            raise invalid_field("filter", "expected none: what is in the trash is not searched")
+        if order is ArtifactOrder.NAME:
+            raise invalid_field("order_by", "expected a time: what is in the trash has no name any more")
+        return self._access.trash(caller, wanted.namespace, wanted.kind)
 
     def _new_name(self, wanted: NewArtifact) -> ArtifactName:
         """Return the chosen name, or the first made one that nobody chose before."""
@@ -370,16 +381,3 @@ class Catalog:
 def _fresh(caller: Caller, name: ArtifactName, fields: ArtifactFields, now: float) -> Artifact:
     owner = f"users/{name.namespace if caller.is_worker else caller.user}"  # a worker works for somebody
     return Artifact(name, ids.new_uid(now), fields, owner, create_time=now, update_time=now)
-
-
-def _order(text: str) -> tuple[ArtifactOrder, bool]:
-    found = _ORDERS.get(" ".join(text.split()))
-    if found is None:
-        expected = ", ".join(each for each in _ORDERS if each)
-        raise Invalid(
-            Reason.FILTER_INVALID,
-            f"order_by: expected one of {expected}, got {text[:80]!r}.",
-            next_step="Leave it out for the newest first.",
-            facts={"order_by": text[:80]},
-        )
-    return found

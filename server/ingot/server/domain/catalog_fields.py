@@ -6,8 +6,8 @@ import re
 from collections.abc import Collection
 
 from ingot.server.core import texts
-from ingot.server.core.artifacts import Artifact, ArtifactFields, JsonObject, Term, Version
-from ingot.server.core.errors import Invalid, invalid_field
+from ingot.server.core.artifacts import Artifact, ArtifactFields, ArtifactOrder, JsonObject, Term, Version
+from ingot.server.core.errors import Invalid, Reason, invalid_field
 
 DISPLAY_NAME_LIMIT = 200
 DESCRIPTION_LIMIT = 10_000
@@ -47,6 +47,15 @@ FILTERABLE = (
     *("tag", "language", "license", "framework", "task_type", "model_type", "format", "source"),
     *("lifecycle", "visibility", "owner"),
 )
+_ORDERS = {
+    "": (ArtifactOrder.CREATED, True),
+    "create_time": (ArtifactOrder.CREATED, False),
+    "create_time desc": (ArtifactOrder.CREATED, True),
+    "update_time": (ArtifactOrder.UPDATED, False),
+    "update_time desc": (ArtifactOrder.UPDATED, True),
+    "name": (ArtifactOrder.NAME, False),
+    "name desc": (ArtifactOrder.NAME, True),
+}
 _LANGUAGE = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")
 
 
@@ -167,3 +176,17 @@ def _bad_path(path: str) -> Invalid:
     else:
         why, next_step = "there is no such field", f"Expected some of: {', '.join(sorted(SETTABLE))}."
     return invalid_field("update_mask", f"{path[:80]!r}: {why}", next_step=next_step)
+
+
+def order_of(text: str) -> tuple[ArtifactOrder, bool]:
+    """Return what a list is sorted by and whether the largest come first. Raises Invalid (FILTER_INVALID)."""
+    found = _ORDERS.get(" ".join(text.split()))
+    if found is None:
+        expected = ", ".join(each for each in _ORDERS if each)
+        raise Invalid(
+            Reason.FILTER_INVALID,
+            f"order_by: expected one of {expected}, got {text[:80]!r}.",
+            next_step="Leave it out for the newest first.",
+            facts={"order_by": text[:80]},
+        )
+    return found

@@ -153,7 +153,8 @@ class Publishing:
         Raises NotFound (ARTIFACT_NOT_FOUND) when it was deleted, or is not the caller's to write.
         """
         found = self._versions.by_upload(str(upload))
-        if found is None or found[0].delete_time or not caller.may_write(found[0].name.namespace):
+        gone = found is None or found[0].delete_time or found[1].delete_time
+        if found is None or gone or not caller.may_write(found[0].name.namespace):
             raise NotFound(
                 Reason.ARTIFACT_NOT_FOUND,
                 f"What {upload} became is gone, or it is not yours.",

@@ -144,23 +144,29 @@ class Versions:
             raise version_not_found(artifact.name.version(version_id))
         return version
 
-    def page(self, caller: Caller, name: ArtifactName, size: int, token: str) -> Page[Version]:
+    def page(
+        self, caller: Caller, name: ArtifactName, size: int, token: str, *, deleted: bool = False
+    ) -> Page[Version]:
         """Return a page of the versions of an artifact, newest first; READY ones unless the caller writes it.
 
-        To workers only those they hold.
+        To workers only those they hold. With `deleted` those in the trash, to who may write the artifact.
         Raises NotFound (ARTIFACT_NOT_FOUND), Invalid (FIELD_INVALID, PAGE_TOKEN_INVALID).
         """
         size = page_size(size)
-        artifact = self._catalog.require_read(caller, name)
+        if deleted:
+            artifact = self._catalog.require_write(caller, name)
+        else:
+            artifact = self._catalog.require_read(caller, name)
         if caller.is_worker:
             return Page(self._held(caller, artifact), "")
-        query = f"ListVersions {artifact.uid}"
+        query = f"ListVersions {artifact.uid} {deleted}"
         after = self._tokens.decode(query, token)
         rows = self._versions.page(
             artifact,
             int(after[0]) if after else None,
             size + 1,
             ready_only=not caller.may_write(artifact.name.namespace),
+            deleted=deleted,
         )
         items, last = fit(rows, size, catalog_fields.version_weight_of)
         return Page(items, self._tokens.encode(query, (last,)) if last else "")
@@ -193,8 +199,10 @@ class Versions:
                 next_step="Look at the new version, then upload again on top of it.",
                 facts={"expected": target.expected_latest, "found": current},
             )
-        if artifact and target.version_id and self._versions.find(artifact, target.version_id):
-            raise _version_taken(artifact.name.version(target.version_id))
+        if artifact and target.version_id:
+            taken = self._versions.find(artifact, target.version_id)
+            if taken or self._versions.find_deleted(artifact, target.version_id):
+                raise _version_taken(artifact.name.version(target.version_id))
 
     def _held(self, caller: Caller, artifact: Artifact) -> tuple[Version, ...]:
         """Return the versions of an artifact that a worker's assignments name, newest first: a handful."""
@@ -290,7 +298,7 @@ def _check_result(target: NewVersion) -> None:
 def _version_taken(name: VersionName) -> AlreadyExists:
     return AlreadyExists(
         Reason.NAME_TAKEN,
-        f"{name} exists already; the content of a version never changes.",
+        f"{name} exists already, be it in the trash; the content of a version never changes.",
         next_step="Choose another version id, or leave it out to get the next number.",
         facts={"name": str(name)},
     )

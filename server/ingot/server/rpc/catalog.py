@@ -15,6 +15,7 @@ from ingot.server.domain.aliases import Aliases
 from ingot.server.domain.catalog import ArtifactChange, ArtifactListing, Catalog, NewArtifact
 from ingot.server.domain.registrations import Registrations
 from ingot.server.domain.requests import RequestKey
+from ingot.server.domain.trash import Trash
 from ingot.server.domain.usage import Usage
 from ingot.server.domain.versions import Versions
 from ingot.server.rpc import convert_catalog as convert
@@ -43,6 +44,7 @@ class CatalogServicer(catalog_pb2_grpc.CatalogServiceServicer):
         catalog: Catalog,
         versions: Versions,
         aliases: Aliases,
+        trash: Trash,
         usage: Usage,
         folders: LocalFolders,
         registrations: Registrations,
@@ -51,6 +53,7 @@ class CatalogServicer(catalog_pb2_grpc.CatalogServiceServicer):
         self._catalog = catalog
         self._versions = versions
         self._aliases = aliases
+        self._trash = trash
         self._usage = usage
         self._folders = folders
         self._registrations = registrations
@@ -87,6 +90,7 @@ class CatalogServicer(catalog_pb2_grpc.CatalogServiceServicer):
             request.page_size,
             request.page_token,
             request.view == pb.ARTIFACT_VIEW_WITH_VERSIONS,
+            request.show_deleted,
         )
         page = await self._hops.read(self._list, pipeline.caller(), wanted, request.view)
         return pb.ListArtifactsResponse(artifacts=page.items, next_page_token=page.next_token)
@@ -108,6 +112,52 @@ class CatalogServicer(catalog_pb2_grpc.CatalogServiceServicer):
             self._delete, pipeline.caller(), names.artifact_name(request.name), request
         )
 
+    async def RestoreArtifact(
+        self, request: pb.RestoreArtifactRequest, context: Context
+    ) -> pb.RestoreArtifactResponse:
+        name = names.artifact_name(request.name)
+        message = await self._hops.write(self._restore, pipeline.caller(), name, request.uid, _key(request))
+        return pb.RestoreArtifactResponse(artifact=message)
+
+    async def PurgeArtifact(
+        self, request: pb.PurgeArtifactRequest, context: Context
+    ) -> pb.PurgeArtifactResponse:
+        going = await self._hops.write(
+            self._trash.purge,
+            pipeline.caller(),
+            names.artifact_name(request.name),
+            request.uid,
+            _key(request),
+            versions_only=request.versions_only,
+            validate_only=request.validate_only,
+        )
+        return pb.PurgeArtifactResponse(
+            version_count=going.versions, size_bytes=going.size, operation=going.operation
+        )
+
+    async def DeleteVersion(
+        self, request: pb.DeleteVersionRequest, context: Context
+    ) -> pb.DeleteVersionResponse:
+        gone = await self._hops.write(
+            self._trash.delete_version,
+            pipeline.caller(),
+            names.version_name(request.name),
+            _key(request),
+            etag=request.etag,
+            force=request.force,
+            allow_missing=request.allow_missing,
+            validate_only=request.validate_only,
+        )
+        version = convert.version_message(gone.version) if gone.version else None
+        return pb.DeleteVersionResponse(version=version, dependants=gone.dependants)
+
+    async def RestoreVersion(
+        self, request: pb.RestoreVersionRequest, context: Context
+    ) -> pb.RestoreVersionResponse:
+        name = names.version_name(request.name)
+        version = await self._hops.write(self._trash.restore_version, pipeline.caller(), name, _key(request))
+        return pb.RestoreVersionResponse(version=convert.version_message(version))
+
     async def GetCatalogStats(
         self, request: pb.GetCatalogStatsRequest, context: Context
     ) -> pb.GetCatalogStatsResponse:
@@ -125,7 +175,12 @@ class CatalogServicer(catalog_pb2_grpc.CatalogServiceServicer):
     ) -> pb.ListVersionsResponse:
         name = names.artifact_name(request.parent, "parent")
         page = await self._hops.read(
-            self._versions.page, pipeline.caller(), name, request.page_size, request.page_token
+            self._versions.page,
+            pipeline.caller(),
+            name,
+            request.page_size,
+            request.page_token,
+            deleted=request.show_deleted,
         )
         versions = map(convert.version_message, page.items)
         return pb.ListVersionsResponse(versions=versions, next_page_token=page.next_token)
@@ -212,6 +267,9 @@ class CatalogServicer(catalog_pb2_grpc.CatalogServiceServicer):
             size_bytes=gone.artifact.version_bytes,
             dependants=gone.dependants,
         )
+
+    def _restore(self, caller: Caller, name: ArtifactName, uid: str, key: RequestKey) -> pb.Artifact:
+        return self._message(self._trash.restore_artifact(caller, name, uid, key))
 
     def _version(self, caller: Caller, reference: names.VersionReference) -> tuple[str, Version]:
         version = self._versions.get(caller, reference)

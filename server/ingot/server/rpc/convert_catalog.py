@@ -170,6 +170,7 @@ def version_message(found: Version) -> catalog_pb2.Version:
         etag=found.etag,
         aliases=found.aliases,
         last_validation=found.last_validation,
+        delete_time=common.timestamp(found.delete_time),
     )
 
 

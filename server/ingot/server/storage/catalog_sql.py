@@ -12,6 +12,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import peewee
+
 from ingot.server.core.artifacts import (
     EVERYONE,
     Artifact,
@@ -70,6 +72,20 @@ class ArtifactsSql:
             return False
         _index(row_id_of(artifact), artifact, search_text, terms)
         return True
+
+    def deleted(self, name: ArtifactName) -> Sequence[Artifact]:
+        row = tables.Artifact
+        mine = (row.namespace == name.namespace) & (row.live == 0) & (row.kind == name.kind.value)
+        same = peewee.fn.lower(row.artifact) == name.artifact.lower()
+        return [artifact_of(each) for each in row.select().where(mine, same).order_by(row.deleted.desc())]
+
+    def deleted_before(self, time: float, size: int) -> Sequence[Artifact]:
+        row = tables.Artifact
+        found = row.select().where(row.deleted < time).order_by(row.deleted).limit(size)
+        return [artifact_of(each) for each in found]
+
+    def remove(self, artifact: Artifact) -> None:
+        sql.run("DELETE FROM artifact WHERE uid = ? AND live = 0", artifact.uid)
 
     def page(
         self, query: ArtifactQuery, after: Sequence[Key] | None, size: int
@@ -176,7 +192,11 @@ def _scope_page(
 
 def _scope(scope: Scope) -> tuple[str, list[sql.Value]]:
     conditions: dict[str, sql.Value] = {"kind": scope.kind.value}
-    if scope.namespace is not None:
+    if scope.deleted:
+        conditions["live"] = 0
+        if scope.namespace is not None:
+            conditions["namespace"] = scope.namespace
+    elif scope.namespace is not None:
         conditions |= {"namespace": scope.namespace, "live": 1}
     if scope.audience is not None:
         conditions["audience"] = scope.audience

@@ -5,8 +5,7 @@ How to add one (say, to keep notes):
 1. Here: a plain Peewee model under `Table`. It is bound to no database. Rows belong to whichever database
    the running unit of work is in (unit_of_work.py), so stores hold no connection and tests may run several
    servers in one process. Use TextField, IntegerField (also for booleans that are queried), FloatField
-   (epoch seconds), BlobField (32-byte digests), JSONField; name keys after what they hold; declare every
-   index.
+   (epoch seconds), BlobField (32-byte digests), JSONField; name keys after what they hold; declare indexes.
 
        class Note(Table):
            name = peewee.TextField(unique=True)
@@ -184,7 +183,7 @@ class Artifact(Table):
     stored_bytes = peewee.IntegerField()
     created = peewee.FloatField()
     updated = peewee.FloatField()
-    deleted = peewee.FloatField(null=True)
+    deleted = peewee.FloatField(null=True, index=True)
     revision = peewee.IntegerField()
 
     class Meta:
@@ -242,6 +241,7 @@ class Version(Table):
     source = peewee.TextField(default="", constraints=[peewee.SQL("DEFAULT ''")])
     asked_aliases = peewee.TextField(default="[]", constraints=[peewee.SQL("DEFAULT '[]'")])  # JSON
     validation = peewee.TextField(default="", index=True, constraints=[peewee.SQL("DEFAULT ''")])
+    deleted = peewee.FloatField(null=True, index=True)
 
     class Meta:
         indexes = (

@@ -7,7 +7,7 @@ import peewee
 
 from ingot.server.core.catalog_stores import Rows
 from ingot.server.core.errors import Conflict, Reason
-from ingot.server.core.names import ArtifactName
+from ingot.server.core.names import ArtifactName, VersionName
 from ingot.server.core.training import (
     FINAL_STATES,
     HELD_STATES,
@@ -118,6 +118,10 @@ class TrainingSql:
         live = _Row.select().where(_Row.state.not_in(_FINAL)).order_by(_Row.number)
         return [job.name for job in map(_job, live) if _needs(job, str(artifact))]
 
+    def reading(self, version: VersionName) -> Sequence[str]:
+        live = _Row.select().where(_Row.state.not_in(_FINAL)).order_by(_Row.number)
+        return [job.name for job in map(_job, live) if version in _read_by(job)]
+
 
 class CheckpointsSql:
     """Implements CheckpointStore."""
@@ -161,6 +165,10 @@ def number_of(made_id: str, prefix: str) -> int:
     """Return the number in an id such as `job_12`, -1 (the number of nothing) for an id of another kind."""
     digits = made_id.removeprefix(prefix)
     return int(digits) if made_id.startswith(prefix) and digits.isdecimal() else -1
+
+
+def _read_by(job: TrainingJob) -> set[VersionName]:
+    return {job.dataset.name} | ({job.base.name} if job.base is not None else set())
 
 
 def _needs(job: TrainingJob, artifact: str) -> bool:

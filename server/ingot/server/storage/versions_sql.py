@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 import peewee
 
 from ingot.server.core.artifacts import Alias, Artifact, Version, VersionOrigin, VersionState
-from ingot.server.core.names import LATEST, AliasName, ArtifactName, leading_number
+from ingot.server.core.names import LATEST, AliasName, ArtifactName, VersionName, leading_number
 from ingot.server.storage import accounts_sql, sql, tables
 from ingot.server.storage.catalog_sql import artifact_of, row_id_of
 
@@ -21,6 +21,7 @@ _NEWEST = (
     "SELECT artifact.uid, version.id FROM artifact JOIN version ON version.id IN ("
     "SELECT mine.id FROM version AS mine WHERE mine.artifact_id = artifact.id "
     "AND (mine.state = 'READY' OR artifact.uid NOT IN (SELECT value FROM json_each(?))) "
+    "AND mine.deleted IS NULL "
     "ORDER BY mine.id DESC LIMIT ?"
     ") WHERE artifact.uid IN (SELECT value FROM json_each(?))"
 )
@@ -30,12 +31,23 @@ class VersionsSql:
     """Implements VersionStore."""
 
     def find(self, artifact: Artifact, version_id: str) -> Version | None:
-        where = "artifact_id = ? AND version = ?"
-        row = sql.row_where(tables.Version, where, row_id_of(artifact), version_id)
-        return None if row is None else _versions(artifact, [row])[0]
+        found = self._find(artifact, version_id)
+        return found if found is not None and found.delete_time is None else None
+
+    def find_deleted(self, artifact: Artifact, version_id: str) -> Version | None:
+        found = self._find(artifact, version_id)
+        return found if found is not None and found.delete_time is not None else None
+
+    def deleted_before(self, time: float, size: int) -> Sequence[tuple[Artifact, Version]]:
+        query = tables.Version.select().where(tables.Version.deleted < time)
+        rows = list(query.order_by(tables.Version.deleted).limit(size))
+        return [(artifact := artifact_of(row.artifact), _versions(artifact, [row])[0]) for row in rows]
+
+    def set_deleted(self, version: Version, time: float | None) -> None:
+        sql.run("UPDATE version SET deleted = ? WHERE uid = ?", time, version.uid)
 
     def add(self, artifact: Artifact, version: Version) -> bool:
-        if self.find(artifact, version.name.version) is not None:
+        if self._find(artifact, version.name.version) is not None:
             return False
         tables.Version.insert(
             **{name: getattr(version.origin, name) for name in _ORIGIN},
@@ -98,9 +110,17 @@ class VersionsSql:
         return int(found[0][0]) if found else 0
 
     def page(
-        self, artifact: Artifact, after: int | None, size: int, *, ready_only: bool = False
+        self,
+        artifact: Artifact,
+        after: int | None,
+        size: int,
+        *,
+        ready_only: bool = False,
+        deleted: bool | None = False,
     ) -> Sequence[tuple[int, Version]]:
         query = tables.Version.select().where(tables.Version.artifact == row_id_of(artifact))
+        if deleted is not None:
+            query = query.where(tables.Version.deleted.is_null(not deleted))
         if ready_only:
             query = query.where(tables.Version.state == VersionState.READY.value)
         if after is not None:
@@ -121,8 +141,21 @@ class VersionsSql:
         aliases = _aliases_of(ids)
         return {uid: _versions(by_uid[uid], group, aliases) for uid, group in found.items()}
 
+    def made_from(self, version: VersionName, limit: int) -> Sequence[str]:
+        return self._named_in("= ?", str(version), limit=limit)
+
     def descendants(self, artifact: ArtifactName, limit: int) -> Sequence[str]:
         prefix = f"{artifact}/versions/"
+        return self._named_in("BETWEEN ? AND ?", prefix, prefix + "\U0010ffff", limit=limit)
+
+    def _find(self, artifact: Artifact, version_id: str) -> Version | None:
+        """Return one version of an artifact, also from the trash."""
+        where = "artifact_id = ? AND version = ?"
+        row = sql.row_where(tables.Version, where, row_id_of(artifact), version_id)
+        return None if row is None else _versions(artifact, [row])[0]
+
+    def _named_in(self, condition: str, *values: str, limit: int) -> Sequence[str]:
+        """Return names of versions, trash left out, whose dataset or base version fulfils a condition."""
         found: list[str] = []
         for column in ("dataset_version", "base_version"):
             found += [
@@ -130,10 +163,9 @@ class VersionsSql:
                 for namespace, kind, name, version in sql.rows(
                     "SELECT artifact.namespace, artifact.kind, artifact.artifact, version.version "
                     "FROM version JOIN artifact ON artifact.id = version.artifact_id "
-                    f"WHERE version.{column} >= ? AND version.{column} < ? AND artifact.live "
+                    f"WHERE version.{column} {condition} AND version.deleted IS NULL AND artifact.live "
                     "ORDER BY version.id LIMIT ?",
-                    prefix,
-                    prefix + "\U0010ffff",
+                    *values,
                     limit,
                 )
             ]
@@ -225,6 +257,7 @@ def _version(artifact: Artifact, row: tables.Version, aliases: Sequence[str]) ->
         aliases=tuple(sorted((*latest, *aliases))),
         asked_aliases=tuple(json.loads(row.asked_aliases)),
         last_validation=row.validation,
+        delete_time=row.deleted,
     )
 
 
