@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,6 +15,7 @@ from pathlib import Path
 MIB = 1024 * 1024
 _CLEAR_PEAK = "5"  # what the kernel takes in clear_refs to begin a new peak
 _START_SECONDS = 60.0
+_LAST_WORDS = 2000  # characters
 _TRY_SECONDS = 0.05
 _LOOK_SECONDS = 0.1
 
@@ -72,10 +74,11 @@ class Server:
         folder: Path | None = None,
     ) -> None:
         self.forks = forks  # a process for each client: its memory must be looked at while it lives
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115 (as long as the server)
         self._process = subprocess.Popen(
             command,
-            stdout=subprocess.DEVNULL if port else subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stdout=self._said if port else subprocess.PIPE,
+            stderr=self._said,
             text=True,
             env={**os.environ, **(environment or {})},
             cwd=folder,
@@ -86,7 +89,7 @@ class Server:
         elif self._process.stdout is not None:
             self.first_line = self._process.stdout.readline().strip()
         if not port and not self.first_line:
-            raise SystemExit(f"the server did not start: {' '.join(map(str, command))}")
+            raise SystemExit(self._not_started())
         self.idle_mib = 0.0
         self._highest = 0.0
         self.note_idle()
@@ -138,7 +141,12 @@ class Server:
             else:
                 return
         self.stop()
-        raise SystemExit(f"nothing listens on port {port}: {self._process.args!r}")
+        raise SystemExit(self._not_started())
+
+    def _not_started(self) -> str:
+        self._said.seek(0)
+        last = self._said.read().decode(errors="replace")[-_LAST_WORDS:]
+        return f"a server did not start: {self._process.args!r}\n{last}"
 
     def _processes(self) -> list[int]:
         found = [self._process.pid]

@@ -1,7 +1,7 @@
 """`make bench`: measure transfers beside limits and peers, and training beside plain PyTorch; one table.
 
     python bench/run.py [--quick] [--only transfer,trainer] [--rounds N] [--mib N] [--files N]
-                        [--peers FOLDER] [--with ingot,cp,...] [--folder PATH]
+                        [--peers FOLDER] [--with ingot,cp,...] [--folder PATH] [--results FOLDER]
 
 Prints medians with their ratios and writes everything, each single run included, to bench/results/: a
 `.json`, and the tables as `.md`. Rates are GB/s (1e9 bytes), CPU is seconds per GB, memory the peak in MiB.
@@ -57,8 +57,8 @@ def main() -> None:
         print(f"\n{text}")
         texts.append(text)
     texts.append(f"Load at the end: {os.getloadavg()[0]:.1f}.")
-    RESULTS.mkdir(exist_ok=True)
-    place = RESULTS / f"{now:%Y%m%d-%H%M%S}"
+    options.results.mkdir(parents=True, exist_ok=True)
+    place = options.results / f"{now:%Y%m%d-%H%M%S}"
     place.with_suffix(".json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     place.with_suffix(".md").write_text("\n\n".join(texts) + "\n", encoding="utf-8")
     print(f"\n{texts[-1]} Everything is in {place}.json and .md")
@@ -76,6 +76,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--files", type=int, help="number of small files (default: 10000)")
     parser.add_argument("--folder", type=Path, help="on the disk to measure (default: temporary)")
     parser.add_argument("--peers", type=Path, help="where peers are installed, beside PATH (bench/README.md)")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="where to write (default: %(default)s)")
     parser.add_argument("--with", dest="names", default="", help="contenders, separated by commas (all)")
     options = parser.parse_args()
     small = options.quick

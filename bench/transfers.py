@@ -25,7 +25,8 @@ def main(verb: str, reference: str, *words: str) -> None:
             case "pull":
                 print(client.pull(reference, words[0]).received_bytes)
             case "read":
-                client.system.info()
+                client.system.info()  # connects
+                list(client.read(reference, length=0))  # imports, asks nothing
                 begun = time.perf_counter()
                 pieces = client.read(reference, offset=int(words[0]), length=int(words[1]))
                 print(sum(map(len, pieces)), time.perf_counter() - begun)
