@@ -12,7 +12,7 @@ import os
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ingot.client import _copying
@@ -76,25 +76,39 @@ class Part:
     def take_from(self, source: int) -> bool:
         """Take the chunks that an open copy of the file has; return False when one of them was wrong.
 
-        A large file shares its blocks with the copy where the file system can do that. Each chunk is checked
-        as it stands here, after it was copied.
+        Each chunk is checked as it stands here, after it was copied.
         """
+        if self.share(source):
+            return self.left == 0
         right = True
-        try:
-            with self._borrowed() as mine:
-                cloned = self.is_large and self.left == len(self.chunks) and _copying.clone(source, mine)
-                for index, (offset, length, digest) in enumerate(self.chunks):
-                    if self.has(index):
-                        continue
-                    if not cloned:
-                        _copying.copy_range(source, offset, mine, offset, length)
-                    data = os.pread(mine, length, offset)
-                    if len(data) == length and digests.chunk_digest(data) == digest:
-                        self._mark(index, 1, length)
-                    else:
-                        right = False
-        except OSError:
-            pass  # of the copy, which is then fetched, or of this disk, which that will tell
+        with suppress(OSError), self._borrowed() as mine:  # what is fetched for it then tells what is wrong
+            for index, (offset, length, _) in enumerate(self.chunks):
+                if not self.has(index):
+                    _copying.copy_range(source, offset, mine, offset, length)
+                    right &= self._check(index, mine)
+        return right
+
+    def share(self, source: int) -> bool:
+        """Share blocks with an open file, and keep the chunks that it has in their place.
+
+        Only a large file of which nothing is here, and where the file system can; else return False.
+        """
+        if not self.is_large or self.left < len(self.chunks):
+            return False
+        with suppress(OSError), self._borrowed() as mine:
+            if _copying.clone(source, mine):
+                for index in range(len(self.chunks)):
+                    self._check(index, mine)
+                return True
+        return False
+
+    def _check(self, index: int, mine: int) -> bool:
+        """Note that a chunk is here if it is right as it stands in the part; return whether it is."""
+        offset, length, digest = self.chunks[index]
+        data = os.pread(mine, length, offset)
+        right = len(data) == length and digests.chunk_digest(data) == digest
+        if right:
+            self._mark(index, 1, length)
         return right
 
     def _mark(self, first: int, count: int, size: int) -> bool:

@@ -278,6 +278,8 @@ class _Pull:
         self._parts[file.path] = part
         if part.left and self._cache is not None:
             self._take_from(self._cache, part)
+        if part.is_large and self._seeds.most_in_place(target, file):
+            _share(target, part)
         put_off: set[int] = set()
         for index, (_, length, digest) in enumerate(part.chunks):
             if part.has(index):
@@ -377,3 +379,13 @@ class _Pull:
             written=tuple(self._parts),
             seconds=time.monotonic() - self._begun,
         )
+
+
+def _share(place: str, part: Part) -> None:
+    """Let a part share blocks with the file that it replaces, so that only the rest of it is written."""
+    with suppress(OSError):
+        descriptor = os.open(place, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        try:
+            part.share(descriptor)
+        finally:
+            os.close(descriptor)

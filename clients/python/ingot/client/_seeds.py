@@ -60,6 +60,12 @@ class Seeds:
         entries = digests.segment_bytes([(chunk.digest, chunk.length) for chunk in chunks])
         return Cut(sum(chunk.length for chunk in chunks), entries, cuts.profile)
 
+    def most_in_place(self, path: str, file: TreeFile) -> bool:
+        """Return whether the file at `path` has most chunks of `file` where `file` has them."""
+        chunks = list(file.cut.chunks())
+        there = sum(self._places.get(digest) == (path, offset, length) for offset, length, digest in chunks)
+        return 2 * there > len(chunks)
+
     def has(self, digest: bytes) -> bool:
         """Return whether a chunk was here when it was looked for."""
         return digest in self._places
