@@ -30,4 +30,4 @@ def test_the_bench_writes_its_tables(tmp_path: Path) -> None:
     sent = {case: rows[0]["sent_percent"] for case, rows in found["rows"].items()}
     assert sent["push, new random bytes"] == 100
     assert sent["push again, unchanged"] == 0
-    assert written.with_suffix(".md").read_text().count("\n| Ingot |") == 10
+    assert written.with_suffix(".md").read_text().count("\n| Ingot ") == 10
