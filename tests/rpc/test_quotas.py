@@ -1,6 +1,5 @@
 """Quotas of namespaces: what fits exactly passes, a byte more does not, and of two that race one passes."""
 
-import json
 import queue
 import random
 from collections.abc import Iterator
@@ -9,7 +8,6 @@ import grpc
 import pytest
 from google.protobuf import field_mask_pb2
 
-from helpers.command_lines import CommandLine
 from helpers.eventually import eventually
 from helpers.patterns import pattern as seeded
 from helpers.servers import Server, running_server
@@ -271,17 +269,3 @@ def test_members_list_their_own_namespaces_and_administrators_all(server: Server
             break
         page.page_token = reply.next_page_token
     assert names == ["namespaces/admin", "namespaces/sara", "namespaces/vera"]
-
-
-def test_the_command_line_sets_quotas(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    server.token("sara")
-    monkeypatch.setenv("INGOT_TOKEN", server.admin_token)
-    cli = CommandLine(server.address)
-    shown = cli.run("namespaces", "quota", "sara", "--size", "2K", "--physical", "0", "--json")
-    assert shown.code == 0
-    assert json.loads(shown.out)["effective_quota_bytes"] == 2048
-    back = cli.run("namespaces", "quota", "sara", "--size", "default")
-    assert "4.9 KB (default)" in back.out
-    assert "sara" in cli.run("namespaces", "ls", "--quiet").out.split()
-    assert cli.run("namespaces", "quota", "sara", "--size", "much").code == 2
-    assert cli.run("namespaces", "quota", "sara").code == 2

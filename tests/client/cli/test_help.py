@@ -28,6 +28,8 @@ PROMISED = [
     "ls",
     "show",
     "rm",
+    "restore",
+    "purge",
     "namespaces/ls",
     "namespaces/show",
     "namespaces/quota",

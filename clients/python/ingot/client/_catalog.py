@@ -54,8 +54,12 @@ class Catalog:
         order_by: str = "",
         versions: bool = False,
         limit: int | None = None,
+        deleted: bool = False,
     ) -> Iterator[pb.Artifact]:
-        """Yield what one may see: `kind` is models, datasets or empty for both; newest first by default."""
+        """Yield what one may see: `kind` is models, datasets or empty for both; newest first by default.
+
+        With `deleted` what is in the trash of the namespaces one may write to.
+        """
 
         def page(size: int, token: str) -> tuple[Sequence[pb.Artifact], str]:
             request = pb.ListArtifactsRequest(
@@ -66,6 +70,7 @@ class Catalog:
                 filter=filter,
                 order_by=order_by,
                 view=_view(versions),
+                show_deleted=deleted,
             )
             reply = self._calls.unary(self._stub.ListArtifacts, request)
             return reply.artifacts, reply.next_page_token
@@ -104,6 +109,58 @@ class Catalog:
         )
         return self._calls.unary(self._stub.DeleteArtifact, request)
 
+    def restore(self, ref: str | Reference, *, uid: str = "") -> pb.Artifact:
+        """Take an artifact out of the trash: the one with this uid, else the one that went last."""
+        request = pb.RestoreArtifactRequest(name=self._names.artifact(ref), uid=uid, request_id=new_id())
+        return self._calls.unary(self._stub.RestoreArtifact, request).artifact
+
+    def purge(
+        self,
+        ref: str | Reference,
+        *,
+        uid: str = "",
+        versions_only: bool = False,
+        validate_only: bool = False,
+    ) -> pb.PurgeArtifactResponse:
+        """Remove an artifact in the trash for good, by the operation that is answered.
+
+        With `versions_only` those versions of a living one that are in the trash; with `validate_only` only
+        tell what would go.
+        """
+        request = pb.PurgeArtifactRequest(
+            name=self._names.artifact(ref),
+            uid=uid,
+            versions_only=versions_only,
+            validate_only=validate_only,
+            request_id=new_id(),
+        )
+        return self._calls.unary(self._stub.PurgeArtifact, request)
+
+    def delete_version(
+        self,
+        ref: str | Reference,
+        *,
+        force: bool = False,
+        allow_missing: bool = False,
+        etag: str = "",
+        validate_only: bool = False,
+    ) -> pb.DeleteVersionResponse:
+        """Move a version to the trash, or only tell what that would remove (`validate_only`)."""
+        request = pb.DeleteVersionRequest(
+            name=self._names.version(ref),
+            etag=etag,
+            force=force,
+            allow_missing=allow_missing,
+            request_id=new_id(),
+            validate_only=validate_only,
+        )
+        return self._calls.unary(self._stub.DeleteVersion, request)
+
+    def restore_version(self, ref: str | Reference) -> pb.Version:
+        """Take a version back out of the trash."""
+        request = pb.RestoreVersionRequest(name=self._names.version(ref), request_id=new_id())
+        return self._calls.unary(self._stub.RestoreVersion, request).version
+
     def stats(self, kind: str) -> pb.GetCatalogStatsResponse:
         """Return totals over all models or all datasets that one may see."""
         return self._calls.unary(self._stub.GetCatalogStats, pb.GetCatalogStatsRequest(kind=kind_of(kind)))
@@ -113,12 +170,16 @@ class Catalog:
         request = pb.GetVersionRequest(name=self._names.version(ref))
         return self._calls.unary(self._stub.GetVersion, request).version
 
-    def versions(self, ref: str | Reference, *, limit: int | None = None) -> Iterator[pb.Version]:
-        """Yield the versions of an artifact, newest first."""
+    def versions(
+        self, ref: str | Reference, *, limit: int | None = None, deleted: bool = False
+    ) -> Iterator[pb.Version]:
+        """Yield the versions of an artifact, newest first; with `deleted` those in the trash."""
         name = self._names.artifact(ref)
 
         def page(size: int, token: str) -> tuple[Sequence[pb.Version], str]:
-            request = pb.ListVersionsRequest(parent=name, page_size=size, page_token=token)
+            request = pb.ListVersionsRequest(
+                parent=name, page_size=size, page_token=token, show_deleted=deleted
+            )
             reply = self._calls.unary(self._stub.ListVersions, request)
             return reply.versions, reply.next_page_token
 

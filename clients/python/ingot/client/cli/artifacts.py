@@ -26,6 +26,7 @@ class Ls(Command):
     what: str
     filter: str
     sort: str
+    deleted: bool
     limit: int
 
     @classmethod
@@ -35,10 +36,13 @@ class Ls(Command):
         parser.add_argument(
             "--sort", default="", metavar="F", help="name, create_time, update_time; and ' desc'"
         )
+        parser.add_argument("--deleted", action="store_true", help="those in the trash instead")
         declare_limit(parser)
 
     def run(self, shell: Shell) -> int:
         listing = Listing(shell.out, self.limit)
+        if self.deleted:
+            return self._trash(shell, listing)
         if self.what and self.what not in KINDS:
             files = shell.client.uploads.files(self.what, limit=listing.wanted)
             listing.show(files, ("PATH", "SIZE", "FORMAT", "CHUNKS"), _file_row, lambda file: file.path)
@@ -52,6 +56,26 @@ class Ls(Command):
         )
         heading = ("NAME", "VERSION", "SIZE", "FORMAT", "LANGUAGE", "DOWNLOADS", "UPDATED")
         listing.show(found, heading, _artifact_row, lambda artifact: named.short(artifact.name))
+        return 0
+
+    def _trash(self, shell: Shell, listing: Listing) -> int:
+        """List what is in the trash: models and datasets, or the versions of one."""
+        catalog = shell.client.catalog
+        if self.what and self.what not in KINDS:
+            versions = catalog.versions(self.what, deleted=True, limit=listing.wanted)
+            heading = ("NAME", "SIZE", "CREATED", "DELETED")
+            listing.show(versions, heading, _deleted_version_row, lambda version: named.short(version.name))
+            return 0
+        found = catalog.list(
+            self.what,
+            namespace=self.namespace or None,
+            filter=self.filter,
+            order_by=self.sort,
+            limit=listing.wanted,
+            deleted=True,
+        )
+        heading = ("NAME", "VERSIONS", "DELETED", "UID")
+        listing.show(found, heading, _deleted_row, lambda artifact: named.short(artifact.name))
         return 0
 
 
@@ -108,6 +132,24 @@ def _artifact_row(artifact: "catalog_pb2.Artifact") -> tuple[str, ...]:
         artifact.language or "-",
         formats.count(artifact.usage.download_count),
         formats.moment(artifact.update_time),
+    )
+
+
+def _deleted_row(artifact: "catalog_pb2.Artifact") -> tuple[str, ...]:
+    return (
+        named.short(artifact.name),
+        formats.count(artifact.version_count),
+        formats.moment(artifact.delete_time),
+        artifact.uid,
+    )
+
+
+def _deleted_version_row(version: "catalog_pb2.Version") -> tuple[str, ...]:
+    return (
+        named.short(version.name),
+        formats.size(version.size_bytes),
+        formats.moment(version.create_time),
+        formats.moment(version.delete_time),
     )
 
 

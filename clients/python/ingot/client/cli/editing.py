@@ -3,8 +3,7 @@
 from typing import TYPE_CHECKING
 
 from ingot.client._errors import Invalid
-from ingot.client._references import parse_artifact
-from ingot.client.cli import formats, named
+from ingot.client.cli import formats, named, trash
 from ingot.client.cli.command import FLAGS_WITH_VALUE, Command, Parser, declare_yes
 from ingot.client.cli.shell import Shell
 
@@ -163,9 +162,9 @@ class Tag(Command):
 
 
 class Rm(Command):
-    """Move a model or dataset with all its versions to the trash."""
+    """Move a model or dataset with all its versions to the trash, or only one version of it."""
 
-    examples = ("ingot rm models/tiny --yes", "ingot rm datasets/chat --force --yes")
+    examples = ("ingot rm models/tiny --yes", "ingot rm datasets/chat@1 --yes")
     ref: str | None
     id: str | None
     force: bool
@@ -173,14 +172,17 @@ class Rm(Command):
 
     @classmethod
     def declare(cls, parser: Parser) -> None:
-        named.declare(parser, "datasets/NAME or models/NAME", "-i", "-id", "--id")
-        parser.add_argument("--force", action="store_true", help="also when training jobs or models name it")
+        named.declare(parser, "datasets/NAME, or models/NAME@VERSION", "-i", "-id", "--id")
+        parser.add_argument(
+            "--force", action="store_true", help="also when training jobs, models or aliases name it"
+        )
         declare_yes(parser)
 
     def run(self, shell: Shell) -> int:
-        ref = named.chosen(self.ref, self.id)
+        found = trash.reference(named.chosen(self.ref, self.id))
+        if found.version:
+            return trash.remove_version(shell, found, force=self.force, yes=self.yes)
         catalog = shell.client.catalog
-        found = parse_artifact(ref)
         lost = catalog.delete(found, force=True, validate_only=True)
         name = named.short(lost.artifact.name)
         to = "is removed" if lost.artifact.HasField("fetch") else "goes to the trash"
