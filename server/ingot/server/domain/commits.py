@@ -127,6 +127,8 @@ class Commits:
                 facts={"upload": str(name)},
                 retry_after=1.0,
             )
+        if upload.state is UploadState.OPEN:
+            self._uploads.require_open(caller, name)  # its time may be over, though nothing has closed it yet
         return self._uploads.move(upload, UploadMove.SEAL)
 
     def check(self, upload: Upload, expected_digest: str, file_count: int) -> CheckedManifest:
