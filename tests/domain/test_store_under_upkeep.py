@@ -20,6 +20,7 @@ from ingot.server.domain import recovery
 from ingot.server.domain.checkup import Checkup
 from ingot.server.domain.collection import Collection
 from ingot.server.domain.scrubbing import Scrubbing
+from ingot.server.storage.accounts_sql import AccountsSql
 from ingot.server.storage.chunks_sql import ChunksSql
 from ingot.server.storage.database import open_database
 from ingot.server.storage.migration_runner import migrate
@@ -159,6 +160,7 @@ class Store(RuleBasedStateMachine):
             self.packs,
             self.chunks,
             self.rows,
+            AccountsSql(),
             self.clock,
             deep=True,
             repair=repair,

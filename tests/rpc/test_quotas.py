@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import grpc
 import pytest
-from google.protobuf import field_mask_pb2
+from google.protobuf import field_mask_pb2, json_format
 
 from helpers.eventually import eventually
 from helpers.patterns import pattern as seeded
@@ -26,8 +26,9 @@ from helpers.transfers import (
 from ingot.server.core.identity import Role
 from ingot.server.core.namespaces import Quotas
 from ingot.server.core.uploads import TransferLimits
+from ingot.server.storage import accounts_sql
 from ingot.server.storage.accounts_sql import AccountsSql
-from ingot.v1 import auth_pb2, catalog_pb2
+from ingot.v1 import auth_pb2, catalog_pb2, operations_pb2
 from ingot.v1 import transfer_pb2 as pb
 
 EXHAUSTED = grpc.StatusCode.RESOURCE_EXHAUSTED
@@ -269,3 +270,27 @@ def test_members_list_their_own_namespaces_and_administrators_all(server: Server
             break
         page.page_token = reply.next_page_token
     assert names == ["namespaces/admin", "namespaces/sara", "namespaces/vera"]
+
+
+def test_verify_counts_accounts_anew(server: Server) -> None:
+    pusher = Pusher(server.member("sara").transfer, ())
+    pusher.push({"a": pattern(4000)}, "namespaces/sara/datasets/chat")
+    server.app.database.write(lambda: accounts_sql.grow("sara", size=7, stored=-7)).result(10)
+    assert verified(server)["wrong_accounts"] == 1
+    get = auth_pb2.GetNamespaceRequest(name="namespaces/sara")
+    found = server.admin.auth.GetNamespace(get).namespace
+    assert (found.size_bytes, found.stored_bytes) == (4000, 4000)
+    assert verified(server)["wrong_accounts"] == 0
+
+
+def verified(server: Server) -> dict[str, object]:
+    """Run `verify` to its end and return what it tells."""
+    request = operations_pb2.StartUpkeepRequest(kind=operations_pb2.UPKEEP_KIND_VERIFY)
+    name = operations_pb2.GetOperationRequest(
+        name=server.admin.operations.StartUpkeep(request).operation.name
+    )
+    eventually(lambda: server.admin.operations.GetOperation(name).operation.HasField("finish_time"))
+    result: dict[str, object] = json_format.MessageToDict(
+        server.admin.operations.GetOperation(name).operation.result
+    )
+    return result

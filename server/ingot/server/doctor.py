@@ -20,6 +20,7 @@ from ingot.server.core.checkup import CheckupReport, Finding
 from ingot.server.core.clock import SystemClock
 from ingot.server.domain.checkup import Checkup
 from ingot.server.settings import Settings
+from ingot.server.storage.accounts_sql import AccountsSql
 from ingot.server.storage.chunks_sql import ChunksSql
 from ingot.server.storage.data_folder import DataFolder
 from ingot.server.storage.database import Database, open_database
@@ -57,6 +58,7 @@ def run(settings: Settings, wanted: Wanted) -> int:
             packs,
             ChunksSql(),
             TreesSql(),
+            AccountsSql(),
             SystemClock(),
             deep=wanted.deep,
             repair=wanted.repair or wanted.rebuild_index,

@@ -28,6 +28,7 @@ from ingot.server.rpc.hops import Hops
 from ingot.server.runner.shelf import ShelfBodies, ShelfWork, Stopped
 from ingot.server.settings import Settings
 from ingot.server.storage import ballast
+from ingot.server.storage.accounts_sql import AccountsSql
 from ingot.server.storage.backups import FolderBackups
 from ingot.server.storage.chunks_sql import ChunksSql
 from ingot.server.storage.database import Database
@@ -206,6 +207,7 @@ class UpkeepParts:
             self._packs,
             self._chunks,
             TreesSql(),
+            AccountsSql(),
             self._clock,
             deep=True,
             repair=True,
@@ -232,6 +234,7 @@ class UpkeepParts:
             "holds_without_chunk": counts[Fault.HOLD_WITHOUT_CHUNK],
             "holds_without_tree": counts[Fault.HOLD_WITHOUT_TREE],
             "chunks_without_pack": counts[Fault.CHUNK_WITHOUT_PACK],
+            "wrong_accounts": counts[Fault.WRONG_ACCOUNT],
             "next_step": "" if report.is_clean else _NEXT,
             "healthy": report.is_clean,
         }

@@ -23,6 +23,7 @@ class Fault(StrEnum):
     HOLD_WITHOUT_CHUNK = "hold without chunk"
     CHUNK_WITHOUT_PACK = "chunk without pack"
     INCOMPLETE_TREE = "incomplete tree"
+    WRONG_ACCOUNT = "wrong account"
 
     @property
     def is_harmless(self) -> bool:

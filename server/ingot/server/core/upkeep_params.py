@@ -82,6 +82,7 @@ class VerifyResult(Params):
     holds_without_chunk: int = 0
     holds_without_tree: int = 0
     chunks_without_pack: int = 0
+    wrong_accounts: int = Field(default=0, description="Namespaces that were counted anew.")
     next_step: str = ""
 
 

@@ -8,6 +8,7 @@ Both use the steps of scrubbing. Whatever can be put right is, where `repair` sa
     broken or damaged pack      intact chunks are copied to a new pack, the file goes to quarantine
     row that points elsewhere   its chunk is lost, unless it lies in a pack all the same: then it is found
     holds, leases of nothing    forgotten
+    account that is wrong       counted anew, so that quotas are right
 
 Run with an empty database it builds the index from packs alone. Versions that need lost chunks are named;
 what then helps is to push their files again, or to put the packs back.
@@ -20,6 +21,7 @@ from ingot.content import digests
 from ingot.server.core.checkup import CheckupReport, Fault, Finding
 from ingot.server.core.clock import Clock
 from ingot.server.core.errors import DataLoss, Unavailable
+from ingot.server.core.namespaces import AccountStore
 from ingot.server.core.packs import ChunkPlace, PackEntry, PackId, SealedPack
 from ingot.server.core.stores import PackStore
 from ingot.server.core.transfer_stores import ChunkStore, TreeStore
@@ -47,6 +49,7 @@ class Checkup:
         packs: PackStore,
         chunks: ChunkStore,
         trees: TreeStore,
+        accounts: AccountStore,
         clock: Clock,
         *,
         deep: bool,
@@ -58,6 +61,7 @@ class Checkup:
         self._packs = packs
         self._chunks = chunks
         self._trees = trees
+        self._accounts = accounts
         self._clock = clock
         self._scrubbing = Scrubbing(index, packs, chunks, trees, clock)
         self._deep = deep  # read the bytes of all chunks, not only headers and footers
@@ -75,6 +79,7 @@ class Checkup:
         if self._repair:
             self._find_lost()
         self._faults()
+        self._wrong_accounts()
         self._incomplete_trees(step)
         return self._report
 
@@ -269,6 +274,16 @@ class Checkup:
                 for tree in stale:
                     self._units.write(self._trees.drop, tree).result()
             self._units.write(self._index.mend).result()
+
+    def _wrong_accounts(self) -> None:
+        """Count anew what each namespace has; inside a write where it is put right."""
+        if self._repair:
+            wrong = self._units.write(lambda: self._accounts.recount(repair=True)).result()
+        else:
+            wrong = self._units.read(lambda: self._accounts.recount(repair=False))
+        for namespace in wrong:
+            said = "what it has is not what was counted for its quotas"
+            self._note(Fault.WRONG_ACCOUNT, f"namespaces/{namespace}", said, "run with --repair")
 
     def _incomplete_trees(self, step: Step) -> None:
         after = 0
