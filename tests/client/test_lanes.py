@@ -1,11 +1,12 @@
 """Lanes: work side by side, the first failure stops all, more lanes only while they help."""
 
 import threading
+from collections.abc import Callable
 
 import pytest
 
 from helpers.eventually import eventually
-from ingot.client._lanes import Lanes, LaneStopped
+from ingot.client._lanes import Growth, Lanes, LaneStopped
 from ingot.client._rates import Rate
 
 
@@ -39,28 +40,78 @@ def test_the_first_failure_reaches_the_caller_and_stops_the_others() -> None:
     assert stopped.wait(5)
 
 
-def test_more_lanes_open_while_each_brings_a_tenth_more() -> None:
-    gate = threading.Event()
+def settled(link: Callable[[int], float], windows: int, growth: Growth) -> list[int]:
+    """Return how many lanes are used in each window over a link whose rate depends on their number."""
+    used: list[int] = []
+    for _ in range(windows):
+        used.append(growth.wanted)
+        growth.told(link(growth.wanted))
+    return used
+
+
+def test_over_a_latency_lanes_are_added_until_the_link_is_full() -> None:
+    # Each lane waits for answers most of the time and moves 10; the link takes 63.
+    used = settled(lambda lanes: min(10.0 * lanes, 63.0), 40, Growth(2, 16))
+    assert used[:7] == [2, 3, 4, 5, 6, 7, 6]
+    assert set(used[7:]) == {6, 7}
+    assert settled(lambda lanes: 10.0 * lanes, 40, Growth(2, 16))[-1] == 16
+
+
+def test_where_more_lanes_do_not_help_they_are_taken_back() -> None:
+    used = settled(lambda _: 100.0, 100, Growth(3, 16))
+    assert used[:3] == [3, 4, 3]
+    assert used.count(4) <= 5  # tried again, less and less often
+    slower = settled(lambda lanes: 100.0 / lanes, 100, Growth(3, 16))
+    assert set(slower) == {3, 4}
+
+
+def test_a_link_that_becomes_faster_is_noticed() -> None:
+    growth = Growth(2, 16)
+    settled(lambda _: 10.0, 30, growth)
+    assert growth.wanted == 2
+    settled(lambda lanes: 10.0 * lanes, 60, growth)
+    assert growth.wanted == 16
+
+
+def test_a_crowded_server_sets_the_bound() -> None:
+    growth = Growth(4, 16)
+    growth.crowded()
+    assert max(settled(lambda lanes: 10.0 * lanes, 100, growth)) == 3
+    for _ in range(5):
+        growth.crowded()
+    assert growth.wanted == 1
+
+
+def test_what_moves_in_a_second_opens_and_ends_lanes() -> None:
+    now, turn = [0.0], threading.Semaphore(0)
 
     def work(lane: int, item: int) -> None:
-        assert gate.wait(30)
+        assert turn.acquire(timeout=30)
 
-    with Lanes[int](work, most=8) as lanes:
-        for item in range(20):
+    with Lanes[int](work, first=3, most=8, clock=lambda: now[0]) as lanes:
+        for item in range(1000):
             lanes.submit(item)
+
+        def moved(rate: int) -> None:
+            now[0] += 1.0
+            lanes.moved(rate)
 
         def open_lanes() -> int:
             return len(lanes._threads)
 
         assert eventually(open_lanes) == 3
-        lanes._adapt(100.0)
+        moved(300)
         assert open_lanes() == 4
-        lanes._adapt(150.0)
+        moved(400)
         assert open_lanes() == 5
-        lanes._adapt(155.0)
-        lanes._adapt(500.0)
-        assert open_lanes() == 5
-        gate.set()
+        moved(401)
+
+        def ended() -> bool:
+            turn.release()  # each lane ends what it does first
+            return open_lanes() == 4
+
+        assert eventually(ended)
+        turn.release(1000)
         lanes.drain()
 
 

@@ -11,8 +11,16 @@ from ingot.client import _bulk
 from ingot.client._bulk import PiecesView
 from ingot.client._calls import Calls
 from ingot.client._channels import Link
-from ingot.client._errors import Cancelled, DataLoss, IngotError, Integrity, TimedOut, Unreachable
-from ingot.client._lanes import Lanes
+from ingot.client._errors import (
+    Cancelled,
+    DataLoss,
+    IngotError,
+    Integrity,
+    LimitReached,
+    TimedOut,
+    Unreachable,
+)
+from ingot.client._lanes import MOST, Lanes
 from ingot.client._manifest import TreeFile
 from ingot.client._progress import Reporter
 from ingot.client._rates import Rate
@@ -85,7 +93,7 @@ class Fetcher:
         download_id: str = "",
         rate: Rate | None = None,
         streams: int | None = None,
-        most: int = 8,
+        most: int = MOST,
     ) -> None:
         self._link, self._calls, self._tree = link, calls, tree
         self._store, self._report, self._download_id = store, report, download_id
@@ -127,6 +135,8 @@ class Fetcher:
                 if arriving.arrived:
                     attempt = 1  # progress
                 attempt += 1
+                if isinstance(error, LimitReached):
+                    self.lanes.crowded()
                 pause = self._calls.pause_before(attempt, _as_outage(error))
                 if pause is None:
                     raise

@@ -1,8 +1,7 @@
 """Lanes: threads that move independent pieces of work side by side, each over a connection of its own.
 
 Unless a number is fixed, a push begins with three, so that two move while one waits for the disk at its end,
-and a pull with two; one is added each second as long as the last one added a tenth to the rate. More lanes
-than the path can use only cost memory. The first failure stops all.
+and a pull with two; then `Growth` finds how many help. The first failure stops all.
 """
 
 import threading
@@ -17,11 +16,47 @@ T = TypeVar("T")
 FIRST = 3
 MOST = 16
 _WINDOW = 1.0  # seconds
-_GAIN = 1.1
+_FAIR_SHARE = 0.5  # of what one of the others moves, which a new lane has to add
+_FIRST_REST, _LONGEST_REST = 8, 64  # windows
 
 
 class LaneStopped(Exception):
     """Raised inside a lane's work when the whole transfer stops; never reaches the caller."""
+
+
+class Growth:
+    """How many lanes to use: one more as long as the last one helped, told once in a window of time.
+
+    A lane that adds less than half of what each of the others moves is taken back, for more lanes than the
+    path can use only cost memory. The path may change, so after a rest, which doubles each time, one more is
+    tried again. A server that is crowded sets the bound.
+    """
+
+    def __init__(self, first: int, most: int) -> None:
+        self.wanted = min(first, most)
+        self._most = most
+        self._trying = False  # whether the last lane is on trial
+        self._before = 0.0  # rate without it
+        self._rest = 0
+        self._next_rest = _FIRST_REST
+
+    def told(self, rate: float) -> None:
+        """Take what moved in a window, in bytes a second, and decide about the next."""
+        if self._trying and rate < self._before * (1 + _FAIR_SHARE / (self.wanted - 1)):
+            self.wanted -= 1
+            self._trying = False
+            self._rest, self._next_rest = self._next_rest, min(2 * self._next_rest, _LONGEST_REST)
+        elif self._trying or self._rest <= 0:
+            self._trying = self.wanted < self._most
+            self.wanted += self._trying
+            self._before = rate
+        else:
+            self._rest -= 1
+
+    def crowded(self) -> None:
+        """Use one less and never more: the server has too much at once."""
+        self.wanted = self._most = max(1, self.wanted - 1)
+        self._trying = False
 
 
 class Lanes(Generic[T]):
@@ -34,20 +69,20 @@ class Lanes(Generic[T]):
         first: int = FIRST,
         most: int = MOST,
         fixed: int | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._work = work
-        self._most = max(1, fixed or most)
-        self._wanted = self._most if fixed else min(first, self._most)
-        self._growing = not fixed
+        most = max(1, fixed or most)
+        self._growth = Growth(most if fixed else first, most)
         self._items: deque[T] = deque()
         self._busy = 0
         self._closing = False
         self._failure: BaseException | None = None
         self._changed = threading.Condition()
-        self._threads: list[threading.Thread] = []
-        self._window_start = time.monotonic()
+        self._threads: dict[int, threading.Thread] = {}  # by lane
+        self._clock = clock
+        self._window_start = clock()
         self._window_bytes = 0
-        self._best_rate = 0.0
 
     def submit(self, item: T) -> None:
         """Hand in an item. Raises what a lane failed with."""
@@ -58,19 +93,20 @@ class Lanes(Generic[T]):
             self._changed.notify_all()
 
     def moved(self, count: int) -> None:
-        """Count bytes that moved, from any thread; may open another lane."""
+        """Count bytes that moved, from any thread; may open another lane, or end one after its work."""
         with self._changed:
             self._window_bytes += count
-            elapsed = time.monotonic() - self._window_start
+            elapsed = self._clock() - self._window_start
             if elapsed >= _WINDOW:
-                self._adapt(self._window_bytes / elapsed)
-                self._window_bytes, self._window_start = 0, time.monotonic()
+                if self._items:  # else more lanes would have nothing to do
+                    self._growth.told(self._window_bytes / elapsed)
+                    self._start_lanes()
+                self._window_bytes, self._window_start = 0, self._clock()
 
     def crowded(self) -> None:
         """Make do with one lane less: the server has too much at once."""
         with self._changed:
-            self._growing = False
-            self._wanted = max(1, self._wanted - 1)
+            self._growth.crowded()
             self._changed.notify_all()
 
     def drain(self, backlog: int = 0) -> None:
@@ -91,35 +127,29 @@ class Lanes(Generic[T]):
         self.check()
 
     def _is_over(self, lane: int) -> bool:
-        return self._closing or self._failure is not None or lane >= self._wanted
+        return self._closing or self._failure is not None or lane >= self._growth.wanted
 
     def _is_drained(self, backlog: int) -> bool:
         return len(self._items) <= backlog if backlog else not self._items and self._busy == 0
 
-    def _adapt(self, rate: float) -> None:
-        if not self._growing or not self._items:
-            return
-        if rate < self._best_rate * _GAIN:
-            self._growing = False  # the last lane brought nothing
-        elif self._wanted < self._most:
-            self._best_rate = rate
-            self._wanted += 1
-            self._start_lanes()
-
     def _start_lanes(self) -> None:
-        while len(self._threads) < self._wanted and len(self._threads) < self._busy + len(self._items):
-            index = len(self._threads)
-            thread = threading.Thread(
-                target=self._run, args=(index,), name=f"ingot-lane-{index}", daemon=True
-            )
-            self._threads.append(thread)
-            thread.start()
+        for lane in range(self._growth.wanted):
+            if len(self._threads) >= self._busy + len(self._items):
+                break
+            if lane not in self._threads:
+                thread = threading.Thread(
+                    target=self._run, args=(lane,), name=f"ingot-lane-{lane}", daemon=True
+                )
+                self._threads[lane] = thread
+                thread.start()
 
     def _run(self, lane: int) -> None:
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._items or self._is_over(lane))
                 if self._is_over(lane):
+                    if not self._closing:  # which waits for all of them
+                        self._threads.pop(lane, None)
                     return
                 item = self._items.popleft()
                 self._busy += 1
@@ -150,6 +180,7 @@ class Lanes(Generic[T]):
         with self._changed:
             self._closing = True
             self._changed.notify_all()
-        for thread in self._threads:
+            threads = list(self._threads.values())
+        for thread in threads:
             # After a failure a lane may hang in a call until the connection is closed; it is a daemon.
             thread.join(timeout=None if kind is None else 1.0)
