@@ -175,6 +175,8 @@ class TrainingStoreContract:
         found = units.read(store.dependants, ArtifactName("sara", Kind.DATASET, "chat"))
         assert found == ["trainingJobs/job_1", "trainingJobs/job_3"]
         assert units.read(store.dependants, ArtifactName("sara", Kind.DATASET, "other")) == []
+        assert units.read(store.reading, DATASET.version("3")) == ["trainingJobs/job_1", "trainingJobs/job_3"]
+        assert units.read(store.reading, DATASET.version("4")) == []
         stats = units.read(store.stats, ["sara"], 9.0)
         assert stats.by_state == {JobState.RUNNING: 1, JobState.FAILED: 1}
         assert stats.training_seconds == pytest.approx(9.0)

@@ -156,7 +156,7 @@ def test_a_database_that_cannot_be_read_is_told_not_raised(tmp_path: Path) -> No
 @pytest.mark.contract("S0-1", "S0-2")
 def test_storage_tells_every_area_and_the_disk(server: Server) -> None:
     storage = server.admin.system.GetStorage(system_pb2.GetStorageRequest())
-    assert [area.name for area in storage.areas] == ["datasets", "models", "checkpoints", "staging"]
+    assert [area.name for area in storage.areas] == ["datasets", "models", "checkpoints", "trash", "staging"]
     assert storage.logical_bytes == storage.chunk_bytes == storage.pack_bytes == 0
     assert storage.disk_total_bytes > storage.disk_free_bytes > 0
     assert storage.database_bytes > 0

@@ -11,7 +11,7 @@ from helpers.eventually import eventually
 from helpers.patterns import pattern
 from helpers.servers import Server, Stubs, running_server
 from helpers.transfers import Pusher, ShiftedClock, refused
-from ingot.v1 import auth_pb2, operations_pb2
+from ingot.v1 import auth_pb2, operations_pb2, system_pb2
 from ingot.v1 import catalog_pb2 as pb
 
 NAME = "namespaces/sara/datasets/chat"
@@ -254,3 +254,21 @@ def test_a_request_that_is_sent_again_does_nothing_twice(rig: Rig) -> None:
     request = pb.DeleteVersionRequest(name=first, request_id=key)
     assert rig.sara.catalog.DeleteVersion(request) == rig.sara.catalog.DeleteVersion(request)
     assert rig.artifact().version_count == 0
+
+
+@pytest.mark.contract("S1-66")
+def test_logical_and_stored_bytes_are_told_for_versions_artifacts_and_the_store(rig: Rig) -> None:
+    rig.push("1", 3000)
+    rig.pusher.push({"a": pattern("1", 3000), "b": pattern("2", 1000)}, NAME)
+    version = rig.sara.catalog.GetVersion(pb.GetVersionRequest(name=NAME)).version
+    assert (version.size_bytes, version.new_bytes) == (4000, 1000)
+    assert (rig.artifact().size_bytes, rig.artifact().stored_bytes) == (4000, 4000)
+    rig.delete(f"{NAME}/versions/1")
+    storage = rig.server.admin.system.GetStorage(system_pb2.GetStorageRequest())
+    areas = {area.name: (area.item_count, area.logical_bytes) for area in storage.areas}
+    assert areas["datasets"] == (1, 4000)
+    assert areas["trash"] == (1, 3000)
+    assert storage.logical_bytes == 7000
+    assert storage.chunk_bytes == 4000 < storage.pack_bytes
+    assert storage.disk_total_bytes > storage.disk_free_bytes > 0
+    assert rig.used() == (7000, 4000)

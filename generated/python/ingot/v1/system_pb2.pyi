@@ -279,7 +279,7 @@ class StorageArea(_message.Message):
     LOGICAL_BYTES_FIELD_NUMBER: _builtins.int
     ITEM_COUNT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """datasets, models, checkpoints, staging."""
+    """datasets, models, checkpoints, trash, staging."""
     logical_bytes: _builtins.int
     """Sum of the sizes of its files."""
     item_count: _builtins.int

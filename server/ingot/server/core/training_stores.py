@@ -10,7 +10,7 @@ from typing import Protocol
 
 from ingot.server.core.catalog_stores import Rows
 from ingot.server.core.events import Bounds, Event, EventKind, LogLevel, MetricPoint, Metrics, NewEvent
-from ingot.server.core.names import ArtifactName
+from ingot.server.core.names import ArtifactName, VersionName
 from ingot.server.core.training import Checkpoint, JobState, TrainingJob, TrainingStats
 from ingot.server.core.workers import Worker, WorkGrant
 
@@ -70,6 +70,10 @@ class TrainingStore(Protocol):
 
     def dependants(self, artifact: ArtifactName) -> Sequence[str]:
         """Return names of jobs that are not over and pin a version of the artifact or will write it."""
+        ...
+
+    def reading(self, version: VersionName) -> Sequence[str]:
+        """Return names of jobs that are not over and pin this version."""
         ...
 
 

@@ -22,6 +22,11 @@ _AREAS: tuple[tuple[str, str], ...] = (  # name; how many items, and the bytes o
         LEFT JOIN tree_file ON tree_file.tree = tree.id WHERE tree.artifact = '' AND tree.expires IS NULL""",
     ),
     (
+        "trash",  # artifacts, and versions of those that are not deleted themselves
+        """SELECT COUNT(*), SUM(version.size_bytes) FROM version JOIN artifact
+        ON artifact.id = version.artifact_id WHERE version.deleted IS NOT NULL OR NOT artifact.live""",
+    ),
+    (
         "staging",  # what comes in, and what came in but has not passed its validation
         """SELECT COUNT(*), SUM(CASE state WHEN 'COMMITTED' THEN manifest_bytes ELSE received_bytes END)
         FROM upload WHERE stage IN ('UPLOADING', 'PROCESSING', 'STAGED', 'VALIDATING')
