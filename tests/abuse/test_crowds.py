@@ -198,7 +198,7 @@ def test_an_upload_that_expires_before_its_commit_is_refused_and_costs_nobody_an
         assert pusher.read(version, "late.bin") == files["late.bin"]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_thousand_open_uploads_hold_up_nobody() -> None:
     with transfer_rig(TransferLimits(max_open_uploads=1000)) as rig:
         hoarder = rig.pusher()

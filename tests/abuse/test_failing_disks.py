@@ -186,7 +186,7 @@ def test_damaged_packs_give_no_wrong_bytes_and_are_healed_by_a_push(
 
 
 @pytest.mark.slow
-@pytest.mark.contract("S0-107", "S1-64")
+@pytest.mark.contract("S0-107")
 @pytest.mark.parametrize(
     "turn", [*range(4), *(pytest.param(at, marks=pytest.mark.long) for at in range(4, 100))]
 )
