@@ -205,25 +205,32 @@ def test_credentials_that_are_none_are_refused(server: Server, what: str) -> Non
     assert caught.value.code() in (grpc.StatusCode.UNAUTHENTICATED, INVALID, grpc.StatusCode.INTERNAL)
 
 
-def test_a_file_of_very_many_equal_chunks_is_charged_what_it_would_be(server: Server) -> None:
-    """A few kilobytes that stand for gigabytes: the quota counts what a reader would get."""
+@pytest.mark.parametrize(
+    "segments", [1, pytest.param(62, marks=[pytest.mark.long, pytest.mark.timeout(600)])]
+)
+def test_a_file_of_very_many_equal_chunks_is_charged_what_it_would_be(server: Server, segments: int) -> None:
+    """A few megabytes that stand for up to four terabytes: its size is what a reader would get."""
     pusher = Pusher(server.member("sara").transfer, ())
     one = chunk("equal", 4 * MIB)
     upload = pusher.begin(ARTIFACT)
     pusher.put(stream(upload, [one]))
-    entries = [(one[0], len(one[1]))] * digests.SEGMENT_MAX_ENTRIES
-    size = len(entries) * len(one[1])
-    segment = transfer_pb2.Segment(index=0, entries=digests.split_segments(entries)[0])
-    manifest = transfer_pb2.FileManifest(
-        path="blown", profile="cdc", size_bytes=size, segment_count=1, segments=[segment]
-    )
-    pusher.stub.PutManifest(transfer_pb2.PutManifestRequest(upload=upload, files=[manifest]))
-    root = digests.file_root("cdc", size, [digests.segment_digest(segment.entries)])
+    entries = digests.split_segments([(one[0], len(one[1]))] * digests.SEGMENT_MAX_ENTRIES)[0]
+    size = segments * digests.SEGMENT_MAX_ENTRIES * len(one[1])
+    for index in range(segments):
+        manifest = transfer_pb2.FileManifest(
+            path="blown",
+            profile="cdc",
+            size_bytes=size,
+            segment_count=segments,
+            segments=[transfer_pb2.Segment(index=index, entries=entries)],
+        )
+        pusher.stub.PutManifest(transfer_pb2.PutManifestRequest(upload=upload, files=[manifest]))
+    root = digests.file_root("cdc", size, [digests.segment_digest(entries)] * segments)
     digest = digests.format_digest(digests.tree_digest([("blown", size, root)]))
     request = transfer_pb2.CommitUploadRequest(upload=upload, expected_digest=digest, file_count=1)
     version = pusher.stub.CommitUpload(request).version
-    assert version.size_bytes == size == 64 << 30
-    assert version.new_bytes == len(one[1])
+    assert version.size_bytes == size == segments << 36
+    assert version.new_bytes <= len(one[1])
     assert pusher.read(version.name, "blown", offset=size - 10, length=10) == one[1][-10:]
 
 
