@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from ingot.client._errors import Integrity, Invalid
-from ingot.client.cli import formats, named, operation_flags, push
+from ingot.client.cli import formats, named, operation_flags, push, values
 from ingot.client.cli.command import Parser
 from ingot.client.cli.output import Output
 from ingot.client.cli.shell import Shell
@@ -111,7 +111,7 @@ class Import(operation_flags.Tuned):
             aliases=self.alias,
             fields=artifact_fields(tags=self.tag, **texts),  # type: ignore[arg-type]  # all are texts
             force=self.force,
-            limit_rate=push.rate(self.limit_rate),
+            limit_rate=values.rate(self.limit_rate),
             options=self.options(),
             validate_only=self.check,
         )

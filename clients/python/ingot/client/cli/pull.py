@@ -1,10 +1,11 @@
 """pull: the files of a version, a checkpoint or an upload come into a folder."""
 
+import re
 from pathlib import Path
 
 from ingot.client._errors import Invalid, NotFound
 from ingot.client._references import Reference, parse_tree
-from ingot.client.cli import following, formats, named, push
+from ingot.client.cli import following, formats, named, values
 from ingot.client.cli.command import Command, Parser
 from ingot.client.cli.shell import Shell
 
@@ -54,7 +55,7 @@ class Pull(Command):
         text = named.chosen(self.ref, self.id)
         found = parse_tree(text)
         name = found.artifact if isinstance(found, Reference) else found.name
-        folder = self._chosen_folder() or (Path() if found.path else push.default_folder(name))
+        folder = self._chosen_folder() or (Path() if found.path else _default_folder(name))
         if self.id and not self.dry_run and isinstance(found, Reference):
             self._bring_here(shell, found)
         bar = TransferBar(shell.out)
@@ -64,7 +65,7 @@ class Pull(Command):
                 folder,
                 include=self.include,
                 exclude=self.exclude,
-                limit_rate=push.rate(self.limit_rate),
+                limit_rate=values.rate(self.limit_rate),
                 dry_run=self.dry_run,
                 force=self.force,
                 cache=True if self.cache else None,
@@ -139,3 +140,8 @@ class Pull(Command):
         if self._fetching:
             return following.detached(self._fetching, self._seen, ingot=self.ingot)
         return "What came is kept: the same command goes on from there."
+
+
+def _default_folder(name: str) -> Path:
+    """Return where a tree is pulled to when nothing is said: its own name."""
+    return Path(re.sub(r"[^\w.-]+", "-", name).strip("-") or "pulled")

@@ -1,13 +1,10 @@
 """push: files and folders become a new version of a model or dataset."""
 
-import json
-import re
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ingot.client._errors import Integrity, Invalid, NotFound
+from ingot.client._errors import Integrity, NotFound
 from ingot.client._references import parse_artifact
-from ingot.client.cli import formats, named
+from ingot.client.cli import formats, named, values
 from ingot.client.cli.command import Command, Parser
 from ingot.client.cli.output import Output
 from ingot.client.cli.shell import Shell
@@ -27,8 +24,6 @@ FIELDS = {
     "--visibility": ("visibility", "private, internal or public"),
 }
 _FINDINGS = 10  # of a validation that are shown
-_UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3}
-_RATE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([KMG]?)i?B?(?:/s)?", re.IGNORECASE)
 
 
 class Push(Command):
@@ -104,14 +99,14 @@ class Push(Command):
                 changelog=self.changelog,
                 version=self.version,
                 aliases=self.alias,
-                metadata=pairs(self.meta, "--meta"),
-                metrics=pairs(self.metric, "--metric"),
+                metadata=values.pairs(self.meta, "--meta"),
+                metrics=values.pairs(self.metric, "--metric"),
                 fields=artifact_fields(tags=self.tag, **texts),  # type: ignore[arg-type]  # all are texts
                 format=self.format,
                 include=self.include,
                 exclude=self.exclude,
                 hidden=self.hidden,
-                limit_rate=rate(self.limit_rate),
+                limit_rate=values.rate(self.limit_rate),
                 dry_run=self.dry_run,
                 wait=not self.no_wait,
                 on_progress=bar.show,
@@ -171,39 +166,6 @@ def tell_findings(shell: Shell, operation: str) -> None:
         shell.out.note(f"These are the first {_FINDINGS} of {formats.count(report.finding_count)}.")
 
 
-def pairs(settings: list[str], flag: str) -> dict[str, object]:
-    """Return `key=value` texts as a dictionary; a value is JSON or else text. Raises Invalid."""
-    found: dict[str, object] = {}
-    for setting in settings:
-        key, mark, text = setting.partition("=")
-        if not mark or not key:
-            example = "min_records=100" if flag == "--rule" else "accuracy=97.5"
-            raise Invalid(
-                f"{flag}: expected KEY=VALUE, got {setting!r}.",
-                reason="USAGE",
-                next_step=f"Write for example: {flag} {example}",
-            )
-        try:
-            found[key] = json.loads(text)
-        except ValueError:
-            found[key] = text
-    return found
-
-
-def rate(text: str) -> float:
-    """Return bytes a second; 0 without a limit. Raises Invalid."""
-    if not text:
-        return 0.0
-    match = _RATE.fullmatch(text)
-    if not match or not float(match[1]):
-        raise Invalid(
-            f"--limit-rate: expected a number with K, M or G, got {text!r}.",
-            reason="FIELD_INVALID",
-            next_step="Write for example: --limit-rate 10M",
-        )
-    return float(match[1]) * _UNITS[match[2].upper()]
-
-
 def _print(out: Output, done: "PushResult") -> None:
     reference = named.short(done.name)
     if out.json:
@@ -248,8 +210,3 @@ def _note_state(out: Output, done: "PushResult") -> None:
         state = formats.word(pb.VersionState.Name(done.version.state), "VERSION_STATE")
         upload = done.upload.removeprefix("uploads/")
         out.note(f"It is {state} until it passed its validation: ingot uploads show {upload}")
-
-
-def default_folder(name: str) -> Path:
-    """Return where a tree is pulled to when nothing is said: its own name."""
-    return Path(re.sub(r"[^\w.-]+", "-", name).strip("-") or "pulled")

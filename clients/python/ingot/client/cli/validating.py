@@ -4,7 +4,7 @@ import re
 from typing import TYPE_CHECKING
 
 from ingot.client._errors import Integrity
-from ingot.client.cli import formats, named, operation_flags, push
+from ingot.client.cli import formats, named, operation_flags, values
 from ingot.client.cli.command import Parser
 from ingot.client.cli.output import Output
 from ingot.client.cli.shell import Shell
@@ -70,12 +70,12 @@ def rules_of(settings: list[str], quarantine: bool) -> dict[str, object]:
 
     fields = catalog_pb2.ValidationRules.DESCRIPTOR.fields_by_name
     found: dict[str, object] = {}
-    for key, value in push.pairs(settings, "--rule").items():
+    for key, value in values.pairs(settings, "--rule").items():
         text = str(value)
         if key in fields and fields[key].is_repeated:
             found[key] = [part.strip() for part in text.split(",") if part.strip()]
         elif key == "max_file_size" and _SIZE.fullmatch(text):
-            found[key] = int(push.rate(text))
+            found[key] = int(values.rate(text))
         else:
             found[key] = value
     if quarantine:
