@@ -20,13 +20,13 @@ version env completion health login whoami context/ls context/use
 push ls show alias/set alias/ls cat pull verify edit tag uploads/ls uploads/show stats storage usage
 workers/ls operations/ls operations/show operations/watch operations/kinds
 credentials/set credentials/ls credentials/rm import validate export upkeep uploads/purge
-users/create users/ls tokens/create tokens/ls tokens/revoke
+users/create users/ls namespaces/ls namespaces/show namespaces/quota tokens/create tokens/ls tokens/revoke
 train jobs/ls jobs/show jobs/watch jobs/wait:0 jobs/logs jobs/metrics jobs/checkpoints generate
-alias/rm rm jobs/rm:0 logout
+alias/rm rm restore jobs/rm:0 logout
 """
 
-# These need a job, an upload or an operation in another state than the story leaves it in; test_jobs.py and
-# test_operations_live.py show them.
+# These need a job, an upload or an operation in another state than the story leaves it in; test_jobs.py,
+# test_trash_commands.py and test_operations_live.py show them.
 ELSEWHERE = {
     "jobs start",
     "jobs pause",
@@ -38,6 +38,7 @@ ELSEWHERE = {
     "uploads retry",
     "operations cancel",
     "operations retry",
+    "purge",
 }
 
 

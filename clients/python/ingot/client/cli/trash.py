@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 class Restore(Command):
     """Take a model or dataset, or one version of it, back out of the trash."""
 
-    examples = ("ingot restore datasets/chat", "ingot restore datasets/chat@2")
+    examples = ("ingot restore models/tiny", "ingot restore datasets/chat@1")
     ref: str
     uid: str
 
