@@ -318,7 +318,28 @@ def test_a_chunk_may_go_over_several_messages(tmp_path: pathlib.Path) -> None:
     assert tree_of(tmp_path / "out") == {"a": GOOD}
 
 
-@pytest.mark.parametrize("path", ["../a", "/etc/a", "a/../../b", "a\\b", "C:a", "a//b", "con"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("../a", "/etc/a", "a/../../b", "a//b", "a/.", "a\0b"),
+        # what Windows would read as another name, a device, a drive, a stream or a share
+        *(
+            "a\\b",
+            "C:a",
+            "C:/a",
+            "//host/a",
+            "con",
+            "a/COM1.txt",
+            "lpt¹",
+            "NUL .bin",
+            "a.",
+            "a ",
+            "a./b",
+            "a:b",
+        ),
+        "e\u0301",  # not in the form NFC
+    ],
+)
 def test_unsafe_paths_are_refused(tmp_path: pathlib.Path, path: str) -> None:
     with pytest.raises(Invalid, match="cannot be written safely"):
         pull_from(tmp_path, [file_at(path)], [pieces(GOOD)])

@@ -174,6 +174,19 @@ def test_usage_names_who_did_what_from_where(cli: CommandLine, server: Server, f
         assert seen[action]["time"]
 
 
+def test_json_of_a_push_and_a_pull_tells_how_far_they_are(cli: CommandLine, folder: pathlib.Path) -> None:
+    for words, moving in (
+        (("push", "datasets/followed", str(folder)), "SENDING"),
+        (("pull", "datasets/followed", "followed"), "RECEIVING"),
+    ):
+        run = cli.run(*words, "--json")
+        told = [json.loads(line) for line in run.err.splitlines()]
+        assert moving in [each["stage"] for each in told]
+        assert (told[-1]["stage"], told[-1]["bytes_done"], told[-1]["files_done"]) == ("DONE", 300_009, 2)
+        assert json.loads(run.out)["size_bytes"] == 300_009
+        assert cli.run(*words, "--json", "--quiet").err == ""
+
+
 def test_json_of_pull(cli: CommandLine, folder: pathlib.Path) -> None:
     cli.run("push", "datasets/counted", str(folder))
     first = json.loads(cli.run("pull", "datasets/counted", "counted", "--json").out)

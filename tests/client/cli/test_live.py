@@ -1,6 +1,7 @@
 """The line that tells how far something is: on a terminal, without one, and after Ctrl-C."""
 
 import io
+import json
 import os
 import pathlib
 import re
@@ -113,6 +114,29 @@ def test_a_bar_tells_stage_share_speed_time_left_and_what_was_there(monkeypatch:
     )
     bar.show(TransferProgress(Stage.VERIFYING, files_total=4, files_done=4, bytes_total=mib, seconds=4.0))
     assert "Verifying" in notes.getvalue()
+
+
+def test_with_json_programs_read_one_object_a_line() -> None:
+    notes = io.StringIO()
+    bar = TransferBar(Output(io.StringIO(), notes, json=True))
+    for stage, second, moved in (
+        (Stage.HASHING, 0.0, 0),
+        (Stage.SENDING, 0.1, 10),
+        (Stage.SENDING, 0.9, 50),  # too soon
+        (Stage.SENDING, 1.2, 70),
+        (Stage.DONE, 1.3, 100),
+    ):
+        bar.show(TransferProgress(stage, bytes_total=120, bytes_moved=moved, bytes_reused=20, seconds=second))
+    bar.end()
+    told = [json.loads(line) for line in notes.getvalue().splitlines()]
+    assert [(each["stage"], each["bytes_moved"], each["seconds"]) for each in told] == [
+        ("HASHING", 0, 0.0),
+        ("SENDING", 10, 0.1),
+        ("SENDING", 70, 1.2),
+        ("DONE", 100, 1.3),
+    ]
+    assert told[2]["bytes_per_second"] == 50  # as it was measured last
+    assert (told[2]["bytes_done"], told[2]["bytes_total"], told[2]["bytes_reused"]) == (90, 120, 20)
 
 
 def test_speed_and_time_left_are_of_this_stage(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,9 @@
-"""The bar of a push or a pull: stage, share, bytes, files, speed, time left, and what need not travel."""
+"""The bar of a push or a pull: stage, share, bytes, files, speed, time left, and what need not travel.
+
+With --json there is no bar, but for each stage and each second one JSON object on a line of standard error.
+"""
+
+from dataclasses import asdict
 
 from ingot.client._progress import Stage, TransferProgress
 from ingot.client.cli import formats
@@ -7,6 +12,7 @@ from ingot.client.cli.output import Output
 
 _CELLS = 20
 _FULL, _EMPTY = "█", "░"
+_TOLD = 1.0  # seconds between two JSON objects of one stage
 _NEWEST = 0.3  # weight of the newest speed in the shown one
 
 
@@ -20,10 +26,12 @@ class TransferBar:
     """Shows the progress that the SDK reports; give `show` to it as the callback."""
 
     def __init__(self, out: Output) -> None:
+        self._out = out
         self._line = LiveLine(out)
         self._drawn = out.live
         self._stage: Stage | None = None
         self._at = (0.0, 0)
+        self._told = 0.0
         self._speed = 0.0
 
     def show(self, progress: TransferProgress) -> None:
@@ -33,12 +41,28 @@ class TransferBar:
             self._stage, self._at, self._speed = progress.stage, (progress.seconds, progress.bytes_done), 0.0
         else:
             self._measure(progress)
-        if progress.stage is not Stage.DONE:
+        if self._out.json and not self._out.quiet:
+            if changed or progress.seconds - self._told >= _TOLD:
+                self._told = progress.seconds
+                self._tell(progress)
+        elif progress.stage is not Stage.DONE:
             self._line.show(self._text(progress), now=changed and self._drawn)
 
     def end(self) -> None:
         """Take the bar away."""
         self._line.clear()
+
+    def _tell(self, progress: TransferProgress) -> None:
+        from ingot.client.cli import plain
+
+        facts: plain.Plain = {
+            **asdict(progress),
+            "stage": progress.stage.name,
+            "bytes_done": progress.bytes_done,
+            "seconds": round(progress.seconds, 3),
+            "bytes_per_second": round(self._speed),
+        }
+        self._out.note(plain.dumps(facts))
 
     def _measure(self, progress: TransferProgress) -> None:
         seconds, before = self._at
