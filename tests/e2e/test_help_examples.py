@@ -17,7 +17,8 @@ ROOT = pathlib.Path(__file__).parents[2]
 # In this order they tell one story: what an example needs comes before it. A number picks one of the two.
 STORY = """
 version env completion health login whoami context/ls context/use
-push ls show alias/set alias/ls cat pull verify edit tag uploads/ls uploads/show stats storage usage
+push ls show alias/set alias/ls cat pull verify edit tag uploads/ls uploads/show uploads/watch uploads/stats
+cache/ls cache/verify cache/prune stats storage usage
 workers/ls operations/ls operations/show operations/watch operations/kinds
 credentials/set credentials/ls credentials/rm import validate export upkeep uploads/purge
 users/create users/ls namespaces/ls namespaces/show namespaces/quota tokens/create tokens/ls tokens/revoke
@@ -26,7 +27,7 @@ alias/rm rm restore jobs/rm:0 logout
 """
 
 # These need a job, an upload or an operation in another state than the story leaves it in; test_jobs.py,
-# test_trash_commands.py and test_operations_live.py show them.
+# test_trash_commands.py, test_cache.py and test_operations_live.py show them.
 ELSEWHERE = {
     "jobs start",
     "jobs pause",
@@ -39,6 +40,7 @@ ELSEWHERE = {
     "operations cancel",
     "operations retry",
     "purge",
+    "cache rm",
 }
 
 
