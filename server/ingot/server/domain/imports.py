@@ -98,9 +98,7 @@ class Imports:
         name = self._spelled(caller, target.artifact or _derived(caller, source, target))
         if isinstance(source.params, params.BundleImport):
             if wanted.max_bytes_per_second:
-                raise invalid_field(
-                    "max_bytes_per_second", "expected 0: bundles lie on the server's disk"
-                )
+                raise invalid_field("max_bytes_per_second", "expected 0: bundles lie on the server's disk")
             self._catalog.access.require_write(caller, name.namespace)
             asked = source.params.model_copy(update={"anyones": caller.is_admin})
             source = dataclasses.replace(source, params=asked)
