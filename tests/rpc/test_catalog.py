@@ -328,6 +328,19 @@ def test_statistics_of_both_kinds(server: Server) -> None:
     }
 
 
+@pytest.mark.contract("S0-3")
+def test_models_and_datasets_have_a_record_of_one_form(server: Server) -> None:
+    for kind, word in ((MODEL, "models"), (pb.ARTIFACT_KIND_DATASET, "datasets")):
+        said = pb.Artifact(description=f"one of the {word}", metadata=_struct(team="nlp", rows=12))
+        request = pb.CreateArtifactRequest(
+            parent="namespaces/sara", kind=kind, artifact_id="recorded", artifact=said
+        )
+        server.member().catalog.CreateArtifact(request)
+        found = _get(server, f"namespaces/sara/{word}/recorded")
+        assert (found.kind, found.description, found.uid != "") == (kind, said.description, True)
+        assert dict(found.metadata) == {"team": "nlp", "rows": 12}
+
+
 # --- versions and aliases -----------------------------------------------------------------------------
 
 
