@@ -69,9 +69,9 @@ def _server(tmp_path: Path) -> Iterator[FullDiskServer]:
     if subprocess.run(["unshare", "--map-root-user", "--mount", "true"], check=False).returncode:
         pytest.skip("the kernel allows no mount namespaces here")
     server = FullDiskServer(tmp_path)
-    yield server
-    server.process.terminate()
-    server.process.wait(60)
+    with server.process:  # waits for its end, and closes its output
+        yield server
+        server.process.terminate()
 
 
 def files(folder: Path, **contents: bytes) -> Path:
