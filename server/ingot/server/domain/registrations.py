@@ -9,7 +9,8 @@ import dataclasses
 import re
 from collections.abc import Mapping, Sequence
 
-from ingot.server.core import params, upkeep_params
+from ingot.content import digests
+from ingot.server.core import params
 from ingot.server.core.artifacts import Artifact, ArtifactFields, Version
 from ingot.server.core.catalog_stores import ArtifactStore, UserStore
 from ingot.server.core.clock import Clock
@@ -27,6 +28,7 @@ from ingot.server.core.registrations import (
     RegistrationStore,
     not_fetched,
 )
+from ingot.server.domain import trash
 from ingot.server.domain.catalog import Catalog
 from ingot.server.domain.import_sources import ImportSources
 from ingot.server.domain.operations import Operations
@@ -185,16 +187,7 @@ class Registrations:
         match operation.state:
             case OperationState.SUCCEEDED:
                 result = params.ImportResult.model_validate(operation.result)
-                self._put(
-                    known,
-                    state=FetchState.FETCHED,
-                    problem=None,
-                    downloaded=True,
-                    progress=1.0,
-                    size=result.size_bytes,
-                    checksum=result.digest,
-                    download_time=self._clock.now(),
-                )
+                self._fetched(known, result.size_bytes, result.digest)
             case OperationState.FAILED:
                 self._put(known, state=FetchState.FAILED, problem=operation.problem)
             case OperationState.CANCELLED:
@@ -234,16 +227,7 @@ class Registrations:
         if known is None or known.state is not FetchState.FAILED:
             return
         if version.origin.operation == known.operation:
-            self._put(
-                known,
-                state=FetchState.FETCHED,
-                problem=None,
-                downloaded=True,
-                progress=1.0,
-                size=version.size_bytes,
-                checksum=f"blake3:{version.digest.hex()}",
-                download_time=self._clock.now(),
-            )
+            self._fetched(known, version.size_bytes, digests.format_digest(version.digest))
 
     def deleted(self, artifact: Artifact) -> None:
         """Queue the removal of the files of a registered artifact; a declared one is listed again at once."""
@@ -254,16 +238,7 @@ class Registrations:
         running = self._rows.unfinished(f"fetch {artifact.uid}")
         if running is not None:
             self._operations.cancel(system_caller(), running.id)
-        self._operations.enqueue(
-            system_caller(),
-            NewOperation(
-                kind="remove",
-                params=upkeep_params.RemoveParams(artifact_uid=artifact.uid).document(),
-                target=str(artifact.name),
-                namespace=artifact.name.namespace,
-                key=f"remove {artifact.uid}",
-            ),
-        )
+        self._operations.enqueue(system_caller(), trash.removal(artifact))
         if known.declared:
             again = self._catalog.add(system_caller(), artifact.name, artifact.fields, self._clock.now())
             made = self._new(again, known.source, known.expected_checksum, known.expected_size)
@@ -333,6 +308,18 @@ class Registrations:
             return known
         operation = self._rows.find(known.operation.removeprefix("operations/"))
         return dataclasses.replace(known, progress=_share(operation)) if operation else known
+
+    def _fetched(self, known: Registration, size: int, digest: str) -> None:
+        self._put(
+            known,
+            state=FetchState.FETCHED,
+            problem=None,
+            downloaded=True,
+            progress=1.0,
+            size=size,
+            checksum=digest,
+            download_time=self._clock.now(),
+        )
 
     def _put(self, registration: Registration, **changes: object) -> None:
         now = self._clock.now()

@@ -94,7 +94,7 @@ class Trash:
 
         def make() -> str:
             artifact = self._deleted(caller, name, uid)
-            self._require_kept(f"remove {artifact.uid}", str(artifact.name))
+            self._require_kept(_removal_key(artifact), str(artifact.name))
             if self._stores.artifacts.find(artifact.name) is not None:
                 raise name_taken(artifact.name)
             return self._catalog.amend(dataclasses.replace(artifact, delete_time=None)).uid
@@ -197,7 +197,7 @@ class Trash:
             version = self._stores.versions.find_deleted(artifact, name.version)
             if version is None:
                 raise version_not_found(name)
-            self._require_kept(f"remove versions {artifact.uid}", str(name))
+            self._require_kept(_removal_key(artifact, versions_only=True), str(name))
             self._stores.versions.set_deleted(version, None)
             if version.state is VersionState.READY:
                 newest = self._stores.versions.newest_ready(artifact)
@@ -256,17 +256,7 @@ class Trash:
         return Purge(count, size)
 
     def _remove(self, artifact: Artifact, *, versions_only: bool) -> Operation:
-        asked = upkeep_params.RemoveParams(artifact_uid=artifact.uid, versions_only=versions_only)
-        return self._operations.enqueue(
-            system_caller(),
-            NewOperation(
-                kind="remove",
-                params=asked.document(),
-                target=str(artifact.name),
-                namespace=artifact.name.namespace,
-                key=f"remove versions {artifact.uid}" if versions_only else f"remove {artifact.uid}",
-            ),
-        )
+        return self._operations.enqueue(system_caller(), removal(artifact, versions_only=versions_only))
 
     def _require_kept(self, key: str, name: str) -> None:
         running = self._stores.operations.unfinished(key)
@@ -304,6 +294,22 @@ class Trash:
         aliases = [str(version.name.artifact.alias(each)) for each in version.aliases if each != LATEST]
         jobs = self._stores.dependants.reading(version.name)
         return (*aliases, *jobs, *self._stores.versions.made_from(version.name, _MOST_DEPENDANTS))
+
+
+def removal(artifact: Artifact, *, versions_only: bool = False) -> NewOperation:
+    """Return the operation that drops all files of an artifact, or those of its versions in the trash."""
+    asked = upkeep_params.RemoveParams(artifact_uid=artifact.uid, versions_only=versions_only)
+    return NewOperation(
+        kind="remove",
+        params=asked.document(),
+        target=str(artifact.name),
+        namespace=artifact.name.namespace,
+        key=_removal_key(artifact, versions_only=versions_only),
+    )
+
+
+def _removal_key(artifact: Artifact, *, versions_only: bool = False) -> str:
+    return f"remove versions {artifact.uid}" if versions_only else f"remove {artifact.uid}"
 
 
 def drop(version: Version, versions: VersionStore, trees: TreeStore) -> None:
