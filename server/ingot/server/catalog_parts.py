@@ -24,7 +24,8 @@ from ingot.server.domain.trash import Trash, TrashStores
 from ingot.server.domain.usage import Usage
 from ingot.server.domain.validations import Validations
 from ingot.server.domain.versions import Versions
-from ingot.server.rpc.catalog import CatalogServicer, LocalFolders
+from ingot.server.rpc.catalog import CatalogServicer
+from ingot.server.rpc.catalog_rules import CatalogRules, LocalFolders
 from ingot.server.rpc.hops import Hops
 from ingot.server.storage.catalog_sql import ArtifactsSql
 from ingot.server.storage.identity_sql import UsersSql
@@ -94,7 +95,7 @@ class CatalogParts:
         server: grpc.aio.Server,
     ) -> None:
         """Add CatalogService to a server."""
-        servicer = CatalogServicer(
-            hops, self.catalog, self.versions, self.aliases, self.trash, usage, folders, registrations
+        rules = CatalogRules(
+            self.catalog, self.versions, self.aliases, self.trash, usage, folders, registrations
         )
-        catalog_pb2_grpc.add_CatalogServiceServicer_to_server(servicer, server)
+        catalog_pb2_grpc.add_CatalogServiceServicer_to_server(CatalogServicer(hops, rules), server)

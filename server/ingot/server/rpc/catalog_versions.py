@@ -1,0 +1,63 @@
+"""CatalogService: the versions of artifacts."""
+
+from ingot.server.core import names
+from ingot.server.core.artifacts import Version
+from ingot.server.core.identity import Caller
+from ingot.server.rpc import convert_catalog as convert
+from ingot.server.rpc import pipeline
+from ingot.server.rpc.catalog_rules import CatalogCalls, Context, request_key
+from ingot.v1 import catalog_pb2 as pb
+
+
+class VersionCalls(CatalogCalls):
+    """Serves versions."""
+
+    async def GetVersion(self, request: pb.GetVersionRequest, context: Context) -> pb.GetVersionResponse:
+        reference = names.version_reference(request.name)
+        uid, version = await self._hops.read(self._version, pipeline.caller(), reference)
+        self._rules.usage.accessed(pipeline.caller(), uid)
+        return pb.GetVersionResponse(version=convert.version_message(version))
+
+    async def ListVersions(
+        self, request: pb.ListVersionsRequest, context: Context
+    ) -> pb.ListVersionsResponse:
+        name = names.artifact_name(request.parent, "parent")
+        page = await self._hops.read(
+            self._rules.versions.page,
+            pipeline.caller(),
+            name,
+            request.page_size,
+            request.page_token,
+            deleted=request.show_deleted,
+        )
+        versions = map(convert.version_message, page.items)
+        return pb.ListVersionsResponse(versions=versions, next_page_token=page.next_token)
+
+    async def DeleteVersion(
+        self, request: pb.DeleteVersionRequest, context: Context
+    ) -> pb.DeleteVersionResponse:
+        gone = await self._hops.write(
+            self._rules.trash.delete_version,
+            pipeline.caller(),
+            names.version_name(request.name),
+            request_key(request),
+            etag=request.etag,
+            force=request.force,
+            allow_missing=request.allow_missing,
+            validate_only=request.validate_only,
+        )
+        version = convert.version_message(gone.version) if gone.version else None
+        return pb.DeleteVersionResponse(version=version, dependants=gone.dependants)
+
+    async def RestoreVersion(
+        self, request: pb.RestoreVersionRequest, context: Context
+    ) -> pb.RestoreVersionResponse:
+        name = names.version_name(request.name)
+        version = await self._hops.write(
+            self._rules.trash.restore_version, pipeline.caller(), name, request_key(request)
+        )
+        return pb.RestoreVersionResponse(version=convert.version_message(version))
+
+    def _version(self, caller: Caller, reference: names.VersionReference) -> tuple[str, Version]:
+        version = self._rules.versions.get(caller, reference)
+        return self._rules.catalog.uid_of(version.name.artifact), version
