@@ -23,6 +23,7 @@ from ingot.server.domain.namespaces import Namespaces
 from ingot.server.domain.operation_tokens import Fence, OperationTokens, SignIn
 from ingot.server.domain.requests import Requests
 from ingot.server.rpc.auth import AuthServicer
+from ingot.server.rpc.auth_rules import AuthRules
 from ingot.server.rpc.hops import Hops
 from ingot.server.settings import Settings
 from ingot.server.sources import hub_login
@@ -59,8 +60,8 @@ class IdentityParts:
 
     def serve(self, hops: Hops, server: grpc.aio.Server) -> None:
         """Add AuthService to a server."""
-        servicer = AuthServicer(hops, self.identity, self.credentials, self.namespaces)
-        auth_pb2_grpc.add_AuthServiceServicer_to_server(servicer, server)
+        rules = AuthRules(self.identity, self.credentials, self.namespaces)
+        auth_pb2_grpc.add_AuthServiceServicer_to_server(AuthServicer(hops, rules), server)
 
 
 def hub_access(settings: Settings) -> HubAccess:

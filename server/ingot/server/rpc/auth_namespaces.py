@@ -1,0 +1,65 @@
+"""AuthService: namespaces."""
+
+from ingot.server.core.names import namespace_id
+from ingot.server.core.namespaces import Namespace, Quotas
+from ingot.server.domain.namespaces import PATHS, QuotaChange
+from ingot.server.rpc import convert_common as common
+from ingot.server.rpc import pipeline
+from ingot.server.rpc.auth_rules import AuthCalls, Context
+from ingot.v1 import auth_pb2
+
+
+class NamespaceCalls(AuthCalls):
+    """Serves namespaces."""
+
+    async def GetNamespace(
+        self, request: auth_pb2.GetNamespaceRequest, context: Context
+    ) -> auth_pb2.GetNamespaceResponse:
+        name = namespace_id(request.name, "name")
+        found = await self._hops.read(self._rules.namespaces.get, pipeline.caller(), name)
+        return auth_pb2.GetNamespaceResponse(namespace=_namespace(found, self._rules.namespaces.defaults))
+
+    async def ListNamespaces(
+        self, request: auth_pb2.ListNamespacesRequest, context: Context
+    ) -> auth_pb2.ListNamespacesResponse:
+        page = await self._hops.read(
+            self._rules.namespaces.page, pipeline.caller(), request.page_size, request.page_token
+        )
+        found = [_namespace(each, self._rules.namespaces.defaults) for each in page.items]
+        return auth_pb2.ListNamespacesResponse(namespaces=found, next_page_token=page.next_token)
+
+    async def UpdateNamespace(
+        self, request: auth_pb2.UpdateNamespaceRequest, context: Context
+    ) -> auth_pb2.UpdateNamespaceResponse:
+        change = _quota_change(request)
+        found = await self._hops.write(self._rules.namespaces.update, pipeline.caller(), change)
+        return auth_pb2.UpdateNamespaceResponse(namespace=_namespace(found, self._rules.namespaces.defaults))
+
+
+def _quota_change(request: auth_pb2.UpdateNamespaceRequest) -> QuotaChange:
+    wanted = request.namespace
+    size = wanted.quota_bytes if wanted.HasField("quota_bytes") else None
+    stored = wanted.physical_quota_bytes if wanted.HasField("physical_quota_bytes") else None
+    populated = [path for path, value in zip(PATHS, (size, stored), strict=True) if value is not None]
+    return QuotaChange(
+        namespace=namespace_id(wanted.name, "namespace.name"),
+        size_quota=size,
+        stored_quota=stored,
+        paths=tuple(request.update_mask.paths) or tuple(populated),
+        etag=wanted.etag,
+    )
+
+
+def _namespace(found: Namespace, defaults: Quotas) -> auth_pb2.Namespace:
+    account, limits = found.account, found.account.limits(defaults)
+    return auth_pb2.Namespace(
+        name=found.name,
+        create_time=common.timestamp(found.create_time),
+        size_bytes=account.size,
+        stored_bytes=account.stored,
+        quota_bytes=account.size_quota,
+        physical_quota_bytes=account.stored_quota,
+        effective_quota_bytes=limits.size,
+        effective_physical_quota_bytes=limits.stored,
+        etag=found.etag,
+    )
