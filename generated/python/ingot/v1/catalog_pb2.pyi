@@ -247,6 +247,38 @@ VALIDATION_MODE_REQUIRED: ValidationMode.ValueType  # 2
 """After each commit; it is READY once it passed."""
 Global___ValidationMode: _TypeAlias = ValidationMode  # noqa: Y015
 
+class _ChangeKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ChangeKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ChangeKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CHANGE_KIND_UNSPECIFIED: _ChangeKind.ValueType  # 0
+    """Not told."""
+    CHANGE_KIND_ADDED: _ChangeKind.ValueType  # 1
+    """Only the other version has it."""
+    CHANGE_KIND_REMOVED: _ChangeKind.ValueType  # 2
+    """Only the base has it."""
+    CHANGE_KIND_CHANGED: _ChangeKind.ValueType  # 3
+    """Both have it, with different content."""
+    CHANGE_KIND_SAME: _ChangeKind.ValueType  # 4
+    """Both have it alike."""
+
+class ChangeKind(_ChangeKind, metaclass=_ChangeKindEnumTypeWrapper):
+    """How something differs between two versions."""
+
+CHANGE_KIND_UNSPECIFIED: ChangeKind.ValueType  # 0
+"""Not told."""
+CHANGE_KIND_ADDED: ChangeKind.ValueType  # 1
+"""Only the other version has it."""
+CHANGE_KIND_REMOVED: ChangeKind.ValueType  # 2
+"""Only the base has it."""
+CHANGE_KIND_CHANGED: ChangeKind.ValueType  # 3
+"""Both have it, with different content."""
+CHANGE_KIND_SAME: ChangeKind.ValueType  # 4
+"""Both have it alike."""
+Global___ChangeKind: _TypeAlias = ChangeKind  # noqa: Y015
+
 @_typing.final
 class Artifact(_message.Message):
     """A model or a dataset: the named, mutable thing that owns versions."""
@@ -767,6 +799,7 @@ class Version(_message.Message):
     DELETE_TIME_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     ALIASES_FIELD_NUMBER: _builtins.int
+    UPDATE_TIME_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`…/versions/{version}`."""
     uid: _builtins.str
@@ -823,6 +856,10 @@ class Version(_message.Message):
     def aliases(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Ids of the aliases that point at it."""
 
+    @_builtins.property
+    def update_time(self) -> _timestamp_pb2.Timestamp:
+        """When what is said about it last changed; unset if it never did."""
+
     def __init__(
         self,
         *,
@@ -847,10 +884,11 @@ class Version(_message.Message):
         delete_time: _timestamp_pb2.Timestamp | None = ...,
         etag: _builtins.str = ...,
         aliases: _abc.Iterable[_builtins.str] | None = ...,
+        update_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "delete_time", b"delete_time", "metadata", b"metadata", "origin", b"origin", "performance_metrics", b"performance_metrics", "ready_time", b"ready_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "delete_time", b"delete_time", "metadata", b"metadata", "origin", b"origin", "performance_metrics", b"performance_metrics", "ready_time", b"ready_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "approval", b"approval", "changelog", b"changelog", "create_time", b"create_time", "creator", b"creator", "delete_time", b"delete_time", "digest", b"digest", "etag", b"etag", "file_count", b"file_count", "format", b"format", "last_validation", b"last_validation", "metadata", b"metadata", "name", b"name", "new_bytes", b"new_bytes", "origin", b"origin", "performance_metrics", b"performance_metrics", "ready_time", b"ready_time", "size_bytes", b"size_bytes", "state", b"state", "storage_uri", b"storage_uri", "uid", b"uid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "approval", b"approval", "changelog", b"changelog", "create_time", b"create_time", "creator", b"creator", "delete_time", b"delete_time", "digest", b"digest", "etag", b"etag", "file_count", b"file_count", "format", b"format", "last_validation", b"last_validation", "metadata", b"metadata", "name", b"name", "new_bytes", b"new_bytes", "origin", b"origin", "performance_metrics", b"performance_metrics", "ready_time", b"ready_time", "size_bytes", b"size_bytes", "state", b"state", "storage_uri", b"storage_uri", "uid", b"uid", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -945,6 +983,184 @@ class Alias(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Alias: _TypeAlias = Alias  # noqa: Y015
+
+@_typing.final
+class AliasMove(_message.Message):
+    """One move of an alias."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: _builtins.int
+    PREVIOUS_FIELD_NUMBER: _builtins.int
+    TIME_FIELD_NUMBER: _builtins.int
+    MOVED_BY_FIELD_NUMBER: _builtins.int
+    version: _builtins.str
+    """Name of the version it points at since then; empty when it was removed."""
+    previous: _builtins.str
+    """Name of the version it pointed at before; empty when it was made."""
+    moved_by: _builtins.str
+    """Who moved it; empty when it moved by itself, as `latest` does."""
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp:
+        """When it moved."""
+
+    def __init__(
+        self,
+        *,
+        version: _builtins.str = ...,
+        previous: _builtins.str = ...,
+        time: _timestamp_pb2.Timestamp | None = ...,
+        moved_by: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["moved_by", b"moved_by", "previous", b"previous", "time", b"time", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AliasMove: _TypeAlias = AliasMove  # noqa: Y015
+
+@_typing.final
+class ValueChange(_message.Message):
+    """A value that differs."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PATH_FIELD_NUMBER: _builtins.int
+    CHANGE_FIELD_NUMBER: _builtins.int
+    BEFORE_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    DIFFERENCE_FIELD_NUMBER: _builtins.int
+    change: Global___ChangeKind.ValueType
+    """Added, removed or changed."""
+    difference: _builtins.float
+    """After minus before, when both are numbers."""
+    @_builtins.property
+    def path(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Keys that lead to it, from the outermost on."""
+
+    @_builtins.property
+    def before(self) -> _struct_pb2.Value:
+        """In the base; unset when it was added."""
+
+    @_builtins.property
+    def after(self) -> _struct_pb2.Value:
+        """In the other; unset when it was removed."""
+
+    def __init__(
+        self,
+        *,
+        path: _abc.Iterable[_builtins.str] | None = ...,
+        change: Global___ChangeKind.ValueType = ...,
+        before: _struct_pb2.Value | None = ...,
+        after: _struct_pb2.Value | None = ...,
+        difference: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_difference", b"_difference", "after", b"after", "before", b"before", "difference", b"difference"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_difference", b"_difference", "after", b"after", "before", b"before", "change", b"change", "difference", b"difference", "path", b"path"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__difference: _TypeAlias = _typing.Literal["difference"]  # noqa: Y015
+    _WhichOneofArgType__difference: _TypeAlias = _typing.Literal["_difference", b"_difference"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__difference) -> _WhichOneofReturnType__difference | None: ...
+
+Global___ValueChange: _TypeAlias = ValueChange  # noqa: Y015
+
+@_typing.final
+class FileChange(_message.Message):
+    """A file of one of two versions, or of both."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PATH_FIELD_NUMBER: _builtins.int
+    CHANGE_FIELD_NUMBER: _builtins.int
+    SIZE_BEFORE_FIELD_NUMBER: _builtins.int
+    SIZE_AFTER_FIELD_NUMBER: _builtins.int
+    ROOT_BEFORE_FIELD_NUMBER: _builtins.int
+    ROOT_AFTER_FIELD_NUMBER: _builtins.int
+    path: _builtins.str
+    """Its path."""
+    change: Global___ChangeKind.ValueType
+    """How it differs."""
+    size_before: _builtins.int
+    """Bytes in the base; 0 when it was added."""
+    size_after: _builtins.int
+    """Bytes in the other; 0 when it was removed."""
+    root_before: _builtins.str
+    """Root in the base, `blake3:<hex>`; empty when it was added."""
+    root_after: _builtins.str
+    """Root in the other, `blake3:<hex>`; empty when it was removed."""
+    def __init__(
+        self,
+        *,
+        path: _builtins.str = ...,
+        change: Global___ChangeKind.ValueType = ...,
+        size_before: _builtins.int = ...,
+        size_after: _builtins.int = ...,
+        root_before: _builtins.str = ...,
+        root_after: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "path", b"path", "root_after", b"root_after", "root_before", b"root_before", "size_after", b"size_after", "size_before", b"size_before"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FileChange: _TypeAlias = FileChange  # noqa: Y015
+
+@_typing.final
+class FileTotals(_message.Message):
+    """How many files are added, removed, changed or the same, and their bytes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ADDED_FIELD_NUMBER: _builtins.int
+    REMOVED_FIELD_NUMBER: _builtins.int
+    CHANGED_FIELD_NUMBER: _builtins.int
+    SAME_FIELD_NUMBER: _builtins.int
+    ADDED_BYTES_FIELD_NUMBER: _builtins.int
+    REMOVED_BYTES_FIELD_NUMBER: _builtins.int
+    CHANGED_BYTES_BEFORE_FIELD_NUMBER: _builtins.int
+    CHANGED_BYTES_AFTER_FIELD_NUMBER: _builtins.int
+    SAME_BYTES_FIELD_NUMBER: _builtins.int
+    added: _builtins.int
+    """Only in the other."""
+    removed: _builtins.int
+    """Only in the base."""
+    changed: _builtins.int
+    """In both, with different content."""
+    same: _builtins.int
+    """In both alike."""
+    added_bytes: _builtins.int
+    """Bytes of the added ones."""
+    removed_bytes: _builtins.int
+    """Bytes of the removed ones."""
+    changed_bytes_before: _builtins.int
+    """Bytes of the changed ones in the base."""
+    changed_bytes_after: _builtins.int
+    """Bytes of the changed ones in the other."""
+    same_bytes: _builtins.int
+    """Bytes of those that are the same."""
+    def __init__(
+        self,
+        *,
+        added: _builtins.int = ...,
+        removed: _builtins.int = ...,
+        changed: _builtins.int = ...,
+        same: _builtins.int = ...,
+        added_bytes: _builtins.int = ...,
+        removed_bytes: _builtins.int = ...,
+        changed_bytes_before: _builtins.int = ...,
+        changed_bytes_after: _builtins.int = ...,
+        same_bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["added", b"added", "added_bytes", b"added_bytes", "changed", b"changed", "changed_bytes_after", b"changed_bytes_after", "changed_bytes_before", b"changed_bytes_before", "removed", b"removed", "removed_bytes", b"removed_bytes", "same", b"same", "same_bytes", b"same_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FileTotals: _TypeAlias = FileTotals  # noqa: Y015
 
 @_typing.final
 class CreateArtifactRequest(_message.Message):
@@ -1749,6 +1965,164 @@ class ListVersionsResponse(_message.Message):
 Global___ListVersionsResponse: _TypeAlias = ListVersionsResponse  # noqa: Y015
 
 @_typing.final
+class UpdateVersionRequest(_message.Message):
+    """Request of UpdateVersion."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: _builtins.int
+    UPDATE_MASK_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """UUID; safe to repeat."""
+    validate_only: _builtins.bool
+    """Check everything, change nothing."""
+    @_builtins.property
+    def version(self) -> Global___Version:
+        """Its name (an alias, or the artifact for `latest`, is resolved), the new values, and optionally the etag."""
+
+    @_builtins.property
+    def update_mask(self) -> _field_mask_pb2.FieldMask:
+        """Which of changelog, metadata and performance_metrics; empty means those that are populated, `*` all three."""
+
+    def __init__(
+        self,
+        *,
+        version: Global___Version | None = ...,
+        update_mask: _field_mask_pb2.FieldMask | None = ...,
+        request_id: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["update_mask", b"update_mask", "version", b"version"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request_id", b"request_id", "update_mask", b"update_mask", "validate_only", b"validate_only", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateVersionRequest: _TypeAlias = UpdateVersionRequest  # noqa: Y015
+
+@_typing.final
+class UpdateVersionResponse(_message.Message):
+    """Reply of UpdateVersion."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def version(self) -> Global___Version:
+        """As it is now."""
+
+    def __init__(
+        self,
+        *,
+        version: Global___Version | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["version", b"version"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateVersionResponse: _TypeAlias = UpdateVersionResponse  # noqa: Y015
+
+@_typing.final
+class CompareVersionsRequest(_message.Message):
+    """Request of CompareVersions."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BASE_FIELD_NUMBER: _builtins.int
+    OTHER_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    INCLUDE_SAME_FIELD_NUMBER: _builtins.int
+    base: _builtins.str
+    """`…/versions/{version}`, `…/aliases/{alias}` or the artifact: what is compared with."""
+    other: _builtins.str
+    """The one that is looked at; it may belong to another artifact."""
+    page_size: _builtins.int
+    """Files a page: 0 gives 50; above 1000 gives 1000; negative is refused."""
+    page_token: _builtins.str
+    """From the reply before, with the same other fields."""
+    include_same: _builtins.bool
+    """Also list files that are the same."""
+    def __init__(
+        self,
+        *,
+        base: _builtins.str = ...,
+        other: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        include_same: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base", b"base", "include_same", b"include_same", "other", b"other", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CompareVersionsRequest: _TypeAlias = CompareVersionsRequest  # noqa: Y015
+
+@_typing.final
+class CompareVersionsResponse(_message.Message):
+    """Reply of CompareVersions."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BASE_FIELD_NUMBER: _builtins.int
+    OTHER_FIELD_NUMBER: _builtins.int
+    METADATA_FIELD_NUMBER: _builtins.int
+    PERFORMANCE_METRICS_FIELD_NUMBER: _builtins.int
+    TOTALS_FIELD_NUMBER: _builtins.int
+    FILES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty on the last page."""
+    @_builtins.property
+    def base(self) -> Global___Version:
+        """The base; only on the first page, like all before `files`."""
+
+    @_builtins.property
+    def other(self) -> Global___Version:
+        """The other."""
+
+    @_builtins.property
+    def metadata(self) -> _containers.RepeatedCompositeFieldContainer[Global___ValueChange]:
+        """What differs in their metadata."""
+
+    @_builtins.property
+    def performance_metrics(self) -> _containers.RepeatedCompositeFieldContainer[Global___ValueChange]:
+        """What differs in their performance metrics."""
+
+    @_builtins.property
+    def totals(self) -> Global___FileTotals:
+        """Counts over all files."""
+
+    @_builtins.property
+    def files(self) -> _containers.RepeatedCompositeFieldContainer[Global___FileChange]:
+        """Files that differ, or all of them with include_same, in byte order of their paths."""
+
+    def __init__(
+        self,
+        *,
+        base: Global___Version | None = ...,
+        other: Global___Version | None = ...,
+        metadata: _abc.Iterable[Global___ValueChange] | None = ...,
+        performance_metrics: _abc.Iterable[Global___ValueChange] | None = ...,
+        totals: Global___FileTotals | None = ...,
+        files: _abc.Iterable[Global___FileChange] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["base", b"base", "other", b"other", "totals", b"totals"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base", b"base", "files", b"files", "metadata", b"metadata", "next_page_token", b"next_page_token", "other", b"other", "performance_metrics", b"performance_metrics", "totals", b"totals"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CompareVersionsResponse: _TypeAlias = CompareVersionsResponse  # noqa: Y015
+
+@_typing.final
 class SetAliasRequest(_message.Message):
     """Request of SetAlias."""
 
@@ -1914,3 +2288,61 @@ class ListAliasesResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListAliasesResponse: _TypeAlias = ListAliasesResponse  # noqa: Y015
+
+@_typing.final
+class ListAliasMovesRequest(_message.Message):
+    """Request of ListAliasMoves."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """`…/aliases/{alias}`."""
+    page_size: _builtins.int
+    """0 gives 50; above 1000 gives 1000."""
+    page_token: _builtins.str
+    """From the reply before."""
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListAliasMovesRequest: _TypeAlias = ListAliasMovesRequest  # noqa: Y015
+
+@_typing.final
+class ListAliasMovesResponse(_message.Message):
+    """Reply of ListAliasMoves."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MOVES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty on the last page."""
+    @_builtins.property
+    def moves(self) -> _containers.RepeatedCompositeFieldContainer[Global___AliasMove]:
+        """This page."""
+
+    def __init__(
+        self,
+        *,
+        moves: _abc.Iterable[Global___AliasMove] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["moves", b"moves", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListAliasMovesResponse: _TypeAlias = ListAliasMovesResponse  # noqa: Y015

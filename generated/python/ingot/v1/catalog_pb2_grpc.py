@@ -95,6 +95,16 @@ class CatalogServiceStub(object):
                 request_serializer=ingot_dot_v1_dot_catalog__pb2.ListVersionsRequest.SerializeToString,
                 response_deserializer=ingot_dot_v1_dot_catalog__pb2.ListVersionsResponse.FromString,
                 _registered_method=True)
+        self.UpdateVersion = channel.unary_unary(
+                '/ingot.v1.CatalogService/UpdateVersion',
+                request_serializer=ingot_dot_v1_dot_catalog__pb2.UpdateVersionRequest.SerializeToString,
+                response_deserializer=ingot_dot_v1_dot_catalog__pb2.UpdateVersionResponse.FromString,
+                _registered_method=True)
+        self.CompareVersions = channel.unary_unary(
+                '/ingot.v1.CatalogService/CompareVersions',
+                request_serializer=ingot_dot_v1_dot_catalog__pb2.CompareVersionsRequest.SerializeToString,
+                response_deserializer=ingot_dot_v1_dot_catalog__pb2.CompareVersionsResponse.FromString,
+                _registered_method=True)
         self.SetAlias = channel.unary_unary(
                 '/ingot.v1.CatalogService/SetAlias',
                 request_serializer=ingot_dot_v1_dot_catalog__pb2.SetAliasRequest.SerializeToString,
@@ -109,6 +119,11 @@ class CatalogServiceStub(object):
                 '/ingot.v1.CatalogService/ListAliases',
                 request_serializer=ingot_dot_v1_dot_catalog__pb2.ListAliasesRequest.SerializeToString,
                 response_deserializer=ingot_dot_v1_dot_catalog__pb2.ListAliasesResponse.FromString,
+                _registered_method=True)
+        self.ListAliasMoves = channel.unary_unary(
+                '/ingot.v1.CatalogService/ListAliasMoves',
+                request_serializer=ingot_dot_v1_dot_catalog__pb2.ListAliasMovesRequest.SerializeToString,
+                response_deserializer=ingot_dot_v1_dot_catalog__pb2.ListAliasMovesResponse.FromString,
                 _registered_method=True)
 
 
@@ -232,6 +247,28 @@ class CatalogServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def UpdateVersion(self, request, context):
+        """Changes what is said about a version: the fields that the mask names, of changelog, metadata and performance_metrics. Its files never
+        change. With an etag it only succeeds when nobody changed the version in between.
+
+        Errors: INVALID_ARGUMENT (NAME_INVALID; FIELD_INVALID: unknown or fixed path); NOT_FOUND (ARTIFACT_NOT_FOUND, VERSION_NOT_FOUND,
+        ALIAS_NOT_FOUND); PERMISSION_DENIED (SCOPE_MISSING); ABORTED (ETAG_MISMATCH); FAILED_PRECONDITION (REQUEST_ID_REUSED).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CompareVersions(self, request, context):
+        """Tells what differs between two versions, of one artifact or of two: metadata, metrics, and a page of files in the order of their
+        paths. What is compared once comes with the first page only.
+
+        Errors: INVALID_ARGUMENT (NAME_INVALID, FIELD_INVALID, PAGE_TOKEN_INVALID); NOT_FOUND (ARTIFACT_NOT_FOUND, VERSION_NOT_FOUND,
+        ALIAS_NOT_FOUND); FAILED_PRECONDITION (NOT_FETCHED).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def SetAlias(self, request, context):
         """Points an alias at a ready version, creating the alias when needed. `latest` moves by itself and cannot be set.
 
@@ -255,6 +292,16 @@ class CatalogServiceServicer(object):
         """Returns a page of the aliases of one artifact in the order of their names; `latest` is among them once a version is ready.
 
         Errors: INVALID_ARGUMENT (NAME_INVALID, PAGE_TOKEN_INVALID); NOT_FOUND (ARTIFACT_NOT_FOUND).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListAliasMoves(self, request, context):
+        """Returns a page of the history of one alias, also of `latest` and of one that was removed, the newest move first.
+
+        Errors: INVALID_ARGUMENT (NAME_INVALID, FIELD_INVALID, PAGE_TOKEN_INVALID); NOT_FOUND (ARTIFACT_NOT_FOUND, ALIAS_NOT_FOUND: there
+        never was one).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -323,6 +370,16 @@ def add_CatalogServiceServicer_to_server(servicer, server):
                     request_deserializer=ingot_dot_v1_dot_catalog__pb2.ListVersionsRequest.FromString,
                     response_serializer=ingot_dot_v1_dot_catalog__pb2.ListVersionsResponse.SerializeToString,
             ),
+            'UpdateVersion': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateVersion,
+                    request_deserializer=ingot_dot_v1_dot_catalog__pb2.UpdateVersionRequest.FromString,
+                    response_serializer=ingot_dot_v1_dot_catalog__pb2.UpdateVersionResponse.SerializeToString,
+            ),
+            'CompareVersions': grpc.unary_unary_rpc_method_handler(
+                    servicer.CompareVersions,
+                    request_deserializer=ingot_dot_v1_dot_catalog__pb2.CompareVersionsRequest.FromString,
+                    response_serializer=ingot_dot_v1_dot_catalog__pb2.CompareVersionsResponse.SerializeToString,
+            ),
             'SetAlias': grpc.unary_unary_rpc_method_handler(
                     servicer.SetAlias,
                     request_deserializer=ingot_dot_v1_dot_catalog__pb2.SetAliasRequest.FromString,
@@ -337,6 +394,11 @@ def add_CatalogServiceServicer_to_server(servicer, server):
                     servicer.ListAliases,
                     request_deserializer=ingot_dot_v1_dot_catalog__pb2.ListAliasesRequest.FromString,
                     response_serializer=ingot_dot_v1_dot_catalog__pb2.ListAliasesResponse.SerializeToString,
+            ),
+            'ListAliasMoves': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAliasMoves,
+                    request_deserializer=ingot_dot_v1_dot_catalog__pb2.ListAliasMovesRequest.FromString,
+                    response_serializer=ingot_dot_v1_dot_catalog__pb2.ListAliasMovesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -675,6 +737,60 @@ class CatalogService(object):
             _registered_method=True)
 
     @staticmethod
+    def UpdateVersion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ingot.v1.CatalogService/UpdateVersion',
+            ingot_dot_v1_dot_catalog__pb2.UpdateVersionRequest.SerializeToString,
+            ingot_dot_v1_dot_catalog__pb2.UpdateVersionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CompareVersions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ingot.v1.CatalogService/CompareVersions',
+            ingot_dot_v1_dot_catalog__pb2.CompareVersionsRequest.SerializeToString,
+            ingot_dot_v1_dot_catalog__pb2.CompareVersionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def SetAlias(request,
             target,
             options=(),
@@ -745,6 +861,33 @@ class CatalogService(object):
             '/ingot.v1.CatalogService/ListAliases',
             ingot_dot_v1_dot_catalog__pb2.ListAliasesRequest.SerializeToString,
             ingot_dot_v1_dot_catalog__pb2.ListAliasesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAliasMoves(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ingot.v1.CatalogService/ListAliasMoves',
+            ingot_dot_v1_dot_catalog__pb2.ListAliasMovesRequest.SerializeToString,
+            ingot_dot_v1_dot_catalog__pb2.ListAliasMovesResponse.FromString,
             options,
             channel_credentials,
             insecure,

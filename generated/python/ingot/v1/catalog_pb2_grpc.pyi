@@ -101,6 +101,20 @@ class CatalogServiceStub:
 
     Errors: INVALID_ARGUMENT (NAME_INVALID, FIELD_INVALID, PAGE_TOKEN_INVALID); NOT_FOUND (ARTIFACT_NOT_FOUND).
     """
+    UpdateVersion: _grpc.UnaryUnaryMultiCallable[_catalog_pb2.UpdateVersionRequest, _catalog_pb2.UpdateVersionResponse]
+    """Changes what is said about a version: the fields that the mask names, of changelog, metadata and performance_metrics. Its files never
+    change. With an etag it only succeeds when nobody changed the version in between.
+
+    Errors: INVALID_ARGUMENT (NAME_INVALID; FIELD_INVALID: unknown or fixed path); NOT_FOUND (ARTIFACT_NOT_FOUND, VERSION_NOT_FOUND,
+    ALIAS_NOT_FOUND); PERMISSION_DENIED (SCOPE_MISSING); ABORTED (ETAG_MISMATCH); FAILED_PRECONDITION (REQUEST_ID_REUSED).
+    """
+    CompareVersions: _grpc.UnaryUnaryMultiCallable[_catalog_pb2.CompareVersionsRequest, _catalog_pb2.CompareVersionsResponse]
+    """Tells what differs between two versions, of one artifact or of two: metadata, metrics, and a page of files in the order of their
+    paths. What is compared once comes with the first page only.
+
+    Errors: INVALID_ARGUMENT (NAME_INVALID, FIELD_INVALID, PAGE_TOKEN_INVALID); NOT_FOUND (ARTIFACT_NOT_FOUND, VERSION_NOT_FOUND,
+    ALIAS_NOT_FOUND); FAILED_PRECONDITION (NOT_FETCHED).
+    """
     SetAlias: _grpc.UnaryUnaryMultiCallable[_catalog_pb2.SetAliasRequest, _catalog_pb2.SetAliasResponse]
     """Points an alias at a ready version, creating the alias when needed. `latest` moves by itself and cannot be set.
 
@@ -116,6 +130,12 @@ class CatalogServiceStub:
     """Returns a page of the aliases of one artifact in the order of their names; `latest` is among them once a version is ready.
 
     Errors: INVALID_ARGUMENT (NAME_INVALID, PAGE_TOKEN_INVALID); NOT_FOUND (ARTIFACT_NOT_FOUND).
+    """
+    ListAliasMoves: _grpc.UnaryUnaryMultiCallable[_catalog_pb2.ListAliasMovesRequest, _catalog_pb2.ListAliasMovesResponse]
+    """Returns a page of the history of one alias, also of `latest` and of one that was removed, the newest move first.
+
+    Errors: INVALID_ARGUMENT (NAME_INVALID, FIELD_INVALID, PAGE_TOKEN_INVALID); NOT_FOUND (ARTIFACT_NOT_FOUND, ALIAS_NOT_FOUND: there
+    never was one).
     """
 
 @_typing.type_check_only
@@ -191,6 +211,20 @@ class CatalogServiceAsyncStub(CatalogServiceStub):
 
     Errors: INVALID_ARGUMENT (NAME_INVALID, FIELD_INVALID, PAGE_TOKEN_INVALID); NOT_FOUND (ARTIFACT_NOT_FOUND).
     """
+    UpdateVersion: _aio.UnaryUnaryMultiCallable[_catalog_pb2.UpdateVersionRequest, _catalog_pb2.UpdateVersionResponse]  # type: ignore[assignment]
+    """Changes what is said about a version: the fields that the mask names, of changelog, metadata and performance_metrics. Its files never
+    change. With an etag it only succeeds when nobody changed the version in between.
+
+    Errors: INVALID_ARGUMENT (NAME_INVALID; FIELD_INVALID: unknown or fixed path); NOT_FOUND (ARTIFACT_NOT_FOUND, VERSION_NOT_FOUND,
+    ALIAS_NOT_FOUND); PERMISSION_DENIED (SCOPE_MISSING); ABORTED (ETAG_MISMATCH); FAILED_PRECONDITION (REQUEST_ID_REUSED).
+    """
+    CompareVersions: _aio.UnaryUnaryMultiCallable[_catalog_pb2.CompareVersionsRequest, _catalog_pb2.CompareVersionsResponse]  # type: ignore[assignment]
+    """Tells what differs between two versions, of one artifact or of two: metadata, metrics, and a page of files in the order of their
+    paths. What is compared once comes with the first page only.
+
+    Errors: INVALID_ARGUMENT (NAME_INVALID, FIELD_INVALID, PAGE_TOKEN_INVALID); NOT_FOUND (ARTIFACT_NOT_FOUND, VERSION_NOT_FOUND,
+    ALIAS_NOT_FOUND); FAILED_PRECONDITION (NOT_FETCHED).
+    """
     SetAlias: _aio.UnaryUnaryMultiCallable[_catalog_pb2.SetAliasRequest, _catalog_pb2.SetAliasResponse]  # type: ignore[assignment]
     """Points an alias at a ready version, creating the alias when needed. `latest` moves by itself and cannot be set.
 
@@ -206,6 +240,12 @@ class CatalogServiceAsyncStub(CatalogServiceStub):
     """Returns a page of the aliases of one artifact in the order of their names; `latest` is among them once a version is ready.
 
     Errors: INVALID_ARGUMENT (NAME_INVALID, PAGE_TOKEN_INVALID); NOT_FOUND (ARTIFACT_NOT_FOUND).
+    """
+    ListAliasMoves: _aio.UnaryUnaryMultiCallable[_catalog_pb2.ListAliasMovesRequest, _catalog_pb2.ListAliasMovesResponse]  # type: ignore[assignment]
+    """Returns a page of the history of one alias, also of `latest` and of one that was removed, the newest move first.
+
+    Errors: INVALID_ARGUMENT (NAME_INVALID, FIELD_INVALID, PAGE_TOKEN_INVALID); NOT_FOUND (ARTIFACT_NOT_FOUND, ALIAS_NOT_FOUND: there
+    never was one).
     """
 
 class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -352,6 +392,32 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def UpdateVersion(
+        self,
+        request: _catalog_pb2.UpdateVersionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_catalog_pb2.UpdateVersionResponse, _abc.Awaitable[_catalog_pb2.UpdateVersionResponse]]:
+        """Changes what is said about a version: the fields that the mask names, of changelog, metadata and performance_metrics. Its files never
+        change. With an etag it only succeeds when nobody changed the version in between.
+
+        Errors: INVALID_ARGUMENT (NAME_INVALID; FIELD_INVALID: unknown or fixed path); NOT_FOUND (ARTIFACT_NOT_FOUND, VERSION_NOT_FOUND,
+        ALIAS_NOT_FOUND); PERMISSION_DENIED (SCOPE_MISSING); ABORTED (ETAG_MISMATCH); FAILED_PRECONDITION (REQUEST_ID_REUSED).
+        """
+
+    @_abc_1.abstractmethod
+    def CompareVersions(
+        self,
+        request: _catalog_pb2.CompareVersionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_catalog_pb2.CompareVersionsResponse, _abc.Awaitable[_catalog_pb2.CompareVersionsResponse]]:
+        """Tells what differs between two versions, of one artifact or of two: metadata, metrics, and a page of files in the order of their
+        paths. What is compared once comes with the first page only.
+
+        Errors: INVALID_ARGUMENT (NAME_INVALID, FIELD_INVALID, PAGE_TOKEN_INVALID); NOT_FOUND (ARTIFACT_NOT_FOUND, VERSION_NOT_FOUND,
+        ALIAS_NOT_FOUND); FAILED_PRECONDITION (NOT_FETCHED).
+        """
+
+    @_abc_1.abstractmethod
     def SetAlias(
         self,
         request: _catalog_pb2.SetAliasRequest,
@@ -383,6 +449,18 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
         """Returns a page of the aliases of one artifact in the order of their names; `latest` is among them once a version is ready.
 
         Errors: INVALID_ARGUMENT (NAME_INVALID, PAGE_TOKEN_INVALID); NOT_FOUND (ARTIFACT_NOT_FOUND).
+        """
+
+    @_abc_1.abstractmethod
+    def ListAliasMoves(
+        self,
+        request: _catalog_pb2.ListAliasMovesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_catalog_pb2.ListAliasMovesResponse, _abc.Awaitable[_catalog_pb2.ListAliasMovesResponse]]:
+        """Returns a page of the history of one alias, also of `latest` and of one that was removed, the newest move first.
+
+        Errors: INVALID_ARGUMENT (NAME_INVALID, FIELD_INVALID, PAGE_TOKEN_INVALID); NOT_FOUND (ARTIFACT_NOT_FOUND, ALIAS_NOT_FOUND: there
+        never was one).
         """
 
 def add_CatalogServiceServicer_to_server(servicer: CatalogServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
