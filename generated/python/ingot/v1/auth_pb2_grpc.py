@@ -35,6 +35,26 @@ class AuthServiceStub(object):
         Args:
             channel: A grpc.Channel.
         """
+        self.Login = channel.unary_unary(
+                '/ingot.v1.AuthService/Login',
+                request_serializer=ingot_dot_v1_dot_auth__pb2.LoginRequest.SerializeToString,
+                response_deserializer=ingot_dot_v1_dot_auth__pb2.LoginResponse.FromString,
+                _registered_method=True)
+        self.RefreshLogin = channel.unary_unary(
+                '/ingot.v1.AuthService/RefreshLogin',
+                request_serializer=ingot_dot_v1_dot_auth__pb2.RefreshLoginRequest.SerializeToString,
+                response_deserializer=ingot_dot_v1_dot_auth__pb2.RefreshLoginResponse.FromString,
+                _registered_method=True)
+        self.Logout = channel.unary_unary(
+                '/ingot.v1.AuthService/Logout',
+                request_serializer=ingot_dot_v1_dot_auth__pb2.LogoutRequest.SerializeToString,
+                response_deserializer=ingot_dot_v1_dot_auth__pb2.LogoutResponse.FromString,
+                _registered_method=True)
+        self.ChangePassword = channel.unary_unary(
+                '/ingot.v1.AuthService/ChangePassword',
+                request_serializer=ingot_dot_v1_dot_auth__pb2.ChangePasswordRequest.SerializeToString,
+                response_deserializer=ingot_dot_v1_dot_auth__pb2.ChangePasswordResponse.FromString,
+                _registered_method=True)
         self.GetMe = channel.unary_unary(
                 '/ingot.v1.AuthService/GetMe',
                 request_serializer=ingot_dot_v1_dot_auth__pb2.GetMeRequest.SerializeToString,
@@ -49,6 +69,21 @@ class AuthServiceStub(object):
                 '/ingot.v1.AuthService/ListUsers',
                 request_serializer=ingot_dot_v1_dot_auth__pb2.ListUsersRequest.SerializeToString,
                 response_deserializer=ingot_dot_v1_dot_auth__pb2.ListUsersResponse.FromString,
+                _registered_method=True)
+        self.GetUser = channel.unary_unary(
+                '/ingot.v1.AuthService/GetUser',
+                request_serializer=ingot_dot_v1_dot_auth__pb2.GetUserRequest.SerializeToString,
+                response_deserializer=ingot_dot_v1_dot_auth__pb2.GetUserResponse.FromString,
+                _registered_method=True)
+        self.UpdateUser = channel.unary_unary(
+                '/ingot.v1.AuthService/UpdateUser',
+                request_serializer=ingot_dot_v1_dot_auth__pb2.UpdateUserRequest.SerializeToString,
+                response_deserializer=ingot_dot_v1_dot_auth__pb2.UpdateUserResponse.FromString,
+                _registered_method=True)
+        self.DeleteUser = channel.unary_unary(
+                '/ingot.v1.AuthService/DeleteUser',
+                request_serializer=ingot_dot_v1_dot_auth__pb2.DeleteUserRequest.SerializeToString,
+                response_deserializer=ingot_dot_v1_dot_auth__pb2.DeleteUserResponse.FromString,
                 _registered_method=True)
         self.CreateToken = channel.unary_unary(
                 '/ingot.v1.AuthService/CreateToken',
@@ -101,6 +136,50 @@ class AuthServiceServicer(object):
     """Users and credentials. Who calls comes from the credential alone.
     """
 
+    def Login(self, request, context):
+        """Signs in with a password. The reply holds an access token for a short while, and a refresh token that gets the next one until the
+        login ends. An unknown user takes as long and is told the same as a wrong password.
+
+        Errors: INVALID_ARGUMENT (FIELD_INVALID); UNAUTHENTICATED (LOGIN_FAILED); RESOURCE_EXHAUSTED (LOGIN_LOCKED: too many wrong passwords
+        for this user from this address, or from this address; BUSY); PERMISSION_DENIED (TLS_REQUIRED).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RefreshLogin(self, request, context):
+        """Exchanges a refresh token for a new access token and a new refresh token; the old one is used up. One that was used up before ends
+        the login, because somebody else must have it; only within ten seconds is it answered as before, for replies that were lost.
+
+        Errors: UNAUTHENTICATED (TOKEN_INVALID: not known, its login has ended, or was just ended because the token was used twice;
+        TOKEN_EXPIRED); PERMISSION_DENIED (TLS_REQUIRED).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Logout(self, request, context):
+        """Ends the login of the credential, or all logins of its user, from the next call on.
+
+        Errors: FAILED_PRECONDITION (STATE_INVALID: signed in with an API token, which RevokeToken ends).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ChangePassword(self, request, context):
+        """Sets a password and ends all other logins of its user. The old password is needed, except for a first one and for administrators
+        who set somebody else's. API tokens stay good.
+
+        Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID); NOT_FOUND (USER_NOT_FOUND: another user's, unless for administrators);
+        UNAUTHENTICATED (LOGIN_FAILED: the old password is wrong); RESOURCE_EXHAUSTED (LOGIN_LOCKED, BUSY); ABORTED (ETAG_MISMATCH: changed at
+        the same moment); PERMISSION_DENIED (SCOPE_MISSING: a worker's token, or a first password by a token that may not do everything its
+        user may; TLS_REQUIRED).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetMe(self, request, context):
         """Returns who is calling and what they may do.
 
@@ -128,11 +207,42 @@ class AuthServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetUser(self, request, context):
+        """Returns a user.
+
+        Errors: INVALID_ARGUMENT (NAME_INVALID); NOT_FOUND (USER_NOT_FOUND); PERMISSION_DENIED (SCOPE_MISSING).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateUser(self, request, context):
+        """Changes a user's name, role, or whether they may sign in. Disabling refuses all their credentials from the next call on and ends
+        their logins; a new role counts from the next call on.
+
+        Errors: INVALID_ARGUMENT (NAME_INVALID, FIELD_INVALID: unknown path); NOT_FOUND (USER_NOT_FOUND); ABORTED (ETAG_MISMATCH);
+        FAILED_PRECONDITION (PROTECTED: role and access of the administrator of the data folder); PERMISSION_DENIED (SCOPE_MISSING).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteUser(self, request, context):
+        """Removes a user for good with their logins, tokens and credentials. Their namespace must hold nothing; its name stays taken, so that
+        nobody else is ever mistaken for them.
+
+        Errors: INVALID_ARGUMENT (NAME_INVALID); NOT_FOUND (USER_NOT_FOUND); ABORTED (ETAG_MISMATCH); FAILED_PRECONDITION (IN_USE: the
+        namespace holds something; PROTECTED: the administrator of the data folder, or oneself); PERMISSION_DENIED (SCOPE_MISSING).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CreateToken(self, request, context):
         """Makes an API token. Its secret is in this reply and nowhere else. Members make tokens for themselves, administrators for anyone and
         for workers.
 
-        Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID); NOT_FOUND (USER_NOT_FOUND); PERMISSION_DENIED (SCOPE_MISSING).
+        Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID); NOT_FOUND (USER_NOT_FOUND); PERMISSION_DENIED (SCOPE_MISSING, TLS_REQUIRED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -159,7 +269,7 @@ class AuthServiceServicer(object):
     def SetCredential(self, request, context):
         """Keeps the caller's secret for an outside host, encrypted, such as a Hub token; it replaces an earlier one. It is never shown again.
 
-        Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID); PERMISSION_DENIED (SCOPE_MISSING: a worker's token).
+        Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID); PERMISSION_DENIED (SCOPE_MISSING: a worker's token; TLS_REQUIRED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -215,6 +325,26 @@ class AuthServiceServicer(object):
 
 def add_AuthServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
+            'Login': grpc.unary_unary_rpc_method_handler(
+                    servicer.Login,
+                    request_deserializer=ingot_dot_v1_dot_auth__pb2.LoginRequest.FromString,
+                    response_serializer=ingot_dot_v1_dot_auth__pb2.LoginResponse.SerializeToString,
+            ),
+            'RefreshLogin': grpc.unary_unary_rpc_method_handler(
+                    servicer.RefreshLogin,
+                    request_deserializer=ingot_dot_v1_dot_auth__pb2.RefreshLoginRequest.FromString,
+                    response_serializer=ingot_dot_v1_dot_auth__pb2.RefreshLoginResponse.SerializeToString,
+            ),
+            'Logout': grpc.unary_unary_rpc_method_handler(
+                    servicer.Logout,
+                    request_deserializer=ingot_dot_v1_dot_auth__pb2.LogoutRequest.FromString,
+                    response_serializer=ingot_dot_v1_dot_auth__pb2.LogoutResponse.SerializeToString,
+            ),
+            'ChangePassword': grpc.unary_unary_rpc_method_handler(
+                    servicer.ChangePassword,
+                    request_deserializer=ingot_dot_v1_dot_auth__pb2.ChangePasswordRequest.FromString,
+                    response_serializer=ingot_dot_v1_dot_auth__pb2.ChangePasswordResponse.SerializeToString,
+            ),
             'GetMe': grpc.unary_unary_rpc_method_handler(
                     servicer.GetMe,
                     request_deserializer=ingot_dot_v1_dot_auth__pb2.GetMeRequest.FromString,
@@ -229,6 +359,21 @@ def add_AuthServiceServicer_to_server(servicer, server):
                     servicer.ListUsers,
                     request_deserializer=ingot_dot_v1_dot_auth__pb2.ListUsersRequest.FromString,
                     response_serializer=ingot_dot_v1_dot_auth__pb2.ListUsersResponse.SerializeToString,
+            ),
+            'GetUser': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetUser,
+                    request_deserializer=ingot_dot_v1_dot_auth__pb2.GetUserRequest.FromString,
+                    response_serializer=ingot_dot_v1_dot_auth__pb2.GetUserResponse.SerializeToString,
+            ),
+            'UpdateUser': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateUser,
+                    request_deserializer=ingot_dot_v1_dot_auth__pb2.UpdateUserRequest.FromString,
+                    response_serializer=ingot_dot_v1_dot_auth__pb2.UpdateUserResponse.SerializeToString,
+            ),
+            'DeleteUser': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteUser,
+                    request_deserializer=ingot_dot_v1_dot_auth__pb2.DeleteUserRequest.FromString,
+                    response_serializer=ingot_dot_v1_dot_auth__pb2.DeleteUserResponse.SerializeToString,
             ),
             'CreateToken': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateToken,
@@ -286,6 +431,114 @@ def add_AuthServiceServicer_to_server(servicer, server):
 class AuthService(object):
     """Users and credentials. Who calls comes from the credential alone.
     """
+
+    @staticmethod
+    def Login(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ingot.v1.AuthService/Login',
+            ingot_dot_v1_dot_auth__pb2.LoginRequest.SerializeToString,
+            ingot_dot_v1_dot_auth__pb2.LoginResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RefreshLogin(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ingot.v1.AuthService/RefreshLogin',
+            ingot_dot_v1_dot_auth__pb2.RefreshLoginRequest.SerializeToString,
+            ingot_dot_v1_dot_auth__pb2.RefreshLoginResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Logout(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ingot.v1.AuthService/Logout',
+            ingot_dot_v1_dot_auth__pb2.LogoutRequest.SerializeToString,
+            ingot_dot_v1_dot_auth__pb2.LogoutResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ChangePassword(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ingot.v1.AuthService/ChangePassword',
+            ingot_dot_v1_dot_auth__pb2.ChangePasswordRequest.SerializeToString,
+            ingot_dot_v1_dot_auth__pb2.ChangePasswordResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
 
     @staticmethod
     def GetMe(request,
@@ -358,6 +611,87 @@ class AuthService(object):
             '/ingot.v1.AuthService/ListUsers',
             ingot_dot_v1_dot_auth__pb2.ListUsersRequest.SerializeToString,
             ingot_dot_v1_dot_auth__pb2.ListUsersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetUser(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ingot.v1.AuthService/GetUser',
+            ingot_dot_v1_dot_auth__pb2.GetUserRequest.SerializeToString,
+            ingot_dot_v1_dot_auth__pb2.GetUserResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateUser(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ingot.v1.AuthService/UpdateUser',
+            ingot_dot_v1_dot_auth__pb2.UpdateUserRequest.SerializeToString,
+            ingot_dot_v1_dot_auth__pb2.UpdateUserResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteUser(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ingot.v1.AuthService/DeleteUser',
+            ingot_dot_v1_dot_auth__pb2.DeleteUserRequest.SerializeToString,
+            ingot_dot_v1_dot_auth__pb2.DeleteUserResponse.FromString,
             options,
             channel_credentials,
             insecure,

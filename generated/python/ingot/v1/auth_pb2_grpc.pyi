@@ -33,6 +33,34 @@ class AuthServiceStub:
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> AuthServiceAsyncStub: ...
+    Login: _grpc.UnaryUnaryMultiCallable[_auth_pb2.LoginRequest, _auth_pb2.LoginResponse]
+    """Signs in with a password. The reply holds an access token for a short while, and a refresh token that gets the next one until the
+    login ends. An unknown user takes as long and is told the same as a wrong password.
+
+    Errors: INVALID_ARGUMENT (FIELD_INVALID); UNAUTHENTICATED (LOGIN_FAILED); RESOURCE_EXHAUSTED (LOGIN_LOCKED: too many wrong passwords
+    for this user from this address, or from this address; BUSY); PERMISSION_DENIED (TLS_REQUIRED).
+    """
+    RefreshLogin: _grpc.UnaryUnaryMultiCallable[_auth_pb2.RefreshLoginRequest, _auth_pb2.RefreshLoginResponse]
+    """Exchanges a refresh token for a new access token and a new refresh token; the old one is used up. One that was used up before ends
+    the login, because somebody else must have it; only within ten seconds is it answered as before, for replies that were lost.
+
+    Errors: UNAUTHENTICATED (TOKEN_INVALID: not known, its login has ended, or was just ended because the token was used twice;
+    TOKEN_EXPIRED); PERMISSION_DENIED (TLS_REQUIRED).
+    """
+    Logout: _grpc.UnaryUnaryMultiCallable[_auth_pb2.LogoutRequest, _auth_pb2.LogoutResponse]
+    """Ends the login of the credential, or all logins of its user, from the next call on.
+
+    Errors: FAILED_PRECONDITION (STATE_INVALID: signed in with an API token, which RevokeToken ends).
+    """
+    ChangePassword: _grpc.UnaryUnaryMultiCallable[_auth_pb2.ChangePasswordRequest, _auth_pb2.ChangePasswordResponse]
+    """Sets a password and ends all other logins of its user. The old password is needed, except for a first one and for administrators
+    who set somebody else's. API tokens stay good.
+
+    Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID); NOT_FOUND (USER_NOT_FOUND: another user's, unless for administrators);
+    UNAUTHENTICATED (LOGIN_FAILED: the old password is wrong); RESOURCE_EXHAUSTED (LOGIN_LOCKED, BUSY); ABORTED (ETAG_MISMATCH: changed at
+    the same moment); PERMISSION_DENIED (SCOPE_MISSING: a worker's token, or a first password by a token that may not do everything its
+    user may; TLS_REQUIRED).
+    """
     GetMe: _grpc.UnaryUnaryMultiCallable[_auth_pb2.GetMeRequest, _auth_pb2.GetMeResponse]
     """Returns who is calling and what they may do.
 
@@ -48,11 +76,30 @@ class AuthServiceStub:
 
     Errors: INVALID_ARGUMENT (FIELD_INVALID, PAGE_TOKEN_INVALID); PERMISSION_DENIED (SCOPE_MISSING).
     """
+    GetUser: _grpc.UnaryUnaryMultiCallable[_auth_pb2.GetUserRequest, _auth_pb2.GetUserResponse]
+    """Returns a user.
+
+    Errors: INVALID_ARGUMENT (NAME_INVALID); NOT_FOUND (USER_NOT_FOUND); PERMISSION_DENIED (SCOPE_MISSING).
+    """
+    UpdateUser: _grpc.UnaryUnaryMultiCallable[_auth_pb2.UpdateUserRequest, _auth_pb2.UpdateUserResponse]
+    """Changes a user's name, role, or whether they may sign in. Disabling refuses all their credentials from the next call on and ends
+    their logins; a new role counts from the next call on.
+
+    Errors: INVALID_ARGUMENT (NAME_INVALID, FIELD_INVALID: unknown path); NOT_FOUND (USER_NOT_FOUND); ABORTED (ETAG_MISMATCH);
+    FAILED_PRECONDITION (PROTECTED: role and access of the administrator of the data folder); PERMISSION_DENIED (SCOPE_MISSING).
+    """
+    DeleteUser: _grpc.UnaryUnaryMultiCallable[_auth_pb2.DeleteUserRequest, _auth_pb2.DeleteUserResponse]
+    """Removes a user for good with their logins, tokens and credentials. Their namespace must hold nothing; its name stays taken, so that
+    nobody else is ever mistaken for them.
+
+    Errors: INVALID_ARGUMENT (NAME_INVALID); NOT_FOUND (USER_NOT_FOUND); ABORTED (ETAG_MISMATCH); FAILED_PRECONDITION (IN_USE: the
+    namespace holds something; PROTECTED: the administrator of the data folder, or oneself); PERMISSION_DENIED (SCOPE_MISSING).
+    """
     CreateToken: _grpc.UnaryUnaryMultiCallable[_auth_pb2.CreateTokenRequest, _auth_pb2.CreateTokenResponse]
     """Makes an API token. Its secret is in this reply and nowhere else. Members make tokens for themselves, administrators for anyone and
     for workers.
 
-    Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID); NOT_FOUND (USER_NOT_FOUND); PERMISSION_DENIED (SCOPE_MISSING).
+    Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID); NOT_FOUND (USER_NOT_FOUND); PERMISSION_DENIED (SCOPE_MISSING, TLS_REQUIRED).
     """
     ListTokens: _grpc.UnaryUnaryMultiCallable[_auth_pb2.ListTokensRequest, _auth_pb2.ListTokensResponse]
     """Returns a page of tokens without their secrets: one's own, or anyone's for administrators.
@@ -67,7 +114,7 @@ class AuthServiceStub:
     SetCredential: _grpc.UnaryUnaryMultiCallable[_auth_pb2.SetCredentialRequest, _auth_pb2.SetCredentialResponse]
     """Keeps the caller's secret for an outside host, encrypted, such as a Hub token; it replaces an earlier one. It is never shown again.
 
-    Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID); PERMISSION_DENIED (SCOPE_MISSING: a worker's token).
+    Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID); PERMISSION_DENIED (SCOPE_MISSING: a worker's token; TLS_REQUIRED).
     """
     ListCredentials: _grpc.UnaryUnaryMultiCallable[_auth_pb2.ListCredentialsRequest, _auth_pb2.ListCredentialsResponse]
     """Returns the caller's credentials without their secrets.
@@ -102,6 +149,34 @@ class AuthServiceAsyncStub(AuthServiceStub):
     """Users and credentials. Who calls comes from the credential alone."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
+    Login: _aio.UnaryUnaryMultiCallable[_auth_pb2.LoginRequest, _auth_pb2.LoginResponse]  # type: ignore[assignment]
+    """Signs in with a password. The reply holds an access token for a short while, and a refresh token that gets the next one until the
+    login ends. An unknown user takes as long and is told the same as a wrong password.
+
+    Errors: INVALID_ARGUMENT (FIELD_INVALID); UNAUTHENTICATED (LOGIN_FAILED); RESOURCE_EXHAUSTED (LOGIN_LOCKED: too many wrong passwords
+    for this user from this address, or from this address; BUSY); PERMISSION_DENIED (TLS_REQUIRED).
+    """
+    RefreshLogin: _aio.UnaryUnaryMultiCallable[_auth_pb2.RefreshLoginRequest, _auth_pb2.RefreshLoginResponse]  # type: ignore[assignment]
+    """Exchanges a refresh token for a new access token and a new refresh token; the old one is used up. One that was used up before ends
+    the login, because somebody else must have it; only within ten seconds is it answered as before, for replies that were lost.
+
+    Errors: UNAUTHENTICATED (TOKEN_INVALID: not known, its login has ended, or was just ended because the token was used twice;
+    TOKEN_EXPIRED); PERMISSION_DENIED (TLS_REQUIRED).
+    """
+    Logout: _aio.UnaryUnaryMultiCallable[_auth_pb2.LogoutRequest, _auth_pb2.LogoutResponse]  # type: ignore[assignment]
+    """Ends the login of the credential, or all logins of its user, from the next call on.
+
+    Errors: FAILED_PRECONDITION (STATE_INVALID: signed in with an API token, which RevokeToken ends).
+    """
+    ChangePassword: _aio.UnaryUnaryMultiCallable[_auth_pb2.ChangePasswordRequest, _auth_pb2.ChangePasswordResponse]  # type: ignore[assignment]
+    """Sets a password and ends all other logins of its user. The old password is needed, except for a first one and for administrators
+    who set somebody else's. API tokens stay good.
+
+    Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID); NOT_FOUND (USER_NOT_FOUND: another user's, unless for administrators);
+    UNAUTHENTICATED (LOGIN_FAILED: the old password is wrong); RESOURCE_EXHAUSTED (LOGIN_LOCKED, BUSY); ABORTED (ETAG_MISMATCH: changed at
+    the same moment); PERMISSION_DENIED (SCOPE_MISSING: a worker's token, or a first password by a token that may not do everything its
+    user may; TLS_REQUIRED).
+    """
     GetMe: _aio.UnaryUnaryMultiCallable[_auth_pb2.GetMeRequest, _auth_pb2.GetMeResponse]  # type: ignore[assignment]
     """Returns who is calling and what they may do.
 
@@ -117,11 +192,30 @@ class AuthServiceAsyncStub(AuthServiceStub):
 
     Errors: INVALID_ARGUMENT (FIELD_INVALID, PAGE_TOKEN_INVALID); PERMISSION_DENIED (SCOPE_MISSING).
     """
+    GetUser: _aio.UnaryUnaryMultiCallable[_auth_pb2.GetUserRequest, _auth_pb2.GetUserResponse]  # type: ignore[assignment]
+    """Returns a user.
+
+    Errors: INVALID_ARGUMENT (NAME_INVALID); NOT_FOUND (USER_NOT_FOUND); PERMISSION_DENIED (SCOPE_MISSING).
+    """
+    UpdateUser: _aio.UnaryUnaryMultiCallable[_auth_pb2.UpdateUserRequest, _auth_pb2.UpdateUserResponse]  # type: ignore[assignment]
+    """Changes a user's name, role, or whether they may sign in. Disabling refuses all their credentials from the next call on and ends
+    their logins; a new role counts from the next call on.
+
+    Errors: INVALID_ARGUMENT (NAME_INVALID, FIELD_INVALID: unknown path); NOT_FOUND (USER_NOT_FOUND); ABORTED (ETAG_MISMATCH);
+    FAILED_PRECONDITION (PROTECTED: role and access of the administrator of the data folder); PERMISSION_DENIED (SCOPE_MISSING).
+    """
+    DeleteUser: _aio.UnaryUnaryMultiCallable[_auth_pb2.DeleteUserRequest, _auth_pb2.DeleteUserResponse]  # type: ignore[assignment]
+    """Removes a user for good with their logins, tokens and credentials. Their namespace must hold nothing; its name stays taken, so that
+    nobody else is ever mistaken for them.
+
+    Errors: INVALID_ARGUMENT (NAME_INVALID); NOT_FOUND (USER_NOT_FOUND); ABORTED (ETAG_MISMATCH); FAILED_PRECONDITION (IN_USE: the
+    namespace holds something; PROTECTED: the administrator of the data folder, or oneself); PERMISSION_DENIED (SCOPE_MISSING).
+    """
     CreateToken: _aio.UnaryUnaryMultiCallable[_auth_pb2.CreateTokenRequest, _auth_pb2.CreateTokenResponse]  # type: ignore[assignment]
     """Makes an API token. Its secret is in this reply and nowhere else. Members make tokens for themselves, administrators for anyone and
     for workers.
 
-    Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID); NOT_FOUND (USER_NOT_FOUND); PERMISSION_DENIED (SCOPE_MISSING).
+    Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID); NOT_FOUND (USER_NOT_FOUND); PERMISSION_DENIED (SCOPE_MISSING, TLS_REQUIRED).
     """
     ListTokens: _aio.UnaryUnaryMultiCallable[_auth_pb2.ListTokensRequest, _auth_pb2.ListTokensResponse]  # type: ignore[assignment]
     """Returns a page of tokens without their secrets: one's own, or anyone's for administrators.
@@ -136,7 +230,7 @@ class AuthServiceAsyncStub(AuthServiceStub):
     SetCredential: _aio.UnaryUnaryMultiCallable[_auth_pb2.SetCredentialRequest, _auth_pb2.SetCredentialResponse]  # type: ignore[assignment]
     """Keeps the caller's secret for an outside host, encrypted, such as a Hub token; it replaces an earlier one. It is never shown again.
 
-    Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID); PERMISSION_DENIED (SCOPE_MISSING: a worker's token).
+    Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID); PERMISSION_DENIED (SCOPE_MISSING: a worker's token; TLS_REQUIRED).
     """
     ListCredentials: _aio.UnaryUnaryMultiCallable[_auth_pb2.ListCredentialsRequest, _auth_pb2.ListCredentialsResponse]  # type: ignore[assignment]
     """Returns the caller's credentials without their secrets.
@@ -168,6 +262,58 @@ class AuthServiceAsyncStub(AuthServiceStub):
 
 class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
     """Users and credentials. Who calls comes from the credential alone."""
+
+    @_abc_1.abstractmethod
+    def Login(
+        self,
+        request: _auth_pb2.LoginRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_pb2.LoginResponse, _abc.Awaitable[_auth_pb2.LoginResponse]]:
+        """Signs in with a password. The reply holds an access token for a short while, and a refresh token that gets the next one until the
+        login ends. An unknown user takes as long and is told the same as a wrong password.
+
+        Errors: INVALID_ARGUMENT (FIELD_INVALID); UNAUTHENTICATED (LOGIN_FAILED); RESOURCE_EXHAUSTED (LOGIN_LOCKED: too many wrong passwords
+        for this user from this address, or from this address; BUSY); PERMISSION_DENIED (TLS_REQUIRED).
+        """
+
+    @_abc_1.abstractmethod
+    def RefreshLogin(
+        self,
+        request: _auth_pb2.RefreshLoginRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_pb2.RefreshLoginResponse, _abc.Awaitable[_auth_pb2.RefreshLoginResponse]]:
+        """Exchanges a refresh token for a new access token and a new refresh token; the old one is used up. One that was used up before ends
+        the login, because somebody else must have it; only within ten seconds is it answered as before, for replies that were lost.
+
+        Errors: UNAUTHENTICATED (TOKEN_INVALID: not known, its login has ended, or was just ended because the token was used twice;
+        TOKEN_EXPIRED); PERMISSION_DENIED (TLS_REQUIRED).
+        """
+
+    @_abc_1.abstractmethod
+    def Logout(
+        self,
+        request: _auth_pb2.LogoutRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_pb2.LogoutResponse, _abc.Awaitable[_auth_pb2.LogoutResponse]]:
+        """Ends the login of the credential, or all logins of its user, from the next call on.
+
+        Errors: FAILED_PRECONDITION (STATE_INVALID: signed in with an API token, which RevokeToken ends).
+        """
+
+    @_abc_1.abstractmethod
+    def ChangePassword(
+        self,
+        request: _auth_pb2.ChangePasswordRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_pb2.ChangePasswordResponse, _abc.Awaitable[_auth_pb2.ChangePasswordResponse]]:
+        """Sets a password and ends all other logins of its user. The old password is needed, except for a first one and for administrators
+        who set somebody else's. API tokens stay good.
+
+        Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID); NOT_FOUND (USER_NOT_FOUND: another user's, unless for administrators);
+        UNAUTHENTICATED (LOGIN_FAILED: the old password is wrong); RESOURCE_EXHAUSTED (LOGIN_LOCKED, BUSY); ABORTED (ETAG_MISMATCH: changed at
+        the same moment); PERMISSION_DENIED (SCOPE_MISSING: a worker's token, or a first password by a token that may not do everything its
+        user may; TLS_REQUIRED).
+        """
 
     @_abc_1.abstractmethod
     def GetMe(
@@ -203,6 +349,43 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def GetUser(
+        self,
+        request: _auth_pb2.GetUserRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_pb2.GetUserResponse, _abc.Awaitable[_auth_pb2.GetUserResponse]]:
+        """Returns a user.
+
+        Errors: INVALID_ARGUMENT (NAME_INVALID); NOT_FOUND (USER_NOT_FOUND); PERMISSION_DENIED (SCOPE_MISSING).
+        """
+
+    @_abc_1.abstractmethod
+    def UpdateUser(
+        self,
+        request: _auth_pb2.UpdateUserRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_pb2.UpdateUserResponse, _abc.Awaitable[_auth_pb2.UpdateUserResponse]]:
+        """Changes a user's name, role, or whether they may sign in. Disabling refuses all their credentials from the next call on and ends
+        their logins; a new role counts from the next call on.
+
+        Errors: INVALID_ARGUMENT (NAME_INVALID, FIELD_INVALID: unknown path); NOT_FOUND (USER_NOT_FOUND); ABORTED (ETAG_MISMATCH);
+        FAILED_PRECONDITION (PROTECTED: role and access of the administrator of the data folder); PERMISSION_DENIED (SCOPE_MISSING).
+        """
+
+    @_abc_1.abstractmethod
+    def DeleteUser(
+        self,
+        request: _auth_pb2.DeleteUserRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_pb2.DeleteUserResponse, _abc.Awaitable[_auth_pb2.DeleteUserResponse]]:
+        """Removes a user for good with their logins, tokens and credentials. Their namespace must hold nothing; its name stays taken, so that
+        nobody else is ever mistaken for them.
+
+        Errors: INVALID_ARGUMENT (NAME_INVALID); NOT_FOUND (USER_NOT_FOUND); ABORTED (ETAG_MISMATCH); FAILED_PRECONDITION (IN_USE: the
+        namespace holds something; PROTECTED: the administrator of the data folder, or oneself); PERMISSION_DENIED (SCOPE_MISSING).
+        """
+
+    @_abc_1.abstractmethod
     def CreateToken(
         self,
         request: _auth_pb2.CreateTokenRequest,
@@ -211,7 +394,7 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         """Makes an API token. Its secret is in this reply and nowhere else. Members make tokens for themselves, administrators for anyone and
         for workers.
 
-        Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID); NOT_FOUND (USER_NOT_FOUND); PERMISSION_DENIED (SCOPE_MISSING).
+        Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID); NOT_FOUND (USER_NOT_FOUND); PERMISSION_DENIED (SCOPE_MISSING, TLS_REQUIRED).
         """
 
     @_abc_1.abstractmethod
@@ -244,7 +427,7 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_auth_pb2.SetCredentialResponse, _abc.Awaitable[_auth_pb2.SetCredentialResponse]]:
         """Keeps the caller's secret for an outside host, encrypted, such as a Hub token; it replaces an earlier one. It is never shown again.
 
-        Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID); PERMISSION_DENIED (SCOPE_MISSING: a worker's token).
+        Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID); PERMISSION_DENIED (SCOPE_MISSING: a worker's token; TLS_REQUIRED).
         """
 
     @_abc_1.abstractmethod

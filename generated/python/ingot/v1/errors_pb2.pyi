@@ -181,11 +181,13 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_SCOPE_MISSING: _ErrorReason.ValueType  # 113
     """The credential may not do this."""
     ERROR_REASON_LOGIN_LOCKED: _ErrorReason.ValueType  # 114
-    """Too many failed logins."""
+    """Too many wrong passwords; try again as told."""
     ERROR_REASON_TLS_REQUIRED: _ErrorReason.ValueType  # 115
     """Not over an unprotected connection."""
     ERROR_REASON_CLIENT_TOO_OLD: _ErrorReason.ValueType  # 116
     """The client is older than the server supports."""
+    ERROR_REASON_LOGIN_FAILED: _ErrorReason.ValueType  # 117
+    """User or password is wrong."""
     ERROR_REASON_RESUME_TOKEN_EXPIRED: _ErrorReason.ValueType  # 120
     """Streams and the server itself.
     The log no longer reaches back that far.
@@ -359,11 +361,13 @@ ERROR_REASON_TOKEN_EXPIRED: ErrorReason.ValueType  # 112
 ERROR_REASON_SCOPE_MISSING: ErrorReason.ValueType  # 113
 """The credential may not do this."""
 ERROR_REASON_LOGIN_LOCKED: ErrorReason.ValueType  # 114
-"""Too many failed logins."""
+"""Too many wrong passwords; try again as told."""
 ERROR_REASON_TLS_REQUIRED: ErrorReason.ValueType  # 115
 """Not over an unprotected connection."""
 ERROR_REASON_CLIENT_TOO_OLD: ErrorReason.ValueType  # 116
 """The client is older than the server supports."""
+ERROR_REASON_LOGIN_FAILED: ErrorReason.ValueType  # 117
+"""User or password is wrong."""
 ERROR_REASON_RESUME_TOKEN_EXPIRED: ErrorReason.ValueType  # 120
 """Streams and the server itself.
 The log no longer reaches back that far.

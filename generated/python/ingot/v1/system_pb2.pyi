@@ -166,7 +166,7 @@ class GetServerInfoResponse(_message.Message):
 
     @_builtins.property
     def auth_modes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """`token`."""
+        """`password`, `token`."""
 
     @_builtins.property
     def server_time(self) -> _timestamp_pb2.Timestamp:
