@@ -18,6 +18,7 @@ from ingot.server.core.artifacts import (
     VersionState,
 )
 from ingot.server.core.identity import ApiToken, User
+from ingot.server.core.members import Member
 from ingot.server.core.names import ArtifactName, VersionName
 from ingot.server.core.pages import Key
 from ingot.server.core.workers import WorkGrant
@@ -59,7 +60,7 @@ class UserStore(Protocol):
         ...
 
     def add(self, user: User) -> bool:
-        """Add a user together with the namespace; False, and nothing added, when either id is taken."""
+        """Add a user as owner of a namespace of the same id; False, and nothing added, when it is taken."""
         ...
 
     def page(self, after: str, size: int) -> Sequence[User]:
@@ -72,6 +73,10 @@ class UserStore(Protocol):
 
     def namespace_exists(self, namespace: str) -> bool:
         """Return whether there is a namespace with this id."""
+        ...
+
+    def memberships(self, user: str) -> Sequence[Member]:
+        """Return the namespaces that a user belongs to, its own among them, in no order."""
         ...
 
 

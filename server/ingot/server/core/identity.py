@@ -63,6 +63,7 @@ class Caller:
     namespace: str  # id of the default namespace
     writes: frozenset[str]  # ids of the namespaces it may write to (admins: any)
     reads: frozenset[str]  # ids of the namespaces it may read privately (admins: any)
+    owns: frozenset[str] = frozenset()  # ids of the namespaces whose members and access it decides
     expire_time: float | None = None  # when the credential ends, in epoch seconds; None is never
     declared_user: str = ""  # name the client detected; recorded, grants nothing
     address: str = ""  # where the call came from
@@ -85,6 +86,10 @@ class Caller:
     def may_write(self, namespace: str) -> bool:
         """Return whether the caller may change what the namespace owns; workers never may by themselves."""
         return not self.is_worker and (self.is_admin or namespace in self.writes)
+
+    def may_own(self, namespace: str) -> bool:
+        """Return whether the caller decides who belongs to a namespace and who sees its things."""
+        return not self.is_worker and (self.is_admin or namespace in self.owns)
 
     def may_read(self, namespace: str) -> bool:
         """Return whether the caller sees the private things of a namespace."""

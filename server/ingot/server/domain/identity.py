@@ -24,6 +24,7 @@ from ingot.server.core.errors import (
     invalid_field,
 )
 from ingot.server.core.identity import SCOPES_OF_ROLE, ApiToken, Caller, Role, Scope, User
+from ingot.server.core.members import Rights, rights_of
 from ingot.server.core.pages import Page, PageTokens, page_size
 from ingot.server.domain.requests import RequestKey, Requests
 
@@ -94,6 +95,10 @@ class Identity:
         """Return a number that differs after each committed change of a user or a token; for any thread."""
         return self._revision
 
+    def rights_changed(self) -> None:
+        """Let the write that runs now, once it is durable, change `revision`: somebody joined or left."""
+        self._changed()
+
     # --- coming in --------------------------------------------------------------------------------------
 
     def authenticate(self, secret: str) -> Caller:
@@ -114,7 +119,7 @@ class Identity:
             raise _token_invalid("its user may not sign in any more")
         with self._uses_lock:
             self._uses[token.id] = now
-        return _caller(user, token)
+        return _caller(user, token, rights_of(user.role, self._users.memberships(user.id)))
 
     def store_uses(self) -> int:
         """Write down when tokens were last used, for all used since the last time; return how many."""
@@ -295,10 +300,11 @@ class Identity:
         return token if used is None else dataclasses.replace(token, last_use_time=used)
 
 
-def _caller(user: User, token: ApiToken) -> Caller:
+def _caller(user: User, token: ApiToken, rights: Rights) -> Caller:
     worker = token.role is Role.WORKER
     role = Role.WORKER if worker else user.role  # the user's role may have changed since the token was made
-    own = frozenset() if worker else frozenset({user.id})
+    if worker:
+        rights = Rights()  # whoever made its token has no part in what it may touch
     return Caller(
         principal=token.name if worker else user.name,
         user=user.id,
@@ -306,8 +312,9 @@ def _caller(user: User, token: ApiToken) -> Caller:
         scopes=token.scopes & SCOPES_OF_ROLE[role],
         token=token.name,
         namespace=user.id,
-        writes=frozenset() if role is Role.VIEWER else own,
-        reads=own,
+        writes=rights.writes,
+        reads=rights.reads,
+        owns=rights.owns,
         expire_time=token.expire_time,
     )
 

@@ -31,7 +31,8 @@ _OTHERS = _ALONE.format(
 _ROW = "size_bytes, stored_bytes, size_quota, stored_quota, revision"
 _NAMESPACE = (
     "SELECT n.id, n.created, ifnull(a.size_bytes, 0), ifnull(a.stored_bytes, 0), a.size_quota, "
-    "a.stored_quota, ifnull(a.revision, 0) FROM namespace n LEFT JOIN account a ON a.namespace = n.id"
+    "a.stored_quota, ifnull(a.revision, 0) FROM namespace n LEFT JOIN account a ON a.namespace = n.id "
+    "WHERE n.deleted IS NULL AND "
 )
 COUNTED = (
     "SELECT namespace, sum(size_bytes) AS size_bytes, sum(stored_bytes) AS stored_bytes FROM ("
@@ -58,13 +59,13 @@ class AccountsSql:
         return Account(*found[0]) if found else Account()
 
     def find(self, namespace: str) -> Namespace | None:
-        found = sql.rows(f"{_NAMESPACE} WHERE n.id = ?", namespace)
+        found = sql.rows(f"{_NAMESPACE}n.id = ?", namespace)
         return _namespace(found[0]) if found else None
 
     def page(self, only: Collection[str] | None, after: str, size: int) -> Sequence[Namespace]:
         chosen = "" if only is None else "AND n.id IN (SELECT value FROM json_each(?)) "
         values = () if only is None else (json.dumps(list(only)),)
-        statement = f"{_NAMESPACE} WHERE n.id > ? {chosen}ORDER BY n.id LIMIT ?"
+        statement = f"{_NAMESPACE}n.id > ? {chosen}ORDER BY n.id LIMIT ?"
         return [_namespace(row) for row in sql.rows(statement, after, *values, size)]
 
     def limit(self, namespace: str, size_quota: int | None, stored_quota: int | None) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from ingot.server.core.identity import ApiToken, Role, Scope, User
+from ingot.server.core.members import Member, MemberRole
 from ingot.server.storage import sql, tables
 
 
@@ -52,9 +53,13 @@ class UsersSql:
         return None if row is None else _user(row)
 
     def add(self, user: User) -> bool:
-        if self.find(user.id) is not None or self.namespace_exists(user.id):
+        namespace = tables.Namespace
+        taken = namespace.get_or_none(namespace.id == user.id)  # also one that was deleted
+        if self.find(user.id) is not None or taken is not None:
             return False
-        tables.Namespace.insert(id=user.id, created=user.create_time).execute()
+        namespace.insert(id=user.id, created=user.create_time).execute()
+        owner = MemberRole.OWNER.value
+        tables.Member.insert(namespace=user.id, user=user.id, role=owner, created=user.create_time).execute()
         tables.User.insert(
             id=user.id,
             uid=user.uid,
@@ -73,11 +78,20 @@ class UsersSql:
         if self.find(namespace) is not None:
             return False
         if not self.namespace_exists(namespace):
-            tables.Namespace.insert(id=namespace, created=now).execute()
+            sql.run(
+                "INSERT INTO namespace(id, created) VALUES (?, ?) "
+                "ON CONFLICT(id) DO UPDATE SET deleted = NULL, created = excluded.created",
+                namespace,
+                now,
+            )
         return True
 
     def namespace_exists(self, namespace: str) -> bool:
-        return tables.Namespace.get_or_none(tables.Namespace.id == namespace) is not None
+        return bool(sql.rows("SELECT 1 FROM namespace WHERE id = ? AND deleted IS NULL", namespace))
+
+    def memberships(self, user: str) -> Sequence[Member]:
+        found = sql.rows("SELECT namespace, role, created FROM member WHERE user = ?", user)
+        return [Member(namespace, user, MemberRole(role), time) for namespace, role, time in found]
 
 
 class TokensSql:

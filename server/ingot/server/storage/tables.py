@@ -60,7 +60,7 @@ class Table(peewee.Model):
 
 
 class Namespace(Table):
-    """What owns artifacts; every user has one of the same id."""
+    """What owns artifacts; every user has one of the same id. One that is deleted keeps its id taken."""
 
     id = peewee.TextField(primary_key=True)
     created = peewee.FloatField()
@@ -210,6 +210,20 @@ class ArtifactTerm(Table):
     class Meta:
         primary_key = peewee.CompositeKey("field", "value", "artifact")
         without_rowid = True
+
+
+class AccessGrant(Table):
+    """Leave to read an artifact for somebody who does not belong to its namespace."""
+
+    user = peewee.TextField()
+    artifact = peewee.ForeignKeyField(Artifact, index=False)
+    granted_by = peewee.TextField()
+    created = peewee.FloatField()
+
+    class Meta:
+        primary_key = peewee.CompositeKey("user", "artifact")
+        without_rowid = True
+        indexes = ((("artifact", "user"), False),)
 
 
 class Version(Table):
