@@ -64,6 +64,21 @@ class Namespace(Table):
 
     id = peewee.TextField(primary_key=True)
     created = peewee.FloatField()
+    deleted = peewee.FloatField(null=True)
+
+
+class Member(Table):
+    """A user who belongs to a namespace."""
+
+    namespace = peewee.TextField()
+    user = peewee.TextField()
+    role = peewee.TextField()
+    created = peewee.FloatField()
+
+    class Meta:
+        primary_key = peewee.CompositeKey("namespace", "user")
+        without_rowid = True
+        indexes = ((("user", "role"), False), (("namespace", "role"), False))
 
 
 class Account(Table):
