@@ -523,9 +523,12 @@ Global___ChatMessage: _TypeAlias = ChatMessage  # noqa: Y015
 REQUIRED_SCOPES_FIELD_NUMBER: _builtins.int
 PUBLIC_FIELD_NUMBER: _builtins.int
 CARRIES_SECRET_FIELD_NUMBER: _builtins.int
+ROUTINE_FIELD_NUMBER: _builtins.int
 required_scopes: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MethodOptions, _containers.RepeatedScalarFieldContainer[_builtins.str]]
 """Scopes a credential needs for this method; every method has these or `public`."""
 public: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MethodOptions, _builtins.bool]
 """True when no credential is needed."""
 carries_secret: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MethodOptions, _builtins.bool]
 """True when a secret of a person travels in request or reply: refused over a connection that others could read."""
+routine: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MethodOptions, _builtins.bool]
+"""True when its calls only keep a lease, or report work that has a log of its own: no entry in the audit log."""
