@@ -18,7 +18,6 @@ from ingot.server.core.clock import Clock
 from ingot.server.core.errors import (
     AlreadyExists,
     Denied,
-    NotFound,
     Reason,
     Unauthenticated,
     invalid_field,
@@ -26,6 +25,7 @@ from ingot.server.core.errors import (
 from ingot.server.core.identity import SCOPES_OF_ROLE, ApiToken, Caller, Role, Scope, User
 from ingot.server.core.members import Rights, rights_of
 from ingot.server.core.pages import Page, PageTokens, page_size
+from ingot.server.domain import identity_refusals as refusals
 from ingot.server.domain.requests import RequestKey, Requests
 
 ADMINISTRATOR = "admin"  # id of the user made at the first start
@@ -106,7 +106,7 @@ class Identity:
         now = self._clock.now()
         token = self._tokens.by_digest(_digest(secret))
         if token is None or token.revoke_time is not None:
-            raise _token_invalid("it is not known here" if token is None else "it was revoked")
+            raise refusals.token_invalid("it is not known here" if token is None else "it was revoked")
         if token.expire_time is not None and token.expire_time <= now:
             raise Unauthenticated(
                 Reason.TOKEN_EXPIRED,
@@ -114,12 +114,26 @@ class Identity:
                 next_step="Sign in with another token, or have a new one made.",
                 facts={"token": token.name},
             )
-        user = self._users.find(token.user)
-        if user is None or user.disabled:
-            raise _token_invalid("its user may not sign in any more")
+        user = self._require_enabled(token.user)
         with self._uses_lock:
             self._uses[token.id] = now
-        return _caller(user, token, rights_of(user.role, self._users.memberships(user.id)))
+        return self._caller(user, token)
+
+    def signed_in(self, user_id: str, name: str) -> Caller:
+        """Return a user as the caller of a login of this name, which may do all that the user may.
+
+        Raises Unauthenticated (TOKEN_INVALID).
+        """
+        user = self._require_enabled(user_id)
+        whole = ApiToken("", user.id, "", user.role, SCOPES_OF_ROLE[user.role], user.create_time)
+        return dataclasses.replace(self._caller(user, whole), token=name)
+
+    def find(self, user_id: str) -> User:
+        """Return a user, whoever asks. Raises NotFound (USER_NOT_FOUND)."""
+        user = self._users.find(user_id)
+        if user is None:
+            raise refusals.user_not_found(user_id)
+        return user
 
     def store_uses(self) -> int:
         """Write down when tokens were last used, for all used since the last time; return how many."""
@@ -131,7 +145,7 @@ class Identity:
 
     def me(self, caller: Caller) -> Me:
         """Return the user behind the caller. Raises NotFound (USER_NOT_FOUND)."""
-        return Me(self._require_user(caller.user), caller)
+        return Me(self.find(caller.user), caller)
 
     # --- first start ------------------------------------------------------------------------------------
 
@@ -158,7 +172,7 @@ class Identity:
 
         Raises Invalid (NAME_INVALID, FIELD_INVALID), AlreadyExists (NAME_TAKEN), Denied (SCOPE_MISSING).
         """
-        _require_admin(caller, "make users")
+        refusals.require_admin(caller, "make users")
         names.check_namespace_id(wanted.id)
         if wanted.role is Role.WORKER:
             raise invalid_field(
@@ -172,11 +186,11 @@ class Identity:
             return self._add_user(NewUser(wanted.id, display_name, wanted.role)).id
 
         made, _ = self._requests.run(caller, "CreateUser", key, make)
-        return self._require_user(made)
+        return self.find(made)
 
     def list_users(self, caller: Caller, size: int, token: str) -> Page[User]:
         """Return a page of users in the order of their ids. Raises Denied, Invalid (PAGE_TOKEN_INVALID)."""
-        _require_admin(caller, "list users")
+        refusals.require_admin(caller, "list users")
         size = page_size(size)
         after = self._pages.decode("ListUsers", token)
         users = self._users.page(str(after[0]) if after else "", size + 1)
@@ -197,10 +211,10 @@ class Identity:
         """
         user_id = wanted.user or caller.user
         if caller.is_worker:
-            raise _not_allowed(caller, "make tokens")
+            raise refusals.not_allowed(caller, "make tokens")
         if wanted.for_worker or user_id != caller.user:
-            _require_admin(caller, "make tokens for workers and for other users")
-        user = self._require_user(user_id)
+            refusals.require_admin(caller, "make tokens for workers and for other users")
+        user = self.find(user_id)
         role = Role.WORKER if wanted.for_worker else user.role
         display_name = texts.line("display_name", wanted.display_name, _NAME_LIMIT)
         scopes = _granted(caller, role, wanted.scopes)
@@ -214,9 +228,9 @@ class Identity:
         """
         size = page_size(size)
         user_id = user or caller.user
-        if user_id != caller.user and not _is_admin(caller):
-            raise _user_not_found(user_id)
-        self._require_user(user_id)
+        if user_id != caller.user and not refusals.is_admin(caller):
+            raise refusals.user_not_found(user_id)
+        self.find(user_id)
         query = f"ListTokens {user_id}"
         after = self._pages.decode(query, token)
         rows = self._tokens.page(user_id, int(after[0]) if after else 0, size + 1)
@@ -231,12 +245,21 @@ class Identity:
         """
         token = self._tokens.find(token_id)
         mine = token is not None and token.user == caller.user and not caller.is_worker
-        if token is None or token.user != user or not (mine or _is_admin(caller)):
-            raise _token_not_found(f"users/{user}/tokens/{token_id}")
+        if token is None or token.user != user or not (mine or refusals.is_admin(caller)):
+            raise refusals.token_not_found(f"users/{user}/tokens/{token_id}")
         self._revoke(token)
         return self._with_last_use(self._tokens.find(token_id) or token)
 
     # --- parts ------------------------------------------------------------------------------------------
+
+    def _caller(self, user: User, token: ApiToken) -> Caller:
+        return _caller(user, token, rights_of(user.role, self._users.memberships(user.id)))
+
+    def _require_enabled(self, user_id: str) -> User:
+        user = self._users.find(user_id)
+        if user is None or user.disabled:
+            raise refusals.token_invalid("its user may not sign in any more")
+        return user
 
     def _add_user(self, wanted: NewUser) -> User:
         now = self._clock.now()
@@ -286,12 +309,6 @@ class Identity:
 
     def _advance(self) -> None:
         self._revision += 1
-
-    def _require_user(self, user_id: str) -> User:
-        user = self._users.find(user_id)
-        if user is None:
-            raise _user_not_found(user_id)
-        return user
 
     def _with_last_use(self, token: ApiToken) -> ApiToken:
         """Return the token with a use that is not written down yet."""
@@ -354,47 +371,3 @@ def _end(caller: Caller, ttl: float | None, now: float) -> float | None:
 
 def _digest(secret: str) -> bytes:
     return hashlib.sha256(secret.encode()).digest()
-
-
-def _is_admin(caller: Caller) -> bool:
-    return caller.is_admin and Scope.ADMIN in caller.scopes
-
-
-def _require_admin(caller: Caller, what: str) -> None:
-    if not _is_admin(caller):
-        raise _not_allowed(caller, what)
-
-
-def _not_allowed(caller: Caller, what: str) -> Denied:
-    return Denied(
-        Reason.SCOPE_MISSING,
-        f"{caller.principal} may not {what}; expected an administrator with the scope admin.",
-        next_step="Ask an administrator.",
-        facts={"role": caller.role.value},
-    )
-
-
-def _token_invalid(why: str) -> Unauthenticated:
-    return Unauthenticated(
-        Reason.TOKEN_INVALID,
-        f"The token cannot be used: {why}.",
-        next_step="Sign in with a token of this server.",
-    )
-
-
-def _user_not_found(user: str) -> NotFound:
-    return NotFound(
-        Reason.USER_NOT_FOUND,
-        f"There is no user {user!r}, or it is not yours to see.",
-        next_step="Check the name; administrators can list all users.",
-        facts={"user": user},
-    )
-
-
-def _token_not_found(name: str) -> NotFound:
-    return NotFound(
-        Reason.TOKEN_NOT_FOUND,
-        f"There is no token {name}, or it is not yours.",
-        next_step="List your tokens to see their names.",
-        facts={"token": name},
-    )
