@@ -13,7 +13,7 @@ from ingot.server.core.clock import Clock
 from ingot.server.core.pages import PageTokens
 from ingot.server.core.transfer_stores import UploadStore
 from ingot.server.domain.access import Access
-from ingot.server.domain.aliases import Aliases
+from ingot.server.domain.aliases import Aliases, LatestHistory
 from ingot.server.domain.catalog import Catalog
 from ingot.server.domain.operation_tokens import Fence
 from ingot.server.domain.operations import Operations
@@ -23,11 +23,13 @@ from ingot.server.domain.requests import Requests
 from ingot.server.domain.trash import Trash, TrashStores
 from ingot.server.domain.usage import Usage
 from ingot.server.domain.validations import Validations
+from ingot.server.domain.version_changes import VersionChanges
 from ingot.server.domain.versions import Versions
 from ingot.server.rpc.catalog import CatalogServicer
 from ingot.server.rpc.catalog_rules import CatalogRules, LocalFolders
 from ingot.server.rpc.hops import Hops
 from ingot.server.storage.catalog_sql import ArtifactsSql
+from ingot.server.storage.comparing_sql import ComparingSql
 from ingot.server.storage.identity_sql import UsersSql
 from ingot.server.storage.operations_sql import OperationsSql
 from ingot.server.storage.registrations_sql import RegistrationsSql
@@ -58,6 +60,7 @@ class CatalogParts:
         self.catalog = Catalog(
             self.artifacts, versions, dependants, counters, requests, self.access, tokens, clock
         )
+        self.catalog.follow(LatestHistory(aliases))
         self.publishing = Publishing(
             self.catalog,
             versions,
@@ -84,6 +87,9 @@ class CatalogParts:
         )
         stores = TrashStores(self.artifacts, versions, aliases, TreesSql(), dependants, OperationsSql())
         self.trash = Trash(self.catalog, stores, self.access, operations, requests, clock)
+        self.changes = VersionChanges(
+            self.catalog, self.versions, versions, TreesSql(), ComparingSql(), requests, tokens, clock
+        )
         self.aliases = Aliases(self.catalog, self.versions, aliases, versions, requests, tokens, clock)
 
     def serve(
@@ -96,6 +102,6 @@ class CatalogParts:
     ) -> None:
         """Add CatalogService to a server."""
         rules = CatalogRules(
-            self.catalog, self.versions, self.aliases, self.trash, usage, folders, registrations
+            self.catalog, self.versions, self.changes, self.aliases, self.trash, usage, folders, registrations
         )
         catalog_pb2_grpc.add_CatalogServiceServicer_to_server(CatalogServicer(hops, rules), server)

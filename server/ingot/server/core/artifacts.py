@@ -17,6 +17,7 @@ from enum import StrEnum
 
 from ingot.server.core import ids, json_values
 from ingot.server.core.errors import Precondition, Reason
+from ingot.server.core.facts import VersionFacts
 from ingot.server.core.names import AliasName, ArtifactName, Kind, VersionName
 from ingot.server.core.params import Rules
 
@@ -135,6 +136,7 @@ class Artifact:
     version_bytes: int = 0  # logical bytes of all its versions
     stored_bytes: int = 0  # what its versions added to the store
     delete_time: float | None = None
+    facts: VersionFacts | None = None  # of the current version, once they were read
 
     @property
     def etag(self) -> str:
@@ -180,11 +182,14 @@ class Version:
     asked_aliases: tuple[str, ...] = ()  # ids of those that move to it once it is READY
     last_validation: str = ""  # operations/{id}
     delete_time: float | None = None  # when it went to the trash
+    revision: int = 1  # grows when what is said about it changes
+    update_time: float | None = None  # when that was last
+    facts: VersionFacts | None = None  # once they were read from its files
 
     @property
     def etag(self) -> str:
-        """Return what changes when its state changes."""
-        return ids.etag_of(self.uid, self.state, self.delete_time or 0)
+        """Return what changes when its state changes, or what is said about it."""
+        return ids.etag_of(self.uid, self.state, self.delete_time or 0, self.revision)
 
     @property
     def storage_uri(self) -> str:
@@ -206,6 +211,16 @@ class Alias:
     def etag(self) -> str:
         """Return what changes with every move."""
         return ids.etag_of(self.name, self.version.version, self.revision, self.update_time)
+
+
+@dataclass(frozen=True, slots=True)
+class AliasMove:
+    """A move of an alias: ids of versions, empty when it was removed or did not exist before."""
+
+    version: str
+    previous: str
+    time: float
+    moved_by: str  # principal; empty when it moved by itself
 
 
 @dataclass(frozen=True, slots=True)

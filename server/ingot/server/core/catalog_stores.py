@@ -9,6 +9,7 @@ from typing import Generic, Protocol, TypeVar
 
 from ingot.server.core.artifacts import (
     Alias,
+    AliasMove,
     Artifact,
     ArtifactQuery,
     CatalogTotals,
@@ -224,6 +225,13 @@ class VersionStore(Protocol):
         """Store state, ready time and last validation if the stored state is `expected`; return whether."""
         ...
 
+    def amend(self, version: Version) -> bool:
+        """Store changelog, metadata, metrics and update time, compare-and-set.
+
+        `version.revision` must be one above the stored one; else False, and no change.
+        """
+        ...
+
     def remove(self, version: Version) -> None:
         """Drop a version that no alias points at; its id is free again."""
         ...
@@ -281,11 +289,21 @@ class AliasStore(Protocol):
         ...
 
     def put(self, artifact: Artifact, alias: Alias) -> None:
-        """Make or move an alias; its version must be one of the artifact's."""
+        """Make or move an alias, and note the move; its version must be one of the artifact's."""
         ...
 
-    def delete(self, artifact: Artifact, alias: str) -> bool:
-        """Remove an alias; return whether it was there."""
+    def delete(self, artifact: Artifact, alias: str, now: float, by: str = "") -> bool:
+        """Remove an alias, and note who did; return whether it was there."""
+        ...
+
+    def note(self, artifact: Artifact, alias: str, move: AliasMove) -> None:
+        """Add a move to the history of an alias, which need not be kept here itself."""
+        ...
+
+    def moves(
+        self, artifact: Artifact, alias: str, before: int | None, size: int
+    ) -> Sequence[tuple[int, AliasMove]]:
+        """Return up to `size` moves of an alias, the newest first, with their positions; from `before` on."""
         ...
 
     def page(self, artifact: Artifact, after: str, size: int) -> Sequence[Alias]:

@@ -1,7 +1,7 @@
 """Aliases: movable names for versions. `latest` is one of them to read, but moves by itself."""
 
 from ingot.server.core import names
-from ingot.server.core.artifacts import Alias, Artifact
+from ingot.server.core.artifacts import Alias, AliasMove, Artifact, Version
 from ingot.server.core.catalog_stores import AliasStore, VersionStore
 from ingot.server.core.clock import Clock
 from ingot.server.core.errors import NotFound, invalid_field
@@ -12,6 +12,23 @@ from ingot.server.domain.catalog import Catalog
 from ingot.server.domain.catalog_refusals import check_etag
 from ingot.server.domain.requests import RequestKey, Requests
 from ingot.server.domain.versions import Versions, alias_not_found
+
+
+class LatestHistory:
+    """Keeps the history of `latest`, which moves by itself: a LatestHook of the catalog."""
+
+    def __init__(self, aliases: AliasStore) -> None:
+        self._aliases = aliases
+
+    def latest_moved(self, artifact: Artifact, version: Version) -> None:
+        """Note where `latest` points now."""
+        before = self._aliases.moves(artifact, names.LATEST, None, 1)
+        previous = before[0][1].version if before else ""
+        move = AliasMove(version.name.version, previous, artifact.update_time, "")
+        self._aliases.note(artifact, names.LATEST, move)
+
+    def deleted(self, artifact: Artifact) -> None:
+        """Leave the history as it is: who restores the artifact finds it again."""
 
 
 class Aliases:
@@ -74,7 +91,7 @@ class Aliases:
                     return ""
                 raise
             check_etag(str(name), etag, alias.etag)
-            self._aliases.delete(artifact, name.alias)
+            self._aliases.delete(artifact, name.alias, self._clock.now(), caller.principal)
             return str(name)
 
         self._requests.run(caller, "DeleteAlias", key, make)
@@ -99,6 +116,25 @@ class Aliases:
         more = len(found) > size
         following = self._tokens.encode(query, (found[size - 1].name.alias,)) if more else ""
         return Page(tuple(found[:size]), following)
+
+    def moves(self, caller: Caller, name: AliasName, size: int, token: str) -> Page[AliasMove]:
+        """Return a page of the moves of an alias, the newest first; also of one that was removed.
+
+        Raises NotFound (ARTIFACT_NOT_FOUND; ALIAS_NOT_FOUND when there never was one), Invalid
+        (FIELD_INVALID, PAGE_TOKEN_INVALID).
+        """
+        size = page_size(size)
+        artifact = self._catalog.require_read(caller, name.artifact)
+        query = f"ListAliasMoves {artifact.uid} {name.alias}"
+        key = self._tokens.decode(query, token)
+        if caller.is_worker:  # it is told versions, not aliases
+            raise alias_not_found(name)
+        found = self._aliases.moves(artifact, name.alias, int(key[0]) if key else None, size + 1)
+        if not found and not key:
+            raise alias_not_found(name)
+        items = tuple(move for _, move in found[:size])
+        more = len(found) > size
+        return Page(items, self._tokens.encode(query, (found[size - 1][0],)) if more else "")
 
     def _put(
         self, caller: Caller, artifact: Artifact, name: AliasName, target: VersionReference, etag: str

@@ -298,6 +298,7 @@ class Catalog:
                 artifact,
                 current_version=newest.name.version if newest else "",
                 format=newest.format if newest else "",
+                facts=newest.facts if newest else None,
                 version_count=artifact.version_count + sign,
                 size_bytes=newest.size_bytes if newest else 0,
                 version_bytes=artifact.version_bytes + sign * version.size_bytes,

@@ -45,7 +45,7 @@ class Removal:
             return None
         version = found[0][1]
         for alias in version.aliases:
-            self._aliases.delete(artifact, alias)  # `latest` is none of theirs
+            self._aliases.delete(artifact, alias, artifact.update_time)  # `latest` is none of theirs
         stored = self._accounts.account(artifact.name.namespace).stored
         trash.drop(version, self._versions, self._trees)
         if version.state is VersionState.READY and version.delete_time is None:

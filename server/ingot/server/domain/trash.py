@@ -12,7 +12,7 @@ import logging
 from dataclasses import dataclass
 
 from ingot.server.core import upkeep_params
-from ingot.server.core.artifacts import Artifact, Version, VersionState
+from ingot.server.core.artifacts import AliasMove, Artifact, Version, VersionState
 from ingot.server.core.catalog_stores import AliasStore, ArtifactStore, DependantStore, VersionStore
 from ingot.server.core.clock import Clock
 from ingot.server.core.errors import NotFound, Precondition, Reason
@@ -170,11 +170,16 @@ class Trash:
             if dependants and not force:
                 raise _in_use(version, dependants)
             for alias in version.aliases:
-                self._stores.aliases.delete(artifact, alias)
+                self._stores.aliases.delete(artifact, alias, self._clock.now(), caller.principal)
             self._stores.versions.set_deleted(version, self._clock.now())
             if version.state is VersionState.READY:
                 newest = self._stores.versions.newest_ready(artifact)
-                self._catalog.shrunk(artifact, version, newest[1] if newest else None, self._clock.now())
+                shrunk = self._catalog.shrunk(
+                    artifact, version, newest[1] if newest else None, self._clock.now()
+                )
+                if newest is None:
+                    gone = AliasMove("", version.name.version, shrunk.update_time, "")
+                    self._stores.aliases.note(artifact, LATEST, gone)
             log.info("version.deleted name=%s principal=%s", version.name, caller.principal)
             return version.name.version
 

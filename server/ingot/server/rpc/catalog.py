@@ -2,8 +2,9 @@
 
 from ingot.server.rpc.catalog_aliases import AliasCalls
 from ingot.server.rpc.catalog_artifacts import ArtifactCalls
+from ingot.server.rpc.catalog_changes import ChangeCalls
 from ingot.server.rpc.catalog_versions import VersionCalls
 
 
-class CatalogServicer(ArtifactCalls, VersionCalls, AliasCalls):
+class CatalogServicer(ArtifactCalls, VersionCalls, ChangeCalls, AliasCalls):
     """Serves CatalogService."""

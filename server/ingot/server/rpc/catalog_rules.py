@@ -17,6 +17,7 @@ from ingot.server.domain.registrations import Registrations
 from ingot.server.domain.requests import RequestKey
 from ingot.server.domain.trash import Trash
 from ingot.server.domain.usage import Usage
+from ingot.server.domain.version_changes import VersionChanges
 from ingot.server.domain.versions import Versions
 from ingot.server.rpc.hops import Hops
 from ingot.v1 import catalog_pb2_grpc
@@ -38,6 +39,7 @@ class CatalogRules:
 
     catalog: Catalog
     versions: Versions
+    changes: VersionChanges
     aliases: Aliases
     trash: Trash
     usage: Usage

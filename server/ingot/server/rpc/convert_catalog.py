@@ -171,6 +171,7 @@ def version_message(found: Version) -> catalog_pb2.Version:
         aliases=found.aliases,
         last_validation=found.last_validation,
         delete_time=common.timestamp(found.delete_time),
+        update_time=common.timestamp(found.update_time),
     )
 
 

@@ -28,7 +28,7 @@ from ingot.server.core.artifacts import (
 )
 from ingot.server.core.names import ArtifactName, Kind
 from ingot.server.core.pages import Key
-from ingot.server.storage import policies, sql, tables
+from ingot.server.storage import facts_sql, policies, sql, tables
 
 _TEXTS = (
     *("display_name", "description", "card", "language", "license"),
@@ -85,7 +85,9 @@ class ArtifactsSql:
         return [artifact_of(each) for each in found]
 
     def remove(self, artifact: Artifact) -> None:
-        sql.run("DELETE FROM artifact WHERE uid = ? AND live = 0", artifact.uid)
+        row_id = row_id_of(artifact)
+        if sql.run("DELETE FROM artifact WHERE id = ? AND live = 0", row_id):
+            sql.run("DELETE FROM alias_move WHERE artifact_id = ?", row_id)
 
     def page(
         self, query: ArtifactQuery, after: Sequence[Key] | None, size: int
@@ -262,6 +264,7 @@ def _row(artifact: Artifact) -> dict[str, Any]:
         "updated": artifact.update_time,
         "deleted": artifact.delete_time,
         "revision": artifact.revision,
+        "facts": facts_sql.encode(artifact.facts),
     }
 
 
@@ -291,4 +294,5 @@ def artifact_of(row: tables.Artifact) -> Artifact:
         version_bytes=row.version_bytes,
         stored_bytes=row.stored_bytes,
         delete_time=row.deleted,
+        facts=facts_sql.decode(row.facts),
     )

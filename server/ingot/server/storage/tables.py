@@ -135,6 +135,33 @@ class Credential(Table):
         without_rowid = True
 
 
+class Password(Table):
+    """The hash of a user's password."""
+
+    user = peewee.ForeignKeyField(User, column_name="user", primary_key=True)
+    hashed = peewee.TextField()
+    changed = peewee.FloatField()
+
+    class Meta:
+        without_rowid = True
+
+
+class Login(Table):
+    """A user who signed in with a password; `generation` is that of the refresh token that is good now."""
+
+    number = peewee.IntegerField(primary_key=True)
+    user = peewee.ForeignKeyField(User, column_name="user", index=False)
+    nonce = peewee.BlobField()
+    generation = peewee.IntegerField()
+    created = peewee.FloatField()
+    refreshed = peewee.FloatField()
+    expires = peewee.FloatField(index=True)
+    ended = peewee.FloatField(null=True)
+
+    class Meta:
+        indexes = ((("user", "number"), False),)
+
+
 class Request(Table):
     """A request that was carried out, so that a repetition finds its result."""
 
@@ -200,6 +227,9 @@ class Artifact(Table):
     updated = peewee.FloatField()
     deleted = peewee.FloatField(null=True, index=True)
     revision = peewee.IntegerField()
+    facts = peewee.TextField(
+        default="", constraints=[peewee.SQL("DEFAULT ''")]
+    )  # JSON, of the current version
 
     class Meta:
         indexes = (  # three scopes of lists (see core/artifacts.py) in three orders; the first is by id
@@ -271,6 +301,11 @@ class Version(Table):
     asked_aliases = peewee.TextField(default="[]", constraints=[peewee.SQL("DEFAULT '[]'")])  # JSON
     validation = peewee.TextField(default="", index=True, constraints=[peewee.SQL("DEFAULT ''")])
     deleted = peewee.FloatField(null=True, index=True)
+    revision = peewee.IntegerField(default=1, constraints=[peewee.SQL("DEFAULT 1")])
+    updated = peewee.FloatField(null=True)  # when what is said about it last changed
+    facts = peewee.TextField(
+        default="", constraints=[peewee.SQL("DEFAULT ''")]
+    )  # JSON; "" before they are read
 
     class Meta:
         indexes = (
@@ -293,6 +328,26 @@ class Alias(Table):
     class Meta:
         primary_key = peewee.CompositeKey("artifact", "alias_id")
         without_rowid = True
+
+
+class AliasMove(Table):
+    """A move of an alias: ids of versions, "" where there is none. `latest` is among them."""
+
+    artifact_id = peewee.IntegerField()
+    alias_id = peewee.TextField(column_name="alias")
+    version = peewee.TextField()
+    previous = peewee.TextField()
+    moved = peewee.FloatField()
+    moved_by = peewee.TextField()  # "" when it moved by itself
+
+    class Meta:
+        indexes = ((("artifact_id", "alias_id"), False),)
+
+
+class FactsWanted(Table):
+    """Versions whose files are to be looked at for facts."""
+
+    version_id = peewee.IntegerField(primary_key=True)
 
 
 # --- training -----------------------------------------------------------------------------------------
@@ -479,10 +534,10 @@ class Schedule(Table):
 
 
 class ActivityRow(Table):
-    """One finished call."""
+    """One finished call; `artifact` (small letters) and `namespace` are what its target belongs to."""
 
     id = peewee.AutoField()
-    time = peewee.FloatField(index=True)
+    time = peewee.FloatField()
     action = peewee.TextField()
     method = peewee.TextField()
     target = peewee.TextField()
@@ -492,16 +547,32 @@ class ActivityRow(Table):
     code = peewee.TextField()
     seconds = peewee.FloatField()
     call_id = peewee.TextField()
+    reason = peewee.TextField(default="", constraints=[peewee.SQL("DEFAULT ''")])
+    artifact = peewee.TextField(default="", constraints=[peewee.SQL("DEFAULT ''")])
+    namespace = peewee.TextField(default="", constraints=[peewee.SQL("DEFAULT ''")])
 
     class Meta:
         table_name = "activity"
-        indexes = ((("principal", "id"), False), (("target", "id"), False))
+        indexes = (
+            (("principal", "id"), False),
+            (("target", "id"), False),
+            (("artifact", "id"), False),
+            (("namespace", "id"), False),
+            (("action", "id"), False),
+            (("principal", "action", "id"), False),
+        )
+
+
+ActivityRow.add_index(  # what went wrong, newest first
+    ActivityRow.index(ActivityRow.id, name="activity_failed", where=(ActivityRow.reason != peewee.SQL("''")))
+)
 
 
 class UsageCounter(Table):
-    """How much an artifact was used."""
+    """How much a subject was used: an artifact (its uid), `namespaces/{id}`, or `server` for everything."""
 
-    artifact_uid = peewee.TextField(primary_key=True)
+    subject = peewee.TextField(primary_key=True)
+    is_artifact = peewee.IntegerField(default=1, constraints=[peewee.SQL("DEFAULT 1")])
     download_count = peewee.IntegerField(default=0)
     access_count = peewee.IntegerField(default=0)
     unique_users = peewee.IntegerField(default=0)
@@ -509,17 +580,95 @@ class UsageCounter(Table):
     first_downloaded_from = peewee.TextField(default="")
     first_download_time = peewee.FloatField(null=True)
 
+    class Meta:
+        indexes = ((("is_artifact", "download_count"), False),)
 
-class UsageSeen(Table):
-    """What was counted once and must not be counted again: kind is `user` or `download`."""
 
-    artifact_uid = peewee.TextField()
-    kind = peewee.TextField()
-    key = peewee.TextField()
+class UsageDay(Table):
+    """The same on one day (UTC)."""
+
+    subject = peewee.TextField()
+    day = peewee.IntegerField()
+    downloads = peewee.IntegerField()
+    accesses = peewee.IntegerField()
 
     class Meta:
-        primary_key = peewee.CompositeKey("artifact_uid", "kind", "key")
+        primary_key = peewee.CompositeKey("subject", "day")
         without_rowid = True
+        indexes = ((("day",), False),)
+
+
+class UsageUser(Table):
+    """Who used a subject; with a version, who downloaded that one. Users are told apart by both names."""
+
+    subject = peewee.TextField()
+    version = peewee.TextField()
+    principal = peewee.TextField()
+    declared_user = peewee.TextField()
+    address = peewee.TextField()
+    downloads = peewee.IntegerField()
+    accesses = peewee.IntegerField()
+    first_time = peewee.FloatField()
+    last_time = peewee.FloatField()
+
+    class Meta:
+        primary_key = peewee.CompositeKey("subject", "version", "principal", "declared_user")
+        without_rowid = True
+        indexes = ((("subject", "version", "last_time"), False),)
+
+
+class UsageDownload(Table):
+    """A download that was counted, and must not be counted again when it resumes."""
+
+    artifact_uid = peewee.TextField()
+    download_id = peewee.TextField()
+    day = peewee.IntegerField()
+
+    class Meta:
+        primary_key = peewee.CompositeKey("artifact_uid", "download_id")
+        without_rowid = True
+        indexes = ((("day",), False),)
+
+
+class CallDay(Table):
+    """How often a method ended with a code on one day, and how long it took (core/call_figures.py)."""
+
+    day = peewee.IntegerField()
+    method = peewee.TextField()
+    code = peewee.TextField()
+    count = peewee.IntegerField()
+    seconds = peewee.FloatField()
+    times = peewee.BlobField()
+
+    class Meta:
+        primary_key = peewee.CompositeKey("day", "method", "code")
+        without_rowid = True
+
+
+class ProblemDay(Table):
+    """How often calls failed for a reason on one day."""
+
+    day = peewee.IntegerField()
+    reason = peewee.TextField()
+    count = peewee.IntegerField()
+
+    class Meta:
+        primary_key = peewee.CompositeKey("day", "reason")
+        without_rowid = True
+
+
+class ProblemLast(Table):
+    """How often calls ever failed for a reason, and the last one that did."""
+
+    reason = peewee.TextField(primary_key=True)
+    total = peewee.IntegerField()
+    time = peewee.FloatField()
+    code = peewee.TextField()
+    method = peewee.TextField()
+    target = peewee.TextField()
+    principal = peewee.TextField()
+    message = peewee.TextField()
+    call_id = peewee.TextField()
 
 
 # --- transfer -----------------------------------------------------------------------------------------------

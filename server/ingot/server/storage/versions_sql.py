@@ -5,9 +5,9 @@ from collections.abc import Collection, Mapping, Sequence
 
 import peewee
 
-from ingot.server.core.artifacts import Alias, Artifact, Version, VersionOrigin, VersionState
+from ingot.server.core.artifacts import Alias, AliasMove, Artifact, Version, VersionOrigin, VersionState
 from ingot.server.core.names import LATEST, AliasName, ArtifactName, VersionName, leading_number
-from ingot.server.storage import accounts_sql, sql, tables
+from ingot.server.storage import accounts_sql, facts_sql, sql, tables
 from ingot.server.storage.catalog_sql import artifact_of, row_id_of
 
 _ORIGIN = (
@@ -85,7 +85,25 @@ class VersionsSql:
             )
         )
 
+    def amend(self, version: Version) -> bool:
+        return bool(
+            sql.run(
+                "UPDATE version SET changelog = ?, metadata = ?, performance_metrics = ?, updated = ?, revision = ? "
+                "WHERE uid = ? AND revision = ?",
+                version.changelog,
+                json.dumps(version.metadata, ensure_ascii=False),
+                json.dumps(version.performance_metrics, ensure_ascii=False),
+                version.update_time,
+                version.revision,
+                version.uid,
+                version.revision - 1,
+            )
+        )
+
     def remove(self, version: Version) -> None:
+        sql.run(
+            "DELETE FROM facts_wanted WHERE version_id = (SELECT id FROM version WHERE uid = ?)", version.uid
+        )
         if sql.run("DELETE FROM version WHERE uid = ?", version.uid):
             accounts_sql.grow(version.name.artifact.namespace, size=-version.size_bytes)
 
@@ -172,6 +190,7 @@ class VersionsSql:
         return list(dict.fromkeys(found))[:limit]
 
 
+_LAST = 2**63 - 1  # the largest id of a row
 _ALIAS = (
     "SELECT alias.alias, version.version, alias.updated, alias.updated_by, alias.revision "
     "FROM alias JOIN version ON version.id = alias.version_id WHERE alias.artifact_id = ? "
@@ -186,21 +205,54 @@ class AliasesSql:
         return _alias(artifact, rows[0]) if rows else None
 
     def put(self, artifact: Artifact, alias: Alias) -> None:
+        name, version = alias.name.alias, alias.version.version
+        before = self.find(artifact, name)
+        previous = before.version.version if before else ""
+        if previous != version:
+            self.note(artifact, name, AliasMove(version, previous, alias.update_time, alias.updated_by))
         sql.run(
             "INSERT OR REPLACE INTO alias(artifact_id, alias, version_id, updated, updated_by, revision) "
             "SELECT artifact_id, ?, id, ?, ?, ? FROM version WHERE artifact_id = ? AND version = ?",
-            alias.name.alias,
+            name,
             alias.update_time,
             alias.updated_by,
             alias.revision,
             row_id_of(artifact),
-            alias.version.version,
+            version,
         )
 
-    def delete(self, artifact: Artifact, alias: str) -> bool:
-        return bool(
-            sql.run("DELETE FROM alias WHERE artifact_id = ? AND alias = ?", row_id_of(artifact), alias)
+    def delete(self, artifact: Artifact, alias: str, now: float, by: str = "") -> bool:
+        before = self.find(artifact, alias)
+        if before is None:
+            return False
+        sql.run("DELETE FROM alias WHERE artifact_id = ? AND alias = ?", row_id_of(artifact), alias)
+        self.note(artifact, alias, AliasMove("", before.version.version, now, by))
+        return True
+
+    def note(self, artifact: Artifact, alias: str, move: AliasMove) -> None:
+        sql.run(
+            "INSERT INTO alias_move(artifact_id, alias, version, previous, moved, moved_by) "
+            "VALUES (?, ?, ?, ?, ?, ?)",
+            row_id_of(artifact),
+            alias,
+            move.version,
+            move.previous,
+            move.time,
+            move.moved_by,
         )
+
+    def moves(
+        self, artifact: Artifact, alias: str, before: int | None, size: int
+    ) -> Sequence[tuple[int, AliasMove]]:
+        rows = sql.rows(
+            "SELECT id, version, previous, moved, moved_by FROM alias_move "
+            "WHERE artifact_id = ? AND alias = ? AND id < ? ORDER BY id DESC LIMIT ?",
+            row_id_of(artifact),
+            alias,
+            _LAST if before is None else before,
+            size,
+        )
+        return [(row[0], AliasMove(*row[1:])) for row in rows]
 
     def page(self, artifact: Artifact, after: str, size: int) -> Sequence[Alias]:
         rows = sql.rows(
@@ -258,6 +310,9 @@ def _version(artifact: Artifact, row: tables.Version, aliases: Sequence[str]) ->
         asked_aliases=tuple(json.loads(row.asked_aliases)),
         last_validation=row.validation,
         delete_time=row.deleted,
+        revision=row.revision,
+        update_time=row.updated,
+        facts=facts_sql.decode(row.facts),
     )
 
 
