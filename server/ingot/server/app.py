@@ -16,6 +16,7 @@ import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 
+from ingot.server.audit_parts import AuditParts
 from ingot.server.catalog_parts import CatalogParts
 from ingot.server.core.artifacts import JsonObject
 from ingot.server.core.clock import Clock, SystemClock
@@ -32,6 +33,7 @@ from ingot.server.identity_parts import IdentityParts
 from ingot.server.import_parts import ImportParts
 from ingot.server.operation_parts import OperationParts, settings_of_bodies
 from ingot.server.registration_parts import RegistrationParts
+from ingot.server.rpc import usage_storing
 from ingot.server.rpc.call_rates import Allowance, CallRates
 from ingot.server.rpc.credentials import Credentials
 from ingot.server.rpc.hops import Hops
@@ -115,6 +117,7 @@ class App:
         )
         self.identity = self.people.identity
         self.usage = Usage(UsageSql(), tokens, clock, activity_days=settings.activity_days)
+        self.audit = AuditParts(self.usage, tokens, clock, folder.server_id)
         uploads = UploadShelves.over(training_shelves.log)
         catalog = self.catalog = CatalogParts(
             training_shelves.assignments,
@@ -160,7 +163,12 @@ class App:
     def _doors(self) -> None:
         settings, folder, clock = self.settings, self.folder, self._clock
         health = Health(SqliteVitals(self.database, folder.path), self._disk)
-        self.hops = Hops(self.database, read_threads=settings.read_threads, io_threads=settings.io_threads)
+        self.hops = Hops(
+            self.database,
+            self.audit.journaling,
+            read_threads=settings.read_threads,
+            io_threads=settings.io_threads,
+        )
         self.pipeline = Pipeline(
             Credentials(self.hops, self.people.sign_in, clock),
             self.usage.record,
@@ -170,6 +178,7 @@ class App:
                 Allowance(settings.calls_per_second, settings.call_burst),
                 Allowance(settings.public_calls_per_second, settings.public_call_burst),
             ),
+            ended=self.audit.journaling.ended,
         )
         self.grpc = GrpcServer(self.pipeline, health=settings.health, reflection=settings.reflection)
         self.facts = ServerFacts(
@@ -266,8 +275,7 @@ class App:
         log.info("server.stopped")
 
     async def _store_usage(self) -> None:
-        if self.usage.pending():
-            await self.hops.write(self.usage.flush)
+        await usage_storing.store(self.hops, self.usage)
 
     async def _store_token_uses(self) -> None:
         await self.hops.write(self.identity.store_uses)
@@ -295,11 +303,18 @@ class App:
             await work.step()
         return {
             "uploads": await self.transfer.tidy(self.hops),
-            "activities": await self.hops.write(self.usage.forget_old),
+            "activities": await self._forget_usage(work),
             "operations": operations,
             "bodies": await self.runner.sweep(),
             "trash": await self._empty_trash(),
         }
+
+    async def _forget_usage(self, work: ShelfWork) -> int:
+        gone = 0
+        while forgotten := await self.hops.write(self.usage.forget_old):
+            gone += forgotten
+            await work.step()
+        return gone
 
     async def _empty_trash(self) -> int:
         if not self.settings.trash_days:

@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ingot.server.core import journal
 from ingot.server.core.catalog_stores import RequestStore
 from ingot.server.core.clock import Clock
 from ingot.server.core.errors import Precondition, Reason, invalid_field
@@ -63,6 +64,7 @@ class Requests:
                 next_step="Make a new request id for each new request; keep it only to repeat one unchanged.",
                 facts={"request_id": request_id, "method": method},
             )
+        journal.repeated()
         return known[1], True
 
 

@@ -16,7 +16,7 @@ async def admitted(
     ticket = await hops.read(intake.admit, caller, name, chunks, size)
     if ticket.reservation is not None:
         try:
-            await hops.write(intake.reserve, caller, ticket)
+            await hops.keep(intake.reserve, caller, ticket)
         except BaseException:  # a cancelled write may still be carried out: then it finds this released
             intake.release(ticket)
             raise

@@ -53,6 +53,12 @@ class Call:
     code: str = grpc.StatusCode.OK.name
     ended: IngotError | None = None  # why the server stopped it
     recorded: bool = True  # a flood that is refused is not
+    facts: dict[str, str] = dataclasses.field(default_factory=dict)  # what rules tell the audit log
+    used: str = ""  # private thing of others that an administrator uses
+    prepared: bool = False  # it changed rows before its act
+    entered: bool = False  # it has its entry in the audit log
+    row: int = 0  # of the list of activities, where its act wrote one
+    closed: bool = False  # its status was sent
     # what is given back when it is over
     holdings: contextlib.ExitStack = dataclasses.field(default_factory=contextlib.ExitStack)
 
@@ -107,6 +113,7 @@ class Call:
             code=self.code,
             seconds=seconds,
             call_id=self.id,
+            row=self.row,
         )
 
 

@@ -30,7 +30,7 @@ class Committer:
     async def _commit(
         self, caller: Caller, name: UploadName, expected_digest: str, file_count: int
     ) -> Committed:
-        sealed = await self._hops.write(self._commits.seal, caller, name, expected_digest)
+        sealed = await self._hops.prepare(self._commits.seal, caller, name, expected_digest)
         if sealed.state is UploadState.COMMITTED:
             return await self._hops.read(self._commits.committed, caller, sealed)
         try:
@@ -40,5 +40,5 @@ class Committer:
             failpoints.hit("commit.durable")
             return done
         except Exception as error:  # whatever it is: nobody else may touch a sealed upload
-            await self._hops.write(self._commits.reopen, sealed, error)
+            await self._hops.keep(self._commits.reopen, sealed, error)
             raise

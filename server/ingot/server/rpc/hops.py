@@ -4,6 +4,10 @@
     upload = await hops.write(uploads.begin, caller, plan)            # one savepoint; returns after the fsync
     pack = await hops.io(packs.append, chunks)                        # files and hashing; no rows
 
+A write is the act of its call: when it changed something, it also makes the call's entry in the audit log
+(journaling.py). What a call writes before its act is a `prepare`; figures and other bookkeeping, which are
+nobody's act, are a `keep`.
+
 Rules are plain synchronous code and never run on the loop. When a call is cancelled, a write that has not
 started is dropped; whatever runs already runs to its end, since a transaction cannot stop halfway.
 """
@@ -13,6 +17,10 @@ import functools
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import ParamSpec, Protocol, TypeVar
+
+from ingot.server.rpc import current, journaling
+from ingot.server.rpc.calls import Call
+from ingot.server.rpc.journaling import Journaling
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -33,24 +41,69 @@ class UnitsOfWork(Protocol):
 class Hops:
     """Carries calls of the event loop to the threads that may wait."""
 
-    def __init__(self, database: UnitsOfWork, *, read_threads: int = 4, io_threads: int = 8) -> None:
+    def __init__(
+        self,
+        database: UnitsOfWork,
+        journal: Journaling | None = None,
+        *,
+        read_threads: int = 4,
+        io_threads: int = 8,
+    ) -> None:
         self._database = database
+        self._journal = journal
         self._readers = ThreadPoolExecutor(read_threads, "ingot-read")
         self._io = ThreadPoolExecutor(io_threads, "ingot-io")
 
     async def read(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call `fn` inside a read transaction on a reader thread."""
-        call = functools.partial(self._database.read, fn, *args, **kwargs)
-        return await asyncio.get_running_loop().run_in_executor(self._readers, call)
+        call = current.optional_call()
+        if self._journal is None or call is None or call.caller is None or not call.caller.is_admin:
+            read = functools.partial(self._database.read, fn, *args, **kwargs)
+            return await asyncio.get_running_loop().run_in_executor(self._readers, read)
+        noting = self._journal.reading(functools.partial(fn, *args, **kwargs))
+        reading = functools.partial(self._database.read, noting)
+        result, note = await asyncio.get_running_loop().run_in_executor(self._readers, reading)
+        entering = self._journal.note_use(call, note)
+        if entering is not None:
+            await self._entered(call, self._database.write(entering))
+        return result
 
     async def write(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call `fn` inside a write transaction on the writer thread; return once it is durable."""
+        """Call `fn` inside a write transaction on the writer thread; return once it is durable.
+
+        Of a call that changes something it is the act: its entry in the audit log is part of it.
+        """
+        return await self._write(functools.partial(fn, *args, **kwargs), act=True)
+
+    async def prepare(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """As `write`, before the act of a call that takes several."""
+        return await self._write(functools.partial(fn, *args, **kwargs), act=False)
+
+    async def keep(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """As `write`, for figures and other bookkeeping that no entry tells of."""
         return await asyncio.wrap_future(self._database.write(fn, *args, **kwargs))
 
     async def io(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call `fn`, which touches files or hashes and no rows, on an I/O thread."""
         call = functools.partial(fn, *args, **kwargs)
         return await asyncio.get_running_loop().run_in_executor(self._io, call)
+
+    async def _write(self, fn: Callable[[], T], *, act: bool) -> T:
+        call = current.optional_call()
+        if self._journal is None or call is None or not call.method.audited:
+            return await asyncio.wrap_future(self._database.write(fn))
+        return await self._entered(call, self._database.write(self._journal.around(call, fn, act=act)))
+
+    @staticmethod
+    async def _entered(call: Call, writing: "Future[T]") -> T:
+        """Wait for a write that makes an entry; without it there is none."""
+        before = call.entered
+        try:
+            return await asyncio.wrap_future(writing)
+        except Exception:
+            if not before:
+                journaling.undo(call)
+            raise
 
     def close(self) -> None:
         """Finish what runs and stop the threads; the database stays open."""

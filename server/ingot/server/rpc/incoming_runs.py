@@ -22,9 +22,18 @@ class IncomingRun:
     """One run. Call its methods one after the other, and let each come to its end."""
 
     def __init__(
-        self, hops: Hops, intake: ChunkIntake, packs: PackStore, caller: Caller, ticket: StreamTicket
+        self,
+        hops: Hops,
+        intake: ChunkIntake,
+        packs: PackStore,
+        caller: Caller,
+        ticket: StreamTicket,
+        *,
+        act: bool = True,
     ) -> None:
+        """With `act` the run is what its call is made for, not a part of it."""
         self.size = 0
+        self._act = act
         self._hops = hops
         self._intake = intake
         self._caller = caller
@@ -46,9 +55,8 @@ class IncomingRun:
         ticket = dataclasses.replace(self._ticket, chunks=len(self._digests), size=self.size)
         try:
             packed = b"".join(self._digests)
-            receipt = await self._hops.write(
-                self._intake.index, self._caller, ticket, packs, packed, self.size
-            )
+            write = self._hops.write if self._act else self._hops.prepare
+            receipt = await write(self._intake.index, self._caller, ticket, packs, packed, self.size)
             failpoints.hit("stream.durable")
             return receipt
         except IngotError:  # refused for sure; after any other error the packs may be indexed all the same
@@ -62,4 +70,4 @@ class IncomingRun:
         self._intake.release(self._ticket)
         await self._hops.io(self._stream.abort)
         if self.size:
-            await self._hops.write(self._intake.wasted, self._ticket.upload, self.size)
+            await self._hops.keep(self._intake.wasted, self._ticket.upload, self.size)

@@ -7,7 +7,7 @@ has no rule: the pipeline refuses a method it does not find here.
 import re
 from dataclasses import dataclass
 
-from google.protobuf import descriptor
+from google.protobuf import descriptor, descriptor_pb2
 from google.protobuf.message import Message
 
 from ingot.server.core.identity import Scope
@@ -52,6 +52,7 @@ class Method:
     scopes: frozenset[Scope]
     streams: bool = False  # in either direction
     standard: bool = False  # health and reflection: neither recorded nor refused while draining
+    audited: bool = False  # it may change something, and what it changes is somebody's act
 
     @property
     def short(self) -> str:
@@ -123,4 +124,6 @@ def _method(service: descriptor.ServiceDescriptor, method: descriptor.MethodDesc
     if public == bool(scopes):
         raise ValueError(f"{method.full_name} needs either required_scopes or public in its proto")
     streams = method.client_streaming or method.server_streaming
-    return Method(f"/{service.full_name}/{method.name}", public, scopes, streams)
+    changes = options.idempotency_level != descriptor_pb2.MethodOptions.NO_SIDE_EFFECTS
+    audited = changes and not options.Extensions[common_pb2.routine]
+    return Method(f"/{service.full_name}/{method.name}", public, scopes, streams, audited=audited)

@@ -15,7 +15,6 @@ import contextlib
 import inspect
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextvars import ContextVar
 from typing import Any, TypeAlias
 
 import grpc
@@ -26,7 +25,7 @@ from ingot.server.core.clock import Clock
 from ingot.server.core.errors import Denied, Exhausted, IngotError, Unauthenticated
 from ingot.server.core.identity import Caller
 from ingot.server.core.usage import Activity
-from ingot.server.rpc import calls, errors, methods
+from ingot.server.rpc import calls, current, errors, methods
 from ingot.server.rpc.call_rates import Allowance, CallRates
 from ingot.server.rpc.calls import Call
 from ingot.server.rpc.credentials import Credentials
@@ -42,8 +41,6 @@ Behaviour = Callable[[Any, Context], Any]
 RECHECK_SECONDS = 10.0  # the API promises a heartbeat, and with it a good credential, at least every 15
 _ORDINARY = (grpc.StatusCode.OK.name, grpc.StatusCode.CANCELLED.name)  # a watch ends when its client goes
 
-_current: ContextVar[Call] = ContextVar("ingot_call")
-
 
 def caller() -> Caller:
     """Return who makes the call that runs now. Raises Unauthenticated on a public call without credential."""
@@ -55,22 +52,22 @@ def caller() -> Caller:
 
 def optional_caller() -> Caller | None:
     """Return who makes the call that runs now; None on a public call without a good credential."""
-    return _current.get().caller
+    return current.call().caller
 
 
 def about(target: str) -> None:
     """Name what the call that runs now is about, where its request does not say it (a made id)."""
-    _current.get().target = target
+    current.call().target = target
 
 
 def ender() -> Callable[[IngotError], None]:
     """Return what ends the call that runs now, from anywhere on the loop; its client is told why."""
-    return _current.get().end
+    return current.call().end
 
 
 def hold(holding: contextlib.AbstractContextManager[None]) -> None:
     """Enter what lasts until the call that runs now is over, its status sent. Raises what that raises."""
-    _current.get().holdings.enter_context(holding)
+    current.call().holdings.enter_context(holding)
 
 
 class _Unreadable:
@@ -89,9 +86,12 @@ class Pipeline(grpc.aio.ServerInterceptor):
         unary_seconds: float,
         recheck_seconds: float = RECHECK_SECONDS,
         rates: CallRates | None = None,
+        ended: Callable[[Call], None] = lambda call: None,
     ) -> None:
+        """`ended` hears of every call that is over, before it is recorded."""
         self._credentials = credentials
         self._record = record
+        self._ended = ended
         self._clock = clock
         self._unary_seconds = unary_seconds
         self._recheck_seconds = recheck_seconds
@@ -200,7 +200,7 @@ class Pipeline(grpc.aio.ServerInterceptor):
         self._open(call)
         if isinstance(request, Message):
             call.target = methods.target_of(request)
-        _current.set(call)
+        current.enter(call)
         context.set_trailing_metadata(((calls.REQUEST_ID, call.id),))
         try:
             await self._admit(call)
@@ -301,6 +301,7 @@ class Pipeline(grpc.aio.ServerInterceptor):
             self._quiet.set()
         if call.method.standard or not call.recorded:
             return
+        self._ended(call)
         if call.caller is None and not self._strangers.keep(call.address, self._clock.now()):
             return
         activity = call.activity(self._clock.monotonic() - call.started)

@@ -206,7 +206,7 @@ class _Reception:
             self._writing.exception()  # it had its turn: the stream failed already
         await self._hops.io(self._stream.abort)
         if self._received:
-            await self._hops.write(self._intake.wasted, self._ticket.upload, self._received)
+            await self._hops.keep(self._intake.wasted, self._ticket.upload, self._received)
         log.info("stream.dropped upload=%s received=%d", self._ticket.upload, self._received)
 
 

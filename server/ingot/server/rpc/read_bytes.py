@@ -115,7 +115,7 @@ class ByteSender:
         try:
             return await task
         except _ChunkLostError as lost:
-            await self._hops.write(self._downloads.lost, lost.place)
+            await self._hops.keep(self._downloads.lost, lost.place)
             raise lost.error from None
 
     def _parts(self, run: "_RangeRun") -> list[bytes]:

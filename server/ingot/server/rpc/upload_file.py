@@ -111,7 +111,7 @@ class FileReceiver:
             self._running += Counter()  # drops what is 0
 
     async def _open(self, caller: Caller, plan: FilePlan, key: RequestKey, call: _Call) -> Upload:
-        opening = asyncio.create_task(self._means.hops.write(self._means.files.open, caller, plan, key))
+        opening = asyncio.create_task(self._means.hops.prepare(self._means.files.open, caller, plan, key))
         try:
             upload = await asyncio.shield(opening)
         except asyncio.CancelledError as gone:
@@ -125,7 +125,7 @@ class FileReceiver:
     async def _broke_off(self, plan: FilePlan, upload: Upload, call: _Call, error: BaseException) -> None:
         """Note the failure of an upload that was begun for this file, unless another try of it goes on."""
         if plan.begins and self._running[call] == 1:
-            work = self._means.hops.write(self._means.files.fail, upload.name, error)
+            work = self._means.hops.prepare(self._means.files.fail, upload.name, error)
             await asyncio.shield(asyncio.create_task(work))
 
 
@@ -241,7 +241,7 @@ class _Reception:
         count = max(len(chunks), size // cuts.LEAST_MEAN)
         hops, intake = self._means.hops, self._means.intake
         ticket = await admission.admitted(hops, intake, self._caller, self._upload.name, count, size)
-        self._run = IncomingRun(hops, intake, self._means.packs, self._caller, ticket)
+        self._run = IncomingRun(hops, intake, self._means.packs, self._caller, ticket, act=False)
         self._run_start = self._time()
         return self._run
 
@@ -259,7 +259,8 @@ class _Reception:
         upload = self._upload
         while (draft := await hops.io(partial(next, drafts, None))) is not None:
             files = await hops.io(commits.prepare, [draft])
-            upload = await hops.write(commits.put_manifest, self._caller, name, files, reset=False)
+            put = hops.prepare if self._plan.begins else hops.write  # the commit is the act, if there is one
+            upload = await put(commits.put_manifest, self._caller, name, files, reset=False)
         if not self._plan.begins:
             await hops.io(self._file.record.close)
             return UploadedFile(upload, None, facts)

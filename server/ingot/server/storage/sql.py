@@ -64,6 +64,12 @@ def run(statement: str, *values: Value) -> int:
     return changed
 
 
+def insert(statement: str, *values: Value) -> int:
+    """Run a statement that adds a row; return its rowid."""
+    added: int = _database().execute_sql(statement, values).lastrowid
+    return added
+
+
 def run_many(statement: str, values: Iterable[Sequence[Value]]) -> None:
     """Run a statement once for each sequence of values."""
     _database().connection().executemany(statement, values)

@@ -1,0 +1,143 @@
+"""The audit log in its canonical form: the same entry gives the same hash in every language.
+
+An entry is a JSON object. Its canonical form is that of RFC 8785 (keys sorted, no spaces, UTF-8); all values
+are strings but `number`, an integer from 1, and `facts`, an object of strings. `‖` joins bytes.
+
+    first previous   BLAKE3("ingot audit chain 1\\n" ‖ server id)
+    entry hash       BLAKE3("ingot audit entry 1\\n" ‖ canonical form of the entry without `hash`)
+    `previous`       hash of the entry before it, so that a changed or missing entry breaks every later one
+    head             {"hash", "number", "server", "time"}: the newest entry at some time; what a server signs
+                     is "ingot audit head 1\\n" ‖ canonical form of the head, with Ed25519
+
+Hashes are written ``blake3:<64 hex digits>``. An exported log is one JSON object a line: a line that says
+what it is, the entries, and the signed head, which shows that nothing was cut off (`check_export`).
+"""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from ingot.content import digests
+
+Value: TypeAlias = "str | int | Mapping[str, str]"
+Document: TypeAlias = "Mapping[str, Value]"
+
+FORMAT = "ingot audit 1"
+_CHAIN_TAG = b"ingot audit chain 1\n"
+_ENTRY_TAG = b"ingot audit entry 1\n"
+_HEAD_TAG = b"ingot audit head 1\n"
+_HEAD_FIELDS = ("hash", "number", "server", "time")
+
+
+def canonical(document: Document) -> bytes:
+    """Return the one form in bytes of a document of strings, integers and objects of strings."""
+    return json.dumps(document, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
+
+
+def first_previous(server: str) -> str:
+    """Return what the first entry of a server's log names as the hash before it."""
+    return digests.format_digest(digests.digest_of(_CHAIN_TAG + server.encode()))
+
+
+def entry_hash(entry: Document) -> str:
+    """Return the hash of an entry, which holds its `previous`; a `hash` in it does not count."""
+    bare = {key: value for key, value in entry.items() if key != "hash"}
+    return digests.format_digest(digests.digest_of(_ENTRY_TAG + canonical(bare)))
+
+
+def head_message(head: Document) -> bytes:
+    """Return what is signed of a head."""
+    return _HEAD_TAG + canonical({field: head[field] for field in _HEAD_FIELDS})
+
+
+class BrokenLogError(Exception):
+    """An exported log is not what a server wrote; the message says where and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedLog:
+    """What was found in an exported log whose chain is whole."""
+
+    server: str
+    first: int  # number of the first entry
+    last: int  # number of the last entry; one below `first` when there are none
+    hash: str  # of the last entry
+    key: str  # that signed the head, ed25519:<hex>
+    time: str  # of the head
+
+
+def check_export(
+    lines: Iterable[str], has_signed: Callable[[str, bytes, bytes], bool], key: str = ""
+) -> CheckedLog:
+    """Check an exported log line by line, in memory of one line. Raises BrokenLogError.
+
+    `has_signed(key, signature, message)` answers whether the owner of a public key signed a message; `key`
+    is the one that the server is known by, else the one named in the file is believed.
+    """
+    numbered = _documents(lines)
+    start = next(numbered, None)
+    if start is None or start[1].get("format") != FORMAT:
+        raise BrokenLogError(f"line 1: expected an exported log ({FORMAT!r}); this file is none.")
+    opening = start[1]
+    server, first = str(opening.get("server", "")), int(str(opening.get("first", 1)))
+    previous, number = str(opening.get("previous", "")), first - 1
+    if first == 1 and previous != first_previous(server):
+        raise BrokenLogError(f"line 1: the log of {server} does not begin with {previous!r}.")
+    for line, found in numbered:
+        if "signature" in found:
+            return _ended(line, found, number, previous, has_signed, key, first, server)
+        if found.get("number") != number + 1:
+            raise BrokenLogError(
+                f"line {line}: expected entry {number + 1}, got {found.get('number')}: entries are missing, "
+                "or not in their order."
+            )
+        if found.get("previous") != previous:
+            raise BrokenLogError(f"line {line}: entry {number + 1} does not follow the entry before it.")
+        if entry_hash(found) != found.get("hash"):
+            raise BrokenLogError(f"line {line}: entry {number + 1} was changed: its hash does not fit it.")
+        previous, number = str(found["hash"]), number + 1
+    raise BrokenLogError(
+        f"The signed head at the end is missing after entry {number}: the file was cut off. Export it again."
+    )
+
+
+def _ended(
+    line: int,
+    head: Document,
+    number: int,
+    hashed: str,
+    has_signed: Callable[[str, bytes, bytes], bool],
+    key: str,
+    first: int,
+    server: str,
+) -> CheckedLog:
+    if head.get("number") != number or head.get("hash") != hashed or head.get("server") != server:
+        raise BrokenLogError(
+            f"line {line}: the head names entry {head.get('number')} with {head.get('hash')}, but the "
+            f"entries end with {number} and {hashed}: some were cut off or replaced."
+        )
+    signer = str(head.get("key", ""))
+    if key and signer != key:
+        raise BrokenLogError(f"line {line}: the head is signed by {signer}; expected {key}.")
+    if not has_signed(signer, _hex(str(head.get("signature", ""))), head_message(head)):
+        raise BrokenLogError(f"line {line}: the head was not signed by {signer}.")
+    return CheckedLog(server, first, number, hashed, signer, str(head.get("time", "")))
+
+
+def _documents(lines: Iterable[str]) -> Iterator[tuple[int, dict[str, Value]]]:
+    for line, text in enumerate(lines, start=1):
+        try:
+            found = json.loads(text)
+        except ValueError as error:
+            raise BrokenLogError(f"line {line}: expected a JSON object: {error}") from None
+        if not isinstance(found, dict):
+            raise BrokenLogError(f"line {line}: expected a JSON object, got {text[:40]!r}")
+        yield line, found
+
+
+def _hex(text: str) -> bytes:
+    try:
+        return bytes.fromhex(text)
+    except ValueError:
+        return b""

@@ -1,0 +1,76 @@
+"""What a rule tells the audit log about the write, or read, that it runs in.
+
+    journal.detail(version=str(version.name))    # a fact of the entry that this write makes
+    journal.about(str(user.name))                # what it is about, where the request cannot name it
+    journal.used(str(artifact.name))             # an administrator uses another's private thing
+    journal.repeated()                           # the request was carried out before: nothing happens now
+
+Whoever runs the rule listens (`taking`), and makes the entry inside the same write. Where nobody listens (in
+tests of rules, in work of the server itself) these calls do nothing.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+FACT_LIMIT = 300  # characters of one value
+MOST_FACTS = 32
+
+
+@dataclass(slots=True)
+class Note:
+    """What was told so far."""
+
+    target: str = ""
+    facts: dict[str, str] = field(default_factory=dict)
+    used: str = ""  # another's private thing that an administrator used
+    repeated: bool = False
+
+
+_note: ContextVar[Note | None] = ContextVar("ingot_note", default=None)
+
+
+@contextlib.contextmanager
+def taking() -> Iterator[Note]:
+    """Take notes of what runs inside the with block, on this thread."""
+    note = Note()
+    before = _note.set(note)
+    try:
+        yield note
+    finally:
+        _note.reset(before)
+
+
+def detail(**facts: object) -> None:
+    """Add facts to the entry, as text; a value that is None or empty is left out."""
+    note = _note.get()
+    if note is None:
+        return
+    for name, value in facts.items():
+        text = "" if value is None else str(value)
+        if text and (name in note.facts or len(note.facts) < MOST_FACTS):
+            note.facts[name] = clean(text)
+
+
+def about(target: str) -> None:
+    """Name what the entry is about."""
+    if (note := _note.get()) is not None:
+        note.target = target
+
+
+def used(name: str) -> None:
+    """Note that an administrator uses a private thing of others, of this name."""
+    if (note := _note.get()) is not None and not note.used:
+        note.used = name
+
+
+def repeated() -> None:
+    """Note that this request was carried out before, so that it is no entry now."""
+    if (note := _note.get()) is not None:
+        note.repeated = True
+
+
+def clean(text: str) -> str:
+    """Return a text that is safe in logs and tables, cut to what a fact may have."""
+    return "".join(letter if letter.isprintable() else " " for letter in text[: 4 * FACT_LIMIT])[:FACT_LIMIT]

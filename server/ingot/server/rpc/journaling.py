@@ -1,0 +1,174 @@
+"""Writes down what calls do: an entry of the audit log in the write that does it, once for each call.
+
+    write = journaling.around(call, fn)          # what Hops queues in place of fn
+
+An entry is made when the write changed rows. With it goes the row that the list of activities shows, so that
+after a crash every change that was acknowledged is in both. What is refused, and what a call changed that
+ended before its act, has no write to be in: it is gathered and written with the next flush, in bounded
+numbers.
+
+An administrator who uses another's private thing leaves an entry even when nothing changes; for a read that
+is a write of its own, before the answer.
+"""
+
+import functools
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+from ingot.server.core import audit, journal
+from ingot.server.core.audit import Deed
+from ingot.server.core.clock import Clock
+from ingot.server.core.journal import Note
+from ingot.server.core.usage import Activity
+from ingot.server.rpc.calls import Call
+
+T = TypeVar("T")
+
+MOST_REFUSED = 200  # that wait for a flush; a flood of refusals must not fill the log
+_REFUSALS = frozenset({"PERMISSION_DENIED", "UNAUTHENTICATED"})
+
+
+class Log(Protocol):
+    """The rules of the audit log, as far as they are needed here."""
+
+    def append(self, deed: Deed) -> object:
+        """Add an entry in the write that runs now."""
+        ...
+
+    def changes(self) -> int:
+        """Return a number that grows with every row that this unit of work changes."""
+        ...
+
+
+class Record(Protocol):
+    """The list of activities, as far as it is needed here."""
+
+    def begun(self, activity: Activity) -> int:
+        """Add a call to the list in the write that runs now; return the id of its row."""
+        ...
+
+
+class Journaling:
+    """Makes the entries of calls; one object for a server."""
+
+    def __init__(self, log: Log, record: Record, clock: Clock) -> None:
+        self._log = log
+        self._record = record
+        self._clock = clock
+        self._waiting: deque[Deed] = deque()
+        self._more = 0
+        self._lock = threading.Lock()
+
+    def around(self, call: Call, fn: Callable[[], T], *, act: bool) -> Callable[[], T]:
+        """Return what runs `fn` in a write and makes the entry; without `act` it only prepares one."""
+
+        def run() -> T:
+            before = self._log.changes()
+            with journal.taking() as note:
+                result = fn()
+            changed = self._log.changes() != before and not note.repeated
+            _merge(call, note)
+            if changed and not act:
+                call.prepared = True
+            if act and not call.entered and (changed or _new_use(call)):
+                self._enter(call)
+            return result
+
+        return _named(run, fn)
+
+    def reading(self, fn: Callable[[], T]) -> Callable[[], tuple[T, Note]]:
+        """Return what runs `fn` in a read and tells with its result what it noted."""
+
+        def run() -> tuple[T, Note]:
+            with journal.taking() as note:
+                return fn(), note
+
+        return run
+
+    def note_use(self, call: Call, note: Note) -> Callable[[], None] | None:
+        """Return the write that enters an administrator's use of another's thing; None when none is due."""
+        _merge(call, note)
+        return functools.partial(self._enter, call) if _new_use(call) else None
+
+    def ended(self, call: Call) -> None:
+        """Take note that a call is over: a refusal, or changes before its act, wait for `flush`."""
+        call.closed = True
+        if call.entered or not call.method.audited:
+            return
+        if call.prepared or call.code in _REFUSALS:
+            with self._lock:
+                if len(self._waiting) < MOST_REFUSED:
+                    self._waiting.append(_deed(call, call.code, self._clock.now()))
+                else:
+                    self._more += 1
+
+    def pending(self) -> bool:
+        """Return whether `flush` has anything to write."""
+        return bool(self._waiting)
+
+    def flush(self) -> None:
+        """Write what waits; runs inside a write."""
+        with self._lock:
+            waiting, self._waiting = self._waiting, deque()
+            more, self._more = self._more, 0
+        for deed in waiting:
+            self._log.append(deed)
+        if more:
+            self._log.append(audit.more_refused(self._clock.now(), more))
+
+    def _enter(self, call: Call) -> None:
+        call.entered = True
+        self._log.append(_deed(call, "OK", self._clock.now()))
+        if call.recorded and not call.closed:
+            call.row = self._record.begun(call.activity(self._clock.monotonic() - call.started))
+
+
+def undo(call: Call) -> None:
+    """Forget the entry of a call whose write was rolled back."""
+    call.entered = False
+    call.row = 0
+
+
+def _named(run: Callable[[], T], fn: Callable[..., object]) -> Callable[[], T]:
+    """Give `run` the name of what it runs, which health shows while it holds the writer."""
+    while isinstance(fn, functools.partial):
+        fn = fn.func
+    run.__qualname__ = getattr(fn, "__qualname__", type(fn).__qualname__)
+    return run
+
+
+def _merge(call: Call, note: Note) -> None:
+    call.facts |= note.facts
+    call.used = call.used or note.used
+    if note.target:
+        call.target = note.target
+
+
+def _new_use(call: Call) -> bool:
+    return bool(call.used) and not call.entered
+
+
+def _deed(call: Call, code: str, now: float) -> Deed:
+    caller = call.caller
+    facts = dict(call.facts)
+    if call.used:
+        facts["as_administrator"] = call.used
+    if caller is not None and caller.operation:
+        facts["operation"] = caller.operation
+    return Deed(
+        time=now,
+        action=call.method.action,
+        method=call.method.short,
+        target=call.target or call.used,
+        principal=caller.principal if caller else "",
+        user=caller.user if caller else "",
+        token=caller.token if caller else "",
+        declared_user=call.declared_user,
+        address=call.address,
+        client=call.client,
+        call_id=call.id,
+        code=code,
+        facts=facts,
+    )
