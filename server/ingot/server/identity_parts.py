@@ -19,6 +19,7 @@ from ingot.server.core.pages import PageTokens
 from ingot.server.domain.credentials import Credentials, HubAccess
 from ingot.server.domain.events import AfterCommit
 from ingot.server.domain.identity import Identity
+from ingot.server.domain.members import Members, MemberStores
 from ingot.server.domain.namespaces import Namespaces
 from ingot.server.domain.operation_tokens import Fence, OperationTokens, SignIn
 from ingot.server.domain.requests import Requests
@@ -30,6 +31,7 @@ from ingot.server.sources import hub_login
 from ingot.server.storage.accounts_sql import AccountsSql
 from ingot.server.storage.credentials_sql import CredentialsSql
 from ingot.server.storage.identity_sql import TokensSql, UsersSql
+from ingot.server.storage.members_sql import MembersSql
 from ingot.server.storage.operations_sql import OperationsSql
 from ingot.server.storage.sealing import Sealer
 from ingot.v1 import auth_pb2_grpc
@@ -57,10 +59,18 @@ class IdentityParts:
 
         quotas = Quotas(settings.namespace_quota_bytes, settings.namespace_physical_quota_bytes)
         self.namespaces = Namespaces(AccountsSql(), tokens, quotas)
+        self.members = Members(
+            MemberStores(MembersSql(), users),
+            requests,
+            tokens,
+            clock,
+            self.identity.rights_changed,
+            settings.namespaces_per_member,
+        )
 
     def serve(self, hops: Hops, server: grpc.aio.Server) -> None:
         """Add AuthService to a server."""
-        rules = AuthRules(self.identity, self.credentials, self.namespaces)
+        rules = AuthRules(self.identity, self.credentials, self.namespaces, self.members)
         auth_pb2_grpc.add_AuthServiceServicer_to_server(AuthServicer(hops, rules), server)
 
 

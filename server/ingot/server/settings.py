@@ -120,6 +120,10 @@ class Settings:
     namespace_physical_quota_bytes: int = dataclasses.field(
         default=0, metadata=_about("Bytes of different chunks that a namespace may have; 0 is no limit.")
     )
+    namespaces_per_member: int = dataclasses.field(
+        default=10,
+        metadata=_about("Namespaces a member may own besides its own; 0 lets administrators alone make any."),
+    )
     trash_days: float = dataclasses.field(
         default=30.0, metadata=_about("Days until what is in the trash goes for good; 0 keeps it.")
     )

@@ -38,6 +38,7 @@ _NOT_NEGATIVE = (
     "max_model_bytes",
     "namespace_quota_bytes",
     "namespace_physical_quota_bytes",
+    "namespaces_per_member",
     "trash_days",
     "import_max_file_bytes",
     "import_max_bytes",

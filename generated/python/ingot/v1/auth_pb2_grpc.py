@@ -125,6 +125,31 @@ class AuthServiceStub(object):
                 request_serializer=ingot_dot_v1_dot_auth__pb2.UpdateNamespaceRequest.SerializeToString,
                 response_deserializer=ingot_dot_v1_dot_auth__pb2.UpdateNamespaceResponse.FromString,
                 _registered_method=True)
+        self.CreateNamespace = channel.unary_unary(
+                '/ingot.v1.AuthService/CreateNamespace',
+                request_serializer=ingot_dot_v1_dot_auth__pb2.CreateNamespaceRequest.SerializeToString,
+                response_deserializer=ingot_dot_v1_dot_auth__pb2.CreateNamespaceResponse.FromString,
+                _registered_method=True)
+        self.DeleteNamespace = channel.unary_unary(
+                '/ingot.v1.AuthService/DeleteNamespace',
+                request_serializer=ingot_dot_v1_dot_auth__pb2.DeleteNamespaceRequest.SerializeToString,
+                response_deserializer=ingot_dot_v1_dot_auth__pb2.DeleteNamespaceResponse.FromString,
+                _registered_method=True)
+        self.ListMembers = channel.unary_unary(
+                '/ingot.v1.AuthService/ListMembers',
+                request_serializer=ingot_dot_v1_dot_auth__pb2.ListMembersRequest.SerializeToString,
+                response_deserializer=ingot_dot_v1_dot_auth__pb2.ListMembersResponse.FromString,
+                _registered_method=True)
+        self.SetMember = channel.unary_unary(
+                '/ingot.v1.AuthService/SetMember',
+                request_serializer=ingot_dot_v1_dot_auth__pb2.SetMemberRequest.SerializeToString,
+                response_deserializer=ingot_dot_v1_dot_auth__pb2.SetMemberResponse.FromString,
+                _registered_method=True)
+        self.RemoveMember = channel.unary_unary(
+                '/ingot.v1.AuthService/RemoveMember',
+                request_serializer=ingot_dot_v1_dot_auth__pb2.RemoveMemberRequest.SerializeToString,
+                response_deserializer=ingot_dot_v1_dot_auth__pb2.RemoveMemberResponse.FromString,
+                _registered_method=True)
         self.DeleteCredential = channel.unary_unary(
                 '/ingot.v1.AuthService/DeleteCredential',
                 request_serializer=ingot_dot_v1_dot_auth__pb2.DeleteCredentialRequest.SerializeToString,
@@ -313,6 +338,58 @@ class AuthServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreateNamespace(self, request, context):
+        """Makes a namespace for a team; the caller is its first owner. Ids are shared with users, and none is ever used again.
+
+        Errors: INVALID_ARGUMENT (NAME_INVALID, FIELD_INVALID); ALREADY_EXISTS (NAME_TAKEN); RESOURCE_EXHAUSTED (QUOTA: the caller owns as
+        many as a member may); FAILED_PRECONDITION (REQUEST_ID_REUSED); PERMISSION_DENIED (SCOPE_MISSING: a viewer's or worker's token).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteNamespace(self, request, context):
+        """Removes a team's namespace that has nothing in it; for its owners and administrators.
+
+        Errors: INVALID_ARGUMENT (NAME_INVALID); NOT_FOUND (NAMESPACE_NOT_FOUND), also when it is not yours; FAILED_PRECONDITION (IN_USE: it
+        has models, datasets, jobs, uploads or operations, which the message counts; PROTECTED: a user's own); PERMISSION_DENIED
+        (SCOPE_MISSING: a member who is no owner).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListMembers(self, request, context):
+        """Returns a page of the members of a namespace that the caller belongs to, in the order of their users.
+
+        Errors: INVALID_ARGUMENT (NAME_INVALID, FIELD_INVALID, PAGE_TOKEN_INVALID); NOT_FOUND (NAMESPACE_NOT_FOUND), also when it is not yours.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetMember(self, request, context):
+        """Adds a user to a namespace, or gives a member another role; for its owners and administrators. It counts from the user's next call.
+
+        Errors: INVALID_ARGUMENT (NAME_INVALID, FIELD_INVALID); NOT_FOUND (NAMESPACE_NOT_FOUND, also when it is not yours; USER_NOT_FOUND);
+        FAILED_PRECONDITION (PROTECTED: its last owner, or the person whose own it is); RESOURCE_EXHAUSTED (QUOTA: too many members, or
+        namespaces of that user); PERMISSION_DENIED (SCOPE_MISSING: a member who is no owner).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RemoveMember(self, request, context):
+        """Removes a member from a namespace; for its owners, administrators, and the member itself. From its next call on it sees nothing private
+        of it; streams that are open end. One who is no member is no error.
+
+        Errors: INVALID_ARGUMENT (NAME_INVALID); NOT_FOUND (NAMESPACE_NOT_FOUND), also when it is not yours; FAILED_PRECONDITION (PROTECTED: its
+        last owner, or the person whose own it is); PERMISSION_DENIED (SCOPE_MISSING: a member who is no owner).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DeleteCredential(self, request, context):
         """Forgets a credential; one that is absent is no error.
 
@@ -414,6 +491,31 @@ def add_AuthServiceServicer_to_server(servicer, server):
                     servicer.UpdateNamespace,
                     request_deserializer=ingot_dot_v1_dot_auth__pb2.UpdateNamespaceRequest.FromString,
                     response_serializer=ingot_dot_v1_dot_auth__pb2.UpdateNamespaceResponse.SerializeToString,
+            ),
+            'CreateNamespace': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateNamespace,
+                    request_deserializer=ingot_dot_v1_dot_auth__pb2.CreateNamespaceRequest.FromString,
+                    response_serializer=ingot_dot_v1_dot_auth__pb2.CreateNamespaceResponse.SerializeToString,
+            ),
+            'DeleteNamespace': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteNamespace,
+                    request_deserializer=ingot_dot_v1_dot_auth__pb2.DeleteNamespaceRequest.FromString,
+                    response_serializer=ingot_dot_v1_dot_auth__pb2.DeleteNamespaceResponse.SerializeToString,
+            ),
+            'ListMembers': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListMembers,
+                    request_deserializer=ingot_dot_v1_dot_auth__pb2.ListMembersRequest.FromString,
+                    response_serializer=ingot_dot_v1_dot_auth__pb2.ListMembersResponse.SerializeToString,
+            ),
+            'SetMember': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetMember,
+                    request_deserializer=ingot_dot_v1_dot_auth__pb2.SetMemberRequest.FromString,
+                    response_serializer=ingot_dot_v1_dot_auth__pb2.SetMemberResponse.SerializeToString,
+            ),
+            'RemoveMember': grpc.unary_unary_rpc_method_handler(
+                    servicer.RemoveMember,
+                    request_deserializer=ingot_dot_v1_dot_auth__pb2.RemoveMemberRequest.FromString,
+                    response_serializer=ingot_dot_v1_dot_auth__pb2.RemoveMemberResponse.SerializeToString,
             ),
             'DeleteCredential': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteCredential,
@@ -908,6 +1010,141 @@ class AuthService(object):
             '/ingot.v1.AuthService/UpdateNamespace',
             ingot_dot_v1_dot_auth__pb2.UpdateNamespaceRequest.SerializeToString,
             ingot_dot_v1_dot_auth__pb2.UpdateNamespaceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateNamespace(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ingot.v1.AuthService/CreateNamespace',
+            ingot_dot_v1_dot_auth__pb2.CreateNamespaceRequest.SerializeToString,
+            ingot_dot_v1_dot_auth__pb2.CreateNamespaceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteNamespace(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ingot.v1.AuthService/DeleteNamespace',
+            ingot_dot_v1_dot_auth__pb2.DeleteNamespaceRequest.SerializeToString,
+            ingot_dot_v1_dot_auth__pb2.DeleteNamespaceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListMembers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ingot.v1.AuthService/ListMembers',
+            ingot_dot_v1_dot_auth__pb2.ListMembersRequest.SerializeToString,
+            ingot_dot_v1_dot_auth__pb2.ListMembersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetMember(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ingot.v1.AuthService/SetMember',
+            ingot_dot_v1_dot_auth__pb2.SetMemberRequest.SerializeToString,
+            ingot_dot_v1_dot_auth__pb2.SetMemberResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RemoveMember(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ingot.v1.AuthService/RemoveMember',
+            ingot_dot_v1_dot_auth__pb2.RemoveMemberRequest.SerializeToString,
+            ingot_dot_v1_dot_auth__pb2.RemoveMemberResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -138,6 +138,38 @@ class AuthServiceStub:
     Errors: INVALID_ARGUMENT (NAME_INVALID, FIELD_INVALID: unknown path, or a negative quota); NOT_FOUND (NAMESPACE_NOT_FOUND);
     ABORTED (ETAG_MISMATCH); PERMISSION_DENIED (SCOPE_MISSING).
     """
+    CreateNamespace: _grpc.UnaryUnaryMultiCallable[_auth_pb2.CreateNamespaceRequest, _auth_pb2.CreateNamespaceResponse]
+    """Makes a namespace for a team; the caller is its first owner. Ids are shared with users, and none is ever used again.
+
+    Errors: INVALID_ARGUMENT (NAME_INVALID, FIELD_INVALID); ALREADY_EXISTS (NAME_TAKEN); RESOURCE_EXHAUSTED (QUOTA: the caller owns as
+    many as a member may); FAILED_PRECONDITION (REQUEST_ID_REUSED); PERMISSION_DENIED (SCOPE_MISSING: a viewer's or worker's token).
+    """
+    DeleteNamespace: _grpc.UnaryUnaryMultiCallable[_auth_pb2.DeleteNamespaceRequest, _auth_pb2.DeleteNamespaceResponse]
+    """Removes a team's namespace that has nothing in it; for its owners and administrators.
+
+    Errors: INVALID_ARGUMENT (NAME_INVALID); NOT_FOUND (NAMESPACE_NOT_FOUND), also when it is not yours; FAILED_PRECONDITION (IN_USE: it
+    has models, datasets, jobs, uploads or operations, which the message counts; PROTECTED: a user's own); PERMISSION_DENIED
+    (SCOPE_MISSING: a member who is no owner).
+    """
+    ListMembers: _grpc.UnaryUnaryMultiCallable[_auth_pb2.ListMembersRequest, _auth_pb2.ListMembersResponse]
+    """Returns a page of the members of a namespace that the caller belongs to, in the order of their users.
+
+    Errors: INVALID_ARGUMENT (NAME_INVALID, FIELD_INVALID, PAGE_TOKEN_INVALID); NOT_FOUND (NAMESPACE_NOT_FOUND), also when it is not yours.
+    """
+    SetMember: _grpc.UnaryUnaryMultiCallable[_auth_pb2.SetMemberRequest, _auth_pb2.SetMemberResponse]
+    """Adds a user to a namespace, or gives a member another role; for its owners and administrators. It counts from the user's next call.
+
+    Errors: INVALID_ARGUMENT (NAME_INVALID, FIELD_INVALID); NOT_FOUND (NAMESPACE_NOT_FOUND, also when it is not yours; USER_NOT_FOUND);
+    FAILED_PRECONDITION (PROTECTED: its last owner, or the person whose own it is); RESOURCE_EXHAUSTED (QUOTA: too many members, or
+    namespaces of that user); PERMISSION_DENIED (SCOPE_MISSING: a member who is no owner).
+    """
+    RemoveMember: _grpc.UnaryUnaryMultiCallable[_auth_pb2.RemoveMemberRequest, _auth_pb2.RemoveMemberResponse]
+    """Removes a member from a namespace; for its owners, administrators, and the member itself. From its next call on it sees nothing private
+    of it; streams that are open end. One who is no member is no error.
+
+    Errors: INVALID_ARGUMENT (NAME_INVALID); NOT_FOUND (NAMESPACE_NOT_FOUND), also when it is not yours; FAILED_PRECONDITION (PROTECTED: its
+    last owner, or the person whose own it is); PERMISSION_DENIED (SCOPE_MISSING: a member who is no owner).
+    """
     DeleteCredential: _grpc.UnaryUnaryMultiCallable[_auth_pb2.DeleteCredentialRequest, _auth_pb2.DeleteCredentialResponse]
     """Forgets a credential; one that is absent is no error.
 
@@ -253,6 +285,38 @@ class AuthServiceAsyncStub(AuthServiceStub):
 
     Errors: INVALID_ARGUMENT (NAME_INVALID, FIELD_INVALID: unknown path, or a negative quota); NOT_FOUND (NAMESPACE_NOT_FOUND);
     ABORTED (ETAG_MISMATCH); PERMISSION_DENIED (SCOPE_MISSING).
+    """
+    CreateNamespace: _aio.UnaryUnaryMultiCallable[_auth_pb2.CreateNamespaceRequest, _auth_pb2.CreateNamespaceResponse]  # type: ignore[assignment]
+    """Makes a namespace for a team; the caller is its first owner. Ids are shared with users, and none is ever used again.
+
+    Errors: INVALID_ARGUMENT (NAME_INVALID, FIELD_INVALID); ALREADY_EXISTS (NAME_TAKEN); RESOURCE_EXHAUSTED (QUOTA: the caller owns as
+    many as a member may); FAILED_PRECONDITION (REQUEST_ID_REUSED); PERMISSION_DENIED (SCOPE_MISSING: a viewer's or worker's token).
+    """
+    DeleteNamespace: _aio.UnaryUnaryMultiCallable[_auth_pb2.DeleteNamespaceRequest, _auth_pb2.DeleteNamespaceResponse]  # type: ignore[assignment]
+    """Removes a team's namespace that has nothing in it; for its owners and administrators.
+
+    Errors: INVALID_ARGUMENT (NAME_INVALID); NOT_FOUND (NAMESPACE_NOT_FOUND), also when it is not yours; FAILED_PRECONDITION (IN_USE: it
+    has models, datasets, jobs, uploads or operations, which the message counts; PROTECTED: a user's own); PERMISSION_DENIED
+    (SCOPE_MISSING: a member who is no owner).
+    """
+    ListMembers: _aio.UnaryUnaryMultiCallable[_auth_pb2.ListMembersRequest, _auth_pb2.ListMembersResponse]  # type: ignore[assignment]
+    """Returns a page of the members of a namespace that the caller belongs to, in the order of their users.
+
+    Errors: INVALID_ARGUMENT (NAME_INVALID, FIELD_INVALID, PAGE_TOKEN_INVALID); NOT_FOUND (NAMESPACE_NOT_FOUND), also when it is not yours.
+    """
+    SetMember: _aio.UnaryUnaryMultiCallable[_auth_pb2.SetMemberRequest, _auth_pb2.SetMemberResponse]  # type: ignore[assignment]
+    """Adds a user to a namespace, or gives a member another role; for its owners and administrators. It counts from the user's next call.
+
+    Errors: INVALID_ARGUMENT (NAME_INVALID, FIELD_INVALID); NOT_FOUND (NAMESPACE_NOT_FOUND, also when it is not yours; USER_NOT_FOUND);
+    FAILED_PRECONDITION (PROTECTED: its last owner, or the person whose own it is); RESOURCE_EXHAUSTED (QUOTA: too many members, or
+    namespaces of that user); PERMISSION_DENIED (SCOPE_MISSING: a member who is no owner).
+    """
+    RemoveMember: _aio.UnaryUnaryMultiCallable[_auth_pb2.RemoveMemberRequest, _auth_pb2.RemoveMemberResponse]  # type: ignore[assignment]
+    """Removes a member from a namespace; for its owners, administrators, and the member itself. From its next call on it sees nothing private
+    of it; streams that are open end. One who is no member is no error.
+
+    Errors: INVALID_ARGUMENT (NAME_INVALID); NOT_FOUND (NAMESPACE_NOT_FOUND), also when it is not yours; FAILED_PRECONDITION (PROTECTED: its
+    last owner, or the person whose own it is); PERMISSION_DENIED (SCOPE_MISSING: a member who is no owner).
     """
     DeleteCredential: _aio.UnaryUnaryMultiCallable[_auth_pb2.DeleteCredentialRequest, _auth_pb2.DeleteCredentialResponse]  # type: ignore[assignment]
     """Forgets a credential; one that is absent is no error.
@@ -474,6 +538,68 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Errors: INVALID_ARGUMENT (NAME_INVALID, FIELD_INVALID: unknown path, or a negative quota); NOT_FOUND (NAMESPACE_NOT_FOUND);
         ABORTED (ETAG_MISMATCH); PERMISSION_DENIED (SCOPE_MISSING).
+        """
+
+    @_abc_1.abstractmethod
+    def CreateNamespace(
+        self,
+        request: _auth_pb2.CreateNamespaceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_pb2.CreateNamespaceResponse, _abc.Awaitable[_auth_pb2.CreateNamespaceResponse]]:
+        """Makes a namespace for a team; the caller is its first owner. Ids are shared with users, and none is ever used again.
+
+        Errors: INVALID_ARGUMENT (NAME_INVALID, FIELD_INVALID); ALREADY_EXISTS (NAME_TAKEN); RESOURCE_EXHAUSTED (QUOTA: the caller owns as
+        many as a member may); FAILED_PRECONDITION (REQUEST_ID_REUSED); PERMISSION_DENIED (SCOPE_MISSING: a viewer's or worker's token).
+        """
+
+    @_abc_1.abstractmethod
+    def DeleteNamespace(
+        self,
+        request: _auth_pb2.DeleteNamespaceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_pb2.DeleteNamespaceResponse, _abc.Awaitable[_auth_pb2.DeleteNamespaceResponse]]:
+        """Removes a team's namespace that has nothing in it; for its owners and administrators.
+
+        Errors: INVALID_ARGUMENT (NAME_INVALID); NOT_FOUND (NAMESPACE_NOT_FOUND), also when it is not yours; FAILED_PRECONDITION (IN_USE: it
+        has models, datasets, jobs, uploads or operations, which the message counts; PROTECTED: a user's own); PERMISSION_DENIED
+        (SCOPE_MISSING: a member who is no owner).
+        """
+
+    @_abc_1.abstractmethod
+    def ListMembers(
+        self,
+        request: _auth_pb2.ListMembersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_pb2.ListMembersResponse, _abc.Awaitable[_auth_pb2.ListMembersResponse]]:
+        """Returns a page of the members of a namespace that the caller belongs to, in the order of their users.
+
+        Errors: INVALID_ARGUMENT (NAME_INVALID, FIELD_INVALID, PAGE_TOKEN_INVALID); NOT_FOUND (NAMESPACE_NOT_FOUND), also when it is not yours.
+        """
+
+    @_abc_1.abstractmethod
+    def SetMember(
+        self,
+        request: _auth_pb2.SetMemberRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_pb2.SetMemberResponse, _abc.Awaitable[_auth_pb2.SetMemberResponse]]:
+        """Adds a user to a namespace, or gives a member another role; for its owners and administrators. It counts from the user's next call.
+
+        Errors: INVALID_ARGUMENT (NAME_INVALID, FIELD_INVALID); NOT_FOUND (NAMESPACE_NOT_FOUND, also when it is not yours; USER_NOT_FOUND);
+        FAILED_PRECONDITION (PROTECTED: its last owner, or the person whose own it is); RESOURCE_EXHAUSTED (QUOTA: too many members, or
+        namespaces of that user); PERMISSION_DENIED (SCOPE_MISSING: a member who is no owner).
+        """
+
+    @_abc_1.abstractmethod
+    def RemoveMember(
+        self,
+        request: _auth_pb2.RemoveMemberRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_pb2.RemoveMemberResponse, _abc.Awaitable[_auth_pb2.RemoveMemberResponse]]:
+        """Removes a member from a namespace; for its owners, administrators, and the member itself. From its next call on it sees nothing private
+        of it; streams that are open end. One who is no member is no error.
+
+        Errors: INVALID_ARGUMENT (NAME_INVALID); NOT_FOUND (NAMESPACE_NOT_FOUND), also when it is not yours; FAILED_PRECONDITION (PROTECTED: its
+        last owner, or the person whose own it is); PERMISSION_DENIED (SCOPE_MISSING: a member who is no owner).
         """
 
     @_abc_1.abstractmethod

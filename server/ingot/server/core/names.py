@@ -182,6 +182,14 @@ def user_id(text: str, field: str = "name") -> str:
     return parts[1]
 
 
+def member_ids(text: str, field: str = "name") -> tuple[str, str]:
+    """Parse `namespaces/{namespace}/members/{user}` and return both ids. Raises Invalid (NAME_INVALID)."""
+    parts = text.split("/")
+    if len(parts) != 4 or parts[0] != "namespaces" or parts[2] != "members":
+        raise _bad(field, text, "namespaces/{namespace}/members/{user}")
+    return namespace_id("/".join(parts[:2]), field), user_id(f"users/{parts[3]}", field)
+
+
 def token_ids(text: str, field: str = "name") -> tuple[str, str]:
     """Parse `users/{user}/tokens/{id}` and return both ids. Raises Invalid (NAME_INVALID)."""
     parts = text.split("/")
@@ -227,6 +235,11 @@ def check_namespace_id(text: str, field: str = "user_id") -> str:
     if not _NAMESPACE_ID.fullmatch(text):
         raise _bad(field, text, "a letter or digit, then lower-case letters, digits or '-', at most 39")
     return text
+
+
+def is_namespace_id(text: str) -> bool:
+    """Return whether a text has the form of an id of a namespace or a user."""
+    return _NAMESPACE_ID.fullmatch(text) is not None
 
 
 def leading_number(version_id: str) -> int:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from ingot.server.core.errors import Denied, Reason, invalid_field
 from ingot.server.core.identity import Caller, Scope
+from ingot.server.core.members import MemberRole
 from ingot.server.core.namespaces import AccountStore, Namespace, Quotas
 from ingot.server.core.pages import Page, PageTokens, page_size
 from ingot.server.domain.access import namespace_not_found
@@ -36,10 +37,25 @@ class Namespaces:
 
     def get(self, caller: Caller, namespace: str) -> Namespace:
         """Return a namespace that the caller belongs to. Raises NotFound (NAMESPACE_NOT_FOUND)."""
-        found = self._accounts.find(namespace) if caller.may_read(namespace) else None
+        if not caller.may_read(namespace):
+            raise namespace_not_found(namespace)
+        return self.find(namespace)
+
+    def find(self, namespace: str) -> Namespace:
+        """Return a namespace, whoever asks. Raises NotFound (NAMESPACE_NOT_FOUND)."""
+        found = self._accounts.find(namespace)
         if found is None:
             raise namespace_not_found(namespace)
         return found
+
+    @staticmethod
+    def role_of(caller: Caller, namespace: str) -> MemberRole | None:
+        """Return what the caller may do in a namespace by membership; None for one who is no member."""
+        if namespace in caller.owns:
+            return MemberRole.OWNER
+        if namespace in caller.writes:
+            return MemberRole.WRITER
+        return MemberRole.READER if namespace in caller.reads else None
 
     def page(self, caller: Caller, size: int, token: str) -> Page[Namespace]:
         """Return a page of the namespaces that the caller belongs to, of all for administrators, by id.

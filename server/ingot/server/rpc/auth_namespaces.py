@@ -1,11 +1,13 @@
 """AuthService: namespaces."""
 
+from ingot.server.core.identity import Caller
+from ingot.server.core.members import MemberRole
 from ingot.server.core.names import namespace_id
 from ingot.server.core.namespaces import Namespace, Quotas
 from ingot.server.domain.namespaces import PATHS, QuotaChange
 from ingot.server.rpc import convert_common as common
 from ingot.server.rpc import pipeline
-from ingot.server.rpc.auth_rules import AuthCalls, Context
+from ingot.server.rpc.auth_rules import AuthCalls, Context, member_role
 from ingot.v1 import auth_pb2
 
 
@@ -16,24 +18,31 @@ class NamespaceCalls(AuthCalls):
         self, request: auth_pb2.GetNamespaceRequest, context: Context
     ) -> auth_pb2.GetNamespaceResponse:
         name = namespace_id(request.name, "name")
-        found = await self._hops.read(self._rules.namespaces.get, pipeline.caller(), name)
-        return auth_pb2.GetNamespaceResponse(namespace=_namespace(found, self._rules.namespaces.defaults))
+        caller = pipeline.caller()
+        found = await self._hops.read(self._rules.namespaces.get, caller, name)
+        return auth_pb2.GetNamespaceResponse(namespace=self._message(caller, found))
 
     async def ListNamespaces(
         self, request: auth_pb2.ListNamespacesRequest, context: Context
     ) -> auth_pb2.ListNamespacesResponse:
+        caller = pipeline.caller()
         page = await self._hops.read(
-            self._rules.namespaces.page, pipeline.caller(), request.page_size, request.page_token
+            self._rules.namespaces.page, caller, request.page_size, request.page_token
         )
-        found = [_namespace(each, self._rules.namespaces.defaults) for each in page.items]
+        found = [self._message(caller, each) for each in page.items]
         return auth_pb2.ListNamespacesResponse(namespaces=found, next_page_token=page.next_token)
 
     async def UpdateNamespace(
         self, request: auth_pb2.UpdateNamespaceRequest, context: Context
     ) -> auth_pb2.UpdateNamespaceResponse:
         change = _quota_change(request)
-        found = await self._hops.write(self._rules.namespaces.update, pipeline.caller(), change)
-        return auth_pb2.UpdateNamespaceResponse(namespace=_namespace(found, self._rules.namespaces.defaults))
+        caller = pipeline.caller()
+        found = await self._hops.write(self._rules.namespaces.update, caller, change)
+        return auth_pb2.UpdateNamespaceResponse(namespace=self._message(caller, found))
+
+    def _message(self, caller: Caller, found: Namespace) -> auth_pb2.Namespace:
+        role = self._rules.namespaces.role_of(caller, found.id)
+        return namespace_message(found, self._rules.namespaces.defaults, role)
 
 
 def _quota_change(request: auth_pb2.UpdateNamespaceRequest) -> QuotaChange:
@@ -50,7 +59,8 @@ def _quota_change(request: auth_pb2.UpdateNamespaceRequest) -> QuotaChange:
     )
 
 
-def _namespace(found: Namespace, defaults: Quotas) -> auth_pb2.Namespace:
+def namespace_message(found: Namespace, defaults: Quotas, role: MemberRole | None) -> auth_pb2.Namespace:
+    """Return a namespace as somebody of a role in it sees it; None is an administrator from outside."""
     account, limits = found.account, found.account.limits(defaults)
     return auth_pb2.Namespace(
         name=found.name,
@@ -62,4 +72,5 @@ def _namespace(found: Namespace, defaults: Quotas) -> auth_pb2.Namespace:
         effective_quota_bytes=limits.size,
         effective_physical_quota_bytes=limits.stored,
         etag=found.etag,
+        role=member_role(role) if role else auth_pb2.MEMBER_ROLE_UNSPECIFIED,
     )

@@ -11,8 +11,10 @@ import grpc
 
 from ingot.server.core.errors import invalid_field
 from ingot.server.core.identity import Role
+from ingot.server.core.members import MemberRole
 from ingot.server.domain.credentials import Credentials
 from ingot.server.domain.identity import Identity
+from ingot.server.domain.members import Members
 from ingot.server.domain.namespaces import Namespaces
 from ingot.server.rpc.hops import Hops
 from ingot.v1 import auth_pb2, auth_pb2_grpc
@@ -28,6 +30,7 @@ class AuthRules:
     identity: Identity
     credentials: Credentials
     namespaces: Namespaces
+    members: Members
 
 
 class AuthCalls(auth_pb2_grpc.AuthServiceServicer):
@@ -50,3 +53,8 @@ def role_of(value: auth_pb2.Role.ValueType) -> Role | None:
 def role_message(role: Role) -> auth_pb2.Role.ValueType:
     """Return a role as the wire has it."""
     return auth_pb2.Role.Value(_ROLE + role.value)
+
+
+def member_role(role: MemberRole) -> auth_pb2.MemberRole.ValueType:
+    """Return what somebody may do in a namespace as the wire has it."""
+    return auth_pb2.MemberRole.Value(f"MEMBER_{_ROLE}{role.value}")
