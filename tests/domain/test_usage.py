@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from helpers.schema import migrated
 from ingot.server.core.clock import SystemClock
 from ingot.server.core.identity import system_caller
 from ingot.server.core.pages import Page, PageTokens
@@ -11,14 +12,13 @@ from ingot.server.core.usage import Activity
 from ingot.server.domain import usage as usage_rules
 from ingot.server.domain.usage import Usage
 from ingot.server.storage.database import Database, open_database
-from ingot.server.storage.migration_runner import migrate
 from ingot.server.storage.usage_sql import UsageSql
 
 
 @pytest.fixture
 def database() -> Iterator[Database]:
     opened = open_database("sqlite:///:memory:")
-    migrate(opened)
+    migrated(opened)
     yield opened
     opened.close()
 
@@ -30,6 +30,10 @@ def usage() -> Usage:
 
 def _activity(number: int = 0, time: float = 1e9) -> Activity:
     return Activity(time, "get", "M/Get", "t", "users/a", "", "local", "OK", 0.1, f"call-{number}")
+
+
+def _flush(database: Database, usage: Usage) -> None:
+    database.write(usage.write, usage.take()).result()
 
 
 def _page(
@@ -48,16 +52,16 @@ def test_nothing_is_written_before_a_flush_and_nothing_twice(database: Database,
     usage.record(_activity(2))
     assert _listed(database, usage) == []
     assert usage.pending()
-    database.write(usage.flush).result()
+    _flush(database, usage)
     assert not usage.pending()
-    database.write(usage.flush).result()
+    _flush(database, usage)
     assert _listed(database, usage) == ["call-2", "call-1"]
 
 
 def test_more_rows_than_one_statement_takes_are_written(database: Database, usage: Usage) -> None:
     for number in range(1234):
         usage.record(_activity(number))
-    database.write(usage.flush).result()
+    _flush(database, usage)
     assert len(_listed(database, usage)) == 1000
     assert database.read(
         usage.activities, system_caller(), target="t", action="get", page_size=0, page_token=""
@@ -68,10 +72,10 @@ def test_a_flood_is_cut_and_told(database: Database, usage: Usage, caplog: pytes
     limit = usage_rules.MOST_WAITING
     for number in range(limit + 3):
         usage.record(_activity(number))
-    database.write(usage.flush).result()
+    _flush(database, usage)
     assert "usage.activities_dropped count=3" in caplog.text
     usage.record(_activity(-1))
-    database.write(usage.flush).result()
+    _flush(database, usage)
     assert _listed(database, usage)[0] == "call--1"
 
 
@@ -80,7 +84,7 @@ def test_old_activities_are_forgotten(database: Database, usage: Usage) -> None:
     now = SystemClock().now()
     usage.record(_activity(1, now - 31 * 24 * 3600))
     usage.record(_activity(2, now - 29 * 24 * 3600))
-    database.write(usage.flush).result()
+    _flush(database, usage)
     assert database.write(usage.forget_old).result() == 1
     assert _listed(database, usage) == ["call-2"]
 
@@ -88,7 +92,7 @@ def test_old_activities_are_forgotten(database: Database, usage: Usage) -> None:
 def test_a_page_token_belongs_to_its_query(database: Database, usage: Usage) -> None:
     for number in range(3):
         usage.record(_activity(number))
-    database.write(usage.flush).result()
+    _flush(database, usage)
     caller = system_caller()
     token = database.read(
         usage.activities, caller, target="", action="", page_size=2, page_token=""

@@ -9,7 +9,7 @@ from helpers.eventually import eventually
 from helpers.pipelines import bearer, rig, serving
 from ingot.server.core import pages
 from ingot.server.core.usage import Activity
-from ingot.server.rpc import methods, strangers, system
+from ingot.server.rpc import convert_usage, methods, strangers
 from ingot.server.rpc.server import MESSAGE_LIMIT
 from ingot.server.rpc.strangers import Strangers
 from ingot.v1 import catalog_pb2, catalog_pb2_grpc, system_pb2
@@ -59,7 +59,7 @@ def test_a_page_of_the_longest_rows_fits_into_a_message() -> None:
         seconds=1.5,
         call_id="x" * 64,
     )
-    messages = [system._activity(longest)] * pages.LARGEST_PAGE
+    messages = [convert_usage.activity_message(longest)] * pages.LARGEST_PAGE
     page = system_pb2.ListActivityResponse(activities=messages, next_page_token="t" * 1000)
     assert page.ByteSize() < MESSAGE_LIMIT
 

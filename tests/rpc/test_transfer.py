@@ -657,7 +657,7 @@ def test_a_download_is_counted_once_for_its_id(rig: TransferRig, pusher: Pusher)
             download_id=download_id,
         )
         list(pusher.stub.ReadChunks(chunks, metadata=pusher.metadata))
-    rig.database.write(rig.usage.flush).result()
+    rig.database.write(rig.usage.write, rig.usage.take()).result()
     artifact = rig.database.read(rig.side.artifacts.find, artifact_name(ARTIFACT))
     assert artifact is not None
     assert rig.database.read(rig.usage.of, [artifact.uid])[artifact.uid].download_count == 2

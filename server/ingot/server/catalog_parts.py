@@ -22,6 +22,7 @@ from ingot.server.domain.registrations import Registrations
 from ingot.server.domain.requests import Requests
 from ingot.server.domain.trash import Trash, TrashStores
 from ingot.server.domain.usage import Usage
+from ingot.server.domain.usage_reports import UsageReports
 from ingot.server.domain.validations import Validations
 from ingot.server.domain.version_changes import VersionChanges
 from ingot.server.domain.versions import Versions
@@ -30,10 +31,12 @@ from ingot.server.rpc.catalog_rules import CatalogRules, LocalFolders
 from ingot.server.rpc.hops import Hops
 from ingot.server.storage.catalog_sql import ArtifactsSql
 from ingot.server.storage.comparing_sql import ComparingSql
+from ingot.server.storage.facts_sql import FactsSql
 from ingot.server.storage.identity_sql import UsersSql
 from ingot.server.storage.operations_sql import OperationsSql
 from ingot.server.storage.registrations_sql import RegistrationsSql
 from ingot.server.storage.trees_sql import TreesSql
+from ingot.server.storage.usage_sql import UsageSql
 from ingot.server.storage.versions_sql import AliasesSql, VersionsSql
 from ingot.v1 import catalog_pb2_grpc
 
@@ -68,6 +71,7 @@ class CatalogParts:
             uploads,
             TreesSql(),
             operations,
+            FactsSql(),
             clock,
             required=validation_required,
         )
@@ -91,6 +95,7 @@ class CatalogParts:
             self.catalog, self.versions, versions, TreesSql(), ComparingSql(), requests, tokens, clock
         )
         self.aliases = Aliases(self.catalog, self.versions, aliases, versions, requests, tokens, clock)
+        self.usage_reports = UsageReports(UsageSql(), self.catalog, UsersSql(), clock)
 
     def serve(
         self,
@@ -102,6 +107,14 @@ class CatalogParts:
     ) -> None:
         """Add CatalogService to a server."""
         rules = CatalogRules(
-            self.catalog, self.versions, self.changes, self.aliases, self.trash, usage, folders, registrations
+            self.catalog,
+            self.versions,
+            self.changes,
+            self.aliases,
+            self.trash,
+            usage,
+            self.usage_reports,
+            folders,
+            registrations,
         )
         catalog_pb2_grpc.add_CatalogServiceServicer_to_server(CatalogServicer(hops, rules), server)

@@ -12,6 +12,7 @@ from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from ingot.v1 import common_pb2 as _common_pb2
+from ingot.v1 import system_pb2 as _system_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -515,7 +516,7 @@ Global___DatasetFacts: _TypeAlias = DatasetFacts  # noqa: Y015
 
 @_typing.final
 class Usage(_message.Message):
-    """Counters of one artifact."""
+    """Counters of one artifact, or of several together."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -560,6 +561,92 @@ class Usage(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Usage: _TypeAlias = Usage  # noqa: Y015
+
+@_typing.final
+class UsageDay(_message.Message):
+    """Uses on one day (UTC)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    START_TIME_FIELD_NUMBER: _builtins.int
+    DOWNLOAD_COUNT_FIELD_NUMBER: _builtins.int
+    ACCESS_COUNT_FIELD_NUMBER: _builtins.int
+    TOTAL_REQUESTS_FIELD_NUMBER: _builtins.int
+    download_count: _builtins.int
+    """Pulls, counted once each."""
+    access_count: _builtins.int
+    """Reads of descriptions and versions."""
+    total_requests: _builtins.int
+    """Both together."""
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """When it began."""
+
+    def __init__(
+        self,
+        *,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        download_count: _builtins.int = ...,
+        access_count: _builtins.int = ...,
+        total_requests: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["access_count", b"access_count", "download_count", b"download_count", "start_time", b"start_time", "total_requests", b"total_requests"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UsageDay: _TypeAlias = UsageDay  # noqa: Y015
+
+@_typing.final
+class UsageUser(_message.Message):
+    """Somebody who used something: a principal under the name that its client declared."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PRINCIPAL_FIELD_NUMBER: _builtins.int
+    DECLARED_USER_FIELD_NUMBER: _builtins.int
+    ADDRESS_FIELD_NUMBER: _builtins.int
+    DOWNLOAD_COUNT_FIELD_NUMBER: _builtins.int
+    ACCESS_COUNT_FIELD_NUMBER: _builtins.int
+    FIRST_TIME_FIELD_NUMBER: _builtins.int
+    LAST_TIME_FIELD_NUMBER: _builtins.int
+    principal: _builtins.str
+    """Who, by credential."""
+    declared_user: _builtins.str
+    """User name the client declared; grants nothing."""
+    address: _builtins.str
+    """Address of the last use."""
+    download_count: _builtins.int
+    """Pulls."""
+    access_count: _builtins.int
+    """Reads of descriptions and versions."""
+    @_builtins.property
+    def first_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was first seen; unset for uses from before this was noted."""
+
+    @_builtins.property
+    def last_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was last seen."""
+
+    def __init__(
+        self,
+        *,
+        principal: _builtins.str = ...,
+        declared_user: _builtins.str = ...,
+        address: _builtins.str = ...,
+        download_count: _builtins.int = ...,
+        access_count: _builtins.int = ...,
+        first_time: _timestamp_pb2.Timestamp | None = ...,
+        last_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["first_time", b"first_time", "last_time", b"last_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["access_count", b"access_count", "address", b"address", "declared_user", b"declared_user", "download_count", b"download_count", "first_time", b"first_time", "last_time", b"last_time", "principal", b"principal"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UsageUser: _TypeAlias = UsageUser  # noqa: Y015
 
 @_typing.final
 class ValidationPolicy(_message.Message):
@@ -2346,3 +2433,75 @@ class ListAliasMovesResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListAliasMovesResponse: _TypeAlias = ListAliasMovesResponse  # noqa: Y015
+
+@_typing.final
+class GetUsageRequest(_message.Message):
+    """Request of GetUsage."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    DAYS_FIELD_NUMBER: _builtins.int
+    ACTIVITY_SIZE_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`namespaces/{n}/models/{a}`, `namespaces/{n}/datasets/{a}`, or `namespaces/{n}` for all that it owns."""
+    days: _builtins.int
+    """Days up to today; 0 gives 30; above 366 gives 366."""
+    activity_size: _builtins.int
+    """Users and calls in the answer, at most; 0 gives 10; above 100 gives 100."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        days: _builtins.int = ...,
+        activity_size: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity_size", b"activity_size", "days", b"days", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetUsageRequest: _TypeAlias = GetUsageRequest  # noqa: Y015
+
+@_typing.final
+class GetUsageResponse(_message.Message):
+    """Reply of GetUsage."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USAGE_FIELD_NUMBER: _builtins.int
+    DAYS_FIELD_NUMBER: _builtins.int
+    USERS_FIELD_NUMBER: _builtins.int
+    RECENT_ACTIVITY_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def usage(self) -> Global___Usage:
+        """Since it exists."""
+
+    @_builtins.property
+    def days(self) -> _containers.RepeatedCompositeFieldContainer[Global___UsageDay]:
+        """Every day asked for, the oldest first, also those without any use."""
+
+    @_builtins.property
+    def users(self) -> _containers.RepeatedCompositeFieldContainer[Global___UsageUser]:
+        """Who used it, the latest first; for those who may change it."""
+
+    @_builtins.property
+    def recent_activity(self) -> _containers.RepeatedCompositeFieldContainer[_system_pb2.Activity]:
+        """The latest calls, newest first; all of them for those who may change it, else the caller's own."""
+
+    def __init__(
+        self,
+        *,
+        usage: Global___Usage | None = ...,
+        days: _abc.Iterable[Global___UsageDay] | None = ...,
+        users: _abc.Iterable[Global___UsageUser] | None = ...,
+        recent_activity: _abc.Iterable[_system_pb2.Activity] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["usage", b"usage"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["days", b"days", "recent_activity", b"recent_activity", "usage", b"usage", "users", b"users"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetUsageResponse: _TypeAlias = GetUsageResponse  # noqa: Y015

@@ -85,6 +85,11 @@ class CatalogServiceStub(object):
                 request_serializer=ingot_dot_v1_dot_catalog__pb2.GetCatalogStatsRequest.SerializeToString,
                 response_deserializer=ingot_dot_v1_dot_catalog__pb2.GetCatalogStatsResponse.FromString,
                 _registered_method=True)
+        self.GetUsage = channel.unary_unary(
+                '/ingot.v1.CatalogService/GetUsage',
+                request_serializer=ingot_dot_v1_dot_catalog__pb2.GetUsageRequest.SerializeToString,
+                response_deserializer=ingot_dot_v1_dot_catalog__pb2.GetUsageResponse.FromString,
+                _registered_method=True)
         self.GetVersion = channel.unary_unary(
                 '/ingot.v1.CatalogService/GetVersion',
                 request_serializer=ingot_dot_v1_dot_catalog__pb2.GetVersionRequest.SerializeToString,
@@ -229,6 +234,16 @@ class CatalogServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetUsage(self, request, context):
+        """Returns how an artifact, or everything in a namespace, was used: counters, days, and to those who may change it who used it and the latest calls. Others see their own calls. It costs the same however much was used.
+
+        Errors: INVALID_ARGUMENT (NAME_INVALID, FIELD_INVALID); NOT_FOUND (ARTIFACT_NOT_FOUND, NAMESPACE_NOT_FOUND), also when it is not
+        yours to see.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetVersion(self, request, context):
         """Returns one version. An alias, or the artifact itself for `latest`, may be named instead; the answer holds the concrete name.
 
@@ -359,6 +374,11 @@ def add_CatalogServiceServicer_to_server(servicer, server):
                     servicer.GetCatalogStats,
                     request_deserializer=ingot_dot_v1_dot_catalog__pb2.GetCatalogStatsRequest.FromString,
                     response_serializer=ingot_dot_v1_dot_catalog__pb2.GetCatalogStatsResponse.SerializeToString,
+            ),
+            'GetUsage': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetUsage,
+                    request_deserializer=ingot_dot_v1_dot_catalog__pb2.GetUsageRequest.FromString,
+                    response_serializer=ingot_dot_v1_dot_catalog__pb2.GetUsageResponse.SerializeToString,
             ),
             'GetVersion': grpc.unary_unary_rpc_method_handler(
                     servicer.GetVersion,
@@ -672,6 +692,33 @@ class CatalogService(object):
             '/ingot.v1.CatalogService/GetCatalogStats',
             ingot_dot_v1_dot_catalog__pb2.GetCatalogStatsRequest.SerializeToString,
             ingot_dot_v1_dot_catalog__pb2.GetCatalogStatsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetUsage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ingot.v1.CatalogService/GetUsage',
+            ingot_dot_v1_dot_catalog__pb2.GetUsageRequest.SerializeToString,
+            ingot_dot_v1_dot_catalog__pb2.GetUsageResponse.FromString,
             options,
             channel_credentials,
             insecure,

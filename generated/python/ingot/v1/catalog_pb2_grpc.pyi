@@ -91,6 +91,12 @@ class CatalogServiceStub:
 
     Errors: INVALID_ARGUMENT (FIELD_INVALID).
     """
+    GetUsage: _grpc.UnaryUnaryMultiCallable[_catalog_pb2.GetUsageRequest, _catalog_pb2.GetUsageResponse]
+    """Returns how an artifact, or everything in a namespace, was used: counters, days, and to those who may change it who used it and the latest calls. Others see their own calls. It costs the same however much was used.
+
+    Errors: INVALID_ARGUMENT (NAME_INVALID, FIELD_INVALID); NOT_FOUND (ARTIFACT_NOT_FOUND, NAMESPACE_NOT_FOUND), also when it is not
+    yours to see.
+    """
     GetVersion: _grpc.UnaryUnaryMultiCallable[_catalog_pb2.GetVersionRequest, _catalog_pb2.GetVersionResponse]
     """Returns one version. An alias, or the artifact itself for `latest`, may be named instead; the answer holds the concrete name.
 
@@ -200,6 +206,12 @@ class CatalogServiceAsyncStub(CatalogServiceStub):
     """Totals over one kind of artifact, over all that the caller may see.
 
     Errors: INVALID_ARGUMENT (FIELD_INVALID).
+    """
+    GetUsage: _aio.UnaryUnaryMultiCallable[_catalog_pb2.GetUsageRequest, _catalog_pb2.GetUsageResponse]  # type: ignore[assignment]
+    """Returns how an artifact, or everything in a namespace, was used: counters, days, and to those who may change it who used it and the latest calls. Others see their own calls. It costs the same however much was used.
+
+    Errors: INVALID_ARGUMENT (NAME_INVALID, FIELD_INVALID); NOT_FOUND (ARTIFACT_NOT_FOUND, NAMESPACE_NOT_FOUND), also when it is not
+    yours to see.
     """
     GetVersion: _aio.UnaryUnaryMultiCallable[_catalog_pb2.GetVersionRequest, _catalog_pb2.GetVersionResponse]  # type: ignore[assignment]
     """Returns one version. An alias, or the artifact itself for `latest`, may be named instead; the answer holds the concrete name.
@@ -367,6 +379,18 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
         """Totals over one kind of artifact, over all that the caller may see.
 
         Errors: INVALID_ARGUMENT (FIELD_INVALID).
+        """
+
+    @_abc_1.abstractmethod
+    def GetUsage(
+        self,
+        request: _catalog_pb2.GetUsageRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_catalog_pb2.GetUsageResponse, _abc.Awaitable[_catalog_pb2.GetUsageResponse]]:
+        """Returns how an artifact, or everything in a namespace, was used: counters, days, and to those who may change it who used it and the latest calls. Others see their own calls. It costs the same however much was used.
+
+        Errors: INVALID_ARGUMENT (NAME_INVALID, FIELD_INVALID); NOT_FOUND (ARTIFACT_NOT_FOUND, NAMESPACE_NOT_FOUND), also when it is not
+        yours to see.
         """
 
     @_abc_1.abstractmethod

@@ -49,6 +49,54 @@ HEALTH_STATUS_UNHEALTHY: HealthStatus.ValueType  # 3
 """Does not work."""
 Global___HealthStatus: _TypeAlias = HealthStatus  # noqa: Y015
 
+class _AuditFault:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _AuditFaultEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AuditFault.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    AUDIT_FAULT_UNSPECIFIED: _AuditFault.ValueType  # 0
+    """Not told."""
+    AUDIT_FAULT_CHANGED: _AuditFault.ValueType  # 1
+    """An entry does not fit its hash."""
+    AUDIT_FAULT_BROKEN: _AuditFault.ValueType  # 2
+    """An entry does not follow the one before it."""
+    AUDIT_FAULT_MISSING: _AuditFault.ValueType  # 3
+    """Entries are missing in between."""
+    AUDIT_FAULT_CUT_OFF: _AuditFault.ValueType  # 4
+    """It ends before a head that is known."""
+    AUDIT_FAULT_OTHER_HISTORY: _AuditFault.ValueType  # 5
+    """It has another entry where a known head says which: it was written anew."""
+    AUDIT_FAULT_BAD_HEAD: _AuditFault.ValueType  # 6
+    """A head is not signed by this server."""
+    AUDIT_FAULT_NO_HEAD: _AuditFault.ValueType  # 7
+    """The file of the head is gone or cannot be read."""
+    AUDIT_FAULT_ALARM: _AuditFault.ValueType  # 8
+    """The server itself found one of those before and entered it."""
+
+class AuditFault(_AuditFault, metaclass=_AuditFaultEnumTypeWrapper):
+    """What is wrong with an audit log."""
+
+AUDIT_FAULT_UNSPECIFIED: AuditFault.ValueType  # 0
+"""Not told."""
+AUDIT_FAULT_CHANGED: AuditFault.ValueType  # 1
+"""An entry does not fit its hash."""
+AUDIT_FAULT_BROKEN: AuditFault.ValueType  # 2
+"""An entry does not follow the one before it."""
+AUDIT_FAULT_MISSING: AuditFault.ValueType  # 3
+"""Entries are missing in between."""
+AUDIT_FAULT_CUT_OFF: AuditFault.ValueType  # 4
+"""It ends before a head that is known."""
+AUDIT_FAULT_OTHER_HISTORY: AuditFault.ValueType  # 5
+"""It has another entry where a known head says which: it was written anew."""
+AUDIT_FAULT_BAD_HEAD: AuditFault.ValueType  # 6
+"""A head is not signed by this server."""
+AUDIT_FAULT_NO_HEAD: AuditFault.ValueType  # 7
+"""The file of the head is gone or cannot be read."""
+AUDIT_FAULT_ALARM: AuditFault.ValueType  # 8
+"""The server itself found one of those before and entered it."""
+Global___AuditFault: _TypeAlias = AuditFault  # noqa: Y015
+
 @_typing.final
 class HealthPart(_message.Message):
     """Health of one part."""
@@ -388,6 +436,7 @@ class Activity(_message.Message):
     CODE_FIELD_NUMBER: _builtins.int
     DURATION_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
     action: _builtins.str
     """list, get, download, delete, create, update, upload, train, …"""
     method: _builtins.str
@@ -404,6 +453,8 @@ class Activity(_message.Message):
     """Status code it ended with, `OK` or other."""
     request_id: _builtins.str
     """Id of the call, also in logs and errors."""
+    reason: _builtins.str
+    """Why it failed: an ErrorReason; empty when it did not."""
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp:
         """When."""
@@ -425,10 +476,11 @@ class Activity(_message.Message):
         code: _builtins.str = ...,
         duration: _duration_pb2.Duration | None = ...,
         request_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration", "time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "address", b"address", "code", b"code", "declared_user", b"declared_user", "duration", b"duration", "method", b"method", "principal", b"principal", "request_id", b"request_id", "target", b"target", "time", b"time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "address", b"address", "code", b"code", "declared_user", b"declared_user", "duration", b"duration", "method", b"method", "principal", b"principal", "reason", b"reason", "request_id", b"request_id", "target", b"target", "time", b"time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -495,3 +547,343 @@ class ListActivityResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListActivityResponse: _TypeAlias = ListActivityResponse  # noqa: Y015
+
+@_typing.final
+class AuditEntry(_message.Message):
+    """One entry of the audit log. What is hashed of it is described in docs/audit-format.md."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class FactsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    TIME_FIELD_NUMBER: _builtins.int
+    ACTION_FIELD_NUMBER: _builtins.int
+    METHOD_FIELD_NUMBER: _builtins.int
+    TARGET_FIELD_NUMBER: _builtins.int
+    PRINCIPAL_FIELD_NUMBER: _builtins.int
+    USER_FIELD_NUMBER: _builtins.int
+    TOKEN_FIELD_NUMBER: _builtins.int
+    DECLARED_USER_FIELD_NUMBER: _builtins.int
+    ADDRESS_FIELD_NUMBER: _builtins.int
+    CLIENT_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    CODE_FIELD_NUMBER: _builtins.int
+    FACTS_FIELD_NUMBER: _builtins.int
+    PREVIOUS_FIELD_NUMBER: _builtins.int
+    HASH_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    """Place in the log, from 1 without gaps."""
+    action: _builtins.str
+    """create, update, delete, upload, …; `alarm` and `restore` are the server's own."""
+    method: _builtins.str
+    """`CatalogService/CreateArtifact`."""
+    target: _builtins.str
+    """Name it was done to."""
+    principal: _builtins.str
+    """Who, by credential; `system` for the server itself."""
+    user: _builtins.str
+    """Id of the user behind the credential."""
+    token: _builtins.str
+    """Name of the credential."""
+    declared_user: _builtins.str
+    """User name the client declared; grants nothing."""
+    address: _builtins.str
+    """From where."""
+    client: _builtins.str
+    """Name and version of the client program."""
+    request_id: _builtins.str
+    """Id of the call, also in logs and errors."""
+    code: _builtins.str
+    """`OK`, or the status code of what was refused."""
+    previous: _builtins.str
+    """Hash of the entry before it."""
+    hash: _builtins.str
+    """Hash of this entry, `blake3:<hex>`."""
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp:
+        """When."""
+
+    @_builtins.property
+    def facts(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """More about it. `as_administrator` names a private thing of others that an administrator used."""
+
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+        time: _timestamp_pb2.Timestamp | None = ...,
+        action: _builtins.str = ...,
+        method: _builtins.str = ...,
+        target: _builtins.str = ...,
+        principal: _builtins.str = ...,
+        user: _builtins.str = ...,
+        token: _builtins.str = ...,
+        declared_user: _builtins.str = ...,
+        address: _builtins.str = ...,
+        client: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        code: _builtins.str = ...,
+        facts: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        previous: _builtins.str = ...,
+        hash: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "address", b"address", "client", b"client", "code", b"code", "declared_user", b"declared_user", "facts", b"facts", "hash", b"hash", "method", b"method", "number", b"number", "previous", b"previous", "principal", b"principal", "request_id", b"request_id", "target", b"target", "time", b"time", "token", b"token", "user", b"user"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AuditEntry: _TypeAlias = AuditEntry  # noqa: Y015
+
+@_typing.final
+class AuditHead(_message.Message):
+    """The newest entry at some time, signed by the server."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SERVER_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    HASH_FIELD_NUMBER: _builtins.int
+    TIME_FIELD_NUMBER: _builtins.int
+    KEY_FIELD_NUMBER: _builtins.int
+    SIGNATURE_FIELD_NUMBER: _builtins.int
+    server: _builtins.str
+    """Identity of the server's data folder."""
+    number: _builtins.int
+    """Number of the entry; 0 for a log without entries."""
+    hash: _builtins.str
+    """Its hash."""
+    key: _builtins.str
+    """Public key of the signature, `ed25519:<hex>`."""
+    signature: _builtins.bytes
+    """Signature over the head in its canonical form."""
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp:
+        """When it was the newest."""
+
+    def __init__(
+        self,
+        *,
+        server: _builtins.str = ...,
+        number: _builtins.int = ...,
+        hash: _builtins.str = ...,
+        time: _timestamp_pb2.Timestamp | None = ...,
+        key: _builtins.str = ...,
+        signature: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hash", b"hash", "key", b"key", "number", b"number", "server", b"server", "signature", b"signature", "time", b"time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AuditHead: _TypeAlias = AuditHead  # noqa: Y015
+
+@_typing.final
+class ListAuditEntriesRequest(_message.Message):
+    """Request of ListAuditEntries."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    PRINCIPAL_FIELD_NUMBER: _builtins.int
+    TARGET_FIELD_NUMBER: _builtins.int
+    ACTION_FIELD_NUMBER: _builtins.int
+    ORDER_BY_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """0 gives 50; above 1000 gives 1000."""
+    page_token: _builtins.str
+    """From the reply before."""
+    principal: _builtins.str
+    """Only by this principal."""
+    target: _builtins.str
+    """Only on this name."""
+    action: _builtins.str
+    """Only this action."""
+    order_by: _builtins.str
+    """`number desc`, which is also what an empty one means, or `number` for the oldest first."""
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        principal: _builtins.str = ...,
+        target: _builtins.str = ...,
+        action: _builtins.str = ...,
+        order_by: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token", "principal", b"principal", "target", b"target"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListAuditEntriesRequest: _TypeAlias = ListAuditEntriesRequest  # noqa: Y015
+
+@_typing.final
+class ListAuditEntriesResponse(_message.Message):
+    """Reply of ListAuditEntries."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENTRIES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    HEAD_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty on the last page."""
+    @_builtins.property
+    def entries(self) -> _containers.RepeatedCompositeFieldContainer[Global___AuditEntry]:
+        """This page."""
+
+    @_builtins.property
+    def head(self) -> Global___AuditHead:
+        """The newest entry of the log now, signed."""
+
+    def __init__(
+        self,
+        *,
+        entries: _abc.Iterable[Global___AuditEntry] | None = ...,
+        next_page_token: _builtins.str = ...,
+        head: Global___AuditHead | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["head", b"head"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entries", b"entries", "head", b"head", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListAuditEntriesResponse: _TypeAlias = ListAuditEntriesResponse  # noqa: Y015
+
+@_typing.final
+class AuditFinding(_message.Message):
+    """One thing that is wrong."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FAULT_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    fault: Global___AuditFault.ValueType
+    """What."""
+    number: _builtins.int
+    """At which entry."""
+    message: _builtins.str
+    """One or two sentences for a person."""
+    def __init__(
+        self,
+        *,
+        fault: Global___AuditFault.ValueType = ...,
+        number: _builtins.int = ...,
+        message: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault", "message", b"message", "number", b"number"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AuditFinding: _TypeAlias = AuditFinding  # noqa: Y015
+
+@_typing.final
+class VerifyAuditRequest(_message.Message):
+    """Request of VerifyAudit."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HEAD_FIELD_NUMBER: _builtins.int
+    AFTER_NUMBER_FIELD_NUMBER: _builtins.int
+    AFTER_HASH_FIELD_NUMBER: _builtins.int
+    after_number: _builtins.int
+    """Where the call before stopped; 0 begins at the first entry."""
+    after_hash: _builtins.str
+    """Hash of that entry."""
+    @_builtins.property
+    def head(self) -> Global___AuditHead:
+        """A head that was kept elsewhere; the log must lead to it."""
+
+    def __init__(
+        self,
+        *,
+        head: Global___AuditHead | None = ...,
+        after_number: _builtins.int = ...,
+        after_hash: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["head", b"head"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_hash", b"after_hash", "after_number", b"after_number", "head", b"head"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VerifyAuditRequest: _TypeAlias = VerifyAuditRequest  # noqa: Y015
+
+@_typing.final
+class VerifyAuditResponse(_message.Message):
+    """Reply of VerifyAudit."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FINDINGS_FIELD_NUMBER: _builtins.int
+    CHECKED_FIELD_NUMBER: _builtins.int
+    COMPLETE_FIELD_NUMBER: _builtins.int
+    LAST_NUMBER_FIELD_NUMBER: _builtins.int
+    LAST_HASH_FIELD_NUMBER: _builtins.int
+    RESTORES_FIELD_NUMBER: _builtins.int
+    HEAD_FIELD_NUMBER: _builtins.int
+    checked: _builtins.int
+    """Entries that this call checked."""
+    complete: _builtins.bool
+    """Whether it came to the end of the log; else call again from `last_number`."""
+    last_number: _builtins.int
+    """The last entry that was checked."""
+    last_hash: _builtins.str
+    """Its hash."""
+    @_builtins.property
+    def findings(self) -> _containers.RepeatedCompositeFieldContainer[Global___AuditFinding]:
+        """What is wrong among the entries of this call, and with the heads; empty is good."""
+
+    @_builtins.property
+    def restores(self) -> _containers.RepeatedCompositeFieldContainer[Global___AuditEntry]:
+        """Backups that were restored, as entries of the log: what came after a backup is not in it, which is no fault."""
+
+    @_builtins.property
+    def head(self) -> Global___AuditHead:
+        """The newest entry now, signed."""
+
+    def __init__(
+        self,
+        *,
+        findings: _abc.Iterable[Global___AuditFinding] | None = ...,
+        checked: _builtins.int = ...,
+        complete: _builtins.bool = ...,
+        last_number: _builtins.int = ...,
+        last_hash: _builtins.str = ...,
+        restores: _abc.Iterable[Global___AuditEntry] | None = ...,
+        head: Global___AuditHead | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["head", b"head"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checked", b"checked", "complete", b"complete", "findings", b"findings", "head", b"head", "last_hash", b"last_hash", "last_number", b"last_number", "restores", b"restores"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VerifyAuditResponse: _TypeAlias = VerifyAuditResponse  # noqa: Y015

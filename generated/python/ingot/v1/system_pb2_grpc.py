@@ -55,6 +55,16 @@ class SystemServiceStub(object):
                 request_serializer=ingot_dot_v1_dot_system__pb2.ListActivityRequest.SerializeToString,
                 response_deserializer=ingot_dot_v1_dot_system__pb2.ListActivityResponse.FromString,
                 _registered_method=True)
+        self.ListAuditEntries = channel.unary_unary(
+                '/ingot.v1.SystemService/ListAuditEntries',
+                request_serializer=ingot_dot_v1_dot_system__pb2.ListAuditEntriesRequest.SerializeToString,
+                response_deserializer=ingot_dot_v1_dot_system__pb2.ListAuditEntriesResponse.FromString,
+                _registered_method=True)
+        self.VerifyAudit = channel.unary_unary(
+                '/ingot.v1.SystemService/VerifyAudit',
+                request_serializer=ingot_dot_v1_dot_system__pb2.VerifyAuditRequest.SerializeToString,
+                response_deserializer=ingot_dot_v1_dot_system__pb2.VerifyAuditResponse.FromString,
+                _registered_method=True)
 
 
 class SystemServiceServicer(object):
@@ -97,6 +107,27 @@ class SystemServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListAuditEntries(self, request, context):
+        """Returns a page of the audit log, newest first unless told otherwise: who changed what, when and from where, each entry chained to the
+        one before it by its hash. Entries are never deleted. With it comes the signed head, to be kept elsewhere: VerifyAudit then finds
+        whatever was cut off since.
+
+        Errors: INVALID_ARGUMENT (FIELD_INVALID, PAGE_TOKEN_INVALID); PERMISSION_DENIED (SCOPE_MISSING).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def VerifyAudit(self, request, context):
+        """Checks the audit log entry by entry, and compares it with the head kept beside the database and with one that the caller kept. A long
+        log takes several calls: while `complete` is false, the next one begins where this one stopped.
+
+        Errors: INVALID_ARGUMENT (FIELD_INVALID); PERMISSION_DENIED (SCOPE_MISSING).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_SystemServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -119,6 +150,16 @@ def add_SystemServiceServicer_to_server(servicer, server):
                     servicer.ListActivity,
                     request_deserializer=ingot_dot_v1_dot_system__pb2.ListActivityRequest.FromString,
                     response_serializer=ingot_dot_v1_dot_system__pb2.ListActivityResponse.SerializeToString,
+            ),
+            'ListAuditEntries': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAuditEntries,
+                    request_deserializer=ingot_dot_v1_dot_system__pb2.ListAuditEntriesRequest.FromString,
+                    response_serializer=ingot_dot_v1_dot_system__pb2.ListAuditEntriesResponse.SerializeToString,
+            ),
+            'VerifyAudit': grpc.unary_unary_rpc_method_handler(
+                    servicer.VerifyAudit,
+                    request_deserializer=ingot_dot_v1_dot_system__pb2.VerifyAuditRequest.FromString,
+                    response_serializer=ingot_dot_v1_dot_system__pb2.VerifyAuditResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -230,6 +271,60 @@ class SystemService(object):
             '/ingot.v1.SystemService/ListActivity',
             ingot_dot_v1_dot_system__pb2.ListActivityRequest.SerializeToString,
             ingot_dot_v1_dot_system__pb2.ListActivityResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAuditEntries(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ingot.v1.SystemService/ListAuditEntries',
+            ingot_dot_v1_dot_system__pb2.ListAuditEntriesRequest.SerializeToString,
+            ingot_dot_v1_dot_system__pb2.ListAuditEntriesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def VerifyAudit(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ingot.v1.SystemService/VerifyAudit',
+            ingot_dot_v1_dot_system__pb2.VerifyAuditRequest.SerializeToString,
+            ingot_dot_v1_dot_system__pb2.VerifyAuditResponse.FromString,
             options,
             channel_credentials,
             insecure,

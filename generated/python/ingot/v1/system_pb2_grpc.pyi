@@ -53,6 +53,19 @@ class SystemServiceStub:
 
     Errors: INVALID_ARGUMENT (FIELD_INVALID, PAGE_TOKEN_INVALID).
     """
+    ListAuditEntries: _grpc.UnaryUnaryMultiCallable[_system_pb2.ListAuditEntriesRequest, _system_pb2.ListAuditEntriesResponse]
+    """Returns a page of the audit log, newest first unless told otherwise: who changed what, when and from where, each entry chained to the
+    one before it by its hash. Entries are never deleted. With it comes the signed head, to be kept elsewhere: VerifyAudit then finds
+    whatever was cut off since.
+
+    Errors: INVALID_ARGUMENT (FIELD_INVALID, PAGE_TOKEN_INVALID); PERMISSION_DENIED (SCOPE_MISSING).
+    """
+    VerifyAudit: _grpc.UnaryUnaryMultiCallable[_system_pb2.VerifyAuditRequest, _system_pb2.VerifyAuditResponse]
+    """Checks the audit log entry by entry, and compares it with the head kept beside the database and with one that the caller kept. A long
+    log takes several calls: while `complete` is false, the next one begins where this one stopped.
+
+    Errors: INVALID_ARGUMENT (FIELD_INVALID); PERMISSION_DENIED (SCOPE_MISSING).
+    """
 
 @_typing.type_check_only
 class SystemServiceAsyncStub(SystemServiceStub):
@@ -78,6 +91,19 @@ class SystemServiceAsyncStub(SystemServiceStub):
     """Returns a page of what was done: who, what, on what, from where, newest first. One's own, or everyone's for administrators.
 
     Errors: INVALID_ARGUMENT (FIELD_INVALID, PAGE_TOKEN_INVALID).
+    """
+    ListAuditEntries: _aio.UnaryUnaryMultiCallable[_system_pb2.ListAuditEntriesRequest, _system_pb2.ListAuditEntriesResponse]  # type: ignore[assignment]
+    """Returns a page of the audit log, newest first unless told otherwise: who changed what, when and from where, each entry chained to the
+    one before it by its hash. Entries are never deleted. With it comes the signed head, to be kept elsewhere: VerifyAudit then finds
+    whatever was cut off since.
+
+    Errors: INVALID_ARGUMENT (FIELD_INVALID, PAGE_TOKEN_INVALID); PERMISSION_DENIED (SCOPE_MISSING).
+    """
+    VerifyAudit: _aio.UnaryUnaryMultiCallable[_system_pb2.VerifyAuditRequest, _system_pb2.VerifyAuditResponse]  # type: ignore[assignment]
+    """Checks the audit log entry by entry, and compares it with the head kept beside the database and with one that the caller kept. A long
+    log takes several calls: while `complete` is false, the next one begins where this one stopped.
+
+    Errors: INVALID_ARGUMENT (FIELD_INVALID); PERMISSION_DENIED (SCOPE_MISSING).
     """
 
 class SystemServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -125,6 +151,31 @@ class SystemServiceServicer(metaclass=_abc_1.ABCMeta):
         """Returns a page of what was done: who, what, on what, from where, newest first. One's own, or everyone's for administrators.
 
         Errors: INVALID_ARGUMENT (FIELD_INVALID, PAGE_TOKEN_INVALID).
+        """
+
+    @_abc_1.abstractmethod
+    def ListAuditEntries(
+        self,
+        request: _system_pb2.ListAuditEntriesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_system_pb2.ListAuditEntriesResponse, _abc.Awaitable[_system_pb2.ListAuditEntriesResponse]]:
+        """Returns a page of the audit log, newest first unless told otherwise: who changed what, when and from where, each entry chained to the
+        one before it by its hash. Entries are never deleted. With it comes the signed head, to be kept elsewhere: VerifyAudit then finds
+        whatever was cut off since.
+
+        Errors: INVALID_ARGUMENT (FIELD_INVALID, PAGE_TOKEN_INVALID); PERMISSION_DENIED (SCOPE_MISSING).
+        """
+
+    @_abc_1.abstractmethod
+    def VerifyAudit(
+        self,
+        request: _system_pb2.VerifyAuditRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_system_pb2.VerifyAuditResponse, _abc.Awaitable[_system_pb2.VerifyAuditResponse]]:
+        """Checks the audit log entry by entry, and compares it with the head kept beside the database and with one that the caller kept. A long
+        log takes several calls: while `complete` is false, the next one begins where this one stopped.
+
+        Errors: INVALID_ARGUMENT (FIELD_INVALID); PERMISSION_DENIED (SCOPE_MISSING).
         """
 
 def add_SystemServiceServicer_to_server(servicer: SystemServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

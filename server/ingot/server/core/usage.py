@@ -1,6 +1,12 @@
 """What was done on the server, and by whom: the record behind ListActivity and the counters of artifacts."""
 
-from dataclasses import dataclass
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+_DAY = 24 * 3600
+_PLACE = re.compile(r"namespaces/([^/]+)(?:/(?:models|datasets)/[^/]+)?")
+SERVER = "server"  # what counters of everything together are kept under
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +23,20 @@ class Activity:
     code: str  # OK, NOT_FOUND, …
     seconds: float
     call_id: str
+    reason: str = ""  # ErrorReason of a call that failed
+    row: int = 0  # of the list, where the write that the call made has put it there already
+
+    @property
+    def artifact(self) -> str:
+        """The model or dataset that its target is or belongs to, in small letters; empty for others."""
+        found = _PLACE.match(self.target)
+        return found[0].lower() if found and found[0].count("/") > 1 else ""
+
+    @property
+    def namespace(self) -> str:
+        """The namespace that its target is or belongs to; empty for others."""
+        found = _PLACE.match(self.target)
+        return found[1] if found else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +69,39 @@ class Use:
     address: str
     time: float  # epoch seconds
     download_id: str = ""
+    version: str = ""  # id of the version, where it is known
+
+
+@dataclass(frozen=True, slots=True)
+class UsageDay:
+    """Uses on one day (UTC), by its number since the epoch."""
+
+    day: int
+    downloads: int = 0
+    accesses: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class UserOfArtifact:
+    """Who used an artifact, or one of its versions; times are epoch seconds, 0 where nobody noted them."""
+
+    principal: str
+    declared_user: str
+    address: str  # of the last use
+    downloads: int
+    accesses: int
+    first_time: float
+    last_time: float
+
+
+@dataclass(frozen=True, slots=True)
+class UsageReport:
+    """How one artifact, one namespace, or everything was used."""
+
+    totals: ArtifactUsage
+    days: Sequence[UsageDay] = ()  # every day of the span, oldest first
+    users: Sequence[UserOfArtifact] = ()  # who used it last, first
+    recent: Sequence[Activity] = ()  # newest first
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,3 +111,33 @@ class ActivityFilter:
     principal: str = ""
     target: str = ""
     action: str = ""
+    artifact: str = ""  # in small letters
+    namespace: str = ""
+    failed: bool = False
+
+
+@dataclass(slots=True)
+class Gathered:
+    """What waits in memory to be written together."""
+
+    activities: list[Activity] = field(default_factory=list)
+    uses: list[Use] = field(default_factory=list)
+    dropped: int = 0  # left out because there was too much
+
+    def __bool__(self) -> bool:
+        return bool(self.activities or self.uses or self.dropped)
+
+
+def day_of(time: float) -> int:
+    """Return the number of a day (UTC) from epoch seconds."""
+    return int(time // _DAY)
+
+
+def start_of(day: int) -> float:
+    """Return when a day begins, in epoch seconds."""
+    return float(day * _DAY)
+
+
+def namespace_subject(namespace: str) -> str:
+    """Return what the counters of a whole namespace are kept under."""
+    return f"namespaces/{namespace}"

@@ -51,6 +51,11 @@ class OpenedTree:
     artifact_uid: str
 
     @property
+    def version(self) -> str:
+        """Return the id of the version, empty for other trees."""
+        return self.name.rpartition("/versions/")[2] if self.artifact_uid else ""
+
+    @property
     def is_open(self) -> bool:
         """Return whether it is an upload's, whose manifest nobody has checked yet."""
         return not self.tree.digest
@@ -125,7 +130,7 @@ class Downloads:
         if not opened.artifact_uid or caller.operation:  # what the server itself does is nobody's use
             return
         if download_id:
-            self._usage.downloaded(caller, opened.artifact_uid, download_id)
+            self._usage.downloaded(caller, opened.artifact_uid, download_id, opened.version)
         else:
             self._usage.accessed(caller, opened.artifact_uid)
 

@@ -1,8 +1,11 @@
 """What was done on the server and how much its artifacts are used.
 
-Calls end many times a second, so they are gathered in memory and written together: `flush` runs inside a
-write about once a second, before the record is listed, and when the server stops. A crash loses that last
-second.
+Calls end many times a second, so they are gathered in memory and written together: about once a second,
+before a question is answered, and when the server stops. A crash loses that last second, of reads only: what
+changes something is recorded in the write that changes it.
+
+    gathered = usage.take()
+    hops.write(usage.write, gathered)      # and usage.put_back(gathered) when that failed
 """
 
 import logging
@@ -13,11 +16,20 @@ from ingot.server.core import pages
 from ingot.server.core.clock import Clock
 from ingot.server.core.identity import Caller
 from ingot.server.core.pages import Page, PageTokens
-from ingot.server.core.usage import Activity, ActivityFilter, ArtifactUsage, Use
+from ingot.server.core.usage import (
+    Activity,
+    ActivityFilter,
+    ArtifactUsage,
+    Gathered,
+    Use,
+    day_of,
+)
 from ingot.server.core.usage_stores import UsageStore
 
 _DAY = 24 * 3600.0
 MOST_WAITING = 50_000  # a flood of calls, or a database that hangs, must not eat the memory
+RESUME_DAYS = 30  # how long a download that goes on is the same one
+FORGET_AT_ONCE = 5_000  # rows; the writer is held for some 20 ms
 
 log = logging.getLogger(__name__)
 
@@ -25,33 +37,46 @@ log = logging.getLogger(__name__)
 class Usage:
     """Gathers and tells usage. `record`, `accessed` and `downloaded` may be called from any thread."""
 
-    def __init__(self, store: UsageStore, tokens: PageTokens, clock: Clock, *, activity_days: int) -> None:
+    def __init__(
+        self,
+        store: UsageStore,
+        tokens: PageTokens,
+        clock: Clock,
+        *,
+        activity_days: int,
+        usage_days: int = 1100,
+    ) -> None:
         self._store = store
         self._tokens = tokens
         self._clock = clock
         self._activity_days = activity_days
-        self._activities: list[Activity] = []
-        self._uses: list[Use] = []
-        self._dropped = 0
+        self._usage_days = usage_days
+        self._gathered = Gathered()
         self._lock = threading.Lock()
+
+    # --- gathering --------------------------------------------------------------------------------------
 
     def record(self, activity: Activity) -> None:
         """Remember a finished call."""
         with self._lock:
-            if len(self._activities) < MOST_WAITING:
-                self._activities.append(activity)
+            if len(self._gathered.activities) < MOST_WAITING:
+                self._gathered.activities.append(activity)
             else:
-                self._dropped += 1
+                self._gathered.dropped += 1
+
+    def begun(self, activity: Activity) -> int:
+        """Put a call into the record in the write that runs now; return its row, for when it ends."""
+        return self._store.begin_activity(activity)
 
     def accessed(self, caller: Caller, artifact_uid: str) -> None:
         """Count that the caller looked at an artifact."""
-        self._use(caller, artifact_uid, "")
+        self._use(caller, artifact_uid, "", "")
 
-    def downloaded(self, caller: Caller, artifact_uid: str, download_id: str) -> None:
+    def downloaded(self, caller: Caller, artifact_uid: str, download_id: str, version: str = "") -> None:
         """Count a download, once for each id that a client makes for one pull."""
-        self._use(caller, artifact_uid, download_id)
+        self._use(caller, artifact_uid, download_id, version)
 
-    def _use(self, caller: Caller, artifact_uid: str, download_id: str) -> None:
+    def _use(self, caller: Caller, artifact_uid: str, download_id: str, version: str) -> None:
         use = Use(
             artifact_uid,
             caller.principal,
@@ -59,28 +84,54 @@ class Usage:
             caller.address,
             self._clock.now(),
             download_id,
+            version,
         )
         with self._lock:
-            self._uses.append(use)
+            if len(self._gathered.uses) < MOST_WAITING:
+                self._gathered.uses.append(use)
+            else:
+                self._gathered.dropped += 1
 
     def pending(self) -> bool:
-        """Return whether there is anything to flush."""
-        return bool(self._activities or self._uses)
+        """Return whether there is anything to write."""
+        return bool(self._gathered)
 
-    def flush(self) -> None:
-        """Write what was gathered; runs inside a write."""
+    def take(self) -> Gathered:
+        """Return what was gathered, for `write`; whoever takes it gives it back when that fails."""
         with self._lock:
-            activities, self._activities = self._activities, []
-            uses, self._uses = self._uses, []
-            dropped, self._dropped = self._dropped, 0
-        if dropped:
-            log.error("usage.activities_dropped count=%d limit=%d", dropped, MOST_WAITING)
-        self._store.add_activities(activities)
-        self._store.count(uses)
+            taken, self._gathered = self._gathered, Gathered()
+        return taken
+
+    def put_back(self, gathered: Gathered) -> None:
+        """Keep what could not be written for the next time."""
+        with self._lock:
+            waiting = self._gathered
+            activities = [*gathered.activities, *waiting.activities]
+            uses = [*gathered.uses, *waiting.uses]
+            over = max(0, len(activities) - MOST_WAITING) + max(0, len(uses) - MOST_WAITING)
+            self._gathered = Gathered(
+                activities[:MOST_WAITING], uses[:MOST_WAITING], gathered.dropped + waiting.dropped + over
+            )
+
+    def write(self, gathered: Gathered) -> None:
+        """Write what was gathered; runs inside a write."""
+        if gathered.dropped:
+            log.error("usage.activities_dropped count=%d limit=%d", gathered.dropped, MOST_WAITING)
+        self._store.add_activities(gathered.activities)
+        self._store.count(gathered.uses)
 
     def forget_old(self) -> int:
-        """Drop activities older than the setting says; runs inside a write. Returns how many."""
-        return self._store.forget_activities(self._clock.now() - self._activity_days * _DAY)
+        """Drop some of what is older than the settings say; runs inside a write.
+
+        Returns how many rows went; while it is not 0 there may be more.
+        """
+        now = self._clock.now()
+        today = day_of(now)
+        return self._store.forget_activities(
+            now - self._activity_days * _DAY, FORGET_AT_ONCE
+        ) + self._store.forget_counts(today - self._usage_days, today - RESUME_DAYS)
+
+    # --- telling ----------------------------------------------------------------------------------------
 
     def of(self, artifact_uids: Sequence[str]) -> dict[str, ArtifactUsage]:
         """Return the counters of each of the artifacts, by uid."""
@@ -92,6 +143,7 @@ class Usage:
     ) -> Page[Activity]:
         """Return a page of what was done, newest first: one's own, everyone's for administrators.
 
+        A page may be short or empty although more follow: only an empty token ends the list.
         Raises Invalid (FIELD_INVALID, PAGE_TOKEN_INVALID).
         """
         wanted = ActivityFilter("" if caller.is_admin else caller.principal, target, action)

@@ -3,8 +3,9 @@
 from ingot.server.rpc.catalog_aliases import AliasCalls
 from ingot.server.rpc.catalog_artifacts import ArtifactCalls
 from ingot.server.rpc.catalog_changes import ChangeCalls
+from ingot.server.rpc.catalog_usage import UsageCalls
 from ingot.server.rpc.catalog_versions import VersionCalls
 
 
-class CatalogServicer(ArtifactCalls, VersionCalls, ChangeCalls, AliasCalls):
+class CatalogServicer(ArtifactCalls, VersionCalls, ChangeCalls, AliasCalls, UsageCalls):
     """Serves CatalogService."""

@@ -17,6 +17,7 @@ from ingot.server.domain.registrations import Registrations
 from ingot.server.domain.requests import RequestKey
 from ingot.server.domain.trash import Trash
 from ingot.server.domain.usage import Usage
+from ingot.server.domain.usage_reports import UsageReports
 from ingot.server.domain.version_changes import VersionChanges
 from ingot.server.domain.versions import Versions
 from ingot.server.rpc.hops import Hops
@@ -43,6 +44,7 @@ class CatalogRules:
     aliases: Aliases
     trash: Trash
     usage: Usage
+    usage_reports: UsageReports
     folders: LocalFolders
     registrations: Registrations
 

@@ -21,7 +21,7 @@ from ingot.server.core.registrations import AskedSource, Registration
 from ingot.server.core.usage import ArtifactUsage
 from ingot.server.domain.catalog import ArtifactChange
 from ingot.server.rpc import convert_common as common
-from ingot.server.rpc import convert_validation
+from ingot.server.rpc import convert_usage, convert_validation
 from ingot.v1 import catalog_pb2
 
 _KINDS = {
@@ -108,7 +108,7 @@ def artifact_message(
         version_count=found.version_count,
         size_bytes=found.size_bytes,
         stored_bytes=found.stored_bytes,
-        usage=_usage(usage),
+        usage=convert_usage.usage_message(usage),
         fetch=_fetch(registration, local_path),
         create_time=common.timestamp(found.create_time),
         update_time=common.timestamp(found.update_time),
@@ -247,18 +247,6 @@ def struct_of(values: JsonObject) -> struct_pb2.Struct | None:
 
 def _plain(values: JsonObject) -> dict[str, object]:
     return {name: dict(value) if isinstance(value, Mapping) else value for name, value in values.items()}
-
-
-def _usage(found: ArtifactUsage) -> catalog_pb2.Usage:
-    return catalog_pb2.Usage(
-        download_count=found.download_count,
-        access_count=found.access_count,
-        total_requests=found.total_requests,
-        unique_users=found.unique_users,
-        first_downloaded_by=found.first_downloaded_by,
-        first_downloaded_from=found.first_downloaded_from,
-        first_download_time=common.timestamp(found.first_download_time),
-    )
 
 
 def _visibility_of(value: catalog_pb2.Visibility.ValueType) -> Visibility:

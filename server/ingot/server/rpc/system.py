@@ -8,11 +8,11 @@ import grpc
 
 from ingot.server.core.clock import Clock
 from ingot.server.core.health import HealthReport, HealthStatus, StorageReport
-from ingot.server.core.usage import Activity
 from ingot.server.domain.health import Health
 from ingot.server.domain.usage import Usage
-from ingot.server.rpc import calls, methods, pipeline
+from ingot.server.rpc import calls, convert_usage, methods, pipeline, usage_storing
 from ingot.server.rpc import convert_common as common
+from ingot.server.rpc.audit import AuditCalls, AuditRules
 from ingot.server.rpc.hops import Hops
 from ingot.v1 import system_pb2, system_pb2_grpc
 
@@ -36,11 +36,20 @@ class ServerFacts:
     bundle_key: str  # public key that signs its bundles
 
 
-class SystemServicer(system_pb2_grpc.SystemServiceServicer):
+class SystemServicer(AuditCalls):
     """Serves SystemService."""
 
-    def __init__(self, hops: Hops, facts: ServerFacts, health: Health, usage: Usage, clock: Clock) -> None:
+    def __init__(
+        self,
+        hops: Hops,
+        facts: ServerFacts,
+        health: Health,
+        usage: Usage,
+        audited: AuditRules,
+        clock: Clock,
+    ) -> None:
         self._hops = hops
+        self._audited = audited
         self._facts = facts
         self._health = health
         self._usage = usage
@@ -53,7 +62,7 @@ class SystemServicer(system_pb2_grpc.SystemServiceServicer):
             version=self._facts.version,
             api_revisions=["v1"],
             features=sorted(service.name.removesuffix("Service").lower() for service in methods.services()),
-            auth_modes=["token"],
+            auth_modes=["password", "token"],
             server_id=self._facts.server_id,
             min_client_version=".".join(map(str, calls.OLDEST_CLIENT)),
             bundle_key=self._facts.bundle_key,
@@ -78,8 +87,7 @@ class SystemServicer(system_pb2_grpc.SystemServiceServicer):
     async def ListActivity(
         self, request: system_pb2.ListActivityRequest, context: Context
     ) -> system_pb2.ListActivityResponse:
-        if self._usage.pending():
-            await self._hops.write(self._usage.flush)
+        await usage_storing.store(self._hops, self._usage)
         page = await self._hops.read(
             self._usage.activities,
             pipeline.caller(),
@@ -88,7 +96,7 @@ class SystemServicer(system_pb2_grpc.SystemServiceServicer):
             page_size=request.page_size,
             page_token=request.page_token,
         )
-        activities = [_activity(each) for each in page.items]
+        activities = map(convert_usage.activity_message, page.items)
         return system_pb2.ListActivityResponse(activities=activities, next_page_token=page.next_token)
 
 
@@ -140,18 +148,3 @@ def _storage(report: StorageReport, *, physical: bool) -> system_pb2.GetStorageR
         reply.disk_total_bytes, reply.disk_free_bytes = report.disk_total_bytes, report.disk_free_bytes
         reply.database_bytes = report.database_bytes
     return reply
-
-
-def _activity(activity: Activity) -> system_pb2.Activity:
-    return system_pb2.Activity(
-        time=common.timestamp(activity.time),
-        duration=common.duration(activity.seconds),
-        action=activity.action,
-        method=activity.method,
-        target=activity.target,
-        principal=activity.principal,
-        declared_user=activity.declared_user,
-        address=activity.address,
-        code=activity.code,
-        request_id=activity.call_id,
-    )

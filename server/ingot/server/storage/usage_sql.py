@@ -1,69 +1,302 @@
-"""Rows of usage: the store behind core/usage_stores.py."""
+"""Rows of usage: the store behind core/usage_stores.py. What is counted together is summed up first."""
 
-from collections.abc import Mapping, Sequence
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
-import peewee
+from ingot.server.core.usage import (
+    SERVER,
+    Activity,
+    ActivityFilter,
+    ArtifactUsage,
+    UsageDay,
+    Use,
+    UserOfArtifact,
+    day_of,
+    namespace_subject,
+)
+from ingot.server.storage import sql, tables
+from ingot.server.storage.tables import ActivityRow, UsageCounter
 
-from ingot.server.core.usage import Activity, ActivityFilter, ArtifactUsage, Use
-from ingot.server.storage import keyset
-from ingot.server.storage.tables import ActivityRow, UsageCounter, UsageSeen
+_ROWS_AT_ONCE = 500  # 13 columns each: far below the number of variables SQLite takes in one statement
+_WINDOW = 50_000  # rows that one page looks at when it has several conditions
+_MOST_NAMES = 1000  # declared names of one principal that are told apart
 
-_ROWS_AT_ONCE = 500  # 10 columns each: far below the number of variables SQLite takes in one statement
+_END = (
+    "UPDATE activity SET code = ?, seconds = ?, reason = ?, target = ?, artifact = ?, namespace = ? "
+    "WHERE id = ?"
+)
+_COUNT = (
+    "INSERT INTO usage_counter(subject, is_artifact, download_count, access_count, unique_users, "
+    "first_downloaded_by, first_downloaded_from, first_download_time) VALUES (?, ?, ?, ?, ?, ?, ?, ?) "
+    "ON CONFLICT(subject) DO UPDATE SET download_count = download_count + excluded.download_count, "
+    "access_count = access_count + excluded.access_count, "
+    "unique_users = unique_users + excluded.unique_users, "
+    # All of these see the row as it was: the first time is the one that decides.
+    "first_downloaded_by = iif(first_download_time IS NULL, excluded.first_downloaded_by, "
+    "first_downloaded_by), first_downloaded_from = iif(first_download_time IS NULL, "
+    "excluded.first_downloaded_from, first_downloaded_from), "
+    "first_download_time = coalesce(first_download_time, excluded.first_download_time)"
+)
+_DAY = (
+    "INSERT INTO usage_day(subject, day, downloads, accesses) VALUES (?, ?, ?, ?) ON CONFLICT(subject, day) "
+    "DO UPDATE SET downloads = downloads + excluded.downloads, accesses = accesses + excluded.accesses"
+)
+_USER = (
+    "INSERT INTO usage_user(subject, version, principal, declared_user, address, downloads, accesses, "
+    "first_time, last_time) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) "
+    "ON CONFLICT(subject, version, principal, declared_user) DO UPDATE SET address = excluded.address, "
+    "downloads = downloads + excluded.downloads, accesses = accesses + excluded.accesses, "
+    "last_time = max(last_time, excluded.last_time)"
+)
+_KNOWN = (
+    "SELECT count(*) FROM usage_user WHERE subject = ? AND version = '' AND principal = ? "
+    "AND declared_user = ?"
+)
+_NAMES = (
+    "SELECT count(*) FROM (SELECT 1 FROM usage_user WHERE subject = ? AND version = '' AND principal = ? "
+    "LIMIT ?)"
+)
 
 
 class UsageSql:
     """Implements UsageStore."""
 
+    def begin_activity(self, activity: Activity) -> int:
+        row = _row(activity)
+        marks = ", ".join("?" * len(row))
+        return sql.insert(f"INSERT INTO activity({', '.join(row)}) VALUES ({marks})", *row.values())
+
     def add_activities(self, activities: Sequence[Activity]) -> None:
-        for start in range(0, len(activities), _ROWS_AT_ONCE):
-            rows = [_row(activity) for activity in activities[start : start + _ROWS_AT_ONCE]]
-            ActivityRow.insert_many(rows).execute()
+        sql.run_many(_END, [_end(each) for each in activities if each.row])
+        new = [_row(each) for each in activities if not each.row]
+        for start in range(0, len(new), _ROWS_AT_ONCE):
+            ActivityRow.insert_many(new[start : start + _ROWS_AT_ONCE]).execute()
+        callers: dict[tuple[str, str], _Sum] = {}
+        for each in activities:
+            if each.principal:
+                callers.setdefault((each.principal, each.declared_user), _Sum()).seen(each.address, each.time)
+        _count_users(SERVER, callers)
 
     def activities(
         self, wanted: ActivityFilter, before: int | None, limit: int
     ) -> tuple[list[Activity], int | None]:
-        query = ActivityRow.select()
-        for column, value in (
-            (ActivityRow.principal, wanted.principal),
-            (ActivityRow.target, wanted.target),
-            (ActivityRow.action, wanted.action),
-        ):
-            if value:
-                query = query.where(column == value)
-        after = None if before is None else (before,)
-        rows, following = keyset.page(query, [ActivityRow.id], after, limit, descending=True)
-        return [_activity(row) for row in rows], None if following is None else int(following[0])
+        conditions = [
+            (f"{name} = ?", value)
+            for name, value in (
+                ("principal", wanted.principal),
+                ("target", wanted.target),
+                ("action", wanted.action),
+                ("artifact", wanted.artifact),
+                ("namespace", wanted.namespace),
+            )
+            if value
+        ]
+        where = [condition for condition, _ in conditions]
+        values: list[sql.Value] = [value for _, value in conditions]
+        if wanted.failed:
+            where.append("reason != ''")
+        start = before
+        bottom = 0
+        if len(where) > 1:
+            start = before if before is not None else _newest() + 1
+            bottom = max(0, start - _WINDOW)
+            where.append("id >= ?")
+            values.append(bottom)
+        if start is not None:
+            where.append("id < ?")
+            values.append(start)
+        condition = f"WHERE {' AND '.join(where)} " if where else ""
+        found = list(
+            ActivityRow.raw(
+                f"SELECT * FROM activity {condition}ORDER BY id DESC LIMIT ?",
+                *values,
+                limit + 1,
+            )
+        )
+        shown = [_activity(row) for row in found[:limit]]
+        if len(found) > limit:
+            return shown, found[limit - 1].id
+        return shown, bottom or None
 
-    def forget_activities(self, before: float) -> int:
-        return int(ActivityRow.delete().where(ActivityRow.time < before).execute())
+    def forget_activities(self, before: float, limit: int) -> int:
+        return sql.run(
+            "DELETE FROM activity WHERE id IN (SELECT id FROM activity ORDER BY id LIMIT ?) AND time < ?",
+            limit,
+            before,
+        )
+
+    def forget_counts(self, day: int, download_day: int) -> int:
+        return (
+            sql.run("DELETE FROM usage_day WHERE day < ?", day)
+            + sql.run("DELETE FROM call_day WHERE day < ?", day)
+            + sql.run("DELETE FROM problem_day WHERE day < ?", day)
+            + sql.run("DELETE FROM usage_download WHERE day < ?", download_day)
+        )
 
     def count(self, uses: Sequence[Use]) -> None:
-        for use in uses:
-            _count(use)
+        counted = [use for use in uses if not use.download_id or _first_time(use)]
+        namespaces = _namespaces_of({use.artifact_uid for use in counted})
+        subjects: dict[str, list[Use]] = {}
+        for use in counted:
+            subjects.setdefault(use.artifact_uid, []).append(use)
+            if namespace := namespaces.get(use.artifact_uid):
+                subjects.setdefault(namespace_subject(namespace), []).append(use)
+            subjects.setdefault(SERVER, []).append(use)
+        for subject, mine in subjects.items():
+            _count(subject, mine, is_artifact=subject != SERVER and "/" not in subject)
 
-    def of(self, artifact_uids: Sequence[str]) -> Mapping[str, ArtifactUsage]:
-        rows = UsageCounter.select().where(UsageCounter.artifact_uid.in_(list(artifact_uids)))
-        return {row.artifact_uid: _usage(row) for row in rows}
+    def of(self, subjects: Sequence[str]) -> Mapping[str, ArtifactUsage]:
+        rows = UsageCounter.select().where(UsageCounter.subject.in_(list(subjects)))
+        return {row.subject: _usage(row) for row in rows}
+
+    def days(self, subject: str, first: int, last: int) -> Sequence[UsageDay]:
+        found = sql.rows(
+            "SELECT day, downloads, accesses FROM usage_day WHERE subject = ? AND day BETWEEN ? AND ? "
+            "ORDER BY day",
+            subject,
+            first,
+            last,
+        )
+        return [UsageDay(*row) for row in found]
+
+    def users(self, subject: str, version: str, limit: int) -> Sequence[UserOfArtifact]:
+        found = sql.rows(
+            "SELECT principal, declared_user, address, downloads, accesses, first_time, last_time "
+            "FROM usage_user WHERE subject = ? AND version = ? ORDER BY last_time DESC LIMIT ?",
+            subject,
+            version,
+            limit,
+        )
+        return [UserOfArtifact(*row) for row in found]
+
+    def most_downloaded(self, limit: int) -> Sequence[tuple[str, ArtifactUsage]]:
+        found = tables.UsageCounter.raw(
+            "SELECT c.*, a.namespace || '/' || a.kind || '/' || a.artifact AS name "
+            "FROM usage_counter c CROSS JOIN artifact a ON a.uid = c.subject "
+            "WHERE c.is_artifact = 1 AND c.download_count > 0 AND a.live "
+            "ORDER BY c.download_count DESC LIMIT ?",
+            limit,
+        )
+        return [(f"namespaces/{row.name}", _usage(row)) for row in found]
 
 
-def _count(use: Use) -> None:
-    if use.download_id and not _first_time(use.artifact_uid, "download", use.download_id):
-        return
-    UsageCounter.insert(artifact_uid=use.artifact_uid).on_conflict_ignore().execute()
-    mine = UsageCounter.artifact_uid == use.artifact_uid
-    who = f"{use.principal} {use.declared_user}".strip()
-    changes: dict[peewee.Field[int], object] = {}
-    if _first_time(use.artifact_uid, "user", who):
-        changes[UsageCounter.unique_users] = UsageCounter.unique_users + 1
-    counter = UsageCounter.download_count if use.download_id else UsageCounter.access_count
-    changes[counter] = counter + 1
-    UsageCounter.update(changes).where(mine).execute()
-    if use.download_id:
-        UsageCounter.update(
-            first_downloaded_by=use.declared_user or use.principal,
-            first_downloaded_from=use.address,
-            first_download_time=use.time,
-        ).where(mine, UsageCounter.first_download_time.is_null()).execute()
+@dataclass(slots=True)
+class _Sum:
+    """What one user did since the last time."""
+
+    address: str = ""
+    downloads: int = 0
+    accesses: int = 0
+    first: float = 0.0
+    last: float = 0.0
+
+    def seen(self, address: str, time: float) -> None:
+        self.address = address
+        self.first = min(self.first or time, time)
+        self.last = max(self.last, time)
+
+    def add(self, use: Use) -> None:
+        self.seen(use.address, use.time)
+        self.downloads += bool(use.download_id)
+        self.accesses += not use.download_id
+
+
+def _count(subject: str, uses: Sequence[Use], *, is_artifact: bool) -> None:
+    days: dict[int, Counter[bool]] = {}
+    users: dict[tuple[str, str], _Sum] = {}
+    versions: dict[str, dict[tuple[str, str], _Sum]] = {}
+    for use in uses:
+        days.setdefault(day_of(use.time), Counter())[bool(use.download_id)] += 1
+        who = (use.principal, use.declared_user)
+        users.setdefault(who, _Sum()).add(use)
+        if is_artifact and use.version and use.download_id:
+            versions.setdefault(use.version, {}).setdefault(who, _Sum()).add(use)
+    sql.run_many(_DAY, [(subject, day, each[True], each[False]) for day, each in days.items()])
+    # The users of the server are all who call, and counted with what they call.
+    new = 0 if subject == SERVER else _count_users(subject, users)
+    for version, mine in versions.items():
+        _add_users(subject, version, mine)
+    _add_counts(subject, uses, new, is_artifact=is_artifact)
+
+
+def _add_counts(subject: str, uses: Sequence[Use], new_users: int, *, is_artifact: bool) -> None:
+    downloads = [use for use in uses if use.download_id]
+    first = downloads[0] if downloads else None
+    sql.run(
+        _COUNT,
+        subject,
+        int(is_artifact),
+        len(downloads),
+        len(uses) - len(downloads),
+        new_users,
+        (first.declared_user or first.principal) if first else "",
+        first.address if first else "",
+        first.time if first else None,
+    )
+
+
+def _count_users(subject: str, users: Mapping[tuple[str, str], _Sum]) -> int:
+    """Add to what users did, and count those who are new; return how many they are.
+
+    A client may declare any name, so each principal has a bounded number of them; what it does under more
+    counts for the principal alone.
+    """
+    new = 0
+    for who, each in users.items():
+        principal, declared = who
+        known = _is_known(subject, who)
+        if declared and not known and _has_many_names(subject, principal):
+            who = (principal, "")
+            known = _is_known(subject, who)
+        new += not known
+        _add_users(subject, "", {who: each})
+    if subject == SERVER and new:
+        sql.run(_COUNT, SERVER, 0, 0, 0, new, "", "", None)
+    return new
+
+
+def _is_known(subject: str, who: tuple[str, str]) -> bool:
+    return bool(sql.rows(_KNOWN, subject, *who)[0][0])
+
+
+def _has_many_names(subject: str, principal: str) -> bool:
+    return int(sql.rows(_NAMES, subject, principal, _MOST_NAMES)[0][0]) >= _MOST_NAMES
+
+
+def _add_users(subject: str, version: str, users: Mapping[tuple[str, str], _Sum]) -> None:
+    sql.run_many(
+        _USER,
+        [
+            (subject, version, *who, each.address, each.downloads, each.accesses, each.first, each.last)
+            for who, each in users.items()
+        ],
+    )
+
+
+def _first_time(use: Use) -> bool:
+    """Remember the id of a download; return whether it was new."""
+    return bool(
+        sql.run(
+            "INSERT OR IGNORE INTO usage_download(artifact_uid, download_id, day) VALUES (?, ?, ?)",
+            use.artifact_uid,
+            use.download_id,
+            day_of(use.time),
+        )
+    )
+
+
+def _namespaces_of(uids: Iterable[str]) -> dict[str, str]:
+    found = sql.rows(
+        "SELECT uid, namespace FROM artifact WHERE uid IN (SELECT value FROM json_each(?))",
+        json.dumps(list(uids)),
+    )
+    return dict(found)
+
+
+def _newest() -> int:
+    return int(sql.rows("SELECT max(id) FROM activity")[0][0] or 0)
 
 
 def _usage(row: UsageCounter) -> ArtifactUsage:
@@ -77,13 +310,20 @@ def _usage(row: UsageCounter) -> ArtifactUsage:
     )
 
 
-def _first_time(artifact_uid: str, kind: str, key: str) -> bool:
-    """Remember the key; return whether it was new."""
-    seen = UsageSeen.insert(artifact_uid=artifact_uid, kind=kind, key=key).on_conflict_ignore()
-    return bool(seen.as_rowcount().execute())
+def _end(activity: Activity) -> tuple[sql.Value, ...]:
+    """Return the parameters of `_END`: how a call ended whose row was written with its change."""
+    return (
+        activity.code,
+        activity.seconds,
+        activity.reason,
+        activity.target,
+        activity.artifact,
+        activity.namespace,
+        activity.row,
+    )
 
 
-def _row(activity: Activity) -> dict[str, object]:
+def _row(activity: Activity) -> dict[str, sql.Value]:
     return {
         "time": activity.time,
         "action": activity.action,
@@ -95,6 +335,9 @@ def _row(activity: Activity) -> dict[str, object]:
         "code": activity.code,
         "seconds": activity.seconds,
         "call_id": activity.call_id,
+        "reason": activity.reason,
+        "artifact": activity.artifact,
+        "namespace": activity.namespace,
     }
 
 
@@ -110,4 +353,5 @@ def _activity(row: ActivityRow) -> Activity:
         code=row.code,
         seconds=row.seconds,
         call_id=row.call_id,
+        reason=row.reason,
     )
