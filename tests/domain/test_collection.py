@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from helpers.packs import flip, put
+from helpers.schema import migrated
 from ingot.content import digests
 from ingot.server.core.clock import SystemClock
 from ingot.server.core.packs import SealedPack
@@ -14,7 +15,6 @@ from ingot.server.domain.collection import Collection
 from ingot.server.domain.scrubbing import Scrubbing
 from ingot.server.storage.chunks_sql import ChunksSql
 from ingot.server.storage.database import Database, open_database
-from ingot.server.storage.migration_runner import migrate
 from ingot.server.storage.packs_memory import MemoryPacks
 from ingot.server.storage.shelf_sql import ShelfSql
 from ingot.server.storage.trees_sql import TreesSql
@@ -109,7 +109,7 @@ class Rig:
 @pytest.fixture(name="rig")
 def _rig() -> Iterator[Rig]:
     database = open_database("sqlite:///:memory:")
-    migrate(database)
+    migrated(database)
     packs, clock, index, chunks = MemoryPacks(), Clock(), ShelfSql(), ChunksSql()
     yield Rig(
         database,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from helpers.schema import migrated
 from ingot.server.core.disk_room import DiskLevel, DiskSpace, Watermarks
 from ingot.server.core.errors import Exhausted, Reason
 from ingot.server.core.health import HealthStatus
@@ -14,7 +15,6 @@ from ingot.server.domain.health import Health
 from ingot.server.storage.data_folder import DataFolder
 from ingot.server.storage.database import open_database
 from ingot.server.storage.disk_space import FolderDisk
-from ingot.server.storage.migration_runner import migrate
 from ingot.server.storage.vitals import SqliteVitals
 
 GB = 10**9
@@ -107,7 +107,7 @@ def test_health_tells_the_level_and_what_to_do(
     tmp_path: Path, percent: float, status: HealthStatus, said: str
 ) -> None:
     database = open_database("sqlite:///:memory:")
-    migrate(database)
+    migrated(database)
     disk = DiskRoom(Disk(100 * GB, percent), Watermarks())
     parts = {part.name: part for part in Health(SqliteVitals(database, tmp_path), disk).report().parts}
     database.close()

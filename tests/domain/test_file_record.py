@@ -5,11 +5,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from helpers.schema import migrated
 from ingot.content import digests
 from ingot.server.core import manifests
 from ingot.server.domain.file_record import FileRecord
 from ingot.server.storage.database import Database, open_database
-from ingot.server.storage.migration_runner import migrate
 from ingot.server.storage.trees_sql import TreesSql
 
 COUNT = 5 * digests.SEGMENT_MAX_ENTRIES + 7
@@ -18,7 +18,7 @@ COUNT = 5 * digests.SEGMENT_MAX_ENTRIES + 7
 @pytest.fixture(name="database")
 def _database() -> Iterator[Database]:
     database = open_database("sqlite:///:memory:")
-    migrate(database)
+    migrated(database)
     yield database
     database.close()
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
 from helpers.packs import flip, put
+from helpers.schema import migrated
 from ingot.content import digests
 from ingot.server.core.checkup import Fault
 from ingot.server.core.clock import SystemClock
@@ -23,7 +24,6 @@ from ingot.server.domain.scrubbing import Scrubbing
 from ingot.server.storage.accounts_sql import AccountsSql
 from ingot.server.storage.chunks_sql import ChunksSql
 from ingot.server.storage.database import open_database
-from ingot.server.storage.migration_runner import migrate
 from ingot.server.storage.packs_memory import MemoryPacks
 from ingot.server.storage.shelf_sql import ShelfSql
 from ingot.server.storage.trees_sql import TreesSql
@@ -53,7 +53,7 @@ class Store(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.database = open_database("sqlite:///:memory:")
-        migrate(self.database)
+        migrated(self.database)
         self.packs, self.clock = MemoryPacks(), Clock()
         self.index, self.chunks, self.rows = ShelfSql(), ChunksSql(), TreesSql()
         self.collection = Collection(self.index, self.packs, self.chunks, self.clock, SPARE)

@@ -13,6 +13,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import ParamSpec, TypeVar
 
+from helpers.schema import migrated
 from ingot.server.core.artifacts import (
     Artifact,
     ArtifactFields,
@@ -27,7 +28,7 @@ from ingot.server.core.names import ArtifactName, Kind, VersionName, artifact_na
 from ingot.server.core.pages import PageTokens
 from ingot.server.core.workers import WorkGrant
 from ingot.server.domain.access import Access
-from ingot.server.domain.aliases import Aliases
+from ingot.server.domain.aliases import Aliases, LatestHistory
 from ingot.server.domain.catalog import Catalog, NewArtifact
 from ingot.server.domain.events import EventLog
 from ingot.server.domain.identity import Identity
@@ -42,8 +43,8 @@ from ingot.server.settings import Settings
 from ingot.server.storage.catalog_sql import ArtifactsSql
 from ingot.server.storage.database import Database, open_database
 from ingot.server.storage.events_sql import EventsSql
+from ingot.server.storage.facts_sql import FactsSql
 from ingot.server.storage.identity_sql import CountersSql, RequestsSql, TokensSql, UsersSql
-from ingot.server.storage.migration_runner import migrate
 from ingot.server.storage.operations_sql import OperationsSql
 from ingot.server.storage.registrations_sql import RegistrationsSql
 from ingot.server.storage.trees_sql import TreesSql
@@ -118,6 +119,7 @@ class CatalogRules:
             tokens,
             clock,
         )
+        self.catalog.follow(LatestHistory(self.alias_rows))
         self.publishing = Publishing(
             self.catalog,
             self.version_rows,
@@ -125,6 +127,7 @@ class CatalogRules:
             self.uploads.rows,
             TreesSql(),
             self.operations.operations,
+            FactsSql(),
             clock,
             required=validation_required,
         )
@@ -157,7 +160,7 @@ class CatalogRig(CatalogRules):
 
     def __init__(self, url: str = "sqlite:///:memory:", *, validation_required: bool = False) -> None:
         self.database = open_database(url)
-        migrate(self.database)
+        migrated(self.database)
         self.clock = StandingClock()
         super().__init__(
             self.database, self.clock, PageTokens(b"secret"), validation_required=validation_required

@@ -15,6 +15,7 @@ import dataclasses
 from collections.abc import Callable, Iterator
 from typing import ParamSpec, TypeVar
 
+from helpers.schema import migrated
 from ingot.server.core.artifacts import Version, VersionState
 from ingot.server.core.clock import Clock
 from ingot.server.core.errors import NotFound, Reason
@@ -36,7 +37,6 @@ from ingot.server.operation_parts import OperationParts
 from ingot.server.settings import Settings
 from ingot.server.storage.database import Database, open_database
 from ingot.server.storage.identity_sql import CountersSql, RequestsSql, UsersSql
-from ingot.server.storage.migration_runner import migrate
 from ingot.server.storage.operations_sql import OperationsSql
 from ingot.server.training_parts import TrainingRules, TrainingShelves
 
@@ -151,7 +151,7 @@ class Bench:
         self._clock = clock or self.clock
         self.settings = settings or Settings()
         self.database: Database = open_database(url)
-        migrate(self.database)
+        migrated(self.database)
         self.versions = Versions()
         self.trees = Trees()
         self.users = UsersSql()

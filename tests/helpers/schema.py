@@ -1,8 +1,40 @@
-"""Describe the schema of a SQLite database so that two of them can be compared with ==."""
+"""The schema of a SQLite database: given to an empty one at once, and described to be compared with ==.
+
+Thousands of tests want a database of the newest schema. The migrations run once for each process, into a
+template in memory; `migrated` copies it, which takes a fiftieth of the time.
+"""
+
+import functools
+from pathlib import Path
 
 import peewee
 
+from ingot.server.storage.database import MEMORY, Database, open_database
+from ingot.server.storage.migration_runner import migrate
+
 Description = dict[str, dict[str, object]]
+
+
+def migrated(database: Database) -> Database:
+    """Give a database what `migrate` gives it; return it. One that is not empty stays as it is."""
+    with _template().direct() as template, database.direct() as connection:
+        if not connection.get_tables():
+            template.connection().backup(connection.connection())
+    return database
+
+
+def prepare(url: str) -> None:
+    """Make the file of a database that is not there yet, with the newest schema."""
+    path = Path(url.removeprefix("sqlite:///"))
+    if not path.exists():
+        migrated(open_database(url)).close()
+
+
+@functools.cache
+def _template() -> Database:
+    database = open_database(f"sqlite:///{MEMORY}")
+    migrate(database)
+    return database
 
 
 def describe(connection: peewee.SqliteDatabase) -> Description:

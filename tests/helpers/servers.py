@@ -18,7 +18,7 @@ from typing import Any
 
 import grpc
 
-from helpers import loops
+from helpers import loops, schema
 from ingot.server import app as composition
 from ingot.server.app import App
 from ingot.server.core.clock import Clock, SystemClock
@@ -159,6 +159,7 @@ def running_server(folder: Path, *, clock: Clock | None = None, **settings: Any)
     wanted: dict[str, Any] = {"listen": (), "drain_seconds": 0.0, "disk_plenty_bytes": 0, **settings}
     chosen = Settings(data_dir=folder / "data", **wanted)
     held = DataFolder.hold(chosen.data_dir)
+    schema.prepare(chosen.database)
     serving = composition.running(chosen, held, clock or SystemClock())
     app = loops.run(serving.__aenter__())
     try:

@@ -18,6 +18,7 @@ from google.rpc import error_details_pb2, status_pb2
 from helpers import loops
 from helpers.catalogs import CatalogRules, catalog_side
 from helpers.pipelines import FixedIdentity, bearer
+from helpers.schema import migrated
 from ingot.content import chunking, digests
 from ingot.server.core.clock import SystemClock
 from ingot.server.core.disk_room import DiskReader, Watermarks
@@ -36,7 +37,6 @@ from ingot.server.settings import Settings
 from ingot.server.storage.allowed_folders import AllowedFoldersOnDisk
 from ingot.server.storage.database import Database, open_database
 from ingot.server.storage.disk_space import FolderDisk
-from ingot.server.storage.migration_runner import migrate
 from ingot.server.storage.packs_disk import DiskPacks
 from ingot.server.storage.usage_sql import UsageSql
 from ingot.server.transfer_parts import CatalogSide, TransferParts
@@ -91,7 +91,7 @@ def transfer_rig(
     with tempfile.TemporaryDirectory(prefix="ingot-test-") as temporary, contextlib.ExitStack() as stack:
         home = folder or pathlib.Path(temporary)
         database = stack.enter_context(contextlib.closing(open_database(f"sqlite:///{home}/meta.db")))
-        migrate(database)
+        migrated(database)
         clock, tokens, packs = ShiftedClock(), PageTokens(b"secret"), DiskPacks(home)
         usage = Usage(UsageSql(), tokens, clock, activity_days=1)
         rules = CatalogRules(database, clock, tokens)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from helpers.packs import put
 from helpers.patterns import pattern
+from helpers.schema import migrated
 from ingot.content import digests
 from ingot.server.core.clock import SystemClock
 from ingot.server.core.errors import DataLoss
@@ -17,7 +18,6 @@ from ingot.server.domain.collection import Collection
 from ingot.server.domain.scrubbing import Scrubbing
 from ingot.server.storage.chunks_sql import ChunksSql
 from ingot.server.storage.database import Database, open_database
-from ingot.server.storage.migration_runner import migrate
 from ingot.server.storage.packs_disk import DiskPacks
 from ingot.server.storage.shelf_sql import ShelfSql
 from ingot.server.storage.trees_sql import TreesSql
@@ -35,7 +35,7 @@ class UpkeptStore:
 
     def __init__(self, folder: Path) -> None:
         self.database: Database = open_database(f"sqlite:///{folder}/ingot.db")
-        migrate(self.database)
+        migrated(self.database)
         self.packs, self.clock = DiskPacks(folder), SystemClock()
         self.chunks, self.trees = ChunksSql(), TreesSql()
         self.collection = Collection(ShelfSql(), self.packs, self.chunks, self.clock, 3600.0)

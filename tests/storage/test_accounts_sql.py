@@ -4,10 +4,10 @@ import contextlib
 import dataclasses
 
 from contracts.training_stores_contract import a_job
+from helpers.schema import migrated
 from ingot.server.core.training import Checkpoint, CheckpointKind
 from ingot.server.storage.accounts_sql import AccountsSql
 from ingot.server.storage.database import open_database
-from ingot.server.storage.migration_runner import migrate
 from ingot.server.storage.training_sql import CheckpointsSql, TrainingSql
 
 
@@ -48,5 +48,5 @@ def test_checkpoints_count_for_the_namespace_of_their_job() -> None:
         return sizes
 
     with contextlib.closing(open_database("sqlite:///:memory:")) as database:
-        migrate(database)
+        migrated(database)
         assert database.write(changes).result(10) == [300, 350, 450, 400, 400]

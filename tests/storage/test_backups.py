@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from helpers.packs import put
+from helpers.schema import migrated
 from ingot.content import digests
 from ingot.server.core.errors import DataLoss
 from ingot.server.core.packs import SealedPack
@@ -16,7 +17,6 @@ from ingot.server.storage import backups
 from ingot.server.storage.backups import BackupError, FolderBackups
 from ingot.server.storage.chunks_sql import ChunksSql
 from ingot.server.storage.database import Database, open_database
-from ingot.server.storage.migration_runner import migrate
 from ingot.server.storage.packs_disk import DiskPacks
 from ingot.server.storage.shelf_sql import ShelfSql
 
@@ -51,7 +51,7 @@ def _home(tmp_path: Path) -> Iterator[Home]:
     path = tmp_path / "home"
     path.mkdir()
     database = open_database(f"sqlite:///{path}/ingot.db")
-    migrate(database)
+    migrated(database)
     (path / "secret").write_bytes(b"s" * 32)
     (path / "lock").touch()
     yield Home(path, tmp_path / "backup", database, DiskPacks(path))

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 import pytest
 
 from contracts import catalog_stores_contract as contracts
+from helpers.schema import migrated
 from ingot.server.core.artifacts import Artifact
 from ingot.server.storage.catalog_sql import ArtifactsSql
 from ingot.server.storage.database import Database, open_database
+from ingot.server.storage.facts_sql import FactsSql
 from ingot.server.storage.identity_sql import CountersSql, RequestsSql, TokensSql, UsersSql
-from ingot.server.storage.migration_runner import migrate
 from ingot.server.storage.versions_sql import AliasesSql, VersionsSql
 
 
@@ -18,7 +19,7 @@ from ingot.server.storage.versions_sql import AliasesSql, VersionsSql
 def units(request: pytest.FixtureRequest, tmp_path: pathlib.Path) -> Iterator[Database]:
     url = ":memory:" if request.param == "memory" else str(tmp_path / "ingot.db")
     database = open_database(f"sqlite:///{url}")
-    migrate(database)
+    migrated(database)
     yield database
     database.close()
 
@@ -56,6 +57,16 @@ class TestAliases(contracts.AliasStoreContract):
         for version_id in ("1", "2"):
             units.write(versions.add, made, contracts.version(made, version_id)).result()
         return made
+
+
+class TestFacts(contracts.FactsStoreContract):
+    @pytest.fixture
+    def store(self) -> FactsSql:
+        return FactsSql()
+
+    @pytest.fixture
+    def versions(self) -> VersionsSql:
+        return VersionsSql()
 
 
 class TestUsers(contracts.UserStoreContract):

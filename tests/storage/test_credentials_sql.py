@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from helpers.catalogs import add_user
+from helpers.schema import migrated
 from ingot.server.core import keys
 from ingot.server.core.credentials import Credential
 from ingot.server.core.errors import DataLoss, Reason
@@ -14,7 +15,6 @@ from ingot.server.storage import tables
 from ingot.server.storage.credentials_sql import CredentialsSql
 from ingot.server.storage.database import Database, open_database
 from ingot.server.storage.identity_sql import UsersSql
-from ingot.server.storage.migration_runner import migrate
 from ingot.server.storage.sealing import Sealer
 
 HUB = "huggingface.co"
@@ -25,7 +25,7 @@ KEY = keys.derived(b"the secret of this folder", keys.CREDENTIALS)
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
     found = open_database(f"sqlite:///{tmp_path / 'ingot.db'}")
-    migrate(found)
+    migrated(found)
     for user in ("sara", "omid"):
         found.write(add_user, UsersSql(), user).result()
     yield found

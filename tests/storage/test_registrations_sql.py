@@ -5,12 +5,12 @@ from collections.abc import Iterator
 
 import pytest
 
+from helpers.schema import migrated
 from ingot.server.core.errors import Problem, Reason
 from ingot.server.core.params import HubImport, UrlFile, UrlImport
 from ingot.server.core.registrations import FetchState, Registration
 from ingot.server.storage import sql
 from ingot.server.storage.database import Database, open_database
-from ingot.server.storage.migration_runner import migrate
 from ingot.server.storage.registrations_sql import RegistrationsSql
 
 COLUMNS = (
@@ -45,7 +45,7 @@ PLAIN = Registration(
 @pytest.fixture
 def database() -> Iterator[Database]:
     database = open_database("sqlite:///:memory:")
-    migrate(database)
+    migrated(database)
     yield database
     database.close()
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 import pytest
 
 from contracts import training_stores_contract as contracts
+from helpers.schema import migrated
 from ingot.server.storage.database import Database, open_database
 from ingot.server.storage.events_sql import EventsSql, MetricsSql
-from ingot.server.storage.migration_runner import migrate
 from ingot.server.storage.training_sql import CheckpointsSql, TrainingSql
 from ingot.server.storage.workers_sql import WorkersSql
 
@@ -17,7 +17,7 @@ from ingot.server.storage.workers_sql import WorkersSql
 def units(request: pytest.FixtureRequest, tmp_path: pathlib.Path) -> Iterator[Database]:
     url = ":memory:" if request.param == "memory" else str(tmp_path / "ingot.db")
     database = open_database(f"sqlite:///{url}")
-    migrate(database)
+    migrated(database)
     yield database
     database.close()
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from helpers.schema import migrated
 from ingot.content import digests
 from ingot.server.core import manifests
 from ingot.server.core.artifacts import (
@@ -25,7 +26,6 @@ from ingot.server.core.transfer_stores import ChunkRun, ChunkStore, SegmentRow, 
 from ingot.server.core.uploads import Upload, UploadStage, UploadState, UploadTarget
 from ingot.server.storage.chunks_sql import ChunksSql
 from ingot.server.storage.database import Database, open_database
-from ingot.server.storage.migration_runner import migrate
 from ingot.server.storage.trees_sql import TreesSql
 from ingot.server.storage.uploads_sql import UploadsSql
 
@@ -37,7 +37,7 @@ PROBLEM = Problem(Reason.VALIDATION_FAILED, "cancelled", {}, "retry", NOW)
 @pytest.fixture(name="database")
 def _database() -> Iterator[Database]:
     database = open_database("sqlite:///:memory:")
-    migrate(database)
+    migrated(database)
     yield database
     database.close()
 

@@ -5,17 +5,17 @@ from collections.abc import Collection, Iterator
 import pytest
 
 from helpers.queries import recorded, scans, sorts
+from helpers.schema import migrated
 from ingot.server.core.names import UploadName
 from ingot.server.core.uploads import UploadStage, UploadState
 from ingot.server.storage.database import Database, open_database
-from ingot.server.storage.migration_runner import migrate
 from ingot.server.storage.uploads_sql import UploadsSql
 
 
 @pytest.fixture(name="database")
 def _database() -> Iterator[Database]:
     database = open_database("sqlite:///:memory:")
-    migrate(database)
+    migrated(database)
     yield database
     database.close()
 

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from helpers.schema import migrated
 from ingot.server.core.usage import ArtifactUsage, Use
 from ingot.server.storage.database import Database, open_database
-from ingot.server.storage.migration_runner import migrate
 from ingot.server.storage.usage_sql import UsageSql
 
 STORE = UsageSql()
@@ -15,7 +15,7 @@ STORE = UsageSql()
 @pytest.fixture
 def database() -> Iterator[Database]:
     opened = open_database("sqlite:///:memory:")
-    migrate(opened)
+    migrated(opened)
     yield opened
     opened.close()
 
