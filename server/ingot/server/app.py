@@ -71,6 +71,7 @@ log = logging.getLogger(__name__)
 
 _USAGE_SECONDS = 1.0
 _TOKEN_USE_SECONDS = 30.0
+_HEAD_SECONDS = 5.0  # what is cut off the audit log is noticed up to the head before
 _DAY = 24 * 3600.0
 _REAP_SECONDS = 1.0  # how soon a lease that ran out is noticed
 ADMIN = "admin"
@@ -113,11 +114,18 @@ class App:
             settings, training_shelves.log, counters, self.database.after_commit, tokens, folder.secret, clock
         )
         self.people = IdentityParts(
-            settings, folder.secret, counters, requests, tokens, clock, self.database.after_commit
+            settings,
+            folder.secret,
+            folder.server_id,
+            counters,
+            requests,
+            tokens,
+            clock,
+            self.database.after_commit,
         )
         self.identity = self.people.identity
         self.usage = Usage(UsageSql(), tokens, clock, activity_days=settings.activity_days)
-        self.audit = AuditParts(self.usage, tokens, clock, folder.server_id)
+        self.audit = AuditParts(settings, folder, self.database, self.usage, tokens, clock)
         uploads = UploadShelves.over(training_shelves.log)
         catalog = self.catalog = CatalogParts(
             training_shelves.assignments,
@@ -187,7 +195,7 @@ class App:
         server = self.grpc.server
         self.people.serve(self.hops, server)
         self.catalog.serve(self.hops, self.usage, self.exports.exports, self.registered.registrations, server)
-        system = SystemServicer(self.hops, self.facts, health, self.usage, clock)
+        system = SystemServicer(self.hops, self.facts, health, self.usage, self.audit.rules, clock)
         system_pb2_grpc.add_SystemServiceServicer_to_server(system, server)
         self.training.serve(self.hops, server)
         starts = Starts(
@@ -226,6 +234,7 @@ class App:
         if secret is not None:
             path = self.folder.keep_token(ADMIN, secret)
             log.info("identity.administrator_token_made file=%s", path)
+        await self.audit.begin(self.hops)
         await self.exports.begin(self.hops)
         await self.registered.begin(self.hops)
         self.addresses = await self.grpc.start(self.settings.listen, self.unix_socket)
@@ -243,6 +252,8 @@ class App:
         self._every(_USAGE_SECONDS, self._store_usage)
         self._every(_TOKEN_USE_SECONDS, self._store_token_uses)
         self._every(_REAP_SECONDS, self._reap)
+        self._every(_USAGE_SECONDS, self._flush_audit)
+        self._every(_HEAD_SECONDS, self._keep_audit_head)
         self.runner.start()
         log.info("server.started addresses=%s data=%s", ",".join(self.addresses), self.folder.path)
 
@@ -270,12 +281,19 @@ class App:
                 await store()
             except IngotError as error:  # a full disk must not keep the rest from being closed
                 log.warning("server.figures_not_stored error=%s", error.message)
+        await self.audit.end(self.hops)
         self.hops.close()
         self.database.close()
         log.info("server.stopped")
 
     async def _store_usage(self) -> None:
         await usage_storing.store(self.hops, self.usage)
+
+    async def _flush_audit(self) -> None:
+        await self.audit.flush(self.hops)
+
+    async def _keep_audit_head(self) -> None:
+        await self.audit.keep(self.hops)
 
     async def _store_token_uses(self) -> None:
         await self.hops.write(self.identity.store_uses)

@@ -1,21 +1,72 @@
 """The parts of the audit log, wired for app.py.
 
-parts = AuditParts(usage, tokens, clock, folder.server_id)
+parts = AuditParts(settings, folder, database, usage, tokens, clock)
 hops = Hops(database, parts.journaling)              # entries are made in the writes of calls
 Pipeline(…, ended=parts.journaling.ended)
+await parts.begin(hops)                              # before any call; then keep(hops) again and again
 """
+
+import contextlib
 
 from ingot.server.core.clock import Clock
 from ingot.server.core.pages import PageTokens
 from ingot.server.domain.audit import Audit
+from ingot.server.domain.audit_heads import AuditHeads
 from ingot.server.domain.usage import Usage
+from ingot.server.rpc.audit import AuditRules
+from ingot.server.rpc.hops import Hops
 from ingot.server.rpc.journaling import Journaling
+from ingot.server.settings import Settings
+from ingot.server.sources import signing
+from ingot.server.sources.signing import SigningKey
+from ingot.server.storage import audit_head
+from ingot.server.storage.audit_head import AuditHeadFile
 from ingot.server.storage.audit_sql import AuditSql
+from ingot.server.storage.data_folder import DataFolder
+from ingot.server.storage.database import Database
 
 
 class AuditParts:
-    """The rules of the audit log and what makes its entries."""
+    """The rules of the audit log, what makes its entries, and what keeps its head."""
 
-    def __init__(self, usage: Usage, tokens: PageTokens, clock: Clock, server: str) -> None:
-        self.audit = Audit(AuditSql(), tokens, clock, server)
+    def __init__(
+        self,
+        settings: Settings,
+        folder: DataFolder,
+        database: Database,
+        usage: Usage,
+        tokens: PageTokens,
+        clock: Clock,
+    ) -> None:
+        self.audit = Audit(AuditSql(), tokens, clock, folder.server_id)
         self.journaling = Journaling(self.audit, usage, clock)
+        self.heads = AuditHeads(
+            self.audit,
+            database,
+            AuditHeadFile(settings.audit_head),
+            SigningKey.of_folder(folder.path),
+            signing.has_signed,
+            clock,
+        )
+        self.rules = AuditRules(self.audit, self.heads)
+        self._home = folder.path
+
+    async def begin(self, hops: Hops) -> None:
+        """Compare the log with its kept head, before any call."""
+        await hops.io(self.heads.begin, audit_head.take_restored(self._home))
+        audit_head.forget_restored(self._home)
+
+    async def flush(self, hops: Hops) -> None:
+        """Write what was refused."""
+        if self.journaling.pending():
+            await hops.keep(self.journaling.flush)
+
+    async def keep(self, hops: Hops) -> None:
+        """Keep the newest entry as signed head."""
+        await hops.io(self.heads.keep)
+
+    async def end(self, hops: Hops) -> None:
+        """Write what waits, then keep the head: the last words before the database is closed."""
+        with contextlib.suppress(OSError):  # a full disk must not keep the rest from being closed
+            await self.flush(hops)
+            await self.keep(hops)

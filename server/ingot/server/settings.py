@@ -99,6 +99,15 @@ class Settings:
     public_call_burst: int = dataclasses.field(
         default=200, metadata=_about("Such calls that it may make at once after a pause.")
     )
+    login_minutes: float = dataclasses.field(
+        default=15.0,
+        metadata=_about(
+            "How long an access token of a login is good; clients get the next one by themselves."
+        ),
+    )
+    login_days: float = dataclasses.field(
+        default=30.0, metadata=_about("How long a login lasts until the password is asked again.")
+    )
     drain_seconds: float = dataclasses.field(
         default=30.0, metadata=_about("How long running calls may go on when the server is told to stop.")
     )
@@ -139,6 +148,14 @@ class Settings:
         metadata=_about(
             "How long failed uploads are kept, in hours, with the versions that were rejected; then the "
             "hourly clean-up forgets them."
+        ),
+    )
+    audit_head_file: Path = dataclasses.field(
+        default=Path(),
+        metadata=_about(
+            "File that keeps the signed head of the audit log, outside of the database; on another disk, or "
+            "where only the server may write, it is harder to change together with it.",
+            default="audit.head in the data folder",
         ),
     )
     activity_days: int = dataclasses.field(
@@ -368,6 +385,12 @@ class Settings:
     log_level: str = dataclasses.field(
         default="info", metadata=_about(f"Least serious events that are logged: {', '.join(LOG_LEVELS)}.")
     )
+
+    @property
+    def audit_head(self) -> Path:
+        """Return where the signed head of the audit log is kept."""
+        chosen = self.audit_head_file
+        return chosen.absolute() if chosen != Path() else self.data_dir.absolute() / "audit.head"
 
     @property
     def mount(self) -> Path | None:

@@ -14,6 +14,10 @@ from typing import Protocol
 from ingot.content import audit as canonical
 from ingot.server.core.identity import SYSTEM
 
+ALARM = "alarm"  # action of an entry: the log was not what a head of it says
+RESTORE = "restore"  # action of an entry: the database was restored from a backup
+REFUSE = "refuse"  # action of an entry that counts refusals beyond those noted one by one
+
 
 @dataclass(frozen=True, slots=True)
 class Deed:
@@ -82,6 +86,7 @@ class Fault(StrEnum):
     OTHER_HISTORY = "OTHER_HISTORY"  # it has another entry where a head that is known says which
     BAD_HEAD = "BAD_HEAD"  # a head is not signed by this server
     NO_HEAD = "NO_HEAD"  # the file of the head is gone
+    ALARM = "ALARM"  # one of those was found when the server looked, and stands in the log
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,22 +189,22 @@ def chained(number: int, deed: Deed, previous: str) -> Entry:
     )
 
 
-def more_refused(time: float, count: int) -> Deed:
-    """Return what stands for refusals beyond those that were noted one by one."""
+def server_deed(time: float, action: str, facts: dict[str, str], code: str = "OK") -> Deed:
+    """Return what the server itself enters: an alarm, a restored backup, refusals that were only counted."""
     return Deed(
         time=time,
-        action="refuse",
+        action=action,
         method="",
         target="",
         principal=SYSTEM,
         user="",
         token="",
         declared_user="",
-        address="",
+        address="local",
         client="",
         call_id="",
-        code="PERMISSION_DENIED",
-        facts={"more_refused_calls": str(count)},
+        code=code,
+        facts=facts,
     )
 
 

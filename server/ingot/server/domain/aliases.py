@@ -1,6 +1,6 @@
 """Aliases: movable names for versions. `latest` is one of them to read, but moves by itself."""
 
-from ingot.server.core import names
+from ingot.server.core import journal, names
 from ingot.server.core.artifacts import Alias, AliasMove, Artifact, Version
 from ingot.server.core.catalog_stores import AliasStore, VersionStore
 from ingot.server.core.clock import Clock
@@ -150,6 +150,7 @@ class Aliases:
         before = self._aliases.find(artifact, name.alias)
         if etag:
             check_etag(str(name), etag, before.etag if before else "")
+        journal.detail(version=version.name, version_before=before.version if before else "")
         self._aliases.put(
             artifact,
             Alias(

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 from ingot.content import audit as canonical
 from ingot.server.core.audit import (
+    ALARM,
+    RESTORE,
     AuditFilter,
     AuditStore,
     Deed,
@@ -23,6 +25,7 @@ from ingot.server.core.audit import (
     chained,
     document_of,
     micros,
+    time_text,
 )
 from ingot.server.core.clock import Clock
 from ingot.server.core.identity import Caller
@@ -38,6 +41,7 @@ class Stretch:
     number: int  # of the last one, or where it started when there were none
     hash: str
     findings: tuple[Finding, ...]
+    restores: tuple[Entry, ...]  # entries that tell of a restored backup
     checked: int
     ended: bool  # there are no more
 
@@ -91,7 +95,17 @@ class Audit:
         for entry in entries:
             findings += self._wrong(entry, number, hashed)
             number, hashed = entry.number, entry.hash
-        return Stretch(number, hashed, tuple(findings[:MOST_FINDINGS]), len(entries), len(entries) < limit)
+            if entry.deed.action == ALARM and not entry.deed.method:
+                findings.append(_alarm(entry))
+        restores = (each for each in entries if each.deed.action == RESTORE and not each.deed.method)
+        return Stretch(
+            number,
+            hashed,
+            tuple(findings[:MOST_FINDINGS]),
+            tuple(restores),
+            len(entries),
+            len(entries) < limit,
+        )
 
     def compare(self, known: Head, name: str) -> Sequence[Finding]:
         """Return what is wrong with the log when `known` is a head of it; `name` says which, for people."""
@@ -152,3 +166,11 @@ class Audit:
                 )
             )
         return found
+
+
+def _alarm(entry: Entry) -> Finding:
+    facts = entry.deed.facts
+    told = (
+        f"At {time_text(entry.time)} the server found: {facts.get('message', 'the log is not what it was')}"
+    )
+    return Finding(Fault.ALARM, entry.number, told)

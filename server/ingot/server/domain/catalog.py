@@ -8,7 +8,7 @@ import dataclasses
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from ingot.server.core import ids, names
+from ingot.server.core import ids, journal, names
 from ingot.server.core.artifacts import (
     Artifact,
     ArtifactFields,
@@ -211,6 +211,7 @@ class Catalog:
             artifact, catalog_fields.search_text_of(artifact), catalog_fields.terms_of(artifact)
         ):
             raise name_taken(name)
+        journal.about(str(artifact.name))
         return artifact
 
     def update(
@@ -225,7 +226,14 @@ class Catalog:
             return self._changed(caller, change)
 
         def make() -> str:
-            return self._save(self._changed(caller, change)).uid
+            changed = self._changed(caller, change)
+            fields = changed.fields
+            journal.detail(
+                fields=", ".join(sorted(change.paths or change.populated)),
+                visibility=fields.visibility,
+                lifecycle=fields.lifecycle,
+            )
+            return self._save(changed).uid
 
         uid, _ = self._requests.run(caller, "UpdateArtifact", key, make)
         return self._by_uid(uid)

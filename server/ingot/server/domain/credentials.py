@@ -11,7 +11,7 @@ administrators only.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from ingot.server.core import hosts
+from ingot.server.core import hosts, journal
 from ingot.server.core.clock import Clock
 from ingot.server.core.credentials import Credential, CredentialStore
 from ingot.server.core.errors import Denied, NotFound, Reason, invalid_field
@@ -56,7 +56,9 @@ class Credentials:
         host = hosts.check_host(host)
         _check_secret(secret)
         now = self._clock.now()
-        return self._store.put(Credential(caller.user, host, now, now), secret)
+        kept = self._store.put(Credential(caller.user, host, now, now), secret)
+        journal.about(kept.name)
+        return kept
 
     def page(self, caller: Caller, size: int, token: str) -> Page[Credential]:
         """Return a page of the caller's credentials in the order of their hosts.

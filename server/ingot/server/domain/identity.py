@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ingot.server.core import ids, names, texts
+from ingot.server.core import ids, journal, names, texts
 from ingot.server.core.catalog_stores import CounterStore, TokenStore, UserStore
 from ingot.server.core.clock import Clock
 from ingot.server.core.errors import (
@@ -31,7 +31,7 @@ from ingot.server.domain.requests import RequestKey, Requests
 ADMINISTRATOR = "admin"  # id of the user made at the first start
 LOCAL_ADMINISTRATOR = "administrator of this data folder"
 LOCAL_WORKER = "worker beside this server"
-_NAME_LIMIT = 200
+NAME_LIMIT = 200
 _LONGEST_TTL = 100 * 365 * 24 * 3600.0
 
 
@@ -180,9 +180,11 @@ class Identity:
                 "expected ADMIN, MEMBER or VIEWER, got WORKER",
                 next_step="Workers are no users: make a token with the role of a worker instead.",
             )
-        display_name = texts.line("display_name", wanted.display_name, _NAME_LIMIT)
+        display_name = texts.line("display_name", wanted.display_name, NAME_LIMIT)
 
         def make() -> str:
+            journal.about(f"users/{wanted.id}")
+            journal.detail(role=wanted.role)
             return self._add_user(NewUser(wanted.id, display_name, wanted.role)).id
 
         made, _ = self._requests.run(caller, "CreateUser", key, make)
@@ -216,10 +218,13 @@ class Identity:
             refusals.require_admin(caller, "make tokens for workers and for other users")
         user = self.find(user_id)
         role = Role.WORKER if wanted.for_worker else user.role
-        display_name = texts.line("display_name", wanted.display_name, _NAME_LIMIT)
+        display_name = texts.line("display_name", wanted.display_name, NAME_LIMIT)
         scopes = _granted(caller, role, wanted.scopes)
         expire_time = _end(caller, wanted.ttl, self._clock.now())
-        return self._add_token(user.id, display_name, role, scopes, expire_time)
+        token, secret = self._add_token(user.id, display_name, role, scopes, expire_time)
+        journal.about(token.name)
+        journal.detail(role=role, scopes=" ".join(sorted(scopes)))
+        return token, secret
 
     def list_tokens(self, caller: Caller, user: str, size: int, token: str) -> Page[ApiToken]:
         """Return a page of a user's tokens in the order of making; the caller's own when `user` is empty.

@@ -14,6 +14,7 @@ from typing import Protocol
 
 import pydantic
 
+from ingot.server.core import journal
 from ingot.server.core.artifacts import JsonObject
 from ingot.server.core.catalog_stores import CounterStore
 from ingot.server.core.clock import Clock
@@ -135,7 +136,9 @@ class Operations:
             params=params,
             sealed=sealed,
         )
-        return self.moves.add(operation, f"asked by {caller.principal}")
+        added = self.moves.add(operation, f"asked by {caller.principal}")
+        journal.detail(started=added.name, kind=added.kind)
+        return added
 
     def _check_quota(self, caller: Caller) -> None:
         """Refuse one more. Raises Exhausted (QUOTA)."""

@@ -8,7 +8,7 @@ heartbeat, or sooner through its watch, and the job's event log shows when it is
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from ingot.server.core import ids, texts
+from ingot.server.core import ids, journal, texts
 from ingot.server.core.artifacts import Version
 from ingot.server.core.catalog_stores import CounterStore
 from ingot.server.core.clock import Clock
@@ -124,6 +124,7 @@ class Training:
         def make() -> str:
             job = self._drafted(caller, draft, self._counters.next("job"))
             self._store.add(job)
+            journal.about(job.name)
             created = StateChange("", job.state.value, f"created by {caller.principal}")
             self._log.append(job.name, 0, [NewEvent(created)])
             if draft.start:

@@ -7,6 +7,7 @@ stored for it, until the upload expires; every call on the upload moves that tim
 import dataclasses
 import logging
 
+from ingot.server.core import journal
 from ingot.server.core.artifacts import NewVersion
 from ingot.server.core.catalog_stores import CounterStore
 from ingot.server.core.clock import Clock
@@ -266,6 +267,7 @@ class Uploads:
             open_time=now,
         )
         self._store.add(upload)
+        journal.about(str(name))
         log.info("upload.begun name=%s namespace=%s size=%d", name, namespace, draft.size_bytes)
         return upload
 

@@ -6,7 +6,8 @@ upload. In between somebody else may have been faster, so commit checks everythi
 
 import dataclasses
 
-from ingot.server.core import ids, names, texts
+from ingot.content import digests
+from ingot.server.core import ids, journal, names, texts
 from ingot.server.core.artifacts import (
     Artifact,
     ArtifactFields,
@@ -111,6 +112,8 @@ class Versions:
             version = self._publishing.stage(caller, artifact, version)
         if not self._versions.add(artifact, version):
             raise _version_taken(version.name)
+        journal.about(str(version.name))
+        journal.detail(digest=digests.format_digest(version.digest), upload=origin.upload, state=version.state)
         if staged:
             return version
         self._publishing.publish(artifact, version, target.aliases)

@@ -116,7 +116,8 @@ class Journaling:
         for deed in waiting:
             self._log.append(deed)
         if more:
-            self._log.append(audit.more_refused(self._clock.now(), more))
+            facts = {"more_refused_calls": str(more)}
+            self._log.append(audit.server_deed(self._clock.now(), audit.REFUSE, facts, "PERMISSION_DENIED"))
 
     def _enter(self, call: Call) -> None:
         call.entered = True

@@ -14,7 +14,7 @@ from ingot.server.rpc import calls, convert_usage, methods, pipeline, usage_stor
 from ingot.server.rpc import convert_common as common
 from ingot.server.rpc.audit import AuditCalls, AuditRules
 from ingot.server.rpc.hops import Hops
-from ingot.v1 import system_pb2, system_pb2_grpc
+from ingot.v1 import system_pb2
 
 Context = grpc.aio.ServicerContext[Any, Any]
 

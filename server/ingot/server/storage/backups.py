@@ -24,12 +24,12 @@ from ingot.server.core import failpoints
 from ingot.server.core.errors import DataLoss, Exhausted, Reason, Unavailable
 from ingot.server.core.packs import PackId
 from ingot.server.core.upkeep_stores import Backup
-from ingot.server.storage import connections, pack_files
+from ingot.server.storage import audit_head, connections, pack_files
 
 ROWS = "ingot.db"
 _FACTS = "backup.json"
 _PARTIAL = ".partial"
-_NOT_KEPT = frozenset({"lock", "server.json", "server.sock"})
+_NOT_KEPT = frozenset({"lock", "server.json", "server.sock", audit_head.FILE, audit_head.RESTORED})
 _COPY = 8 * 1024 * 1024
 
 
@@ -182,6 +182,8 @@ def restore(
         for path in source.iterdir():
             if path.name not in (ROWS, _FACTS):
                 _copy(path, home / path.name, mode=0o600)
+        told_by = {"backup": chosen.name, "backup_time": str(chosen.create_time)}
+        _write(home / audit_head.RESTORED, json.dumps(told_by).encode() + b"\n")
         _copy(source / ROWS, home / ROWS, mode=0o600)
         pack_files.sync_folder(home)
     except OSError as error:

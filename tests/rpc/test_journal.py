@@ -1,0 +1,133 @@
+"""The journal: an entry in the audit log and a row of activity in the write that changes something."""
+
+import dataclasses
+import uuid
+
+import grpc
+import pytest
+from helpers.eventually import eventually
+from helpers.servers import Server, running_server
+
+from ingot.server.core.audit import Entry
+from ingot.server.rpc import methods
+from ingot.server.storage import sql
+from ingot.v1 import catalog_pb2, transfer_pb2
+
+ROUTINE = {"FindMissing", "RenewUpload", "Heartbeat", "ReportEvents"}
+
+
+def entries(server: Server) -> list[Entry]:
+    store = server.app.audit.audit
+    found = server.app.database.read(store._store.after, 0, 10_000)
+    return list(found)
+
+
+def activity_rows(server: Server, call_id: str) -> list[tuple[str, str]]:
+    return server.app.database.read(
+        lambda: sql.rows("SELECT method, code FROM activity WHERE call_id = ?", call_id)
+    )
+
+
+def test_only_leases_and_reports_are_routine() -> None:
+    audited = {method.name for method in methods.all_methods().values() if method.audited}
+    reading = {method.name for method in methods.all_methods().values()} - audited - ROUTINE
+    assert not audited & ROUTINE
+    assert all(name.startswith(("Get", "List", "Watch", "Read", "Stat", "Compare", "Preview", "Verify"))
+               for name in reading), reading  # fmt: skip
+
+
+@pytest.mark.contract("S2-42", "S3-48")
+def test_a_change_leaves_one_entry_and_one_activity(server: Server) -> None:
+    sara = server.stubs(server.token("sara"), x_ingot_user="sara-at-home", x_request_id="call-1")
+    sara.catalog.CreateArtifact(
+        catalog_pb2.CreateArtifactRequest(
+            parent="namespaces/sara", kind=catalog_pb2.ARTIFACT_KIND_MODEL, artifact_id="tiny"
+        )
+    )
+    assert activity_rows(server, "call-1") == [("CatalogService/CreateArtifact", "OK")]
+    found = entries(server)[-1]
+    deed = found.deed
+    assert (deed.method, deed.action, deed.code) == ("CatalogService/CreateArtifact", "create", "OK")
+    assert (deed.principal, deed.user, deed.declared_user) == ("users/sara", "sara", "sara-at-home")
+    assert deed.target == "namespaces/sara/models/tiny"
+    assert deed.token.startswith("users/sara/tokens/")
+    assert deed.call_id == "call-1"
+    assert deed.address == "local"
+
+
+def test_a_repeated_request_and_a_read_leave_no_entry(server: Server) -> None:
+    sara = server.member("sara")
+    request = catalog_pb2.CreateArtifactRequest(
+        parent="namespaces/sara",
+        kind=catalog_pb2.ARTIFACT_KIND_MODEL,
+        artifact_id="tiny",
+        request_id=str(uuid.uuid4()),
+    )
+    sara.catalog.CreateArtifact(request)
+    before = len(entries(server))
+    sara.catalog.CreateArtifact(request)
+    sara.catalog.GetArtifact(catalog_pb2.GetArtifactRequest(name="namespaces/sara/models/tiny"))
+    with pytest.raises(grpc.RpcError):  # refused by its state: nothing changed, nobody overstepped
+        sara.catalog.CreateArtifact(
+            catalog_pb2.CreateArtifactRequest(
+                parent="namespaces/sara", kind=catalog_pb2.ARTIFACT_KIND_MODEL, artifact_id="tiny"
+            )
+        )
+    assert len(entries(server)) == before
+
+
+@pytest.mark.contract("S3-51")
+def test_what_was_refused_is_noted(server: Server) -> None:
+    vera = server.viewer("vera")
+    with pytest.raises(grpc.RpcError) as refused:
+        vera.catalog.CreateArtifact(
+            catalog_pb2.CreateArtifactRequest(
+                parent="namespaces/vera", kind=catalog_pb2.ARTIFACT_KIND_MODEL, artifact_id="tiny"
+            )
+        )
+    assert refused.value.code() is grpc.StatusCode.PERMISSION_DENIED
+    found = eventually(lambda: [each for each in entries(server) if each.deed.code == "PERMISSION_DENIED"])
+    assert [(each.deed.principal, each.deed.method) for each in found] == [
+        ("users/vera", "CatalogService/CreateArtifact")
+    ]
+
+
+def test_an_upload_is_entered_at_its_commit(server: Server) -> None:
+    sara = server.member("sara")
+    target = transfer_pb2.UploadTarget(
+        version=transfer_pb2.NewVersion(
+            artifact="namespaces/sara/datasets/chat",
+            create=catalog_pb2.Artifact(),
+        )
+    )
+    begun = sara.transfer.BeginUpload(transfer_pb2.BeginUploadRequest(target=target))
+    with pytest.raises(grpc.RpcError):  # empty: it is sealed, found wanting, and open again
+        sara.transfer.CommitUpload(
+            transfer_pb2.CommitUploadRequest(name=begun.upload.name, expected_digest="blake3:" + 64 * "0")
+        )
+    methods_of = [each.deed.method for each in entries(server)]
+    assert methods_of.count("TransferService/BeginUpload") == 1
+    assert "TransferService/CommitUpload" not in methods_of
+    named = [each for each in entries(server) if each.deed.method == "TransferService/BeginUpload"]
+    assert named[0].deed.target == begun.upload.name
+
+
+def test_the_chain_holds(server: Server) -> None:
+    sara = server.member("sara")
+    for number in range(5):
+        sara.catalog.CreateArtifact(
+            catalog_pb2.CreateArtifactRequest(
+                parent="namespaces/sara", kind=catalog_pb2.ARTIFACT_KIND_MODEL, artifact_id=f"m{number}"
+            )
+        )
+    audit = server.app.audit.audit
+    whole = server.app.database.read(audit.check, 0, audit.beginning, 1000)
+    assert whole.findings == ()
+    assert whole.checked >= 5
+    assert dataclasses.astuple(whole)[0] == whole.checked
+
+
+@pytest.fixture(name="server")
+def _server(tmp_path):  # type: ignore[no-untyped-def]
+    with running_server(tmp_path) as server:
+        yield server
