@@ -18,7 +18,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 STORY = """
 version env completion health login whoami context/ls context/use
 push ls show alias/set alias/ls cat pull verify edit tag uploads/ls uploads/show uploads/watch uploads/stats
-cache/ls cache/verify cache/prune stats storage usage
+cache/ls cache/verify cache/prune stats storage usage activity
 workers/ls operations/ls operations/show operations/watch operations/kinds
 credentials/set credentials/ls credentials/rm import validate export upkeep uploads/purge
 users/create users/ls namespaces/ls namespaces/show namespaces/quota tokens/create tokens/ls tokens/revoke

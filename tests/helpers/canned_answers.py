@@ -421,6 +421,29 @@ def _around(server: CannedServer) -> None:
         request_id="r-1",
     )
     server.answer("SystemService/ListActivity", system_pb2.ListActivityResponse(activities=[activity]))
+    day = timestamp_pb2.Timestamp(seconds=at(0).seconds // 86400 * 86400)
+    server.answer(
+        "CatalogService/GetUsage",
+        catalog_pb2.GetUsageResponse(
+            usage=artifact().usage,
+            days=[
+                catalog_pb2.UsageDay(start_time=timestamp_pb2.Timestamp(seconds=day.seconds - 86400)),
+                catalog_pb2.UsageDay(start_time=day, download_count=3, access_count=9, total_requests=12),
+            ],
+            users=[
+                catalog_pb2.UsageUser(
+                    principal="users/ada",
+                    declared_user="omid",
+                    address="10.0.0.7",
+                    download_count=3,
+                    access_count=9,
+                    first_time=at(9),
+                    last_time=at(50),
+                )
+            ],
+            recent_activity=[activity],
+        ),
+    )
     server.answer(
         "SystemService/GetServerInfo",
         system_pb2.GetServerInfoResponse(version="0.1.0", server_id="srv-1", server_time=at(60)),

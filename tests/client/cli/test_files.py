@@ -151,7 +151,9 @@ def test_uploads_tell_what_became_of_a_push(cli: CommandLine, folder: pathlib.Pa
 
 
 @pytest.mark.contract("S2-42", "S2-43")
-def test_usage_names_who_did_what_from_where(cli: CommandLine, server: Server, folder: pathlib.Path) -> None:
+def test_activity_names_who_did_what_from_where(
+    cli: CommandLine, server: Server, folder: pathlib.Path
+) -> None:
     from helpers.eventually import eventually
 
     cli.run("push", "models/watched", str(folder))
@@ -161,7 +163,7 @@ def test_usage_names_who_did_what_from_where(cli: CommandLine, server: Server, f
     cli.run("rm", "models/watched", "--yes")
 
     def actions() -> dict[str, dict[str, object]]:
-        found = json.loads(cli.run("usage", "--json", "--limit", "0").out)
+        found = json.loads(cli.run("activity", "--json", "--limit", "0").out)
         return {each["action"]: each for each in found}
 
     seen = eventually(

@@ -41,6 +41,7 @@ PROMISED = [
     "health",
     "storage",
     "usage",
+    "activity",
     "context/ls",
     "context/use",
     "alias/ls",

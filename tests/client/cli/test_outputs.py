@@ -27,7 +27,8 @@ CALLS = {
     "stats": ["stats"],
     "health": ["health"],
     "storage": ["storage"],
-    "usage": ["usage"],
+    "usage": ["usage", "datasets/ada/chat"],
+    "activity": ["activity"],
     "uploads-ls": ["uploads", "ls"],
     "uploads-show": ["uploads", "show", "3"],
     "uploads-stats": ["uploads", "stats"],
@@ -120,7 +121,7 @@ def test_what_somebody_asked_for_is_shown_as_it_is(
 ) -> None:
     found = [system_pb2.Activity(method="CatalogService/GetArtifact", target=target, code="INVALID_ARGUMENT")]
     canned.answer("SystemService/ListActivity", system_pb2.ListActivityResponse(activities=found))
-    run = cli.run("usage")
+    run = cli.run("activity")
     assert (run.code, run.err) == (0, "")
     assert f"  {target}  " in run.out
 

@@ -165,6 +165,21 @@ class Catalog:
         """Return totals over all models or all datasets that one may see."""
         return self._calls.unary(self._stub.GetCatalogStats, pb.GetCatalogStatsRequest(kind=kind_of(kind)))
 
+    def usage(
+        self, ref: str | Reference | None = None, *, days: int = 0, activity_size: int = 0
+    ) -> pb.GetUsageResponse:
+        """Return how an artifact was used, or `namespaces/{id}`; without a reference all of one's own.
+
+        `days` up to today (0: 30) and the number of users and calls (0: 10) bound the answer.
+        """
+        whole = isinstance(ref, str) and ref.startswith("namespaces/") and ref.count("/") == 1
+        if ref is None or whole:
+            name = str(ref) if whole else f"namespaces/{self._names.default_namespace}"
+        else:
+            name = self._names.artifact(ref)
+        request = pb.GetUsageRequest(name=name, days=days, activity_size=activity_size)
+        return self._calls.unary(self._stub.GetUsage, request)
+
     def version(self, ref: str | Reference) -> pb.Version:
         """Return one version; an alias, or the artifact for its latest version, is resolved."""
         request = pb.GetVersionRequest(name=self._names.version(ref))

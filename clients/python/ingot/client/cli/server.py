@@ -1,11 +1,11 @@
-"""stats, health, storage and usage: the server as a whole."""
+"""stats, health and storage: the server as a whole."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ingot.client.cli import formats, named
-from ingot.client.cli.command import Command, Parser, declare_limit
-from ingot.client.cli.output import Listing, Output
+from ingot.client.cli import formats
+from ingot.client.cli.command import Command
+from ingot.client.cli.output import Output
 from ingot.client.cli.shell import Shell
 
 if TYPE_CHECKING:
@@ -71,31 +71,6 @@ class Storage(Command):
             shell.out.facts(_storage_facts(storage))
 
         shell.out.document(storage, formats.size(storage.pack_bytes or storage.logical_bytes), text)
-        return 0
-
-
-class Usage(Command):
-    """Show who did what, when and from where, newest first: one's own, or everyone's for administrators."""
-
-    examples = ("ingot usage --limit 20", "ingot usage datasets/chat --action download")
-    ref: str | None
-    action: str
-    limit: int
-
-    @classmethod
-    def declare(cls, parser: Parser) -> None:
-        parser.add_argument("ref", nargs="?", metavar="REF", help="only on this model or dataset")
-        parser.add_argument(
-            "--action", default="", metavar="WORD", help="only list, get, download, delete, …"
-        )
-        declare_limit(parser)
-
-    def run(self, shell: Shell) -> int:
-        listing = Listing(shell.out, self.limit)
-        target = shell.client.names.version(self.ref) if self.ref else ""
-        found = shell.client.system.activity(target=target, action=self.action, limit=listing.wanted)
-        heading = ("TIME", "ACTION", "METHOD", "TARGET", "WHO", "DECLARED", "FROM", "CODE", "TOOK")
-        listing.show(found, heading, _activity_row, lambda activity: activity.method)
         return 0
 
 
@@ -181,17 +156,3 @@ def _storage_facts(storage: "system_pb2.GetStorageResponse") -> dict[str, str]:
         "database": formats.size(storage.database_bytes),
         "disk": f"{formats.size(storage.disk_free_bytes)} free of {formats.size(storage.disk_total_bytes)}",
     }
-
-
-def _activity_row(activity: "system_pb2.Activity") -> tuple[str, ...]:
-    return (
-        formats.moment(activity.time),
-        activity.action,
-        activity.method.rpartition("/")[2],
-        named.short(activity.target) or "-",
-        named.user(activity.principal) or "-",
-        activity.declared_user or "-",
-        activity.address or "-",
-        activity.code,
-        formats.duration(activity.duration),
-    )
