@@ -49,7 +49,7 @@ class FixedIdentity:
         self.asked = 0
         self.callers: dict[str, Caller] = {role.value.lower(): caller_of(role) for role in Role}
 
-    def authenticate(self, secret: str) -> Caller:
+    def authenticate(self, secret: str, *, begun: bool = False) -> Caller:
         self.asked += 1
         if secret == "expired":
             raise Unauthenticated(Reason.TOKEN_EXPIRED, "The token expired.")

@@ -14,7 +14,7 @@ from ingot.server.core.identity import SCOPES_OF_ROLE, Role, Scope
 from ingot.server.rpc import methods
 
 METHODS = [method for service in methods.services() for method in service.methods]
-PUBLIC = {"GetServerInfo", "GetHealth"}
+PUBLIC = {"GetServerInfo", "GetHealth", "Login", "RefreshLogin"}
 RawCall: TypeAlias = "grpc.UnaryUnaryMultiCallable[bytes, bytes]"
 
 

@@ -1,6 +1,6 @@
 """The parts of users, tokens and credentials, wired for app.py.
 
-parts = IdentityParts(settings, folder.secret, counters, requests, tokens, clock, database.after_commit)
+parts = IdentityParts(settings, folder.secret, folder.server_id, counters, requests, tokens, clock, …)
 Credentials(hops, parts.sign_in, clock)              # of the pipeline
 parts.operation_tokens.make(operation)               # for the body of an operation
 parts.credentials.for_operation(operation)           # the secrets that it may use
@@ -16,21 +16,29 @@ from ingot.server.core.catalog_stores import CounterStore
 from ingot.server.core.clock import Clock
 from ingot.server.core.namespaces import Quotas
 from ingot.server.core.pages import PageTokens
+from ingot.server.domain.access_tokens import AccessTokens
 from ingot.server.domain.credentials import Credentials, HubAccess
 from ingot.server.domain.events import AfterCommit
 from ingot.server.domain.identity import Identity
+from ingot.server.domain.login_attempts import LoginAttempts
+from ingot.server.domain.logins import Logins, Tokens
 from ingot.server.domain.members import Members, MemberStores
 from ingot.server.domain.namespaces import Namespaces
 from ingot.server.domain.operation_tokens import Fence, OperationTokens, SignIn
+from ingot.server.domain.passwords import Passwords
+from ingot.server.domain.refresh_tokens import RefreshTokens
 from ingot.server.domain.requests import Requests
+from ingot.server.domain.users import Users
 from ingot.server.rpc.auth import AuthServicer
 from ingot.server.rpc.auth_rules import AuthRules
 from ingot.server.rpc.hops import Hops
+from ingot.server.rpc.password_hashing import PasswordHashing
 from ingot.server.settings import Settings
 from ingot.server.sources import hub_login
 from ingot.server.storage.accounts_sql import AccountsSql
 from ingot.server.storage.credentials_sql import CredentialsSql
 from ingot.server.storage.identity_sql import TokensSql, UsersSql
+from ingot.server.storage.logins_sql import LoginsSql
 from ingot.server.storage.members_sql import MembersSql
 from ingot.server.storage.operations_sql import OperationsSql
 from ingot.server.storage.sealing import Sealer
@@ -44,6 +52,7 @@ class IdentityParts:
         self,
         settings: Settings,
         secret: bytes,
+        server_id: str,
         counters: CounterStore,
         requests: Requests,
         tokens: PageTokens,
@@ -53,7 +62,18 @@ class IdentityParts:
         users = UsersSql()
         self.identity = Identity(users, TokensSql(), counters, requests, tokens, clock, after_commit)
         self.operation_tokens = OperationTokens(secret)
-        self.sign_in = SignIn(self.identity, self.operation_tokens, Fence(OperationsSql()), users)
+        login_tokens = Tokens(
+            AccessTokens(
+                keys.derived(secret, keys.ACCESS_TOKENS), server_id, settings.login_minutes * 60.0, clock
+            ),
+            RefreshTokens(keys.derived(secret, keys.REFRESH_TOKENS)),
+            settings.login_days,
+        )
+        self.logins = Logins(LoginsSql(), self.identity, login_tokens, counters, clock)
+        self.users = Users(users, MembersSql(), self.identity, self.logins, clock)
+        self._attempts = LoginAttempts(clock)
+        fence = Fence(OperationsSql())
+        self.sign_in = SignIn(self.identity, self.logins, self.operation_tokens, fence, users)
         sealer = Sealer(keys.derived(secret, keys.CREDENTIALS))
         self.credentials = Credentials(CredentialsSql(sealer), tokens, hub_access(settings), clock)
 
@@ -70,7 +90,16 @@ class IdentityParts:
 
     def serve(self, hops: Hops, server: grpc.aio.Server) -> None:
         """Add AuthService to a server."""
-        rules = AuthRules(self.identity, self.credentials, self.namespaces, self.members)
+        rules = AuthRules(
+            identity=self.identity,
+            users=self.users,
+            logins=self.logins,
+            attempts=self._attempts,
+            hashing=PasswordHashing(hops, Passwords()),
+            credentials=self.credentials,
+            namespaces=self.namespaces,
+            members=self.members,
+        )
         auth_pb2_grpc.add_AuthServiceServicer_to_server(AuthServicer(hops, rules), server)
 
 

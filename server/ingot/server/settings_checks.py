@@ -22,6 +22,8 @@ _POSITIVE = (
     "call_seconds",
     "call_burst",
     "public_call_burst",
+    "login_minutes",
+    "login_days",
     "read_threads",
     "io_threads",
     "activity_days",

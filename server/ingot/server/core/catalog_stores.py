@@ -76,6 +76,14 @@ class UserStore(Protocol):
         """Return whether there is a namespace with this id."""
         ...
 
+    def change(self, user: User) -> None:
+        """Store display name, role and whether a user is disabled."""
+        ...
+
+    def remove(self, user: str) -> None:
+        """Drop a user with everything that is only the user's: tokens, credentials, logins, memberships."""
+        ...
+
     def memberships(self, user: str) -> Sequence[Member]:
         """Return the namespaces that a user belongs to, its own among them, in no order."""
         ...

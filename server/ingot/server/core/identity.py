@@ -4,6 +4,7 @@ A caller is made from the credential alone (`rpc/pipeline.py`). The user name a 
 it for the record and grants nothing.
 """
 
+import hashlib
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -135,6 +136,12 @@ class User:
     def name(self) -> str:
         """Return the resource name."""
         return f"users/{self.id}"
+
+    @property
+    def etag(self) -> str:
+        """Return what changes with everything about the user that can change."""
+        told = "\n".join((self.uid, self.display_name, self.role, str(self.disabled)))
+        return hashlib.sha256(told.encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True)

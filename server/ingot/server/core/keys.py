@@ -8,6 +8,8 @@ import hashlib
 import hmac
 
 CREDENTIALS = "credentials of outside hosts 1"
+ACCESS_TOKENS = "access tokens of logins 1"
+REFRESH_TOKENS = "refresh tokens of logins 1"
 OPERATION_PARAMS = "secret parameters of operations 1"
 OPERATION_TOKENS = "tokens of operations 1"
 

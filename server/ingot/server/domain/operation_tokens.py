@@ -22,7 +22,9 @@ from ingot.server.core.identity import SYSTEM, Caller, Role, Scope, User, user_o
 from ingot.server.core.operation_stores import OperationStore
 from ingot.server.core.operations import CLAIMED_STATES, Operation
 from ingot.server.domain.identity import Identity
+from ingot.server.domain import access_tokens
 
+from ingot.server.domain.logins import Logins
 PREFIX = "ingotop_"
 SCOPES = frozenset({Scope.CATALOG_READ, Scope.TRANSFER_READ, Scope.TRANSFER_WRITE})
 _FORM = re.compile(rf"{PREFIX}([1-9][0-9]{{0,17}})_([1-9][0-9]{{0,8}})_([0-9a-f]{{64}})")
@@ -78,11 +80,17 @@ class Fence:
 
 
 class SignIn:
-    """Finds callers by their tokens: people and workers through Identity, bodies by their operation."""
+    """Finds callers by their tokens: people and workers through Identity, bodies by their operation.
 
-    def __init__(self, identity: Identity, tokens: OperationTokens, fence: Fence, users: UserStore) -> None:
+    Whoever signed in with a password is found through Logins.
+    """
+
+    def __init__(
+        self, identity: Identity, logins: Logins, tokens: OperationTokens, fence: Fence, users: UserStore
+    ) -> None:
         self._identity = identity
         self._tokens = tokens
+        self._logins = logins
         self._fence = fence
         self._users = users
 
@@ -91,8 +99,13 @@ class SignIn:
         """Return a number that differs after each committed change of a user or a token; for any thread."""
         return self._identity.revision
 
-    def authenticate(self, secret: str) -> Caller:
-        """Return who a token belongs to. Raises Unauthenticated (TOKEN_INVALID, TOKEN_EXPIRED)."""
+    def authenticate(self, secret: str, *, begun: bool = False) -> Caller:
+        """Return who a token belongs to. Raises Unauthenticated (TOKEN_INVALID, TOKEN_EXPIRED).
+
+        For a call that has `begun` with it, the access token of a login may have expired since.
+        """
+        if access_tokens.is_one(secret):
+            return self._logins.authenticate(secret, begun=begun)
         if not secret.startswith(PREFIX):
             return self._identity.authenticate(secret)
         number, attempt = self._tokens.read(secret)

@@ -10,13 +10,18 @@ from typing import Any, TypeAlias
 import grpc
 
 from ingot.server.core.errors import invalid_field
-from ingot.server.core.identity import Role
+from ingot.server.core.identity import Role, User
 from ingot.server.core.members import MemberRole
 from ingot.server.domain.credentials import Credentials
 from ingot.server.domain.identity import Identity
+from ingot.server.domain.login_attempts import LoginAttempts
+from ingot.server.domain.logins import Logins
 from ingot.server.domain.members import Members
 from ingot.server.domain.namespaces import Namespaces
+from ingot.server.domain.users import Users
+from ingot.server.rpc import convert_common as common
 from ingot.server.rpc.hops import Hops
+from ingot.server.rpc.password_hashing import PasswordHashing
 from ingot.v1 import auth_pb2, auth_pb2_grpc
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
@@ -28,6 +33,10 @@ class AuthRules:
     """The rules behind AuthService."""
 
     identity: Identity
+    users: Users
+    logins: Logins
+    attempts: LoginAttempts
+    hashing: PasswordHashing
     credentials: Credentials
     namespaces: Namespaces
     members: Members
@@ -58,3 +67,17 @@ def role_message(role: Role) -> auth_pb2.Role.ValueType:
 def member_role(role: MemberRole) -> auth_pb2.MemberRole.ValueType:
     """Return what somebody may do in a namespace as the wire has it."""
     return auth_pb2.MemberRole.Value(f"MEMBER_{_ROLE}{role.value}")
+
+
+def user_message(user: User) -> auth_pb2.User:
+    """Return a user as the wire has it."""
+    return auth_pb2.User(
+        name=user.name,
+        uid=user.uid,
+        display_name=user.display_name,
+        role=role_message(user.role),
+        namespace=f"namespaces/{user.id}",
+        create_time=common.timestamp(user.create_time),
+        disabled=user.disabled,
+        etag=user.etag,
+    )

@@ -1,11 +1,12 @@
 """AuthService: who calls, and the users there are."""
 
-from ingot.server.core.identity import Role, User
+from ingot.server.core.identity import Role
+from ingot.server.core.names import user_id
 from ingot.server.domain.identity import NewUser
 from ingot.server.domain.requests import RequestKey
-from ingot.server.rpc import convert_common as common
+from ingot.server.domain.users import UserChange
 from ingot.server.rpc import pipeline
-from ingot.server.rpc.auth_rules import AuthCalls, Context, role_message, role_of
+from ingot.server.rpc.auth_rules import AuthCalls, Context, role_message, role_of, user_message
 from ingot.v1 import auth_pb2
 
 
@@ -16,7 +17,7 @@ class UserCalls(AuthCalls):
         me = await self._hops.read(self._rules.identity.me, pipeline.caller())
         caller = me.caller
         return auth_pb2.GetMeResponse(
-            user=_user(me.user),
+            user=user_message(me.user),
             role=role_message(caller.role),
             scopes=sorted(caller.scopes),
             token=caller.token,
@@ -31,7 +32,7 @@ class UserCalls(AuthCalls):
         key = RequestKey(request.request_id, request.SerializeToString(deterministic=True))
         user = await self._hops.write(self._rules.identity.create_user, pipeline.caller(), wanted, key)
         pipeline.about(user.name)
-        return auth_pb2.CreateUserResponse(user=_user(user))
+        return auth_pb2.CreateUserResponse(user=user_message(user))
 
     async def ListUsers(
         self, request: auth_pb2.ListUsersRequest, context: Context
@@ -39,16 +40,46 @@ class UserCalls(AuthCalls):
         page = await self._hops.read(
             self._rules.identity.list_users, pipeline.caller(), request.page_size, request.page_token
         )
-        return auth_pb2.ListUsersResponse(users=map(_user, page.items), next_page_token=page.next_token)
+        return auth_pb2.ListUsersResponse(
+            users=map(user_message, page.items), next_page_token=page.next_token
+        )
+
+    async def GetUser(self, request: auth_pb2.GetUserRequest, context: Context) -> auth_pb2.GetUserResponse:
+        user = await self._hops.read(self._rules.users.get, pipeline.caller(), user_id(request.name))
+        return auth_pb2.GetUserResponse(user=user_message(user))
+
+    async def UpdateUser(
+        self, request: auth_pb2.UpdateUserRequest, context: Context
+    ) -> auth_pb2.UpdateUserResponse:
+        user = await self._hops.write(self._rules.users.update, pipeline.caller(), _change(request))
+        return auth_pb2.UpdateUserResponse(user=user_message(user))
+
+    async def DeleteUser(
+        self, request: auth_pb2.DeleteUserRequest, context: Context
+    ) -> auth_pb2.DeleteUserResponse:
+        user = user_id(request.name)
+        await self._hops.write(
+            self._rules.users.delete,
+            pipeline.caller(),
+            user,
+            request.etag,
+            allow_missing=request.allow_missing,
+        )
+        return auth_pb2.DeleteUserResponse()
 
 
-def _user(user: User) -> auth_pb2.User:
-    return auth_pb2.User(
-        name=user.name,
-        uid=user.uid,
-        display_name=user.display_name,
-        role=role_message(user.role),
-        namespace=f"namespaces/{user.id}",
-        create_time=common.timestamp(user.create_time),
-        disabled=user.disabled,
+def _change(request: auth_pb2.UpdateUserRequest) -> UserChange:
+    wanted = request.user
+    told = {
+        "display_name": bool(wanted.display_name),
+        "role": wanted.role != auth_pb2.ROLE_UNSPECIFIED,
+        "disabled": wanted.disabled,
+    }
+    return UserChange(
+        user=user_id(wanted.name, "user.name"),
+        display_name=wanted.display_name,
+        role=role_of(wanted.role),
+        disabled=wanted.disabled,
+        paths=tuple(request.update_mask.paths) or tuple(path for path, there in told.items() if there),
+        etag=wanted.etag,
     )

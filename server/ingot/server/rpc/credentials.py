@@ -26,9 +26,10 @@ class Identity(Protocol):
         """Number that differs after each committed change of a user or a token; read on any thread."""
         ...
 
-    def authenticate(self, secret: str) -> Caller:
+    def authenticate(self, secret: str, *, begun: bool = False) -> Caller:
         """Return who a token belongs to; runs inside a read unit of work.
 
+        For a call that has `begun` with it, the access token of a login may have expired since.
         Raises Unauthenticated (TOKEN_INVALID, TOKEN_EXPIRED).
         """
         ...
@@ -44,9 +45,9 @@ class Credentials:
         self._kept: dict[bytes, tuple[Caller, float]] = {}
         self._revision = identity.revision
 
-    async def caller(self, secret: str) -> Caller:
-        """Return the caller behind a token. Raises Unauthenticated."""
-        key = hashlib.sha256(secret.encode()).digest()
+    async def caller(self, secret: str, *, begun: bool = False) -> Caller:
+        """Return the caller behind a token, of a new call or one that has begun. Raises Unauthenticated."""
+        key = hashlib.sha256(f"{begun} {secret}".encode()).digest()
         now = self._clock.monotonic()
         revision = self._identity.revision  # before reading: a change in between makes the answer unusable
         if revision != self._revision:
@@ -55,7 +56,7 @@ class Credentials:
         known = self._kept.get(key)
         if known is not None and known[1] > now:
             return known[0]
-        caller = await self._hops.read(self._identity.authenticate, secret)
+        caller = await self._hops.read(self._identity.authenticate, secret, begun=begun)
         if revision == self._revision and not caller.operation:
             if len(self._kept) >= _KEPT_ENTRIES:
                 self._kept.clear()

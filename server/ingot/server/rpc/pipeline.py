@@ -55,6 +55,16 @@ def optional_caller() -> Caller | None:
     return current.call().caller
 
 
+def turned_out(found: Caller) -> None:
+    """Note who makes the public call that runs now, once its request has shown it."""
+    current.call().made_by(found)
+
+
+def address() -> str:
+    """Return where the call that runs now came from."""
+    return current.call().address
+
+
 def about(target: str) -> None:
     """Name what the call that runs now is about, where its request does not say it (a made id)."""
     current.call().target = target
@@ -281,7 +291,7 @@ class Pipeline(grpc.aio.ServerInterceptor):
         while streams := [call for call in self._running if call.method.streams and call.caller]:
             for call in streams:
                 try:
-                    call.made_by(await self._credentials.caller(call.secret))
+                    call.made_by(await self._credentials.caller(call.secret, begun=True))
                 except (Unauthenticated, Denied) as error:
                     call.end(error)
                 except Exception:  # the database, say; the next round asks again

@@ -6,6 +6,8 @@ from ingot.server.core.identity import ApiToken, Role, Scope, User
 from ingot.server.core.members import Member, MemberRole
 from ingot.server.storage import sql, tables
 
+_OF_USERS = ("password", "login", "member", "access_grant")
+
 
 class CountersSql:
     """Implements CounterStore."""
@@ -73,6 +75,22 @@ class UsersSql:
     def page(self, after: str, size: int) -> Sequence[User]:
         rows = tables.User.select().where(tables.User.id > after).order_by(tables.User.id).limit(size)
         return [_user(row) for row in rows]
+
+    def change(self, user: User) -> None:
+        sql.run(
+            "UPDATE user SET display_name = ?, role = ?, disabled = ? WHERE id = ?",
+            user.display_name,
+            user.role.value,
+            int(user.disabled),
+            user.id,
+        )
+
+    def remove(self, user: str) -> None:
+        for table in _OF_USERS:
+            sql.run(f"DELETE FROM {table} WHERE user = ?", user)
+        tables.ApiToken.delete().where(tables.ApiToken.user == user).execute()
+        tables.Credential.delete().where(tables.Credential.user == user).execute()
+        tables.User.delete().where(tables.User.id == user).execute()
 
     def ensure_namespace(self, namespace: str, now: float) -> bool:
         if self.find(namespace) is not None:
