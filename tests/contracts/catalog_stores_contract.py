@@ -10,6 +10,7 @@ import pytest
 from ingot.server.core.artifacts import (
     EVERYONE,
     Alias,
+    AliasMove,
     Artifact,
     ArtifactFields,
     ArtifactOrder,
@@ -30,6 +31,7 @@ from ingot.server.core.catalog_stores import (
     UserStore,
     VersionStore,
 )
+from ingot.server.core.facts import FactsStore, VersionFacts
 from ingot.server.core.identity import ApiToken, Role, User
 from ingot.server.core.identity import Scope as Right
 from ingot.server.core.names import ArtifactName, Kind
@@ -294,6 +296,23 @@ class VersionStoreContract:
         assert units.write(store.save, ready, VersionState.STAGED).result()
         assert units.read(store.find, tiny, "1") == ready
 
+    def test_what_is_said_about_it_compares_the_revision(
+        self, units: Database, store: VersionStore, tiny: Artifact
+    ) -> None:
+        made = version(tiny, "1")
+        units.write(store.add, tiny, made).result()
+        said = dataclasses.replace(
+            made,
+            changelog="x",
+            metadata={"a": 1},
+            performance_metrics={"b": 2.5},
+            update_time=7.5,
+            revision=2,
+        )
+        assert units.write(store.amend, said).result()
+        assert units.read(store.find, tiny, "1") == said
+        assert not units.write(store.amend, said).result()
+
     def test_it_is_found_by_what_made_and_validated_it(
         self, units: Database, store: VersionStore, artifacts: ArtifactStore, tiny: Artifact
     ) -> None:
@@ -355,9 +374,24 @@ class AliasStoreContract:
         for each in (self._alias(tiny, "prod"), self._alias(tiny, "prod", "2", 2)):
             units.write(store.put, tiny, each).result()
             assert units.read(store.find, tiny, "prod") == each
-        assert units.write(store.delete, tiny, "prod").result()
-        assert not units.write(store.delete, tiny, "prod").result()
+        assert units.write(store.delete, tiny, "prod", 4.5, "users/omid").result()
+        assert not units.write(store.delete, tiny, "prod", 5.5).result()
         assert units.read(store.find, tiny, "prod") is None
+
+    def test_every_move_is_noted(self, units: Database, store: AliasStore, tiny: Artifact) -> None:
+        for version_id in ("1", "1", "2"):
+            units.write(store.put, tiny, self._alias(tiny, "prod", version_id)).result()
+        units.write(store.put, tiny, self._alias(tiny, "other")).result()
+        units.write(store.delete, tiny, "prod", 4.5, "users/omid").result()
+        units.write(store.note, tiny, "latest", AliasMove("2", "1", 9.5, "")).result()
+        first = units.read(store.moves, tiny, "prod", None, 2)
+        rest = units.read(store.moves, tiny, "prod", first[-1][0], 9)
+        assert [move for _, move in (*first, *rest)] == [
+            AliasMove("", "2", 4.5, "users/omid"),
+            AliasMove("2", "1", 3.5, "users/sara"),
+            AliasMove("1", "", 3.5, "users/sara"),
+        ]
+        assert [move.version for _, move in units.read(store.moves, tiny, "latest", None, 9)] == ["2"]
 
     def test_pages_are_in_the_order_of_ids(self, units: Database, store: AliasStore, tiny: Artifact) -> None:
         for alias in ("c", "a", "b"):
@@ -374,6 +408,50 @@ class AliasStoreContract:
         rows = units.read(versions.page, tiny, None, 9)
         found = {each.name.version: each.aliases for _, each in rows}
         assert found == {"1": ("a", "prod"), "2": ()}
+
+
+class FactsStoreContract:
+    def test_facts_are_kept_and_the_artifact_shows_those_of_its_latest(
+        self, units: Database, store: FactsStore, artifacts: ArtifactStore, versions: VersionStore
+    ) -> None:
+        tiny = dataclasses.replace(artifact("tiny"), current_version="2")
+        units.write(artifacts.add, tiny, "", ()).result()
+        first, second = version(tiny, "1"), version(tiny, "2")
+        for each in (first, second):
+            units.write(versions.add, tiny, each).result()
+            units.write(store.want, each.uid).result()
+        assert units.read(store.wanted, 9) == [second.uid, first.uid]
+        small, large = VersionFacts(parameters=7, dtypes=("F32",)), VersionFacts(records=0, columns=("متن",))
+        assert units.write(store.put, first.uid, small).result()
+        assert units.write(store.put, second.uid, large).result()
+        assert units.read(store.wanted, 9) == []
+        found = units.read(versions.find, tiny, "1")
+        assert found is not None
+        assert found.facts == small
+        shown = units.read(artifacts.find, tiny.name)
+        assert shown is not None
+        assert shown.facts == large
+        units.write(store.want, first.uid).result()  # it was read already
+        assert units.read(store.wanted, 9) == []
+
+    def test_what_a_validation_told_stays(
+        self, units: Database, store: FactsStore, artifacts: ArtifactStore, versions: VersionStore
+    ) -> None:
+        tiny = artifact("tiny")
+        units.write(artifacts.add, tiny, "", ()).result()
+        made = version(tiny, "1")
+        units.write(versions.add, tiny, made).result()
+        exact = VersionFacts(records=3, validated=True)
+        for facts, stored in (
+            (VersionFacts(records=2, estimated=True), True),
+            (exact, True),
+            (VersionFacts(records=4), False),
+        ):
+            assert units.write(store.put, made.uid, facts).result() is stored
+        found = units.read(versions.find, tiny, "1")
+        assert found is not None
+        assert found.facts == exact
+        assert not units.write(store.put, "gone", exact).result()
 
 
 class UserStoreContract:

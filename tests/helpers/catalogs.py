@@ -44,6 +44,7 @@ from ingot.server.storage.catalog_sql import ArtifactsSql
 from ingot.server.storage.database import Database, open_database
 from ingot.server.storage.events_sql import EventsSql
 from ingot.server.storage.facts_sql import FactsSql
+from ingot.server.storage.grants_sql import GrantsSql
 from ingot.server.storage.identity_sql import CountersSql, RequestsSql, TokensSql, UsersSql
 from ingot.server.storage.operations_sql import OperationsSql
 from ingot.server.storage.registrations_sql import RegistrationsSql
@@ -105,7 +106,7 @@ class CatalogRules:
             Settings(), log, self.counters, database.after_commit, tokens, b"the secret of a folder", clock
         )
         self.requests = Requests(RequestsSql(), clock)
-        self.access = Access(self.users, self.work, Fence(OperationsSql()))
+        self.access = Access(self.users, self.work, Fence(OperationsSql()), GrantsSql())
         self.identity = Identity(
             self.users, TokensSql(), self.counters, self.requests, tokens, clock, database.after_commit
         )

@@ -32,6 +32,7 @@ from ingot.server.rpc.hops import Hops
 from ingot.server.storage.catalog_sql import ArtifactsSql
 from ingot.server.storage.comparing_sql import ComparingSql
 from ingot.server.storage.facts_sql import FactsSql
+from ingot.server.storage.grants_sql import GrantsSql
 from ingot.server.storage.identity_sql import UsersSql
 from ingot.server.storage.operations_sql import OperationsSql
 from ingot.server.storage.registrations_sql import RegistrationsSql
@@ -59,7 +60,7 @@ class CatalogParts:
     ) -> None:
         versions, aliases = VersionsSql(), AliasesSql()
         self.artifacts = ArtifactsSql()
-        self.access = Access(UsersSql(), assignments, Fence(OperationsSql()))
+        self.access = Access(UsersSql(), assignments, Fence(OperationsSql()), GrantsSql())
         self.catalog = Catalog(
             self.artifacts, versions, dependants, counters, requests, self.access, tokens, clock
         )

@@ -23,8 +23,10 @@ from ingot.server.bodies.tree_source import TreeSource
 from ingot.server.bodies.work import Work
 from ingot.server.core import params
 from ingot.server.core.events import FileProgress
-from ingot.server.formats import checking, verdict
+from ingot.server.core.facts import VersionFacts
+from ingot.server.formats import checking, facts, verdict
 from ingot.server.formats.checking import Checked
+from ingot.server.formats.facts import FileFacts
 from ingot.server.formats.quarantine import Quarantine
 
 log = logging.getLogger(__name__)
@@ -50,6 +52,8 @@ class _Validation:
         self._total = 0
         self._kept_findings = 0
         self._kept_bytes = 0
+        self._facts: list[FileFacts] = []
+        self._architecture = ""
         self._sets_aside = bool(self._rules.quarantine) and "/datasets/" in work.spec.target
         if self._rules.quarantine and not self._sets_aside:
             work.warning("Records are put aside in datasets only: this version is checked and left as it is.")
@@ -59,7 +63,7 @@ class _Validation:
         self._total = manifest.size
         with ThreadPoolExecutor(FILES_AT_ONCE, thread_name_prefix="check") as threads:
             checked = list(threads.map(lambda file: self._check(manifest.tree, file), manifest.files))
-        report = verdict.conclude(checked, self._rules)
+        report = verdict.conclude(checked, self._rules).model_copy(update={"facts": self._found_facts()})
         bad = {path: each for path, each in self._quarantines.items() if each.bad_records}
         if not bad:
             return report
@@ -92,6 +96,9 @@ class _Validation:
                 self._tell(file, done)
 
             try:
+                if file.path == facts.CONFIG and file.size <= facts.MOST_CONFIG:
+                    self._architecture = facts.architecture_of(source.read())
+                    source.seek(0)
                 found = checking.check(
                     file.path, source, self._rules, scratch, progress=progress, quarantine=quarantine
                 )
@@ -107,6 +114,13 @@ class _Validation:
         self._ended(file)
         return self._slim(found)
 
+    def _found_facts(self) -> VersionFacts:
+        """Return what the files say about the version."""
+        told = sorted(self._facts, key=lambda each: each.path)
+        if "/datasets/" in self._work.spec.target:
+            return facts.of_dataset(told, validated=True)
+        return facts.of_model(told, self._architecture, validated=True)
+
     def _tell(self, file: TreeFile, done: int) -> None:
         with self._lock:
             self._running[file.path] = FileProgress(file.path, min(done, file.size), file.size)
@@ -121,7 +135,9 @@ class _Validation:
 
     def _slim(self, found: Checked) -> Checked:
         """Drop details of a file when those of the files before it fill what is kept of all together."""
+        told = facts.of_file(found.report)
         with self._lock:
+            self._facts.append(told)
             self._kept_findings += len(found.findings.kept)
             self._kept_bytes += len(json.dumps(found.report.statistics))
             if self._kept_findings > MOST_FINDINGS:

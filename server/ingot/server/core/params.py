@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from ingot.server.core.facts import VersionFacts
 from ingot.server.core.json_values import JsonObject
 
 
@@ -115,6 +116,7 @@ class ValidationReport(Params):
     finding_count: int = 0
     quarantined: int = 0
     version: str = Field(default="", description="Version of the good records, when bad ones were put aside.")
+    facts: VersionFacts | None = Field(default=None, description="What the files say about the version.")
 
 
 # --- import -------------------------------------------------------------------------------------------------

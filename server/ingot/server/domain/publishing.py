@@ -30,6 +30,7 @@ from ingot.server.core.artifacts import (
 from ingot.server.core.catalog_stores import AliasStore, VersionStore
 from ingot.server.core.clock import Clock
 from ingot.server.core.errors import NotFound, Problem, Reason
+from ingot.server.core.facts import FactsStore
 from ingot.server.core.identity import Caller, Role, system_caller
 from ingot.server.core.names import UploadName
 from ingot.server.core.operations import NewOperation, Operation, OperationOptions, OperationState
@@ -57,6 +58,7 @@ class Publishing:
         uploads: UploadStore,
         trees: TreeStore,
         operations: Operations,
+        facts: FactsStore,
         clock: Clock,
         *,
         required: bool,
@@ -68,6 +70,7 @@ class Publishing:
         self._uploads = uploads
         self._trees = trees
         self._operations = operations
+        self._facts = facts
         self._clock = clock
         self._required = required
 
@@ -86,8 +89,11 @@ class Publishing:
     def publish(self, artifact: Artifact, version: Version, aliases: Collection[str]) -> Artifact:
         """Count a version that has just become READY, move `latest` and these aliases; return the artifact.
 
+        Its files are soon looked at for facts, unless its validation has told them.
+
         An alias stays where it is when it was moved to a version committed later, or by somebody since.
         """
+        self._facts.want(version.uid)
         found = self._versions.newest_ready(artifact)
         newest = found[1] if found else version
         artifact = self._catalog.grown(artifact, version, newest, self._clock.now())
@@ -132,9 +138,15 @@ class Publishing:
     def moved(self, operation: Operation) -> None:
         """Take note of a change of a validation: it begins, ends, or waits again."""
         found = self._versions.by_validation(operation.name)
-        if found is None or found[1].state is VersionState.READY:
+        if found is None:
             return
         artifact, version = found
+        if operation.state is OperationState.SUCCEEDED:
+            report = params.ValidationReport.model_validate(operation.result)
+            if report.facts is not None:
+                self._facts.put(version.uid, report.facts)
+        if version.state is VersionState.READY:
+            return
         match operation.state:
             case OperationState.RUNNING:
                 self._move(version, VersionMove.BEGIN)

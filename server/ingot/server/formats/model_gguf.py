@@ -223,6 +223,7 @@ class _File:
         values = math.prod(shape)
         self.types[label] += 1
         self.parameters += values
+        self._inspection.tensor(name.decode("utf-8", "replace"), label, shape)
         if block > 1 and (not shape or shape[0] % block):
             message = f"Tensor {_quoted(name)}: rows of {shape[:1]} values; expected a multiple of {block}"
             self._findings.error("size_mismatch", f"{message} for {label}.", byte_offset=place)

@@ -86,6 +86,7 @@ def check(inspection: Inspection) -> FileReport:
 
 @dataclass(slots=True)
 class _Tensor:
+    name: str = ""
     shape: list[int] = field(default_factory=list)
     kind: int = 0
     raw: int | None = None  # bytes of raw_data
@@ -168,6 +169,8 @@ class _Model:
                         self._dimension(found, self._varint(stop), place)
                 elif number == 13:
                     self._entry(found, stop)
+                elif number == 8 and length <= _LONGEST:
+                    found.name = self._cursor.take(length, "A name").decode("utf-8", "replace")
                 else:
                     if number == 9:
                         found.raw, found.raw_at = length, place
@@ -208,6 +211,7 @@ class _Model:
         values = math.prod(found.shape)
         self.types[name] += 1
         self.parameters += values
+        self._inspection.tensor(found.name, name, found.shape)
         needed = -(-values * bits // 8)
         if found.external and found.location is None:
             self._findings.error("no_location", "A tensor in another file has no location.", byte_offset=at)

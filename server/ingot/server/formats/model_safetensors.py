@@ -145,6 +145,7 @@ class _Header:
             if isinstance(dtype, str) and _are_counts(shape) and _are_counts(span):
                 self.dtypes[dtype] += 1
                 self.parameters += math.prod(shape)
+                self._inspection.tensor(_text(name, 500), dtype, shape)
                 self._spans.append((span[0], span[1], at))
                 bits = math.prod(shape) * _BITS[dtype]
                 if bits % 8:

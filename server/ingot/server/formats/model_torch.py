@@ -13,7 +13,7 @@ import zipfile
 import zlib
 
 from ingot.server.core.params import FileReport
-from ingot.server.formats import model_pickle
+from ingot.server.formats import model_pickle, torch_tensors
 from ingot.server.formats import zip_entries as zips
 from ingot.server.formats.pickle_pieces import Damaged, Window
 from ingot.server.formats.pickle_scan import Scan
@@ -22,6 +22,16 @@ from ingot.server.formats.seam import HEAD_BYTES, BinarySource, Family, Format, 
 NAME = "pytorch"
 _LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # the magic number of torch.save as a pickle
 _LEGACY_PICKLES = 5
+_BROKEN = (
+    Damaged,
+    zipfile.BadZipFile,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+    EOFError,
+    struct.error,
+    zlib.error,
+)
 
 
 def check(inspection: Inspection) -> FileReport:
@@ -30,8 +40,10 @@ def check(inspection: Inspection) -> FileReport:
     scan = Scan(inspection.findings, inspection.rules, inspection.progress)
     head = source.read(HEAD_BYTES)
     entries: int | None = None
+    told: dict[str, object] = {}
     if head.startswith(zips.MAGIC):
         entries = _check_zip(source, scan)
+        told = _tensors(inspection)
     elif head.startswith(_LEGACY):
         scan.strictly(Window(source, 0, source.size), most=_LEGACY_PICKLES)
     elif model_pickle.is_pickle(Head(head, source.size)):
@@ -50,8 +62,17 @@ def check(inspection: Inspection) -> FileReport:
         size_bytes=source.size,
         format=NAME,
         validator=NAME,
-        statistics={**scan.statistics(), "entries": entries},
+        statistics={**scan.statistics(), "entries": entries, **told},
     )
+
+
+def _tensors(inspection: Inspection) -> dict[str, object]:
+    """Return what the tensors of a zip are, nothing when that cannot be told: a finding has said why."""
+    try:
+        found = torch_tensors.read(inspection.source, lambda: inspection.progress(inspection.source.size))
+    except (torch_tensors.Unreadable, *_BROKEN):
+        return {}
+    return torch_tensors.statistics(found)
 
 
 def is_torch(head: Head) -> bool:

@@ -10,7 +10,7 @@ finding and never an exception; an exception means that the file could not be re
 """
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -24,6 +24,11 @@ HEAD_BYTES = 64 * 1024  # of the beginning of a file, by which its format is tol
 READ_BYTES = 1024 * 1024
 
 Progress = Callable[[int], None]  # bytes of the file checked so far
+TensorNote = Callable[[str, str, Sequence[int]], None]  # name, type and shape of a tensor that was met
+
+
+def _unheard(name: str, dtype: str, shape: Sequence[int]) -> None:
+    pass
 
 
 @runtime_checkable
@@ -66,6 +71,7 @@ class Inspection:
     progress: Progress
     folder: Path  # for scratch files of this check; removed with it
     quarantine: Quarantine | None = None  # takes good and bad records, when rules ask for it
+    tensor: TensorNote = _unheard  # hears of tensors, of the formats whose header lists them
 
 
 Validator = Callable[[Inspection], FileReport]
