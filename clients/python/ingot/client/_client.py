@@ -18,6 +18,7 @@ from ingot.client._names import Names
 from ingot.client._transfers import Transfers
 
 if TYPE_CHECKING:  # each part is imported when it is first used: a command needs one of them
+    from ingot.client._audit import Audit
     from ingot.client._auth import Auth
     from ingot.client._catalog import Catalog
     from ingot.client._operations import Operations
@@ -113,6 +114,13 @@ class Client(Transfers):
         from ingot.client._system import System
 
         return System(self._link, self._calls)
+
+    @cached_property
+    def audit(self) -> "Audit":
+        """The audit log: who changed what."""
+        from ingot.client._audit import Audit
+
+        return Audit(self._link, self._calls)
 
     def with_timeout(self, seconds: float) -> "Client":
         """Return a client over the same connection with another deadline for unary calls."""

@@ -13,6 +13,7 @@ Hashes are written ``blake3:<64 hex digits>``. An exported log is one JSON objec
 what it is, the entries, and the signed head, which shows that nothing was cut off (`check_export`).
 """
 
+import datetime
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -49,6 +50,13 @@ def entry_hash(entry: Document) -> str:
 def head_message(head: Document) -> bytes:
     """Return what is signed of a head."""
     return _HEAD_TAG + canonical({field: head[field] for field in _HEAD_FIELDS})
+
+
+def time_text(micros: int) -> str:
+    """Return a time, in microseconds since the epoch, as entries have it: RFC 3339 in UTC with six digits."""
+    seconds, rest = divmod(micros, 1_000_000)
+    moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{rest:06d}Z"
 
 
 class BrokenLogError(Exception):

@@ -5,7 +5,6 @@ entry at some time; the server signs it and keeps it beside the database, and ot
 log that was cut off, or written anew, does not lead to a head that somebody else knows.
 """
 
-import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -64,7 +63,12 @@ class Head:
 
     def document(self) -> dict[str, canonical.Value]:
         """Return it as it is signed."""
-        return {"server": self.server, "number": self.number, "hash": self.hash, "time": time_text(self.time)}
+        return {
+            "server": self.server,
+            "number": self.number,
+            "hash": self.hash,
+            "time": canonical.time_text(self.time),
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +168,7 @@ def document_of(number: int, time: int, deed: Deed, previous: str) -> dict[str, 
     """Return what is hashed of an entry."""
     return {
         "number": number,
-        "time": time_text(time),
+        "time": canonical.time_text(time),
         "action": deed.action,
         "method": deed.method,
         "target": deed.target,
@@ -211,10 +215,3 @@ def server_deed(time: float, action: str, facts: dict[str, str], code: str = "OK
 def micros(seconds: float) -> int:
     """Return epoch seconds in whole microseconds."""
     return round(seconds * 1_000_000)
-
-
-def time_text(micros: int) -> str:
-    """Return a time as RFC 3339 text in UTC, always with six digits behind the point."""
-    seconds, rest = divmod(micros, 1_000_000)
-    moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{rest:06d}Z"

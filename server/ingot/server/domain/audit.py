@@ -25,7 +25,6 @@ from ingot.server.core.audit import (
     chained,
     document_of,
     micros,
-    time_text,
 )
 from ingot.server.core.clock import Clock
 from ingot.server.core.identity import Caller
@@ -169,8 +168,5 @@ class Audit:
 
 
 def _alarm(entry: Entry) -> Finding:
-    facts = entry.deed.facts
-    told = (
-        f"At {time_text(entry.time)} the server found: {facts.get('message', 'the log is not what it was')}"
-    )
-    return Finding(Fault.ALARM, entry.number, told)
+    found = entry.deed.facts.get("message", "the log is not what it was")
+    return Finding(Fault.ALARM, entry.number, f"{canonical.time_text(entry.time)}: the server found: {found}")
