@@ -248,6 +248,62 @@ VALIDATION_MODE_REQUIRED: ValidationMode.ValueType  # 2
 """After each commit; it is READY once it passed."""
 Global___ValidationMode: _TypeAlias = ValidationMode  # noqa: Y015
 
+class _PreviewPart:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _PreviewPartEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PreviewPart.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PREVIEW_PART_UNSPECIFIED: _PreviewPart.ValueType  # 0
+    """As FIRST."""
+    PREVIEW_PART_FIRST: _PreviewPart.ValueType  # 1
+    """The first ones."""
+    PREVIEW_PART_LAST: _PreviewPart.ValueType  # 2
+    """The last ones."""
+    PREVIEW_PART_RANDOM: _PreviewPart.ValueType  # 3
+    """Random ones, in the order in which they stand."""
+
+class PreviewPart(_PreviewPart, metaclass=_PreviewPartEnumTypeWrapper):
+    """Which rows of a dataset are shown."""
+
+PREVIEW_PART_UNSPECIFIED: PreviewPart.ValueType  # 0
+"""As FIRST."""
+PREVIEW_PART_FIRST: PreviewPart.ValueType  # 1
+"""The first ones."""
+PREVIEW_PART_LAST: PreviewPart.ValueType  # 2
+"""The last ones."""
+PREVIEW_PART_RANDOM: PreviewPart.ValueType  # 3
+"""Random ones, in the order in which they stand."""
+Global___PreviewPart: _TypeAlias = PreviewPart  # noqa: Y015
+
+class _PreviewSampling:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _PreviewSamplingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PreviewSampling.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PREVIEW_SAMPLING_UNSPECIFIED: _PreviewSampling.ValueType  # 0
+    """They were not drawn: the first or the last ones were asked for."""
+    PREVIEW_SAMPLING_UNIFORM: _PreviewSampling.ValueType  # 1
+    """Each row of the file was as likely as any other."""
+    PREVIEW_SAMPLING_BY_OFFSET: _PreviewSampling.ValueType  # 2
+    """By random places in a large file: rows behind long ones are likelier."""
+    PREVIEW_SAMPLING_FROM_BEGINNING: _PreviewSampling.ValueType  # 3
+    """From the beginning of a large packed file, the rest of which was not read."""
+
+class PreviewSampling(_PreviewSampling, metaclass=_PreviewSamplingEnumTypeWrapper):
+    """How random rows were drawn."""
+
+PREVIEW_SAMPLING_UNSPECIFIED: PreviewSampling.ValueType  # 0
+"""They were not drawn: the first or the last ones were asked for."""
+PREVIEW_SAMPLING_UNIFORM: PreviewSampling.ValueType  # 1
+"""Each row of the file was as likely as any other."""
+PREVIEW_SAMPLING_BY_OFFSET: PreviewSampling.ValueType  # 2
+"""By random places in a large file: rows behind long ones are likelier."""
+PREVIEW_SAMPLING_FROM_BEGINNING: PreviewSampling.ValueType  # 3
+"""From the beginning of a large packed file, the rest of which was not read."""
+Global___PreviewSampling: _TypeAlias = PreviewSampling  # noqa: Y015
+
 class _ChangeKind:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -463,13 +519,19 @@ class ModelFacts(_message.Message):
     PARAMETER_COUNT_FIELD_NUMBER: _builtins.int
     ARCHITECTURE_FIELD_NUMBER: _builtins.int
     DTYPES_FIELD_NUMBER: _builtins.int
+    TENSOR_COUNT_FIELD_NUMBER: _builtins.int
+    VALIDATED_FIELD_NUMBER: _builtins.int
     parameter_count: _builtins.int
     """Numbers in its tensors."""
     architecture: _builtins.str
     """For example `LlamaForCausalLM`."""
+    tensor_count: _builtins.int
+    """Its tensors."""
+    validated: _builtins.bool
+    """True when a validation read all of it; else it comes from the headers of its files."""
     @_builtins.property
     def dtypes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Types of its tensors."""
+        """Types of its tensors, the most frequent first."""
 
     def __init__(
         self,
@@ -477,10 +539,12 @@ class ModelFacts(_message.Message):
         parameter_count: _builtins.int = ...,
         architecture: _builtins.str = ...,
         dtypes: _abc.Iterable[_builtins.str] | None = ...,
+        tensor_count: _builtins.int = ...,
+        validated: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["architecture", b"architecture", "dtypes", b"dtypes", "parameter_count", b"parameter_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["architecture", b"architecture", "dtypes", b"dtypes", "parameter_count", b"parameter_count", "tensor_count", b"tensor_count", "validated", b"validated"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -494,21 +558,29 @@ class DatasetFacts(_message.Message):
 
     RECORD_COUNT_FIELD_NUMBER: _builtins.int
     COLUMNS_FIELD_NUMBER: _builtins.int
+    ESTIMATED_FIELD_NUMBER: _builtins.int
+    VALIDATED_FIELD_NUMBER: _builtins.int
     record_count: _builtins.int
     """Records."""
+    estimated: _builtins.bool
+    """True when the number of records was estimated from a part of them."""
+    validated: _builtins.bool
+    """True when a validation read all of it; else it comes from the beginnings of its files."""
     @_builtins.property
     def columns(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Names of its fields."""
+        """Names of its fields, at most 200."""
 
     def __init__(
         self,
         *,
         record_count: _builtins.int = ...,
         columns: _abc.Iterable[_builtins.str] | None = ...,
+        estimated: _builtins.bool = ...,
+        validated: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "record_count", b"record_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "estimated", b"estimated", "record_count", b"record_count", "validated", b"validated"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -887,6 +959,8 @@ class Version(_message.Message):
     ETAG_FIELD_NUMBER: _builtins.int
     ALIASES_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    DATASET_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`…/versions/{version}`."""
     uid: _builtins.str
@@ -947,6 +1021,14 @@ class Version(_message.Message):
     def update_time(self) -> _timestamp_pb2.Timestamp:
         """When what is said about it last changed; unset if it never did."""
 
+    @_builtins.property
+    def model(self) -> Global___ModelFacts:
+        """Facts of a model, once they were read from its files."""
+
+    @_builtins.property
+    def dataset(self) -> Global___DatasetFacts:
+        """Facts of a dataset, once they were read from its files."""
+
     def __init__(
         self,
         *,
@@ -972,10 +1054,12 @@ class Version(_message.Message):
         etag: _builtins.str = ...,
         aliases: _abc.Iterable[_builtins.str] | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
+        model: Global___ModelFacts | None = ...,
+        dataset: Global___DatasetFacts | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "delete_time", b"delete_time", "metadata", b"metadata", "origin", b"origin", "performance_metrics", b"performance_metrics", "ready_time", b"ready_time", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "dataset", b"dataset", "delete_time", b"delete_time", "metadata", b"metadata", "model", b"model", "origin", b"origin", "performance_metrics", b"performance_metrics", "ready_time", b"ready_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "approval", b"approval", "changelog", b"changelog", "create_time", b"create_time", "creator", b"creator", "delete_time", b"delete_time", "digest", b"digest", "etag", b"etag", "file_count", b"file_count", "format", b"format", "last_validation", b"last_validation", "metadata", b"metadata", "name", b"name", "new_bytes", b"new_bytes", "origin", b"origin", "performance_metrics", b"performance_metrics", "ready_time", b"ready_time", "size_bytes", b"size_bytes", "state", b"state", "storage_uri", b"storage_uri", "uid", b"uid", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "approval", b"approval", "changelog", b"changelog", "create_time", b"create_time", "creator", b"creator", "dataset", b"dataset", "delete_time", b"delete_time", "digest", b"digest", "etag", b"etag", "file_count", b"file_count", "format", b"format", "last_validation", b"last_validation", "metadata", b"metadata", "model", b"model", "name", b"name", "new_bytes", b"new_bytes", "origin", b"origin", "performance_metrics", b"performance_metrics", "ready_time", b"ready_time", "size_bytes", b"size_bytes", "state", b"state", "storage_uri", b"storage_uri", "uid", b"uid", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1070,6 +1154,284 @@ class Alias(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Alias: _TypeAlias = Alias  # noqa: Y015
+
+@_typing.final
+class VersionSummary(_message.Message):
+    """What the files of a version say about it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    DATASET_FIELD_NUMBER: _builtins.int
+    FORMATS_FIELD_NUMBER: _builtins.int
+    FILES_FIELD_NUMBER: _builtins.int
+    TENSORS_FIELD_NUMBER: _builtins.int
+    FINDINGS_FIELD_NUMBER: _builtins.int
+    COMPLETE_FIELD_NUMBER: _builtins.int
+    version: _builtins.str
+    """Concrete name of the version."""
+    digest: _builtins.str
+    """Its tree digest, `blake3:<hex>`."""
+    complete: _builtins.bool
+    """True when everything that has facts was read."""
+    @_builtins.property
+    def model(self) -> Global___ModelFacts:
+        """Facts of a model; unset for a dataset, and when nothing is known."""
+
+    @_builtins.property
+    def dataset(self) -> Global___DatasetFacts:
+        """Facts of a dataset; unset for a model, and when nothing is known."""
+
+    @_builtins.property
+    def formats(self) -> _containers.RepeatedCompositeFieldContainer[Global___FormatShare]:
+        """Files by format, the largest first."""
+
+    @_builtins.property
+    def files(self) -> _containers.RepeatedCompositeFieldContainer[Global___FileSummary]:
+        """Files that were looked at, in byte order of their paths; at most 200."""
+
+    @_builtins.property
+    def tensors(self) -> _containers.RepeatedCompositeFieldContainer[Global___TensorInfo]:
+        """Tensors in the order of their files, as many as were asked for."""
+
+    @_builtins.property
+    def findings(self) -> _containers.RepeatedCompositeFieldContainer[Global___ContentFinding]:
+        """Damage and other things that somebody should look at; at most 100."""
+
+    def __init__(
+        self,
+        *,
+        version: _builtins.str = ...,
+        digest: _builtins.str = ...,
+        model: Global___ModelFacts | None = ...,
+        dataset: Global___DatasetFacts | None = ...,
+        formats: _abc.Iterable[Global___FormatShare] | None = ...,
+        files: _abc.Iterable[Global___FileSummary] | None = ...,
+        tensors: _abc.Iterable[Global___TensorInfo] | None = ...,
+        findings: _abc.Iterable[Global___ContentFinding] | None = ...,
+        complete: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["dataset", b"dataset", "model", b"model"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["complete", b"complete", "dataset", b"dataset", "digest", b"digest", "files", b"files", "findings", b"findings", "formats", b"formats", "model", b"model", "tensors", b"tensors", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VersionSummary: _TypeAlias = VersionSummary  # noqa: Y015
+
+@_typing.final
+class FormatShare(_message.Message):
+    """Files of one format."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FORMAT_FIELD_NUMBER: _builtins.int
+    FILE_COUNT_FIELD_NUMBER: _builtins.int
+    SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    format: _builtins.str
+    """For example `safetensors`; empty when the names of the files tell none."""
+    file_count: _builtins.int
+    """Files."""
+    size_bytes: _builtins.int
+    """Their bytes."""
+    def __init__(
+        self,
+        *,
+        format: _builtins.str = ...,
+        file_count: _builtins.int = ...,
+        size_bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["file_count", b"file_count", "format", b"format", "size_bytes", b"size_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FormatShare: _TypeAlias = FormatShare  # noqa: Y015
+
+@_typing.final
+class FileSummary(_message.Message):
+    """What one file says."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PATH_FIELD_NUMBER: _builtins.int
+    FORMAT_FIELD_NUMBER: _builtins.int
+    SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    PARAMETER_COUNT_FIELD_NUMBER: _builtins.int
+    TENSOR_COUNT_FIELD_NUMBER: _builtins.int
+    DTYPES_FIELD_NUMBER: _builtins.int
+    ARCHITECTURE_FIELD_NUMBER: _builtins.int
+    RECORD_COUNT_FIELD_NUMBER: _builtins.int
+    ESTIMATED_FIELD_NUMBER: _builtins.int
+    COLUMNS_FIELD_NUMBER: _builtins.int
+    NOTE_FIELD_NUMBER: _builtins.int
+    path: _builtins.str
+    """Its path."""
+    format: _builtins.str
+    """What its content is, whatever its name says."""
+    size_bytes: _builtins.int
+    """Its bytes."""
+    parameter_count: _builtins.int
+    """Numbers in its tensors."""
+    tensor_count: _builtins.int
+    """Tensors in it."""
+    architecture: _builtins.str
+    """Architecture that it names."""
+    record_count: _builtins.int
+    """Records in it; unset when they were not counted."""
+    estimated: _builtins.bool
+    """True when the number of records is estimated."""
+    note: _builtins.str
+    """Why less is told than the format could: it is left to a validation."""
+    @_builtins.property
+    def dtypes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Types of its tensors, the most frequent first."""
+
+    @_builtins.property
+    def columns(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of its fields."""
+
+    def __init__(
+        self,
+        *,
+        path: _builtins.str = ...,
+        format: _builtins.str = ...,
+        size_bytes: _builtins.int = ...,
+        parameter_count: _builtins.int = ...,
+        tensor_count: _builtins.int = ...,
+        dtypes: _abc.Iterable[_builtins.str] | None = ...,
+        architecture: _builtins.str = ...,
+        record_count: _builtins.int | None = ...,
+        estimated: _builtins.bool = ...,
+        columns: _abc.Iterable[_builtins.str] | None = ...,
+        note: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_record_count", b"_record_count", "record_count", b"record_count"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_record_count", b"_record_count", "architecture", b"architecture", "columns", b"columns", "dtypes", b"dtypes", "estimated", b"estimated", "format", b"format", "note", b"note", "parameter_count", b"parameter_count", "path", b"path", "record_count", b"record_count", "size_bytes", b"size_bytes", "tensor_count", b"tensor_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__record_count: _TypeAlias = _typing.Literal["record_count"]  # noqa: Y015
+    _WhichOneofArgType__record_count: _TypeAlias = _typing.Literal["_record_count", b"_record_count"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__record_count) -> _WhichOneofReturnType__record_count | None: ...
+
+Global___FileSummary: _TypeAlias = FileSummary  # noqa: Y015
+
+@_typing.final
+class TensorInfo(_message.Message):
+    """A tensor."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PATH_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    DTYPE_FIELD_NUMBER: _builtins.int
+    SHAPE_FIELD_NUMBER: _builtins.int
+    path: _builtins.str
+    """File that holds it."""
+    name: _builtins.str
+    """Its name."""
+    dtype: _builtins.str
+    """Type in the words of its format, for example `BF16`, `Q4_K`."""
+    @_builtins.property
+    def shape(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Its shape; empty for a single number."""
+
+    def __init__(
+        self,
+        *,
+        path: _builtins.str = ...,
+        name: _builtins.str = ...,
+        dtype: _builtins.str = ...,
+        shape: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dtype", b"dtype", "name", b"name", "path", b"path", "shape", b"shape"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TensorInfo: _TypeAlias = TensorInfo  # noqa: Y015
+
+@_typing.final
+class ContentFinding(_message.Message):
+    """Something that was found in the content of a file."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PATH_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    BYTE_OFFSET_FIELD_NUMBER: _builtins.int
+    path: _builtins.str
+    """The file."""
+    reason: _builtins.str
+    """Short code, as in the report of a validation: truncated, invalid_header, unsafe_content."""
+    message: _builtins.str
+    """What was found and what was expected."""
+    byte_offset: _builtins.int
+    """Offset in the file, from 0."""
+    def __init__(
+        self,
+        *,
+        path: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        message: _builtins.str = ...,
+        byte_offset: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_byte_offset", b"_byte_offset", "byte_offset", b"byte_offset"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_byte_offset", b"_byte_offset", "byte_offset", b"byte_offset", "message", b"message", "path", b"path", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__byte_offset: _TypeAlias = _typing.Literal["byte_offset"]  # noqa: Y015
+    _WhichOneofArgType__byte_offset: _TypeAlias = _typing.Literal["_byte_offset", b"_byte_offset"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__byte_offset) -> _WhichOneofReturnType__byte_offset | None: ...
+
+Global___ContentFinding: _TypeAlias = ContentFinding  # noqa: Y015
+
+@_typing.final
+class PreviewRow(_message.Message):
+    """A row of a dataset."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    BYTE_OFFSET_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    PROBLEM_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    """Which one it is, from 1; 0 when it was found by its place."""
+    byte_offset: _builtins.int
+    """Where it begins in the file, unpacked; the header of CSV is no row."""
+    text: _builtins.str
+    """Its text as it stands in the file, when there is no value."""
+    problem: _builtins.str
+    """What is wrong with it; empty when it is right."""
+    @_builtins.property
+    def value(self) -> _struct_pb2.Value:
+        """Its value: an object for JSON and CSV, a text for plain text; unset when it is broken or cut. Whole numbers that do not fit into a
+        double are texts.
+        """
+
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+        byte_offset: _builtins.int = ...,
+        value: _struct_pb2.Value | None = ...,
+        text: _builtins.str = ...,
+        problem: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["byte_offset", b"byte_offset", "number", b"number", "problem", b"problem", "text", b"text", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PreviewRow: _TypeAlias = PreviewRow  # noqa: Y015
 
 @_typing.final
 class AliasMove(_message.Message):
@@ -2208,6 +2570,144 @@ class CompareVersionsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CompareVersionsResponse: _TypeAlias = CompareVersionsResponse  # noqa: Y015
+
+@_typing.final
+class GetVersionSummaryRequest(_message.Message):
+    """Request of GetVersionSummary."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    MAX_TENSORS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`…/versions/{version}`, `…/aliases/{alias}` or the artifact."""
+    max_tensors: _builtins.int
+    """Most tensors to list: 0 gives 200; above 5000 gives 5000; negative is refused."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        max_tensors: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_tensors", b"max_tensors", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetVersionSummaryRequest: _TypeAlias = GetVersionSummaryRequest  # noqa: Y015
+
+@_typing.final
+class GetVersionSummaryResponse(_message.Message):
+    """Reply of GetVersionSummary."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SUMMARY_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def summary(self) -> Global___VersionSummary:
+        """What the files say."""
+
+    def __init__(
+        self,
+        *,
+        summary: Global___VersionSummary | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["summary", b"summary"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["summary", b"summary"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetVersionSummaryResponse: _TypeAlias = GetVersionSummaryResponse  # noqa: Y015
+
+@_typing.final
+class PreviewVersionRequest(_message.Message):
+    """Request of PreviewVersion."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    PATH_FIELD_NUMBER: _builtins.int
+    PART_FIELD_NUMBER: _builtins.int
+    ROWS_FIELD_NUMBER: _builtins.int
+    SEED_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`…/versions/{version}`, `…/aliases/{alias}` or the artifact."""
+    path: _builtins.str
+    """File to show; the first file of data when empty."""
+    part: Global___PreviewPart.ValueType
+    """Which rows; the first ones when unspecified."""
+    rows: _builtins.int
+    """How many: 0 gives 20; above 200 gives 200; negative is refused."""
+    seed: _builtins.int
+    """The same seed draws the same random rows; 0 is a seed like any other."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        path: _builtins.str = ...,
+        part: Global___PreviewPart.ValueType = ...,
+        rows: _builtins.int = ...,
+        seed: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "part", b"part", "path", b"path", "rows", b"rows", "seed", b"seed"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PreviewVersionRequest: _TypeAlias = PreviewVersionRequest  # noqa: Y015
+
+@_typing.final
+class PreviewVersionResponse(_message.Message):
+    """Reply of PreviewVersion."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: _builtins.int
+    PATH_FIELD_NUMBER: _builtins.int
+    FORMAT_FIELD_NUMBER: _builtins.int
+    COLUMNS_FIELD_NUMBER: _builtins.int
+    ROWS_FIELD_NUMBER: _builtins.int
+    SAMPLING_FIELD_NUMBER: _builtins.int
+    DATA_FILE_COUNT_FIELD_NUMBER: _builtins.int
+    version: _builtins.str
+    """Concrete name of the version."""
+    path: _builtins.str
+    """The file."""
+    format: _builtins.str
+    """What its content is: jsonl, json, csv or txt."""
+    sampling: Global___PreviewSampling.ValueType
+    """How random ones were drawn."""
+    data_file_count: _builtins.int
+    """Files of data in the version, this one among them; counted up to 1000."""
+    @_builtins.property
+    def columns(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of the fields, in the order of CSV's header or of their first use in the rows."""
+
+    @_builtins.property
+    def rows(self) -> _containers.RepeatedCompositeFieldContainer[Global___PreviewRow]:
+        """The rows. Fewer than asked for when the file has no more, or when they are long."""
+
+    def __init__(
+        self,
+        *,
+        version: _builtins.str = ...,
+        path: _builtins.str = ...,
+        format: _builtins.str = ...,
+        columns: _abc.Iterable[_builtins.str] | None = ...,
+        rows: _abc.Iterable[Global___PreviewRow] | None = ...,
+        sampling: Global___PreviewSampling.ValueType = ...,
+        data_file_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "data_file_count", b"data_file_count", "format", b"format", "path", b"path", "rows", b"rows", "sampling", b"sampling", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PreviewVersionResponse: _TypeAlias = PreviewVersionResponse  # noqa: Y015
 
 @_typing.final
 class SetAliasRequest(_message.Message):

@@ -110,6 +110,16 @@ class CatalogServiceStub(object):
                 request_serializer=ingot_dot_v1_dot_catalog__pb2.CompareVersionsRequest.SerializeToString,
                 response_deserializer=ingot_dot_v1_dot_catalog__pb2.CompareVersionsResponse.FromString,
                 _registered_method=True)
+        self.GetVersionSummary = channel.unary_unary(
+                '/ingot.v1.CatalogService/GetVersionSummary',
+                request_serializer=ingot_dot_v1_dot_catalog__pb2.GetVersionSummaryRequest.SerializeToString,
+                response_deserializer=ingot_dot_v1_dot_catalog__pb2.GetVersionSummaryResponse.FromString,
+                _registered_method=True)
+        self.PreviewVersion = channel.unary_unary(
+                '/ingot.v1.CatalogService/PreviewVersion',
+                request_serializer=ingot_dot_v1_dot_catalog__pb2.PreviewVersionRequest.SerializeToString,
+                response_deserializer=ingot_dot_v1_dot_catalog__pb2.PreviewVersionResponse.FromString,
+                _registered_method=True)
         self.SetAlias = channel.unary_unary(
                 '/ingot.v1.CatalogService/SetAlias',
                 request_serializer=ingot_dot_v1_dot_catalog__pb2.SetAliasRequest.SerializeToString,
@@ -284,6 +294,30 @@ class CatalogServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetVersionSummary(self, request, context):
+        """Tells what the files of a version say about it, read from their headers: parameters, types, architecture and tensors of a model,
+        records and columns of a dataset. Reads a bounded part of it; what takes more comes from a validation, and `complete` is false until
+        then. Damaged files give findings.
+
+        Errors: INVALID_ARGUMENT (NAME_INVALID, FIELD_INVALID); NOT_FOUND (ARTIFACT_NOT_FOUND, VERSION_NOT_FOUND, ALIAS_NOT_FOUND,
+        FILE_NOT_FOUND); FAILED_PRECONDITION (NOT_FETCHED); DATA_LOSS (DATA_LOSS).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PreviewVersion(self, request, context):
+        """Returns some rows of the data of a version: the first, the last, or random ones. Reads a bounded part of it; `sampling` says what
+        random means for files that are larger.
+
+        Errors: INVALID_ARGUMENT (NAME_INVALID, FIELD_INVALID); NOT_FOUND (ARTIFACT_NOT_FOUND, VERSION_NOT_FOUND, ALIAS_NOT_FOUND,
+        FILE_NOT_FOUND: also when the version has no file of data); FAILED_PRECONDITION (NOT_FETCHED, FORMAT_NOT_ALLOWED: the file has no
+        rows that can be shown); DATA_LOSS (DATA_LOSS).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def SetAlias(self, request, context):
         """Points an alias at a ready version, creating the alias when needed. `latest` moves by itself and cannot be set.
 
@@ -399,6 +433,16 @@ def add_CatalogServiceServicer_to_server(servicer, server):
                     servicer.CompareVersions,
                     request_deserializer=ingot_dot_v1_dot_catalog__pb2.CompareVersionsRequest.FromString,
                     response_serializer=ingot_dot_v1_dot_catalog__pb2.CompareVersionsResponse.SerializeToString,
+            ),
+            'GetVersionSummary': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetVersionSummary,
+                    request_deserializer=ingot_dot_v1_dot_catalog__pb2.GetVersionSummaryRequest.FromString,
+                    response_serializer=ingot_dot_v1_dot_catalog__pb2.GetVersionSummaryResponse.SerializeToString,
+            ),
+            'PreviewVersion': grpc.unary_unary_rpc_method_handler(
+                    servicer.PreviewVersion,
+                    request_deserializer=ingot_dot_v1_dot_catalog__pb2.PreviewVersionRequest.FromString,
+                    response_serializer=ingot_dot_v1_dot_catalog__pb2.PreviewVersionResponse.SerializeToString,
             ),
             'SetAlias': grpc.unary_unary_rpc_method_handler(
                     servicer.SetAlias,
@@ -827,6 +871,60 @@ class CatalogService(object):
             '/ingot.v1.CatalogService/CompareVersions',
             ingot_dot_v1_dot_catalog__pb2.CompareVersionsRequest.SerializeToString,
             ingot_dot_v1_dot_catalog__pb2.CompareVersionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetVersionSummary(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ingot.v1.CatalogService/GetVersionSummary',
+            ingot_dot_v1_dot_catalog__pb2.GetVersionSummaryRequest.SerializeToString,
+            ingot_dot_v1_dot_catalog__pb2.GetVersionSummaryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PreviewVersion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ingot.v1.CatalogService/PreviewVersion',
+            ingot_dot_v1_dot_catalog__pb2.PreviewVersionRequest.SerializeToString,
+            ingot_dot_v1_dot_catalog__pb2.PreviewVersionResponse.FromString,
             options,
             channel_credentials,
             insecure,

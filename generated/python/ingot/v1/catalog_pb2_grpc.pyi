@@ -121,6 +121,22 @@ class CatalogServiceStub:
     Errors: INVALID_ARGUMENT (NAME_INVALID, FIELD_INVALID, PAGE_TOKEN_INVALID); NOT_FOUND (ARTIFACT_NOT_FOUND, VERSION_NOT_FOUND,
     ALIAS_NOT_FOUND); FAILED_PRECONDITION (NOT_FETCHED).
     """
+    GetVersionSummary: _grpc.UnaryUnaryMultiCallable[_catalog_pb2.GetVersionSummaryRequest, _catalog_pb2.GetVersionSummaryResponse]
+    """Tells what the files of a version say about it, read from their headers: parameters, types, architecture and tensors of a model,
+    records and columns of a dataset. Reads a bounded part of it; what takes more comes from a validation, and `complete` is false until
+    then. Damaged files give findings.
+
+    Errors: INVALID_ARGUMENT (NAME_INVALID, FIELD_INVALID); NOT_FOUND (ARTIFACT_NOT_FOUND, VERSION_NOT_FOUND, ALIAS_NOT_FOUND,
+    FILE_NOT_FOUND); FAILED_PRECONDITION (NOT_FETCHED); DATA_LOSS (DATA_LOSS).
+    """
+    PreviewVersion: _grpc.UnaryUnaryMultiCallable[_catalog_pb2.PreviewVersionRequest, _catalog_pb2.PreviewVersionResponse]
+    """Returns some rows of the data of a version: the first, the last, or random ones. Reads a bounded part of it; `sampling` says what
+    random means for files that are larger.
+
+    Errors: INVALID_ARGUMENT (NAME_INVALID, FIELD_INVALID); NOT_FOUND (ARTIFACT_NOT_FOUND, VERSION_NOT_FOUND, ALIAS_NOT_FOUND,
+    FILE_NOT_FOUND: also when the version has no file of data); FAILED_PRECONDITION (NOT_FETCHED, FORMAT_NOT_ALLOWED: the file has no
+    rows that can be shown); DATA_LOSS (DATA_LOSS).
+    """
     SetAlias: _grpc.UnaryUnaryMultiCallable[_catalog_pb2.SetAliasRequest, _catalog_pb2.SetAliasResponse]
     """Points an alias at a ready version, creating the alias when needed. `latest` moves by itself and cannot be set.
 
@@ -236,6 +252,22 @@ class CatalogServiceAsyncStub(CatalogServiceStub):
 
     Errors: INVALID_ARGUMENT (NAME_INVALID, FIELD_INVALID, PAGE_TOKEN_INVALID); NOT_FOUND (ARTIFACT_NOT_FOUND, VERSION_NOT_FOUND,
     ALIAS_NOT_FOUND); FAILED_PRECONDITION (NOT_FETCHED).
+    """
+    GetVersionSummary: _aio.UnaryUnaryMultiCallable[_catalog_pb2.GetVersionSummaryRequest, _catalog_pb2.GetVersionSummaryResponse]  # type: ignore[assignment]
+    """Tells what the files of a version say about it, read from their headers: parameters, types, architecture and tensors of a model,
+    records and columns of a dataset. Reads a bounded part of it; what takes more comes from a validation, and `complete` is false until
+    then. Damaged files give findings.
+
+    Errors: INVALID_ARGUMENT (NAME_INVALID, FIELD_INVALID); NOT_FOUND (ARTIFACT_NOT_FOUND, VERSION_NOT_FOUND, ALIAS_NOT_FOUND,
+    FILE_NOT_FOUND); FAILED_PRECONDITION (NOT_FETCHED); DATA_LOSS (DATA_LOSS).
+    """
+    PreviewVersion: _aio.UnaryUnaryMultiCallable[_catalog_pb2.PreviewVersionRequest, _catalog_pb2.PreviewVersionResponse]  # type: ignore[assignment]
+    """Returns some rows of the data of a version: the first, the last, or random ones. Reads a bounded part of it; `sampling` says what
+    random means for files that are larger.
+
+    Errors: INVALID_ARGUMENT (NAME_INVALID, FIELD_INVALID); NOT_FOUND (ARTIFACT_NOT_FOUND, VERSION_NOT_FOUND, ALIAS_NOT_FOUND,
+    FILE_NOT_FOUND: also when the version has no file of data); FAILED_PRECONDITION (NOT_FETCHED, FORMAT_NOT_ALLOWED: the file has no
+    rows that can be shown); DATA_LOSS (DATA_LOSS).
     """
     SetAlias: _aio.UnaryUnaryMultiCallable[_catalog_pb2.SetAliasRequest, _catalog_pb2.SetAliasResponse]  # type: ignore[assignment]
     """Points an alias at a ready version, creating the alias when needed. `latest` moves by itself and cannot be set.
@@ -439,6 +471,34 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Errors: INVALID_ARGUMENT (NAME_INVALID, FIELD_INVALID, PAGE_TOKEN_INVALID); NOT_FOUND (ARTIFACT_NOT_FOUND, VERSION_NOT_FOUND,
         ALIAS_NOT_FOUND); FAILED_PRECONDITION (NOT_FETCHED).
+        """
+
+    @_abc_1.abstractmethod
+    def GetVersionSummary(
+        self,
+        request: _catalog_pb2.GetVersionSummaryRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_catalog_pb2.GetVersionSummaryResponse, _abc.Awaitable[_catalog_pb2.GetVersionSummaryResponse]]:
+        """Tells what the files of a version say about it, read from their headers: parameters, types, architecture and tensors of a model,
+        records and columns of a dataset. Reads a bounded part of it; what takes more comes from a validation, and `complete` is false until
+        then. Damaged files give findings.
+
+        Errors: INVALID_ARGUMENT (NAME_INVALID, FIELD_INVALID); NOT_FOUND (ARTIFACT_NOT_FOUND, VERSION_NOT_FOUND, ALIAS_NOT_FOUND,
+        FILE_NOT_FOUND); FAILED_PRECONDITION (NOT_FETCHED); DATA_LOSS (DATA_LOSS).
+        """
+
+    @_abc_1.abstractmethod
+    def PreviewVersion(
+        self,
+        request: _catalog_pb2.PreviewVersionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_catalog_pb2.PreviewVersionResponse, _abc.Awaitable[_catalog_pb2.PreviewVersionResponse]]:
+        """Returns some rows of the data of a version: the first, the last, or random ones. Reads a bounded part of it; `sampling` says what
+        random means for files that are larger.
+
+        Errors: INVALID_ARGUMENT (NAME_INVALID, FIELD_INVALID); NOT_FOUND (ARTIFACT_NOT_FOUND, VERSION_NOT_FOUND, ALIAS_NOT_FOUND,
+        FILE_NOT_FOUND: also when the version has no file of data); FAILED_PRECONDITION (NOT_FETCHED, FORMAT_NOT_ALLOWED: the file has no
+        rows that can be shown); DATA_LOSS (DATA_LOSS).
         """
 
     @_abc_1.abstractmethod
