@@ -130,6 +130,16 @@ class CatalogServiceStub(object):
                 request_serializer=ingot_dot_v1_dot_catalog__pb2.DeleteAliasRequest.SerializeToString,
                 response_deserializer=ingot_dot_v1_dot_catalog__pb2.DeleteAliasResponse.FromString,
                 _registered_method=True)
+        self.GetAccess = channel.unary_unary(
+                '/ingot.v1.CatalogService/GetAccess',
+                request_serializer=ingot_dot_v1_dot_catalog__pb2.GetAccessRequest.SerializeToString,
+                response_deserializer=ingot_dot_v1_dot_catalog__pb2.GetAccessResponse.FromString,
+                _registered_method=True)
+        self.SetAccess = channel.unary_unary(
+                '/ingot.v1.CatalogService/SetAccess',
+                request_serializer=ingot_dot_v1_dot_catalog__pb2.SetAccessRequest.SerializeToString,
+                response_deserializer=ingot_dot_v1_dot_catalog__pb2.SetAccessResponse.FromString,
+                _registered_method=True)
         self.ListAliases = channel.unary_unary(
                 '/ingot.v1.CatalogService/ListAliases',
                 request_serializer=ingot_dot_v1_dot_catalog__pb2.ListAliasesRequest.SerializeToString,
@@ -139,6 +149,31 @@ class CatalogServiceStub(object):
                 '/ingot.v1.CatalogService/ListAliasMoves',
                 request_serializer=ingot_dot_v1_dot_catalog__pb2.ListAliasMovesRequest.SerializeToString,
                 response_deserializer=ingot_dot_v1_dot_catalog__pb2.ListAliasMovesResponse.FromString,
+                _registered_method=True)
+        self.RequestApproval = channel.unary_unary(
+                '/ingot.v1.CatalogService/RequestApproval',
+                request_serializer=ingot_dot_v1_dot_catalog__pb2.RequestApprovalRequest.SerializeToString,
+                response_deserializer=ingot_dot_v1_dot_catalog__pb2.RequestApprovalResponse.FromString,
+                _registered_method=True)
+        self.DecideApproval = channel.unary_unary(
+                '/ingot.v1.CatalogService/DecideApproval',
+                request_serializer=ingot_dot_v1_dot_catalog__pb2.DecideApprovalRequest.SerializeToString,
+                response_deserializer=ingot_dot_v1_dot_catalog__pb2.DecideApprovalResponse.FromString,
+                _registered_method=True)
+        self.WithdrawApproval = channel.unary_unary(
+                '/ingot.v1.CatalogService/WithdrawApproval',
+                request_serializer=ingot_dot_v1_dot_catalog__pb2.WithdrawApprovalRequest.SerializeToString,
+                response_deserializer=ingot_dot_v1_dot_catalog__pb2.WithdrawApprovalResponse.FromString,
+                _registered_method=True)
+        self.GetApproval = channel.unary_unary(
+                '/ingot.v1.CatalogService/GetApproval',
+                request_serializer=ingot_dot_v1_dot_catalog__pb2.GetApprovalRequest.SerializeToString,
+                response_deserializer=ingot_dot_v1_dot_catalog__pb2.GetApprovalResponse.FromString,
+                _registered_method=True)
+        self.ListApprovals = channel.unary_unary(
+                '/ingot.v1.CatalogService/ListApprovals',
+                request_serializer=ingot_dot_v1_dot_catalog__pb2.ListApprovalsRequest.SerializeToString,
+                response_deserializer=ingot_dot_v1_dot_catalog__pb2.ListApprovalsResponse.FromString,
                 _registered_method=True)
 
 
@@ -322,7 +357,8 @@ class CatalogServiceServicer(object):
         """Points an alias at a ready version, creating the alias when needed. `latest` moves by itself and cannot be set.
 
         Errors: INVALID_ARGUMENT (NAME_INVALID); NOT_FOUND (ARTIFACT_NOT_FOUND, VERSION_NOT_FOUND); ABORTED (ETAG_MISMATCH);
-        FAILED_PRECONDITION (STATE_INVALID: the version is not ready, PROTECTED, REQUEST_ID_REUSED).
+        FAILED_PRECONDITION (STATE_INVALID: the version is not ready, APPROVAL_REQUIRED: the alias is protected and the version not approved,
+        REQUEST_ID_REUSED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -332,6 +368,28 @@ class CatalogServiceServicer(object):
         """Removes an alias. The version it pointed at stays.
 
         Errors: NOT_FOUND (ALIAS_NOT_FOUND); ABORTED (ETAG_MISMATCH); FAILED_PRECONDITION (PROTECTED).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetAccess(self, request, context):
+        """Returns who sees an artifact, and whose it is; for the owners of its namespace, for its own owner, and for administrators.
+
+        Errors: INVALID_ARGUMENT (NAME_INVALID); NOT_FOUND (ARTIFACT_NOT_FOUND), also when it is not yours to see; PERMISSION_DENIED
+        (SCOPE_MISSING: you see it, but do not decide who else does).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetAccess(self, request, context):
+        """Changes who sees an artifact, or whose it is; for those who may ask GetAccess. It counts from the next call of whoever it concerns. Only
+        what is named changes, so that two changes at once lose nothing.
+
+        Errors: INVALID_ARGUMENT (NAME_INVALID, FIELD_INVALID); NOT_FOUND (ARTIFACT_NOT_FOUND, also when it is not yours to see;
+        USER_NOT_FOUND); ABORTED (ETAG_MISMATCH); RESOURCE_EXHAUSTED (QUOTA: more than 1000 single users); FAILED_PRECONDITION
+        (REQUEST_ID_REUSED); PERMISSION_DENIED (SCOPE_MISSING: you see it, but do not decide who else does).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -351,6 +409,56 @@ class CatalogServiceServicer(object):
 
         Errors: INVALID_ARGUMENT (NAME_INVALID, FIELD_INVALID, PAGE_TOKEN_INVALID); NOT_FOUND (ARTIFACT_NOT_FOUND, ALIAS_NOT_FOUND: there
         never was one).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RequestApproval(self, request, context):
+        """Asks for the approval of a version. Strangers of a PUBLIC artifact see approved versions only. The evidence (validation, scan, licence,
+        thresholds of metrics) is gathered by the server, now and again when somebody decides. Asking again while a request waits answers it.
+
+        Errors: INVALID_ARGUMENT (NAME_INVALID, FIELD_INVALID); NOT_FOUND (ARTIFACT_NOT_FOUND, VERSION_NOT_FOUND, ALIAS_NOT_FOUND);
+        PERMISSION_DENIED (SCOPE_MISSING); FAILED_PRECONDITION (STATE_INVALID: rejected, or approved already, REQUEST_ID_REUSED).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DecideApproval(self, request, context):
+        """Approves or declines a version. For owners of its namespace and administrators, but neither for who asked nor for who made the
+        version. Approving needs all of the evidence that is required.
+
+        Errors: INVALID_ARGUMENT (FIELD_INVALID); NOT_FOUND (APPROVAL_NOT_FOUND); PERMISSION_DENIED (SCOPE_MISSING: may not decide it);
+        ABORTED (ETAG_MISMATCH); FAILED_PRECONDITION (STATE_INVALID: decided already, EVIDENCE_MISSING, REQUEST_ID_REUSED).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WithdrawApproval(self, request, context):
+        """Takes back a request that waits: who asked, or an owner of the namespace.
+
+        Errors: NOT_FOUND (APPROVAL_NOT_FOUND); PERMISSION_DENIED (SCOPE_MISSING); FAILED_PRECONDITION (STATE_INVALID: decided already,
+        REQUEST_ID_REUSED).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetApproval(self, request, context):
+        """Returns one request with its evidence and decision; for members of the namespace, and for who asked.
+
+        Errors: NOT_FOUND (APPROVAL_NOT_FOUND).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListApprovals(self, request, context):
+        """Returns a page of requests, newest first: of the namespaces one belongs to, all for administrators, or one's inbox.
+
+        Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID, PAGE_TOKEN_INVALID); NOT_FOUND (ARTIFACT_NOT_FOUND).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -454,6 +562,16 @@ def add_CatalogServiceServicer_to_server(servicer, server):
                     request_deserializer=ingot_dot_v1_dot_catalog__pb2.DeleteAliasRequest.FromString,
                     response_serializer=ingot_dot_v1_dot_catalog__pb2.DeleteAliasResponse.SerializeToString,
             ),
+            'GetAccess': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetAccess,
+                    request_deserializer=ingot_dot_v1_dot_catalog__pb2.GetAccessRequest.FromString,
+                    response_serializer=ingot_dot_v1_dot_catalog__pb2.GetAccessResponse.SerializeToString,
+            ),
+            'SetAccess': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetAccess,
+                    request_deserializer=ingot_dot_v1_dot_catalog__pb2.SetAccessRequest.FromString,
+                    response_serializer=ingot_dot_v1_dot_catalog__pb2.SetAccessResponse.SerializeToString,
+            ),
             'ListAliases': grpc.unary_unary_rpc_method_handler(
                     servicer.ListAliases,
                     request_deserializer=ingot_dot_v1_dot_catalog__pb2.ListAliasesRequest.FromString,
@@ -463,6 +581,31 @@ def add_CatalogServiceServicer_to_server(servicer, server):
                     servicer.ListAliasMoves,
                     request_deserializer=ingot_dot_v1_dot_catalog__pb2.ListAliasMovesRequest.FromString,
                     response_serializer=ingot_dot_v1_dot_catalog__pb2.ListAliasMovesResponse.SerializeToString,
+            ),
+            'RequestApproval': grpc.unary_unary_rpc_method_handler(
+                    servicer.RequestApproval,
+                    request_deserializer=ingot_dot_v1_dot_catalog__pb2.RequestApprovalRequest.FromString,
+                    response_serializer=ingot_dot_v1_dot_catalog__pb2.RequestApprovalResponse.SerializeToString,
+            ),
+            'DecideApproval': grpc.unary_unary_rpc_method_handler(
+                    servicer.DecideApproval,
+                    request_deserializer=ingot_dot_v1_dot_catalog__pb2.DecideApprovalRequest.FromString,
+                    response_serializer=ingot_dot_v1_dot_catalog__pb2.DecideApprovalResponse.SerializeToString,
+            ),
+            'WithdrawApproval': grpc.unary_unary_rpc_method_handler(
+                    servicer.WithdrawApproval,
+                    request_deserializer=ingot_dot_v1_dot_catalog__pb2.WithdrawApprovalRequest.FromString,
+                    response_serializer=ingot_dot_v1_dot_catalog__pb2.WithdrawApprovalResponse.SerializeToString,
+            ),
+            'GetApproval': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetApproval,
+                    request_deserializer=ingot_dot_v1_dot_catalog__pb2.GetApprovalRequest.FromString,
+                    response_serializer=ingot_dot_v1_dot_catalog__pb2.GetApprovalResponse.SerializeToString,
+            ),
+            'ListApprovals': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListApprovals,
+                    request_deserializer=ingot_dot_v1_dot_catalog__pb2.ListApprovalsRequest.FromString,
+                    response_serializer=ingot_dot_v1_dot_catalog__pb2.ListApprovalsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -990,6 +1133,60 @@ class CatalogService(object):
             _registered_method=True)
 
     @staticmethod
+    def GetAccess(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ingot.v1.CatalogService/GetAccess',
+            ingot_dot_v1_dot_catalog__pb2.GetAccessRequest.SerializeToString,
+            ingot_dot_v1_dot_catalog__pb2.GetAccessResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetAccess(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ingot.v1.CatalogService/SetAccess',
+            ingot_dot_v1_dot_catalog__pb2.SetAccessRequest.SerializeToString,
+            ingot_dot_v1_dot_catalog__pb2.SetAccessResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def ListAliases(request,
             target,
             options=(),
@@ -1033,6 +1230,141 @@ class CatalogService(object):
             '/ingot.v1.CatalogService/ListAliasMoves',
             ingot_dot_v1_dot_catalog__pb2.ListAliasMovesRequest.SerializeToString,
             ingot_dot_v1_dot_catalog__pb2.ListAliasMovesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RequestApproval(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ingot.v1.CatalogService/RequestApproval',
+            ingot_dot_v1_dot_catalog__pb2.RequestApprovalRequest.SerializeToString,
+            ingot_dot_v1_dot_catalog__pb2.RequestApprovalResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DecideApproval(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ingot.v1.CatalogService/DecideApproval',
+            ingot_dot_v1_dot_catalog__pb2.DecideApprovalRequest.SerializeToString,
+            ingot_dot_v1_dot_catalog__pb2.DecideApprovalResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WithdrawApproval(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ingot.v1.CatalogService/WithdrawApproval',
+            ingot_dot_v1_dot_catalog__pb2.WithdrawApprovalRequest.SerializeToString,
+            ingot_dot_v1_dot_catalog__pb2.WithdrawApprovalResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetApproval(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ingot.v1.CatalogService/GetApproval',
+            ingot_dot_v1_dot_catalog__pb2.GetApprovalRequest.SerializeToString,
+            ingot_dot_v1_dot_catalog__pb2.GetApprovalResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListApprovals(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ingot.v1.CatalogService/ListApprovals',
+            ingot_dot_v1_dot_catalog__pb2.ListApprovalsRequest.SerializeToString,
+            ingot_dot_v1_dot_catalog__pb2.ListApprovalsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -141,12 +141,27 @@ class CatalogServiceStub:
     """Points an alias at a ready version, creating the alias when needed. `latest` moves by itself and cannot be set.
 
     Errors: INVALID_ARGUMENT (NAME_INVALID); NOT_FOUND (ARTIFACT_NOT_FOUND, VERSION_NOT_FOUND); ABORTED (ETAG_MISMATCH);
-    FAILED_PRECONDITION (STATE_INVALID: the version is not ready, PROTECTED, REQUEST_ID_REUSED).
+    FAILED_PRECONDITION (STATE_INVALID: the version is not ready, APPROVAL_REQUIRED: the alias is protected and the version not approved,
+    REQUEST_ID_REUSED).
     """
     DeleteAlias: _grpc.UnaryUnaryMultiCallable[_catalog_pb2.DeleteAliasRequest, _catalog_pb2.DeleteAliasResponse]
     """Removes an alias. The version it pointed at stays.
 
     Errors: NOT_FOUND (ALIAS_NOT_FOUND); ABORTED (ETAG_MISMATCH); FAILED_PRECONDITION (PROTECTED).
+    """
+    GetAccess: _grpc.UnaryUnaryMultiCallable[_catalog_pb2.GetAccessRequest, _catalog_pb2.GetAccessResponse]
+    """Returns who sees an artifact, and whose it is; for the owners of its namespace, for its own owner, and for administrators.
+
+    Errors: INVALID_ARGUMENT (NAME_INVALID); NOT_FOUND (ARTIFACT_NOT_FOUND), also when it is not yours to see; PERMISSION_DENIED
+    (SCOPE_MISSING: you see it, but do not decide who else does).
+    """
+    SetAccess: _grpc.UnaryUnaryMultiCallable[_catalog_pb2.SetAccessRequest, _catalog_pb2.SetAccessResponse]
+    """Changes who sees an artifact, or whose it is; for those who may ask GetAccess. It counts from the next call of whoever it concerns. Only
+    what is named changes, so that two changes at once lose nothing.
+
+    Errors: INVALID_ARGUMENT (NAME_INVALID, FIELD_INVALID); NOT_FOUND (ARTIFACT_NOT_FOUND, also when it is not yours to see;
+    USER_NOT_FOUND); ABORTED (ETAG_MISMATCH); RESOURCE_EXHAUSTED (QUOTA: more than 1000 single users); FAILED_PRECONDITION
+    (REQUEST_ID_REUSED); PERMISSION_DENIED (SCOPE_MISSING: you see it, but do not decide who else does).
     """
     ListAliases: _grpc.UnaryUnaryMultiCallable[_catalog_pb2.ListAliasesRequest, _catalog_pb2.ListAliasesResponse]
     """Returns a page of the aliases of one artifact in the order of their names; `latest` is among them once a version is ready.
@@ -158,6 +173,36 @@ class CatalogServiceStub:
 
     Errors: INVALID_ARGUMENT (NAME_INVALID, FIELD_INVALID, PAGE_TOKEN_INVALID); NOT_FOUND (ARTIFACT_NOT_FOUND, ALIAS_NOT_FOUND: there
     never was one).
+    """
+    RequestApproval: _grpc.UnaryUnaryMultiCallable[_catalog_pb2.RequestApprovalRequest, _catalog_pb2.RequestApprovalResponse]
+    """Asks for the approval of a version. Strangers of a PUBLIC artifact see approved versions only. The evidence (validation, scan, licence,
+    thresholds of metrics) is gathered by the server, now and again when somebody decides. Asking again while a request waits answers it.
+
+    Errors: INVALID_ARGUMENT (NAME_INVALID, FIELD_INVALID); NOT_FOUND (ARTIFACT_NOT_FOUND, VERSION_NOT_FOUND, ALIAS_NOT_FOUND);
+    PERMISSION_DENIED (SCOPE_MISSING); FAILED_PRECONDITION (STATE_INVALID: rejected, or approved already, REQUEST_ID_REUSED).
+    """
+    DecideApproval: _grpc.UnaryUnaryMultiCallable[_catalog_pb2.DecideApprovalRequest, _catalog_pb2.DecideApprovalResponse]
+    """Approves or declines a version. For owners of its namespace and administrators, but neither for who asked nor for who made the
+    version. Approving needs all of the evidence that is required.
+
+    Errors: INVALID_ARGUMENT (FIELD_INVALID); NOT_FOUND (APPROVAL_NOT_FOUND); PERMISSION_DENIED (SCOPE_MISSING: may not decide it);
+    ABORTED (ETAG_MISMATCH); FAILED_PRECONDITION (STATE_INVALID: decided already, EVIDENCE_MISSING, REQUEST_ID_REUSED).
+    """
+    WithdrawApproval: _grpc.UnaryUnaryMultiCallable[_catalog_pb2.WithdrawApprovalRequest, _catalog_pb2.WithdrawApprovalResponse]
+    """Takes back a request that waits: who asked, or an owner of the namespace.
+
+    Errors: NOT_FOUND (APPROVAL_NOT_FOUND); PERMISSION_DENIED (SCOPE_MISSING); FAILED_PRECONDITION (STATE_INVALID: decided already,
+    REQUEST_ID_REUSED).
+    """
+    GetApproval: _grpc.UnaryUnaryMultiCallable[_catalog_pb2.GetApprovalRequest, _catalog_pb2.GetApprovalResponse]
+    """Returns one request with its evidence and decision; for members of the namespace, and for who asked.
+
+    Errors: NOT_FOUND (APPROVAL_NOT_FOUND).
+    """
+    ListApprovals: _grpc.UnaryUnaryMultiCallable[_catalog_pb2.ListApprovalsRequest, _catalog_pb2.ListApprovalsResponse]
+    """Returns a page of requests, newest first: of the namespaces one belongs to, all for administrators, or one's inbox.
+
+    Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID, PAGE_TOKEN_INVALID); NOT_FOUND (ARTIFACT_NOT_FOUND).
     """
 
 @_typing.type_check_only
@@ -273,12 +318,27 @@ class CatalogServiceAsyncStub(CatalogServiceStub):
     """Points an alias at a ready version, creating the alias when needed. `latest` moves by itself and cannot be set.
 
     Errors: INVALID_ARGUMENT (NAME_INVALID); NOT_FOUND (ARTIFACT_NOT_FOUND, VERSION_NOT_FOUND); ABORTED (ETAG_MISMATCH);
-    FAILED_PRECONDITION (STATE_INVALID: the version is not ready, PROTECTED, REQUEST_ID_REUSED).
+    FAILED_PRECONDITION (STATE_INVALID: the version is not ready, APPROVAL_REQUIRED: the alias is protected and the version not approved,
+    REQUEST_ID_REUSED).
     """
     DeleteAlias: _aio.UnaryUnaryMultiCallable[_catalog_pb2.DeleteAliasRequest, _catalog_pb2.DeleteAliasResponse]  # type: ignore[assignment]
     """Removes an alias. The version it pointed at stays.
 
     Errors: NOT_FOUND (ALIAS_NOT_FOUND); ABORTED (ETAG_MISMATCH); FAILED_PRECONDITION (PROTECTED).
+    """
+    GetAccess: _aio.UnaryUnaryMultiCallable[_catalog_pb2.GetAccessRequest, _catalog_pb2.GetAccessResponse]  # type: ignore[assignment]
+    """Returns who sees an artifact, and whose it is; for the owners of its namespace, for its own owner, and for administrators.
+
+    Errors: INVALID_ARGUMENT (NAME_INVALID); NOT_FOUND (ARTIFACT_NOT_FOUND), also when it is not yours to see; PERMISSION_DENIED
+    (SCOPE_MISSING: you see it, but do not decide who else does).
+    """
+    SetAccess: _aio.UnaryUnaryMultiCallable[_catalog_pb2.SetAccessRequest, _catalog_pb2.SetAccessResponse]  # type: ignore[assignment]
+    """Changes who sees an artifact, or whose it is; for those who may ask GetAccess. It counts from the next call of whoever it concerns. Only
+    what is named changes, so that two changes at once lose nothing.
+
+    Errors: INVALID_ARGUMENT (NAME_INVALID, FIELD_INVALID); NOT_FOUND (ARTIFACT_NOT_FOUND, also when it is not yours to see;
+    USER_NOT_FOUND); ABORTED (ETAG_MISMATCH); RESOURCE_EXHAUSTED (QUOTA: more than 1000 single users); FAILED_PRECONDITION
+    (REQUEST_ID_REUSED); PERMISSION_DENIED (SCOPE_MISSING: you see it, but do not decide who else does).
     """
     ListAliases: _aio.UnaryUnaryMultiCallable[_catalog_pb2.ListAliasesRequest, _catalog_pb2.ListAliasesResponse]  # type: ignore[assignment]
     """Returns a page of the aliases of one artifact in the order of their names; `latest` is among them once a version is ready.
@@ -290,6 +350,36 @@ class CatalogServiceAsyncStub(CatalogServiceStub):
 
     Errors: INVALID_ARGUMENT (NAME_INVALID, FIELD_INVALID, PAGE_TOKEN_INVALID); NOT_FOUND (ARTIFACT_NOT_FOUND, ALIAS_NOT_FOUND: there
     never was one).
+    """
+    RequestApproval: _aio.UnaryUnaryMultiCallable[_catalog_pb2.RequestApprovalRequest, _catalog_pb2.RequestApprovalResponse]  # type: ignore[assignment]
+    """Asks for the approval of a version. Strangers of a PUBLIC artifact see approved versions only. The evidence (validation, scan, licence,
+    thresholds of metrics) is gathered by the server, now and again when somebody decides. Asking again while a request waits answers it.
+
+    Errors: INVALID_ARGUMENT (NAME_INVALID, FIELD_INVALID); NOT_FOUND (ARTIFACT_NOT_FOUND, VERSION_NOT_FOUND, ALIAS_NOT_FOUND);
+    PERMISSION_DENIED (SCOPE_MISSING); FAILED_PRECONDITION (STATE_INVALID: rejected, or approved already, REQUEST_ID_REUSED).
+    """
+    DecideApproval: _aio.UnaryUnaryMultiCallable[_catalog_pb2.DecideApprovalRequest, _catalog_pb2.DecideApprovalResponse]  # type: ignore[assignment]
+    """Approves or declines a version. For owners of its namespace and administrators, but neither for who asked nor for who made the
+    version. Approving needs all of the evidence that is required.
+
+    Errors: INVALID_ARGUMENT (FIELD_INVALID); NOT_FOUND (APPROVAL_NOT_FOUND); PERMISSION_DENIED (SCOPE_MISSING: may not decide it);
+    ABORTED (ETAG_MISMATCH); FAILED_PRECONDITION (STATE_INVALID: decided already, EVIDENCE_MISSING, REQUEST_ID_REUSED).
+    """
+    WithdrawApproval: _aio.UnaryUnaryMultiCallable[_catalog_pb2.WithdrawApprovalRequest, _catalog_pb2.WithdrawApprovalResponse]  # type: ignore[assignment]
+    """Takes back a request that waits: who asked, or an owner of the namespace.
+
+    Errors: NOT_FOUND (APPROVAL_NOT_FOUND); PERMISSION_DENIED (SCOPE_MISSING); FAILED_PRECONDITION (STATE_INVALID: decided already,
+    REQUEST_ID_REUSED).
+    """
+    GetApproval: _aio.UnaryUnaryMultiCallable[_catalog_pb2.GetApprovalRequest, _catalog_pb2.GetApprovalResponse]  # type: ignore[assignment]
+    """Returns one request with its evidence and decision; for members of the namespace, and for who asked.
+
+    Errors: NOT_FOUND (APPROVAL_NOT_FOUND).
+    """
+    ListApprovals: _aio.UnaryUnaryMultiCallable[_catalog_pb2.ListApprovalsRequest, _catalog_pb2.ListApprovalsResponse]  # type: ignore[assignment]
+    """Returns a page of requests, newest first: of the namespaces one belongs to, all for administrators, or one's inbox.
+
+    Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID, PAGE_TOKEN_INVALID); NOT_FOUND (ARTIFACT_NOT_FOUND).
     """
 
 class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -510,7 +600,8 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
         """Points an alias at a ready version, creating the alias when needed. `latest` moves by itself and cannot be set.
 
         Errors: INVALID_ARGUMENT (NAME_INVALID); NOT_FOUND (ARTIFACT_NOT_FOUND, VERSION_NOT_FOUND); ABORTED (ETAG_MISMATCH);
-        FAILED_PRECONDITION (STATE_INVALID: the version is not ready, PROTECTED, REQUEST_ID_REUSED).
+        FAILED_PRECONDITION (STATE_INVALID: the version is not ready, APPROVAL_REQUIRED: the alias is protected and the version not approved,
+        REQUEST_ID_REUSED).
         """
 
     @_abc_1.abstractmethod
@@ -522,6 +613,32 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
         """Removes an alias. The version it pointed at stays.
 
         Errors: NOT_FOUND (ALIAS_NOT_FOUND); ABORTED (ETAG_MISMATCH); FAILED_PRECONDITION (PROTECTED).
+        """
+
+    @_abc_1.abstractmethod
+    def GetAccess(
+        self,
+        request: _catalog_pb2.GetAccessRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_catalog_pb2.GetAccessResponse, _abc.Awaitable[_catalog_pb2.GetAccessResponse]]:
+        """Returns who sees an artifact, and whose it is; for the owners of its namespace, for its own owner, and for administrators.
+
+        Errors: INVALID_ARGUMENT (NAME_INVALID); NOT_FOUND (ARTIFACT_NOT_FOUND), also when it is not yours to see; PERMISSION_DENIED
+        (SCOPE_MISSING: you see it, but do not decide who else does).
+        """
+
+    @_abc_1.abstractmethod
+    def SetAccess(
+        self,
+        request: _catalog_pb2.SetAccessRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_catalog_pb2.SetAccessResponse, _abc.Awaitable[_catalog_pb2.SetAccessResponse]]:
+        """Changes who sees an artifact, or whose it is; for those who may ask GetAccess. It counts from the next call of whoever it concerns. Only
+        what is named changes, so that two changes at once lose nothing.
+
+        Errors: INVALID_ARGUMENT (NAME_INVALID, FIELD_INVALID); NOT_FOUND (ARTIFACT_NOT_FOUND, also when it is not yours to see;
+        USER_NOT_FOUND); ABORTED (ETAG_MISMATCH); RESOURCE_EXHAUSTED (QUOTA: more than 1000 single users); FAILED_PRECONDITION
+        (REQUEST_ID_REUSED); PERMISSION_DENIED (SCOPE_MISSING: you see it, but do not decide who else does).
         """
 
     @_abc_1.abstractmethod
@@ -545,6 +662,66 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Errors: INVALID_ARGUMENT (NAME_INVALID, FIELD_INVALID, PAGE_TOKEN_INVALID); NOT_FOUND (ARTIFACT_NOT_FOUND, ALIAS_NOT_FOUND: there
         never was one).
+        """
+
+    @_abc_1.abstractmethod
+    def RequestApproval(
+        self,
+        request: _catalog_pb2.RequestApprovalRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_catalog_pb2.RequestApprovalResponse, _abc.Awaitable[_catalog_pb2.RequestApprovalResponse]]:
+        """Asks for the approval of a version. Strangers of a PUBLIC artifact see approved versions only. The evidence (validation, scan, licence,
+        thresholds of metrics) is gathered by the server, now and again when somebody decides. Asking again while a request waits answers it.
+
+        Errors: INVALID_ARGUMENT (NAME_INVALID, FIELD_INVALID); NOT_FOUND (ARTIFACT_NOT_FOUND, VERSION_NOT_FOUND, ALIAS_NOT_FOUND);
+        PERMISSION_DENIED (SCOPE_MISSING); FAILED_PRECONDITION (STATE_INVALID: rejected, or approved already, REQUEST_ID_REUSED).
+        """
+
+    @_abc_1.abstractmethod
+    def DecideApproval(
+        self,
+        request: _catalog_pb2.DecideApprovalRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_catalog_pb2.DecideApprovalResponse, _abc.Awaitable[_catalog_pb2.DecideApprovalResponse]]:
+        """Approves or declines a version. For owners of its namespace and administrators, but neither for who asked nor for who made the
+        version. Approving needs all of the evidence that is required.
+
+        Errors: INVALID_ARGUMENT (FIELD_INVALID); NOT_FOUND (APPROVAL_NOT_FOUND); PERMISSION_DENIED (SCOPE_MISSING: may not decide it);
+        ABORTED (ETAG_MISMATCH); FAILED_PRECONDITION (STATE_INVALID: decided already, EVIDENCE_MISSING, REQUEST_ID_REUSED).
+        """
+
+    @_abc_1.abstractmethod
+    def WithdrawApproval(
+        self,
+        request: _catalog_pb2.WithdrawApprovalRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_catalog_pb2.WithdrawApprovalResponse, _abc.Awaitable[_catalog_pb2.WithdrawApprovalResponse]]:
+        """Takes back a request that waits: who asked, or an owner of the namespace.
+
+        Errors: NOT_FOUND (APPROVAL_NOT_FOUND); PERMISSION_DENIED (SCOPE_MISSING); FAILED_PRECONDITION (STATE_INVALID: decided already,
+        REQUEST_ID_REUSED).
+        """
+
+    @_abc_1.abstractmethod
+    def GetApproval(
+        self,
+        request: _catalog_pb2.GetApprovalRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_catalog_pb2.GetApprovalResponse, _abc.Awaitable[_catalog_pb2.GetApprovalResponse]]:
+        """Returns one request with its evidence and decision; for members of the namespace, and for who asked.
+
+        Errors: NOT_FOUND (APPROVAL_NOT_FOUND).
+        """
+
+    @_abc_1.abstractmethod
+    def ListApprovals(
+        self,
+        request: _catalog_pb2.ListApprovalsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_catalog_pb2.ListApprovalsResponse, _abc.Awaitable[_catalog_pb2.ListApprovalsResponse]]:
+        """Returns a page of requests, newest first: of the namespaces one belongs to, all for administrators, or one's inbox.
+
+        Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID, PAGE_TOKEN_INVALID); NOT_FOUND (ARTIFACT_NOT_FOUND).
         """
 
 def add_CatalogServiceServicer_to_server(servicer: CatalogServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -64,6 +64,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """No such API token."""
     ERROR_REASON_GENERATION_NOT_FOUND: _ErrorReason.ValueType  # 22
     """No such text generation."""
+    ERROR_REASON_APPROVAL_NOT_FOUND: _ErrorReason.ValueType  # 23
+    """No such request for an approval, or not yours."""
     ERROR_REASON_NAME_TAKEN: _ErrorReason.ValueType  # 30
     """Conflict.
     The name is in use.
@@ -94,6 +96,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The upload is committed, aborted or expired."""
     ERROR_REASON_MISSING_CHUNKS: _ErrorReason.ValueType  # 46
     """The manifest names chunks that are not stored."""
+    ERROR_REASON_EVIDENCE_MISSING: _ErrorReason.ValueType  # 47
+    """The evidence that an approval needs is not there."""
     ERROR_REASON_CHUNK_HASH_MISMATCH: _ErrorReason.ValueType  # 50
     """Bytes.
     The bytes do not have the digest they were sent under.
@@ -244,6 +248,8 @@ ERROR_REASON_TOKEN_NOT_FOUND: ErrorReason.ValueType  # 21
 """No such API token."""
 ERROR_REASON_GENERATION_NOT_FOUND: ErrorReason.ValueType  # 22
 """No such text generation."""
+ERROR_REASON_APPROVAL_NOT_FOUND: ErrorReason.ValueType  # 23
+"""No such request for an approval, or not yours."""
 ERROR_REASON_NAME_TAKEN: ErrorReason.ValueType  # 30
 """Conflict.
 The name is in use.
@@ -274,6 +280,8 @@ ERROR_REASON_UPLOAD_CLOSED: ErrorReason.ValueType  # 45
 """The upload is committed, aborted or expired."""
 ERROR_REASON_MISSING_CHUNKS: ErrorReason.ValueType  # 46
 """The manifest names chunks that are not stored."""
+ERROR_REASON_EVIDENCE_MISSING: ErrorReason.ValueType  # 47
+"""The evidence that an approval needs is not there."""
 ERROR_REASON_CHUNK_HASH_MISMATCH: ErrorReason.ValueType  # 50
 """Bytes.
 The bytes do not have the digest they were sent under.
