@@ -207,6 +207,20 @@ class _NoUploads:
         return 0
 
 
+@pytest.mark.parametrize("alone", [False, True], ids=["beside a server", "alone"])
+def test_a_damaged_chunk_with_a_copy_in_a_pack_of_no_row(alone: bool) -> None:
+    """Beside a server the copy waits for the next start; alone it heals the chunk at once."""
+    store = Store()
+    store.push({0})
+    store.damage(0)
+    store.orphan(0)
+    store.checkup(repair=True, alone=alone)
+    assert store.readable(0) is alone
+    store.restart()
+    assert store.readable(0)
+    store.teardown()
+
+
 TestStore = pytest.mark.contract("S3-59", "S3-60")(Store.TestCase)
 TestStore.settings = settings(
     max_examples=20, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)

@@ -131,7 +131,7 @@ class ShelfIndex(Protocol):
         ...
 
     def found(self, entry: PackEntry, pack: PackId) -> bool:
-        """Note that a lost chunk is intact in this place; False when it is not lost any more."""
+        """Note that a lost chunk is intact in this place; False when it is not lost, or the pack not known."""
         ...
 
     def trees(self, after: int, size: int) -> Sequence[tuple[int, str]]:

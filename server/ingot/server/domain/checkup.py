@@ -207,7 +207,7 @@ class Checkup:
                     "the next start enters it, nobody's; a push that needs its chunks finds them",
                 )
                 if self._repair:
-                    self._units.write(self._chunks.add_pack, sealed, self._clock.now(), found=True).result()
+                    self._adopt(sealed)
             except DataLoss as error:
                 self._note(
                     Fault.BROKEN_PACK,
@@ -221,6 +221,12 @@ class Checkup:
                 self._note(Fault.UNREADABLE_PACK, pack, error.message, error.next_step)
             self._report.packs += 1
             step(self._report)
+
+    def _adopt(self, pack: SealedPack) -> None:
+        """Enter a pack that is in no row; chunks that were lost are found again in it."""
+        lost = self._units.read(self._chunks.lost)
+        self._units.write(self._chunks.add_pack, pack, self._clock.now(), found=True).result()
+        self._report.healed_chunks += lost - self._units.read(self._chunks.lost)
 
     def _save(self, pack: PackId) -> None:
         """Copy what can be read of a broken pack that is in no row, and set it aside."""

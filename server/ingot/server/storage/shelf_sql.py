@@ -153,11 +153,11 @@ class ShelfSql:
         return {row[0] for row in sql.rows("SELECT digest FROM chunk WHERE lost != 0 LIMIT ?", size)}
 
     def found(self, entry: PackEntry, pack: PackId) -> bool:
+        key = sql.rows("SELECT id FROM pack WHERE name = ?", pack)
         statement = (
-            "UPDATE chunk SET lost = 0, position = ?, pack = (SELECT id FROM pack WHERE name = ?) "
-            "WHERE digest = ? AND length = ? AND lost != 0"
+            "UPDATE chunk SET lost = 0, position = ?, pack = ? WHERE digest = ? AND length = ? AND lost != 0"
         )
-        return sql.run(statement, entry.offset, pack, entry.digest, entry.length) > 0
+        return bool(key) and sql.run(statement, entry.offset, key[0][0], entry.digest, entry.length) > 0
 
     def trees(self, after: int, size: int) -> Sequence[tuple[int, str]]:
         statement = (
