@@ -4,17 +4,19 @@ from collections.abc import Iterator
 
 import pytest
 
-from helpers.catalogs import CatalogRig
+from helpers.catalogs import START, CatalogRig
 from helpers.refusals import refusal_of
 from ingot.server.core.artifacts import ArtifactFields, NewVersion, Version, VersionOrigin, VersionState
 from ingot.server.core.errors import Denied, IngotError, NotFound, Reason, Unauthenticated
 from ingot.server.core.identity import Caller, Role, Scope, system_caller
+from ingot.server.core.members import Member, MemberRole
 from ingot.server.core.names import artifact_name
 from ingot.server.core.operations import NewOperation, Operation, QueueLimits
 from ingot.server.domain.identity import NewToken, NewUser
 from ingot.server.domain.operation_tokens import Fence, OperationTokens, SignIn
 from ingot.server.domain.requests import RequestKey
 from ingot.server.storage import tables
+from ingot.server.storage.members_sql import MembersSql
 from ingot.server.storage.operations_sql import OperationsSql
 
 SECRET = b"the secret of this data folder, really"
@@ -62,7 +64,12 @@ def sara(rig: Rig) -> Caller:
     return rig.user("sara")
 
 
+def _join(rig: Rig, namespace: str, user: str, role: MemberRole) -> None:
+    rig.write(MembersSql().put, Member(namespace, user, role, START))
+
+
 def test_a_body_acts_for_its_requester_and_has_little(rig: Rig, sara: Caller) -> None:
+    _join(rig, "omid", "sara", MemberRole.READER)
     found = rig.caller(rig.begin(sara, target=TARGET, reads=("omid",)))
     assert found.principal == "users/sara"
     assert (found.role, found.namespace, found.user) == (Role.MEMBER, "sara", "sara")
@@ -71,6 +78,21 @@ def test_a_body_acts_for_its_requester_and_has_little(rig: Rig, sara: Caller) ->
     assert found.reads == {"sara", "omid"}
     assert (found.operation, found.attempt, found.target) == ("operations/op_1", 1, TARGET)
     assert found.token == "operations/op_1/attempts/1"
+
+
+@pytest.mark.contract("S1-51")
+def test_a_body_loses_what_its_requester_loses(rig: Rig, sara: Caller) -> None:
+    rig.user("omid")
+    operation = rig.begin(rig.user("nima"), namespace="omid", target=TARGET, reads=("sara",))
+    for role, writes, reads in (
+        (MemberRole.WRITER, {"omid"}, {"omid"}),
+        (MemberRole.READER, set(), {"omid"}),
+    ):
+        _join(rig, "omid", "nima", role)
+        found = rig.caller(operation)
+        assert (found.writes, found.reads, found.owns) == (writes, reads, set())
+    rig.write(MembersSql().remove, "omid", "nima")
+    assert rig.caller(operation).reads == set()
 
 
 def test_the_body_of_an_administrator_is_none(rig: Rig, sara: Caller) -> None:

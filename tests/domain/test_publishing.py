@@ -22,6 +22,7 @@ from ingot.server.core.identity import Caller, Role
 from ingot.server.core.names import VersionReference, artifact_name
 from ingot.server.core.operations import OperationOptions, OperationState
 from ingot.server.core.params import Rules, ValidationParams
+from ingot.server.core.workers import WorkGrant
 from ingot.server.domain.catalog import ArtifactListing
 
 TINY = artifact_name("namespaces/sara/models/tiny")
@@ -150,14 +151,15 @@ def test_a_commit_that_is_undone_leaves_no_validation(
     assert not validator.waits()
 
 
-def test_what_a_worker_made_belongs_to_the_namespace(rig: CatalogRig, sara: Caller) -> None:
-    rig.commit(sara, str(TINY))
-    worker = machine()
-    artifact = rig.read(rig.catalog.require_read, sara, TINY)
-    version = dataclasses.replace(rig.commit(sara, str(TINY)), uid="another", last_validation="")
-    made = rig.write(rig.publishing.stage, worker, artifact, version)
+def test_what_a_worker_made_belongs_to_who_asked_for_the_job(rig: CatalogRig, sara: Caller) -> None:
+    worker, omid = machine(), rig.user("omid")
+    job = WorkGrant("trainingJobs/job_1", 1, "sara", frozenset(), str(TINY), creator=omid.principal)
+    rig.work.grants[worker.principal] = [job]
+    made = rig.commit(worker, str(TINY), training_job=job.name, attempt=1)
     queued = rig.read(rig.operations.operations.get, sara, made.last_validation.rpartition("/")[2])
-    assert queued.requester == "users/sara"
+    assert queued.requester == omid.principal
+    assert rig.read(rig.catalog.require_read, sara, TINY).owner == omid.principal
+    assert made.creator == worker.principal
 
 
 # --- several at once ----------------------------------------------------------------------------------

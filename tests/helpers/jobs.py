@@ -36,6 +36,7 @@ from ingot.server.domain.work_reports import Ending
 from ingot.server.operation_parts import OperationParts
 from ingot.server.settings import Settings
 from ingot.server.storage.database import Database, open_database
+from ingot.server.storage.grants_sql import GrantsSql
 from ingot.server.storage.identity_sql import CountersSql, RequestsSql, UsersSql
 from ingot.server.storage.operations_sql import OperationsSql
 from ingot.server.training_parts import TrainingRules, TrainingShelves
@@ -164,7 +165,7 @@ class Bench:
         """Make all parts anew over the same rows, as a restarted server does."""
         counters = CountersSql()
         self.shelves = TrainingShelves(self.settings, self.database.after_commit, counters, self._clock)
-        self.access = Access(self.users, self.shelves.assignments, Fence(OperationsSql()))
+        self.access = Access(self.users, self.shelves.assignments, Fence(OperationsSql()), GrantsSql())
         self.operations = OperationParts(
             self.settings,
             self.shelves.log,

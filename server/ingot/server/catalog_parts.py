@@ -15,6 +15,7 @@ from ingot.server.core.transfer_stores import UploadStore
 from ingot.server.domain.access import Access
 from ingot.server.domain.aliases import Aliases, LatestHistory
 from ingot.server.domain.catalog import Catalog
+from ingot.server.domain.grants import Grants, GrantStores
 from ingot.server.domain.operation_tokens import Fence
 from ingot.server.domain.operations import Operations
 from ingot.server.domain.publishing import VALIDATE, Publishing
@@ -34,6 +35,7 @@ from ingot.server.storage.comparing_sql import ComparingSql
 from ingot.server.storage.facts_sql import FactsSql
 from ingot.server.storage.grants_sql import GrantsSql
 from ingot.server.storage.identity_sql import UsersSql
+from ingot.server.storage.members_sql import MembersSql
 from ingot.server.storage.operations_sql import OperationsSql
 from ingot.server.storage.registrations_sql import RegistrationsSql
 from ingot.server.storage.trees_sql import TreesSql
@@ -60,7 +62,8 @@ class CatalogParts:
     ) -> None:
         versions, aliases = VersionsSql(), AliasesSql()
         self.artifacts = ArtifactsSql()
-        self.access = Access(UsersSql(), assignments, Fence(OperationsSql()), GrantsSql())
+        grants = GrantStores(GrantsSql(), MembersSql(), UsersSql())
+        self.access = Access(UsersSql(), assignments, Fence(OperationsSql()), grants.grants)
         self.catalog = Catalog(
             self.artifacts, versions, dependants, counters, requests, self.access, tokens, clock
         )
@@ -95,6 +98,7 @@ class CatalogParts:
         self.changes = VersionChanges(
             self.catalog, self.versions, versions, TreesSql(), ComparingSql(), requests, tokens, clock
         )
+        self.grants = Grants(self.catalog, grants, self.access, requests, clock)
         self.aliases = Aliases(self.catalog, self.versions, aliases, versions, requests, tokens, clock)
         self.usage_reports = UsageReports(UsageSql(), self.catalog, UsersSql(), clock)
 
@@ -112,6 +116,7 @@ class CatalogParts:
             self.versions,
             self.changes,
             self.aliases,
+            self.grants,
             self.trash,
             usage,
             self.usage_reports,

@@ -266,12 +266,15 @@ class Scope:
     """Part of the catalog that a list or a statistic covers; unset fields do not narrow it.
 
     `audience` is a namespace for what is private to it, or EVERYONE for what every signed-in user may read.
+    `granted_to` is a user: what is private and shown to it, but for the namespaces `besides`.
     """
 
     kind: Kind
     namespace: str | None = None
     audience: str | None = None
     deleted: bool = False  # what is in the trash instead; that has no audience
+    granted_to: str | None = None
+    besides: tuple[str, ...] = ()
 
 
 EVERYONE = "*"

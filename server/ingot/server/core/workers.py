@@ -124,7 +124,8 @@ class TrainingAssignment:
 class WorkGrant:
     """What claimed work lets its worker touch: some versions, the job's checkpoints, uploads for the job.
 
-    `namespace` is where those uploads count; `output_artifact` is the one model the job may fill.
+    `namespace` is where those uploads count; `output_artifact` is the one model the job may fill; `creator` is
+    whom it works for, as a principal.
     """
 
     name: str
@@ -132,6 +133,7 @@ class WorkGrant:
     namespace: str
     versions: frozenset[VersionName]
     output_artifact: str = ""
+    creator: str = ""
 
 
 def outdated(name: str, attempt: int) -> Precondition:

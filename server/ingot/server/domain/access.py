@@ -1,17 +1,21 @@
 """Who may read and write what. Every rule that touches somebody's things asks here.
 
-What is not the caller's to see does not exist for it: the error is the same as for an absent thing. Workers
+What is not the caller's to see does not exist for it: the error is the same as for an absent thing. A private
+artifact is seen by the members of its namespace, and by whom it is shown to (core/grants.py). Workers
 own nothing; they may touch what their work needs while they hold its lease, and nothing else. The body of an
 operation may write only while its attempt lasts, and its operation's target is the one version that it reads
 before that is ready.
 """
 
+from dataclasses import replace
 from typing import Protocol
 
+from ingot.server.core import journal
 from ingot.server.core.artifacts import EVERYONE, Artifact, Scope, Version, VersionState, Visibility
 from ingot.server.core.catalog_stores import AssignmentStore, UserStore
 from ingot.server.core.errors import Denied, NotFound, Reason
-from ingot.server.core.identity import Caller
+from ingot.server.core.grants import GrantStore
+from ingot.server.core.identity import SYSTEM, Caller, Role, user_of
 from ingot.server.core.names import ANY_NAMESPACE, ArtifactName, Kind, VersionName
 from ingot.server.core.workers import WorkGrant
 
@@ -27,10 +31,13 @@ class Fence(Protocol):
 class Access:
     """Answers what a caller may do. Its methods run inside a unit of work."""
 
-    def __init__(self, users: UserStore, assignments: AssignmentStore, fence: Fence) -> None:
+    def __init__(
+        self, users: UserStore, assignments: AssignmentStore, fence: Fence, grants: GrantStore
+    ) -> None:
         self._users = users
         self._assignments = assignments
         self._fence = fence
+        self._grants = grants
 
     def require_write(self, caller: Caller, namespace: str) -> None:
         """Refuse unless the caller may change what the namespace owns.
@@ -40,14 +47,28 @@ class Access:
         self._fence.require_current(caller)
         if not caller.may_write(namespace) or not self._users.namespace_exists(namespace):
             raise namespace_not_found(namespace)
+        note_use(caller, namespace, f"namespaces/{namespace}")
 
-    def require_artifact_read(self, caller: Caller, artifact: Artifact) -> None:
-        """Refuse unless the caller may read the artifact. Raises NotFound (ARTIFACT_NOT_FOUND).
+    def reads(self, caller: Caller, artifact: Artifact) -> bool:
+        """Return whether the caller may read an artifact; unlike `require_artifact_read` it is no use of it.
 
         Workers may when one of their assignments reads one of its versions or writes it.
         """
-        if not self._reads(caller, artifact):
+        if caller.is_worker:
+            return any(
+                held.output_artifact.lower() == str(artifact.name).lower()
+                or any(version.artifact == artifact.name for version in held.versions)
+                for held in self.assignments(caller)
+            )
+        visible = artifact.fields.visibility is not Visibility.PRIVATE
+        return visible or caller.may_read(artifact.name.namespace) or self._granted(caller, artifact)
+
+    def require_artifact_read(self, caller: Caller, artifact: Artifact) -> None:
+        """Refuse unless the caller may read the artifact. Raises NotFound (ARTIFACT_NOT_FOUND)."""
+        if not self.reads(caller, artifact):
             raise artifact_not_found(artifact.name)
+        if artifact.fields.visibility is Visibility.PRIVATE:
+            note_use(caller, artifact.name.namespace, str(artifact.name))
 
     def require_artifact_write(self, caller: Caller, artifact: Artifact) -> None:
         """Refuse unless the caller may change the artifact.
@@ -56,12 +77,33 @@ class Access:
         """
         self._fence.require_current(caller)
         if caller.may_write(artifact.name.namespace):
+            note_use(caller, artifact.name.namespace, str(artifact.name))
             return
         self.require_artifact_read(caller, artifact)
         raise Denied(
             Reason.SCOPE_MISSING,
             f"{artifact.name} may be read by {caller.principal}, but not changed.",
             next_step=f"Ask an owner of namespaces/{artifact.name.namespace}, or work on a copy of your own.",
+            facts={"name": str(artifact.name)},
+        )
+
+    def require_artifact_owner(self, caller: Caller, artifact: Artifact) -> None:
+        """Refuse unless the caller decides who sees the artifact.
+
+        Owners of its namespace do, and its own owner while that may still write there; no body of an
+        operation does. Raises NotFound (ARTIFACT_NOT_FOUND) when it may not even read it, else Denied
+        (SCOPE_MISSING).
+        """
+        namespace = artifact.name.namespace
+        its_own = caller.may_write(namespace) and artifact.owner == caller.principal
+        if (caller.may_own(namespace) or its_own) and not caller.operation:
+            note_use(caller, namespace, str(artifact.name))
+            return
+        self.require_artifact_read(caller, artifact)
+        raise Denied(
+            Reason.SCOPE_MISSING,
+            f"{caller.principal} does not decide who sees {artifact.name}.",
+            next_step=f"Ask {artifact.owner}, or an owner of namespaces/{namespace}.",
             facts={"name": str(artifact.name)},
         )
 
@@ -129,6 +171,25 @@ class Access:
                 facts={"training_job": training_job},
             )
 
+    def person(self, caller: Caller, job: str) -> Caller:
+        """Return whose things a worker makes when it commits the result of a job: who asked for the job.
+
+        Everybody else works for themselves.
+        """
+        held = self.assignment(caller, job) if caller.is_worker else None
+        if held is None:
+            return caller
+        user, own = user_of(held.creator) or held.namespace, frozenset({held.namespace})
+        return replace(
+            caller,
+            principal=f"users/{user}",
+            user=user,
+            role=Role.MEMBER,
+            namespace=held.namespace,
+            writes=own,
+            reads=own,
+        )
+
     def assignments(self, caller: Caller) -> tuple[WorkGrant, ...]:
         """Return what a worker's token may touch now; nothing for everybody else."""
         return tuple(self._assignments.held_by(caller.principal)) if caller.is_worker else ()
@@ -147,17 +208,18 @@ class Access:
         They do not overlap. Workers list nothing: they are told names. An unknown namespace is empty.
         """
         kinds = (kind,) if kind else tuple(Kind)
-        audiences: tuple[str | None, ...]
-        if caller.is_worker:
-            audiences = ()
-        elif caller.is_admin or (namespace != ANY_NAMESPACE and caller.may_read(namespace)):
-            audiences = (None,)
-        elif namespace != ANY_NAMESPACE:
-            audiences = (EVERYONE,)
-        else:
-            audiences = (EVERYONE, *sorted(caller.reads | caller.writes))
         inside = None if namespace == ANY_NAMESPACE else namespace
-        return tuple(Scope(each, inside, audience) for each in kinds for audience in audiences)
+        if caller.is_worker:
+            return ()
+        if caller.is_admin or (inside and caller.may_read(inside)):
+            return tuple(Scope(each, inside) for each in kinds)
+        audiences = (EVERYONE,) if inside else (EVERYONE, *sorted(caller.reads))
+        seen = [Scope(each, inside, audience) for each in kinds for audience in audiences]
+        user = user_of(caller.principal)
+        if user and self._grants.has_any(user):
+            besides = tuple(sorted(caller.reads))
+            seen += [Scope(each, inside, granted_to=user, besides=besides) for each in kinds]
+        return tuple(seen)
 
     def trash(self, caller: Caller, namespace: str, kind: Kind | None) -> tuple[Scope, ...]:
         """Return the parts of the trash of `namespace` (`-` for all) that the caller may write to."""
@@ -171,15 +233,16 @@ class Access:
             inside = () if caller.is_worker else tuple(sorted(caller.writes))
         return tuple(Scope(each, where, deleted=True) for each in kinds for where in inside)
 
-    def _reads(self, caller: Caller, artifact: Artifact) -> bool:
-        if caller.is_worker:
-            return any(
-                held.output_artifact.lower() == str(artifact.name).lower()
-                or any(version.artifact == artifact.name for version in held.versions)
-                for held in self.assignments(caller)
-            )
-        visible = artifact.fields.visibility is not Visibility.PRIVATE
-        return visible or caller.may_read(artifact.name.namespace)
+    def _granted(self, caller: Caller, artifact: Artifact) -> bool:
+        """Return whether an artifact is shown to the caller, or to who asked for the operation that calls."""
+        user = user_of(caller.principal)
+        return bool(user) and self._grants.has(artifact, user)
+
+
+def note_use(caller: Caller, namespace: str, name: str) -> None:
+    """Let the audit log tell that an administrator uses what belongs to others; see core/journal.py."""
+    if caller.is_admin and namespace not in caller.reads and caller.principal != SYSTEM:
+        journal.used(name)
 
 
 def artifact_not_found(name: ArtifactName) -> NotFound:

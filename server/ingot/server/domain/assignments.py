@@ -40,4 +40,5 @@ def grant_of(job: TrainingJob) -> WorkGrant:
         namespace=job.namespace,
         versions=frozenset(versions),
         output_artifact=str(job.output_artifact),
+        creator=job.creator,
     )

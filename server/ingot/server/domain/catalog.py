@@ -343,6 +343,8 @@ class Catalog:
         artifact = self.require_write(caller, change.name)
         check_etag(str(artifact.name), change.etag, artifact.etag)
         fields = catalog_fields.masked(artifact.fields, change.fields, change.paths, change.populated)
+        if fields.visibility is not artifact.fields.visibility:
+            self._access.require_artifact_owner(caller, artifact)
         return dataclasses.replace(
             artifact,
             fields=catalog_fields.checked(fields),
@@ -388,5 +390,5 @@ class Catalog:
 
 
 def _fresh(caller: Caller, name: ArtifactName, fields: ArtifactFields, now: float) -> Artifact:
-    owner = f"users/{name.namespace if caller.is_worker else caller.user}"  # a worker works for somebody
+    owner = f"users/{caller.user}"
     return Artifact(name, ids.new_uid(now), fields, owner, create_time=now, update_time=now)

@@ -14,11 +14,10 @@ from contextlib import AbstractContextManager
 
 from ingot.content import digests
 from ingot.server.core import failpoints
-from ingot.server.core.artifacts import Artifact
 from ingot.server.core.catalog_stores import ArtifactStore
 from ingot.server.core.chunks import ChunkOutcome, Presence, StreamReceipt
 from ingot.server.core.clock import Clock
-from ingot.server.core.errors import Exhausted, Invalid, NotFound, Reason, Unavailable, invalid_field
+from ingot.server.core.errors import Exhausted, Invalid, Reason, Unavailable, invalid_field
 from ingot.server.core.identity import Caller
 from ingot.server.core.names import UploadName, artifact_name
 from ingot.server.core.namespaces import Reservation
@@ -194,14 +193,8 @@ class ChunkIntake:
         return [each for each in chunks if not allowed.isdisjoint(owners.get(each.id, ()))]
 
     def _may_read(self, caller: Caller, name: str) -> bool:
-        artifact: Artifact | None = self._artifacts.find(artifact_name(name))
-        if artifact is None or caller.is_worker:
-            return False
-        try:
-            self._access.require_artifact_read(caller, artifact)
-        except NotFound:
-            return False
-        return True
+        artifact = self._artifacts.find(artifact_name(name))
+        return artifact is not None and not caller.is_worker and self._access.reads(caller, artifact)
 
     def _checked_count(self, packed: bytes) -> int:
         count, rest = divmod(len(packed), digests.DIGEST_SIZE)

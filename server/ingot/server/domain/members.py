@@ -131,7 +131,7 @@ class Members:
         """
         self._require_owner(caller, namespace, "say who belongs to")
         if self._users.find(user) is None:
-            raise _no_user(user)
+            raise no_user(user)
         before = self._members.find(namespace, user)
         if before is not None and before.role is role:
             return before
@@ -176,7 +176,7 @@ class Members:
             raise Denied(
                 Reason.SCOPE_MISSING,
                 f"{caller.principal} may not {what} namespaces/{namespace}; expected one of its owners.",
-                next_step=f"`ingot namespaces members {namespace}` shows its owners; ask one of them.",
+                next_step=f"`ingot members ls {namespace}` shows its owners; ask one of them.",
                 facts={"namespace": namespace},
             )
 
@@ -215,7 +215,8 @@ def _not_empty(namespace: str, contents: Mapping[str, int]) -> Precondition:
     )
 
 
-def _no_user(user: str) -> NotFound:
+def no_user(user: str) -> NotFound:
+    """Return the error for a user whom somebody wants to let in, and who is absent."""
     return NotFound(
         Reason.USER_NOT_FOUND,
         f"There is no user {user!r}.",

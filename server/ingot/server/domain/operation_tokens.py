@@ -8,7 +8,7 @@ was lost, or whose operation was cancelled and has ended, can change nothing mor
 was already on its way (`Fence`, asked inside the write).
 
 Whoever signs in so acts for the requester, but as a member at most: it reads and writes what its operation is
-about and has no part in accounts, training or administration.
+about and what the requester still may, and has no part in accounts, training or administration.
 """
 
 import hashlib
@@ -19,12 +19,13 @@ from ingot.server.core import keys
 from ingot.server.core.catalog_stores import UserStore
 from ingot.server.core.errors import Reason, Unauthenticated
 from ingot.server.core.identity import SYSTEM, Caller, Role, Scope, User, user_of
+from ingot.server.core.members import Rights, rights_of
 from ingot.server.core.operation_stores import OperationStore
 from ingot.server.core.operations import CLAIMED_STATES, Operation
-from ingot.server.domain.identity import Identity
 from ingot.server.domain import access_tokens
-
+from ingot.server.domain.identity import Identity
 from ingot.server.domain.logins import Logins
+
 PREFIX = "ingotop_"
 SCOPES = frozenset({Scope.CATALOG_READ, Scope.TRANSFER_READ, Scope.TRANSFER_WRITE})
 _FORM = re.compile(rf"{PREFIX}([1-9][0-9]{{0,17}})_([1-9][0-9]{{0,8}})_([0-9a-f]{{64}})")
@@ -89,8 +90,8 @@ class SignIn:
         self, identity: Identity, logins: Logins, tokens: OperationTokens, fence: Fence, users: UserStore
     ) -> None:
         self._identity = identity
-        self._tokens = tokens
         self._logins = logins
+        self._tokens = tokens
         self._fence = fence
         self._users = users
 
@@ -110,7 +111,10 @@ class SignIn:
             return self._identity.authenticate(secret)
         number, attempt = self._tokens.read(secret)
         operation = self._fence.current(f"op_{number}", attempt)
-        return _caller(operation, self._requester(operation))
+        user = self._requester(operation)
+        if user is None or user.role is Role.ADMIN:
+            return _caller(operation, user, None)
+        return _caller(operation, user, rights_of(user.role, self._users.memberships(user.id)))
 
     def _requester(self, operation: Operation) -> User | None:
         """Return who asked, None for the server itself."""
@@ -122,9 +126,12 @@ class SignIn:
         return user
 
 
-def _caller(operation: Operation, user: User | None) -> Caller:
-    own = frozenset({operation.namespace} - {""})
-    may_write = user is None or user.role is not Role.VIEWER  # who asked may have lost that right since
+def _caller(operation: Operation, user: User | None, rights: Rights | None) -> Caller:
+    """Return the caller; `rights` are those of who asked, who may have lost some since, None for all."""
+    writes = frozenset({operation.namespace} - {""})
+    reads = writes | frozenset(operation.reads)
+    if rights is not None:
+        writes, reads = writes & rights.writes, reads & rights.reads
     return Caller(
         principal=operation.requester,
         user=user.id if user else operation.namespace or SYSTEM,
@@ -132,8 +139,8 @@ def _caller(operation: Operation, user: User | None) -> Caller:
         scopes=SCOPES,
         token=f"{operation.name}/attempts/{operation.attempt}",
         namespace=operation.namespace,
-        writes=own if may_write else frozenset(),
-        reads=own | frozenset(operation.reads),
+        writes=writes,
+        reads=reads,
         operation=operation.name,
         attempt=operation.attempt,
         target=operation.target,

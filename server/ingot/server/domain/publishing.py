@@ -31,7 +31,7 @@ from ingot.server.core.catalog_stores import AliasStore, VersionStore
 from ingot.server.core.clock import Clock
 from ingot.server.core.errors import NotFound, Problem, Reason
 from ingot.server.core.facts import FactsStore
-from ingot.server.core.identity import Caller, Role, system_caller
+from ingot.server.core.identity import Caller, system_caller
 from ingot.server.core.names import UploadName
 from ingot.server.core.operations import NewOperation, Operation, OperationOptions, OperationState
 from ingot.server.core.transfer_stores import TreeStore, UploadStore
@@ -206,7 +206,7 @@ class Publishing:
         asked = params.ValidationParams(rules=rules, publish=publish).document()
         digest = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
         return self._operations.enqueue(
-            _person(caller, namespace),
+            caller,
             NewOperation(
                 kind=VALIDATE,
                 params=asked,
@@ -285,22 +285,6 @@ class Publishing:
         shown = self._versions.find(artifact, before.version.version)
         by_itself = shown is not None and before.update_time == shown.ready_time
         return by_itself or before.update_time <= version.create_time
-
-
-def _person(caller: Caller, namespace: str) -> Caller:
-    """Return whom a validation belongs to: the caller, or whom a worker works for."""
-    if not caller.is_worker:
-        return caller
-    owner = frozenset({namespace})
-    return dataclasses.replace(
-        caller,
-        principal=f"users/{namespace}",
-        user=namespace,
-        role=Role.MEMBER,
-        namespace=namespace,
-        writes=owner,
-        reads=owner,
-    )
 
 
 def _rejected(version: Version, operation: Operation, report: params.ValidationReport, now: float) -> Problem:

@@ -85,9 +85,10 @@ class Versions:
         Raises as check_target. Call it inside a write; nothing remains of it when that fails.
         """
         target = self.check_target(caller, target)
+        person = self._access.person(caller, target.training_job)
         artifact = self._artifacts.find(target.artifact)
         if artifact is None:
-            artifact = self._catalog.add(caller, target.artifact, target.create or ArtifactFields(), now)
+            artifact = self._catalog.add(person, target.artifact, target.create or ArtifactFields(), now)
         version_id = target.version_id or str(self._versions.largest_number(artifact) + 1)
         staged = self._publishing.requires(artifact.fields)
         version = Version(
@@ -109,7 +110,7 @@ class Versions:
             asked_aliases=target.aliases if staged else (),
         )
         if staged:
-            version = self._publishing.stage(caller, artifact, version)
+            version = self._publishing.stage(person, artifact, version)
         if not self._versions.add(artifact, version):
             raise _version_taken(version.name)
         journal.about(str(version.name))

@@ -1,5 +1,6 @@
 """CatalogService: models and datasets, versions and aliases. One mixin per feature; see catalog_rules.py."""
 
+from ingot.server.rpc.catalog_access import AccessCalls
 from ingot.server.rpc.catalog_aliases import AliasCalls
 from ingot.server.rpc.catalog_artifacts import ArtifactCalls
 from ingot.server.rpc.catalog_changes import ChangeCalls
@@ -7,5 +8,5 @@ from ingot.server.rpc.catalog_usage import UsageCalls
 from ingot.server.rpc.catalog_versions import VersionCalls
 
 
-class CatalogServicer(ArtifactCalls, VersionCalls, ChangeCalls, AliasCalls, UsageCalls):
+class CatalogServicer(ArtifactCalls, VersionCalls, ChangeCalls, AliasCalls, UsageCalls, AccessCalls):
     """Serves CatalogService."""

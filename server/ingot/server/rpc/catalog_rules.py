@@ -13,6 +13,7 @@ import grpc
 from ingot.server.core.artifacts import Artifact
 from ingot.server.domain.aliases import Aliases
 from ingot.server.domain.catalog import Catalog
+from ingot.server.domain.grants import Grants
 from ingot.server.domain.registrations import Registrations
 from ingot.server.domain.requests import RequestKey
 from ingot.server.domain.trash import Trash
@@ -42,6 +43,7 @@ class CatalogRules:
     versions: Versions
     changes: VersionChanges
     aliases: Aliases
+    grants: Grants
     trash: Trash
     usage: Usage
     usage_reports: UsageReports

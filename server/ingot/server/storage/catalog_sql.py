@@ -86,6 +86,7 @@ class ArtifactsSql:
 
     def remove(self, artifact: Artifact) -> None:
         row_id = row_id_of(artifact)
+        sql.run("DELETE FROM access_grant WHERE artifact_id = ?", row_id)
         if sql.run("DELETE FROM artifact WHERE id = ? AND live = 0", row_id):
             sql.run("DELETE FROM alias_move WHERE artifact_id = ?", row_id)
 
@@ -193,6 +194,8 @@ def _scope_page(
 
 
 def _scope(scope: Scope) -> tuple[str, list[sql.Value]]:
+    if scope.granted_to is not None:
+        return _granted(scope)
     conditions: dict[str, sql.Value] = {"kind": scope.kind.value}
     if scope.deleted:
         conditions["live"] = 0
@@ -205,6 +208,19 @@ def _scope(scope: Scope) -> tuple[str, list[sql.Value]]:
     if len(conditions) == 1:
         conditions["live"] = 1
     return " AND ".join(f"artifact.{name} = ?" for name in conditions), list(conditions.values())
+
+
+def _granted(scope: Scope) -> tuple[str, list[sql.Value]]:
+    """Select what is shown to one user: its grants give the rows, which are then checked and sorted."""
+    where = (
+        "artifact.id IN (SELECT artifact_id FROM access_grant WHERE user = ?) AND +artifact.kind = ? "
+        "AND +artifact.live = 1 AND +artifact.audience = artifact.namespace "
+        "AND +artifact.namespace NOT IN (SELECT value FROM json_each(?))"
+    )
+    values: list[sql.Value] = [scope.granted_to, scope.kind.value, json.dumps(scope.besides)]
+    if scope.namespace is None:
+        return where, values
+    return f"{where} AND +artifact.namespace = ?", [*values, scope.namespace]
 
 
 def _match(words: Sequence[str]) -> str:

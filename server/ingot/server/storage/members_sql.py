@@ -8,8 +8,8 @@ from ingot.server.storage import sql
 _ROW = "namespace, user, role, created"
 # Each question ends at an index of its own. Parameter: the namespace.
 _CONTENTS = {
-    "models": "artifact WHERE namespace = ? AND live = 1 AND kind = 'MODEL'",
-    "datasets": "artifact WHERE namespace = ? AND live = 1 AND kind = 'DATASET'",
+    "models": "artifact WHERE namespace = ? AND live = 1 AND kind = 'models'",
+    "datasets": "artifact WHERE namespace = ? AND live = 1 AND kind = 'datasets'",
     "models and datasets in the trash": "artifact WHERE namespace = ? AND live = 0",
     "training jobs": "training_job WHERE namespace = ?",
     "uploads that have not ended": "upload WHERE namespace = ? AND stage IN ('UPLOADING', 'PROCESSING')",
