@@ -11,12 +11,14 @@ A version that must pass a validation first is published in steps; readers see i
       └──────────────────AGAIN─────────────────┘
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from ingot.server.core import ids, json_values
+from ingot.server.core.approval_policies import ApprovalPolicy, ApprovalState
 from ingot.server.core.errors import Precondition, Reason
+from ingot.server.core.expressions import EVERYTHING, Expression, Term
 from ingot.server.core.facts import VersionFacts
 from ingot.server.core.names import AliasName, ArtifactName, Kind, VersionName
 from ingot.server.core.params import Rules
@@ -116,6 +118,7 @@ class ArtifactFields:
     visibility: Visibility = Visibility.PRIVATE
     lifecycle: Lifecycle = Lifecycle.ACTIVE
     validation: ValidationPolicy = field(default_factory=ValidationPolicy)
+    approval: ApprovalPolicy = field(default_factory=ApprovalPolicy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +184,7 @@ class Version:
     aliases: tuple[str, ...] = ()  # ids of the aliases that point at it, `latest` among them
     asked_aliases: tuple[str, ...] = ()  # ids of those that move to it once it is READY
     last_validation: str = ""  # operations/{id}
+    approval: ApprovalState | None = None  # of its newest approval; None when nobody asked for one
     delete_time: float | None = None  # when it went to the trash
     revision: int = 1  # grows when what is said about it changes
     update_time: float | None = None  # when that was last
@@ -254,14 +258,6 @@ class TreeFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class Term:
-    """One searchable value of an artifact, such as (tag, chat); both lower case."""
-
-    field: str
-    value: str
-
-
-@dataclass(frozen=True, slots=True)
 class Scope:
     """Part of the catalog that a list or a statistic covers; unset fields do not narrow it.
 
@@ -286,15 +282,16 @@ class ArtifactOrder(StrEnum):
     CREATED = "create_time"
     UPDATED = "update_time"
     NAME = "name"
+    SIZE = "size_bytes"
+    VERSIONS = "version_count"
 
 
 @dataclass(frozen=True, slots=True)
 class ArtifactQuery:
-    """Which artifacts, in which order: any of the scopes, all of the terms, all of the words."""
+    """Which artifacts, in which order: any of the scopes, and what a filter asks for."""
 
     scopes: tuple[Scope, ...]
-    terms: tuple[Term, ...] = ()
-    words: tuple[str, ...] = ()  # normalised; a trailing * matches beginnings
+    where: Expression = EVERYTHING
     order: ArtifactOrder = ArtifactOrder.CREATED
     descending: bool = True
 
@@ -307,3 +304,12 @@ class CatalogTotals:
     version_count: int = 0
     size_bytes: int = 0
     terms: Mapping[Term, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class FacetCounts:
+    """How many artifacts have which values: by field the most frequent ones with their counts."""
+
+    total: int
+    values: Mapping[str, Sequence[tuple[str, int]]]
+    more: frozenset[str] = frozenset()  # fields with values that are not among them

@@ -1,7 +1,9 @@
-"""Validation policies as JSON in their rows; one that says nothing is empty text."""
+"""Policies of artifacts as JSON in their rows; one that says nothing is empty text."""
 
 import json
+from dataclasses import asdict
 
+from ingot.server.core.approval_policies import ApprovalPolicy, MetricThreshold
 from ingot.server.core.artifacts import ValidationMode, ValidationPolicy
 from ingot.server.core.params import Rules
 
@@ -19,3 +21,20 @@ def decode(text: str) -> ValidationPolicy:
         return ValidationPolicy()
     fields = json.loads(text)
     return ValidationPolicy(ValidationMode(fields["mode"]), Rules.model_validate(fields["rules"]))
+
+
+def encode_approval(policy: ApprovalPolicy) -> str:
+    """Return a policy of approvals as JSON text."""
+    return "" if policy == ApprovalPolicy() else json.dumps(asdict(policy), ensure_ascii=False)
+
+
+def decode_approval(text: str) -> ApprovalPolicy:
+    """Return the policy from the text that `encode_approval` made."""
+    if not text:
+        return ApprovalPolicy()
+    fields = json.loads(text)
+    return ApprovalPolicy(
+        tuple(fields["required_evidence"]),
+        tuple(MetricThreshold(**each) for each in fields["thresholds"]),
+        tuple(fields["protected_aliases"]),
+    )

@@ -217,6 +217,7 @@ class Artifact(Table):
     visibility = peewee.TextField()
     lifecycle = peewee.TextField()
     validation = peewee.TextField(default="", constraints=[peewee.SQL("DEFAULT ''")])  # JSON
+    approval = peewee.TextField(default="", constraints=[peewee.SQL("DEFAULT ''")])  # JSON
     format = peewee.TextField()
     current_version = peewee.TextField()
     version_count = peewee.IntegerField()
@@ -230,9 +231,22 @@ class Artifact(Table):
     facts = peewee.TextField(
         default="", constraints=[peewee.SQL("DEFAULT ''")]
     )  # JSON, of the current version
+    change = peewee.IntegerField(default=0, constraints=[peewee.SQL("DEFAULT 0")])  # grows over all artifacts
+    reach = peewee.TextField(default="", constraints=[peewee.SQL("DEFAULT ''")])  # widest audience ever
+    indexed = peewee.IntegerField(default=0, constraints=[peewee.SQL("DEFAULT 0")])  # texts.SEARCH_FORM then
 
     class Meta:
-        indexes = (  # three scopes of lists (see core/artifacts.py) in three orders; the first is by id
+        indexes = (
+            (("change",), False),
+            (("live", "indexed"), False),
+            # numbers that filters compare and lists are sorted by
+            (("live", "size_bytes"), False),
+            (("live", "version_count"), False),
+            (("live", "created"), False),
+            (("live", "updated"), False),
+            # what lists are sorted by, of artifacts whose ids are known
+            (("id", "created", "updated", "size_bytes", "version_count", "name"), False),
+            # three scopes of lists (see core/artifacts.py) in three orders; the first is by id
             (("live", "kind"), False),
             (("live", "kind", "updated"), False),
             (("live", "kind", "name"), False),
@@ -245,16 +259,53 @@ class Artifact(Table):
         )
 
 
-class ArtifactTerm(Table):
-    """A value that filters find a listed artifact by. Beside it, artifact_search (FTS5) holds its words."""
+class ArtifactValue(Table):
+    """A value that artifacts are found by, and how many have it (artifact_sets.py)."""
 
+    id = peewee.AutoField()
     field = peewee.TextField()
     value = peewee.TextField()
-    artifact = peewee.ForeignKeyField(Artifact)
+    count = peewee.IntegerField(default=0, constraints=[peewee.SQL("DEFAULT 0")])
 
     class Meta:
-        primary_key = peewee.CompositeKey("field", "value", "artifact")
+        indexes = ((("field", "value"), True), (("field", "count"), False))
+
+
+class ArtifactBlock(Table):
+    """Which of 65,536 artifacts have a value: a roaring bitmap. The id holds the value, then the block."""
+
+    id = peewee.IntegerField(primary_key=True)
+    bits = peewee.BlobField()
+
+
+class ArtifactMarks(Table):
+    """Which values an artifact has: a roaring bitmap of their ids."""
+
+    artifact = peewee.IntegerField(primary_key=True)
+    sets = peewee.BlobField()
+
+
+class ArtifactCount(Table):
+    """How many artifacts of a part of the catalog have a value. Beside it, artifact_words (FTS5) has words."""
+
+    part = peewee.TextField()
+    field = peewee.TextField()
+    value = peewee.IntegerField()
+    count = peewee.IntegerField()
+
+    class Meta:
+        primary_key = peewee.CompositeKey("part", "value")
         without_rowid = True
+        indexes = ((("part", "field", "count"), False),)
+
+
+class ArtifactTotal(Table):
+    """What the artifacts of a part of the catalog come to."""
+
+    part = peewee.TextField(primary_key=True)
+    artifacts = peewee.IntegerField()
+    versions = peewee.IntegerField()
+    size_bytes = peewee.IntegerField()
 
 
 class AccessGrant(Table):
@@ -300,6 +351,7 @@ class Version(Table):
     source = peewee.TextField(default="", constraints=[peewee.SQL("DEFAULT ''")])
     asked_aliases = peewee.TextField(default="[]", constraints=[peewee.SQL("DEFAULT '[]'")])  # JSON
     validation = peewee.TextField(default="", index=True, constraints=[peewee.SQL("DEFAULT ''")])
+    approval = peewee.TextField(default="", constraints=[peewee.SQL("DEFAULT ''")])  # state of its newest one
     deleted = peewee.FloatField(null=True, index=True)
     revision = peewee.IntegerField(default=1, constraints=[peewee.SQL("DEFAULT 1")])
     updated = peewee.FloatField(null=True)  # when what is said about it last changed
@@ -312,6 +364,7 @@ class Version(Table):
             (("artifact", "version"), True),
             (("artifact", "number"), False),
             (("artifact", "state"), False),
+            (("artifact", "approval"), False),
         )
 
 
@@ -669,6 +722,71 @@ class ProblemLast(Table):
     principal = peewee.TextField()
     message = peewee.TextField()
     call_id = peewee.TextField()
+
+
+# --- approvals ----------------------------------------------------------------------------------------
+
+
+class Approval(Table):
+    """A request to approve a version, and what became of it; it outlives the version."""
+
+    number = peewee.AutoField()
+    version = peewee.TextField()  # name
+    version_uid = peewee.TextField()
+    namespace = peewee.TextField()
+    artifact_uid = peewee.TextField()
+    state = peewee.TextField()
+    requester = peewee.TextField()
+    requester_user = peewee.TextField()
+    creator = peewee.TextField()
+    creator_user = peewee.TextField()
+    comment = peewee.TextField()
+    evidence = peewee.TextField()  # JSON
+    created = peewee.FloatField()
+    decider = peewee.TextField()
+    decision_comment = peewee.TextField()
+    decided = peewee.FloatField(null=True)
+
+    class Meta:
+        indexes = (
+            (("state", "number"), False),
+            (("namespace", "number"), False),
+            (("namespace", "state", "number"), False),
+            (("requester", "number"), False),
+            (("artifact_uid", "number"), False),
+            (("version_uid", "state"), False),
+        )
+
+
+# --- audit --------------------------------------------------------------------------------------------
+
+
+class AuditEntry(Table):
+    """An entry of the audit log; only ever added. `time` is in microseconds, hashes are blake3:<hex>."""
+
+    number = peewee.IntegerField(primary_key=True)
+    time = peewee.IntegerField()
+    action = peewee.TextField()
+    method = peewee.TextField()
+    target = peewee.TextField()
+    principal = peewee.TextField()
+    user = peewee.TextField()
+    token = peewee.TextField()
+    declared_user = peewee.TextField()
+    address = peewee.TextField()
+    client = peewee.TextField()
+    call_id = peewee.TextField()
+    code = peewee.TextField()
+    facts = peewee.TextField()  # JSON
+    previous = peewee.TextField()
+    hash = peewee.TextField()
+
+    class Meta:
+        indexes = (
+            (("principal", "number"), False),
+            (("target", "number"), False),
+            (("action", "number"), False),
+        )
 
 
 # --- transfer -----------------------------------------------------------------------------------------------
