@@ -92,6 +92,10 @@ def test_the_database_is_in_the_data_folder_unless_set() -> None:
         ({"listen": ("7070",)}, {}, "listen: expected host:port such as 127.0.0.1:7070, got '7070'"),
         ({}, {"PORT": "99999"}, "listen: expected host:port"),
         ({"listen": ("0.0.0.0:7070",)}, {}, "0.0.0.0:7070 can be reached from other machines.*--insecure"),
+        ({"tls_cert": "server.pem"}, {}, "tls_cert, tls_key: expected both, or none of them"),
+        ({"tls_key": "server.key"}, {}, "tls_cert, tls_key: expected both, or none of them"),
+        ({"tls_client_ca": "ca.pem"}, {}, "tls_client_ca: expected with tls_cert and tls_key only"),
+        ({"login_minutes": "0"}, {}, "login_minutes: expected more than 0, got 0"),
         ({"listen": ("[::]:7070",)}, {}, r"\[::\]:7070 can be reached from other machines"),
         ({"listen": ("ingot.example:7070",)}, {}, "ingot.example:7070 can be reached"),
     ],
@@ -106,6 +110,15 @@ def test_a_value_that_cannot_be_is_refused(
 def test_a_reachable_address_needs_an_explicit_word() -> None:
     flags: dict[str, settings_loading.Value] = {"listen": ("0.0.0.0:7070",), "insecure": True}
     assert settings_loading.load(flags, {}).listen == ("0.0.0.0:7070",)
+
+
+def test_a_reachable_address_with_a_certificate_needs_none() -> None:
+    flags: dict[str, settings_loading.Value] = {
+        "listen": ("0.0.0.0:7070",),
+        "tls_cert": "server.pem",
+        "tls_key": "server.key",
+    }
+    assert settings_loading.load(flags, {}).has_tls
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "127.9.9.9:1", "localhost:1", "[::1]:1"])

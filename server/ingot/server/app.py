@@ -14,8 +14,9 @@ import contextlib
 import importlib.metadata
 import logging
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
+from ingot.server import settings_showing
 from ingot.server.audit_parts import AuditParts
 from ingot.server.catalog_parts import CatalogParts
 from ingot.server.core.artifacts import JsonObject
@@ -27,13 +28,11 @@ from ingot.server.domain.disk_room import DiskRoom
 from ingot.server.domain.health import Health
 from ingot.server.domain.requests import Requests
 from ingot.server.domain.upkeep_starts import UpkeepStarts
-from ingot.server.domain.usage import Usage
 from ingot.server.export_parts import ExportParts, bundle_key
-from ingot.server.identity_parts import IdentityParts
+from ingot.server.identity_parts import IdentityParts, tls_of
 from ingot.server.import_parts import ImportParts
 from ingot.server.operation_parts import OperationParts, settings_of_bodies
 from ingot.server.registration_parts import RegistrationParts
-from ingot.server.rpc import usage_storing
 from ingot.server.rpc.call_rates import Allowance, CallRates
 from ingot.server.rpc.credentials import Credentials
 from ingot.server.rpc.hops import Hops
@@ -53,7 +52,6 @@ from ingot.server.storage.migration_runner import migrate
 from ingot.server.storage.pack_keys import keyring
 from ingot.server.storage.packs_disk import DiskPacks
 from ingot.server.storage.trees_sql import TreesSql
-from ingot.server.storage.usage_sql import UsageSql
 from ingot.server.storage.vitals import SqliteVitals
 from ingot.server.training_parts import TrainingRules, TrainingShelves
 from ingot.server.transfer_parts import (
@@ -64,6 +62,7 @@ from ingot.server.transfer_parts import (
     marks_of,
 )
 from ingot.server.upkeep_parts import UpkeepParts
+from ingot.server.usage_parts import UsageParts
 from ingot.server.worker_process import WorkerProcess
 from ingot.v1 import system_pb2_grpc
 
@@ -81,11 +80,15 @@ WORKER = "worker"
 class App:
     """All parts of one server, wired. Made by `running`."""
 
-    def __init__(self, settings: Settings, folder: DataFolder, clock: Clock) -> None:
+    def __init__(
+        self, settings: Settings, folder: DataFolder, clock: Clock, origins: Mapping[str, str]
+    ) -> None:
         self.settings = settings
+        self._origins = origins
         self.folder = folder
         self.addresses: tuple[str, ...] = ()
         self.unix_socket = folder.socket_path()
+        self.tls = tls_of(settings)
         self._periodic: list[asyncio.Task[None]] = []
         self._complaints = Complaints(log)
         self._clock = clock
@@ -124,7 +127,8 @@ class App:
             self.database.after_commit,
         )
         self.identity = self.people.identity
-        self.usage = Usage(UsageSql(), tokens, clock, activity_days=settings.activity_days)
+        self.used = UsageParts(settings, tokens, clock)
+        self.usage = self.used.usage
         self.audit = AuditParts(settings, folder, self.database, self.usage, tokens, clock)
         uploads = UploadShelves.over(training_shelves.log)
         catalog = self.catalog = CatalogParts(
@@ -187,6 +191,7 @@ class App:
                 Allowance(settings.public_calls_per_second, settings.public_call_burst),
             ),
             ended=self.audit.journaling.ended,
+            watchers=self.used.watchers,
         )
         self.grpc = GrpcServer(self.pipeline, health=settings.health, reflection=settings.reflection)
         self.facts = ServerFacts(
@@ -195,7 +200,13 @@ class App:
         server = self.grpc.server
         self.people.serve(self.hops, server)
         self.catalog.serve(self.hops, self.usage, self.exports.exports, self.registered.registrations, server)
-        system = SystemServicer(self.hops, self.facts, health, self.usage, self.audit.rules, clock)
+        seen = self.used.rules(
+            self.catalog,
+            self.training.workers,
+            folder.path,
+            settings_showing.shown(settings, self._origins),
+        )
+        system = SystemServicer(self.hops, self.facts, health, self.usage, self.audit.rules, seen, clock)
         system_pb2_grpc.add_SystemServiceServicer_to_server(system, server)
         self.training.serve(self.hops, server)
         starts = Starts(
@@ -237,11 +248,12 @@ class App:
         await self.audit.begin(self.hops)
         await self.exports.begin(self.hops)
         await self.registered.begin(self.hops)
-        self.addresses = await self.grpc.start(self.settings.listen, self.unix_socket)
+        self.addresses = await self.grpc.start(self.settings.listen, self.unix_socket, self.tls)
         self.folder.announce(
             {
                 "pid": os.getpid(),
                 "listen": list(self.addresses),
+                "tls": self.tls is not None,
                 "socket": str(self.unix_socket),
                 "version": self.facts.version,
                 "server_id": self.folder.server_id,
@@ -287,7 +299,7 @@ class App:
         log.info("server.stopped")
 
     async def _store_usage(self) -> None:
-        await usage_storing.store(self.hops, self.usage)
+        await self.used.store(self.hops)
 
     async def _flush_audit(self) -> None:
         await self.audit.flush(self.hops)
@@ -321,18 +333,11 @@ class App:
             await work.step()
         return {
             "uploads": await self.transfer.tidy(self.hops),
-            "activities": await self._forget_usage(work),
+            "activities": await self.used.forget(self.hops, work),
             "operations": operations,
             "bodies": await self.runner.sweep(),
             "trash": await self._empty_trash(),
         }
-
-    async def _forget_usage(self, work: ShelfWork) -> int:
-        gone = 0
-        while forgotten := await self.hops.write(self.usage.forget_old):
-            gone += forgotten
-            await work.step()
-        return gone
 
     async def _empty_trash(self) -> int:
         if not self.settings.trash_days:
@@ -358,13 +363,21 @@ class App:
 
 
 @contextlib.asynccontextmanager
-async def running(settings: Settings, folder: DataFolder, clock: Clock | None = None) -> AsyncIterator[App]:
+async def running(
+    settings: Settings,
+    folder: DataFolder,
+    clock: Clock | None = None,
+    *,
+    origins: Mapping[str, str] | None = None,
+) -> AsyncIterator[App]:
     """Serve for the length of a with block; `folder` is released at its end.
+
+    `origins` names where the settings came from that are no defaults.
 
     Raises DatabaseOpenError, MigrationError, AddressError, DataFolderError.
     """
     with contextlib.closing(folder):
-        app = App(settings, folder, clock or SystemClock())
+        app = App(settings, folder, clock or SystemClock(), origins or {})
         try:
             await app.start()
             yield app

@@ -272,13 +272,13 @@ def _check_addresses(settings: Settings) -> None:
 
 
 async def _serve_until_told(
-    settings: Settings, folder: "DataFolder", *, with_worker: bool, as_json: bool
+    loaded: settings_loading.Loaded, folder: "DataFolder", *, with_worker: bool, as_json: bool
 ) -> None:
     from ingot.server import app
 
     told = _signals()
     async with contextlib.AsyncExitStack() as stack:
-        server = await stack.enter_async_context(app.running(settings, folder))
+        server = await stack.enter_async_context(app.running(loaded.settings, folder, origins=loaded.origins))
         if with_worker:
             worker = await server.start_worker()
             stack.push_async_callback(worker.stop, _WORKER_END_SECONDS)

@@ -8,6 +8,7 @@ parts.serve(hops, grpc_server)
 """
 
 import os
+from pathlib import Path
 
 import grpc
 
@@ -33,6 +34,7 @@ from ingot.server.rpc.auth import AuthServicer
 from ingot.server.rpc.auth_rules import AuthRules
 from ingot.server.rpc.hops import Hops
 from ingot.server.rpc.password_hashing import PasswordHashing
+from ingot.server.rpc.tls import Tls
 from ingot.server.settings import Settings
 from ingot.server.sources import hub_login
 from ingot.server.storage.accounts_sql import AccountsSql
@@ -110,3 +112,11 @@ def hub_access(settings: Settings) -> HubAccess:
         return hub_login.saved_token(host, os.environ) if settings.hub_login else ""
 
     return HubAccess(settings.hub_endpoint, settings.hub_token, saved)
+
+
+def tls_of(settings: Settings) -> Tls | None:
+    """Return what the addresses are protected with, as it is set. Raises TlsError."""
+    if not settings.has_tls:
+        return None
+    authority = settings.tls_client_ca
+    return Tls(settings.tls_cert, settings.tls_key, None if authority == Path() else authority)

@@ -70,7 +70,29 @@ class Settings:
     )
     insecure: bool = dataclasses.field(
         default=False,
-        metadata=_about("Allow addresses other machines reach, though tokens and data travel in the clear."),
+        metadata=_about(
+            "Allow addresses other machines reach without TLS, though tokens and data travel in the clear; "
+            "passwords and new tokens are refused there all the same."
+        ),
+    )
+    tls_cert: Path = dataclasses.field(
+        default=Path(),
+        metadata=_about(
+            "Certificate, PEM with the chain to its authority, with which all addresses speak TLS; the unix "
+            "socket does not need to. A renewed file is taken without a restart.",
+            default="none: no TLS",
+        ),
+    )
+    tls_key: Path = dataclasses.field(
+        default=Path(), metadata=_about("Private key of tls_cert, PEM.", default="none")
+    )
+    tls_client_ca: Path = dataclasses.field(
+        default=Path(),
+        metadata=_about(
+            "Certificates of the authority, PEM, from which every client needs a certificate; the credential "
+            "of a call stays its token.",
+            default="none: clients need no certificate",
+        ),
     )
     health: bool = dataclasses.field(
         default=True, metadata=_about("Serve grpc.health.v1, which needs no credential.")
@@ -160,6 +182,10 @@ class Settings:
     )
     activity_days: int = dataclasses.field(
         default=90, metadata=_about("How long the record of calls is kept, in days.")
+    )
+    usage_days: int = dataclasses.field(
+        default=1100,
+        metadata=_about("How long counts by day are kept, of uses, calls and problems; totals stay for good."),
     )
     worker_lease_seconds: float = dataclasses.field(
         default=20.0,
@@ -391,6 +417,11 @@ class Settings:
         """Return where the signed head of the audit log is kept."""
         chosen = self.audit_head_file
         return chosen.absolute() if chosen != Path() else self.data_dir.absolute() / "audit.head"
+
+    @property
+    def has_tls(self) -> bool:
+        """Whether the addresses speak TLS."""
+        return self.tls_cert != Path()
 
     @property
     def mount(self) -> Path | None:

@@ -3,6 +3,7 @@
 import ipaddress
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
 from ingot.server.core.errors import Invalid
 from ingot.server.core.kinds import MAINTENANCE, QUEUES
@@ -27,6 +28,7 @@ _POSITIVE = (
     "read_threads",
     "io_threads",
     "activity_days",
+    "usage_days",
     "failed_upload_hours",
     "worker_lease_seconds",
     "worker_heartbeat_seconds",
@@ -87,8 +89,9 @@ def check(settings: Settings) -> None:
     _check_sources(settings)
     if not settings.listen:
         raise SettingsError(f"listen: expected at least one address such as {STANDARD_ADDRESS}, got none.")
+    _check_tls(settings)
     for address in settings.listen:
-        _check_address(address, insecure=settings.insecure)
+        _check_address(address, plain_allowed=settings.insecure or settings.has_tls)
 
 
 def _check_operations(settings: Settings) -> None:
@@ -173,19 +176,27 @@ def _check_sources(settings: Settings) -> None:
         )
 
 
+def _check_tls(settings: Settings) -> None:
+    if (settings.tls_cert == Path()) != (settings.tls_key == Path()):
+        raise SettingsError("tls_cert, tls_key: expected both, or none of them, got one.")
+    if settings.tls_client_ca != Path() and not settings.has_tls:
+        raise SettingsError("tls_client_ca: expected with tls_cert and tls_key only, got without them.")
+
+
 def _check_keys(keys: tuple[str, ...]) -> None:
     for key in keys:
         if not re.fullmatch(r"ed25519:[0-9a-fA-F]{64}", key):
             raise SettingsError(f"trusted_bundle_keys: expected ed25519: and 64 hex digits, got {key!r}.")
 
 
-def _check_address(address: str, *, insecure: bool) -> None:
+def _check_address(address: str, *, plain_allowed: bool) -> None:
     host, _, port = address.rpartition(":")
     if not host or not port.isdecimal() or int(port) > 65535:
         raise SettingsError(f"listen: expected host:port such as {STANDARD_ADDRESS}, got {address!r}.")
-    if not insecure and not is_loopback(address):
+    if not plain_allowed and not is_loopback(address):
         raise SettingsError(
-            f"listen: {address} can be reached from other machines, and this server speaks without "
-            "encryption: tokens and data would travel in the clear. Listen on 127.0.0.1 and forward the port "
-            "through ssh, or add --insecure if the network is trusted."
+            f"listen: {address} can be reached from other machines, and without a certificate tokens and "
+            "data would travel in the clear. Set --tls-cert and --tls-key (ingot-server certs makes them), "
+            "listen on 127.0.0.1 and forward the port through ssh, or add --insecure if the network is "
+            "trusted."
         )

@@ -23,6 +23,7 @@ _ALGORITHM = "HS256"
 _CLAIMS = ("iss", "aud", "sub", "login", "iat", "exp", "jti")
 _USERS = "users/"
 _LENGTH_LIMIT = 2048  # characters; ours have about 300
+_MOST = 2**62  # number of a login; the database takes no larger ones
 _AHEAD = 60.0  # seconds that a time may lie in the future, for clocks that were set meanwhile
 
 
@@ -66,7 +67,7 @@ class AccessTokens:
         claims = self._verified(token)
         user, login = str(claims["sub"]), claims["login"]
         issued, begins, expires = (_time(claims.get(name, 0)) for name in ("iat", "nbf", "exp"))
-        if not isinstance(login, int) or not user.startswith(_USERS):
+        if not isinstance(login, int) or not 0 < login < _MOST or not user.startswith(_USERS):
             raise _invalid("its claims are not of the right kind")
         now = self._clock.now()
         if max(issued, begins) > now + _AHEAD:

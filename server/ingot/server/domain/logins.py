@@ -136,10 +136,9 @@ class Logins:
         self._require_open(login)
         return self._identity.signed_in(login.user, login.name)
 
-    def refresh(self, caller: Caller, token: str) -> Issued | Unauthenticated:
-        """Use a refresh token up, and return the next tokens.
+    def refresh(self, token: str) -> Issued | None:
+        """Use a refresh token up, and return the next tokens; None for one that was used up before.
 
-        A token that was used up before ends the login; that is returned, not raised, so that it is written.
         Raises Unauthenticated (TOKEN_INVALID, TOKEN_EXPIRED).
         """
         now = self._clock.now()
@@ -152,7 +151,13 @@ class Logins:
             return self._issued(login)
         if generation > login.generation:
             raise refresh_tokens.invalid("it is newer than this database, which may be a restored one")
-        self._end(login, now)
+        return None
+
+    def reused(self, caller: Caller, token: str) -> Unauthenticated:
+        """End the login of a refresh token that came again after it was used up; return the refusal."""
+        login = self._login_of(token)
+        self._end(login, self._clock.now())
+        journal.about(caller.principal)
         journal.detail(login=login.name, ended="its refresh token was used twice")
         log.warning("login.ended_by_reuse login=%s address=%s", login.name, caller.address)
         return refresh_tokens.invalid(

@@ -5,7 +5,6 @@ from typing import TypedDict
 from google.protobuf import duration_pb2, timestamp_pb2
 
 from ingot.server.core import names
-from ingot.server.core.errors import IngotError
 from ingot.server.core.logins import Issued
 from ingot.server.domain import passwords
 from ingot.server.domain.logins import NewPassword, login_failed
@@ -40,9 +39,9 @@ class LoginCalls(AuthCalls):
         logins = self._rules.logins
         caller = await self._hops.read(logins.refreshing, request.refresh_token)
         pipeline.turned_out(caller)
-        issued = await self._hops.write(logins.refresh, pipeline.caller(), request.refresh_token)
-        if isinstance(issued, IngotError):
-            raise issued
+        issued = await self._hops.keep(logins.refresh, request.refresh_token)
+        if issued is None:
+            raise await self._hops.write(logins.reused, pipeline.caller(), request.refresh_token)
         return pb.RefreshLoginResponse(**_tokens(issued))
 
     async def Logout(self, request: pb.LogoutRequest, context: Context) -> pb.LogoutResponse:

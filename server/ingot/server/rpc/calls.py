@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import dataclasses
+import ipaddress
 import re
 import urllib.parse
 import uuid
@@ -29,6 +30,7 @@ REQUEST_ID = "x-request-id"  # also sent back, with every answer
 DECLARED_USER = "x-ingot-user"  # percent-encoded where not ASCII
 CLIENT = "x-client"  # name/version
 OLDEST_CLIENT = (0, 1, 0)  # of our own clients
+LOCAL = "local"  # address of the unix socket
 
 _CALL_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _OUR_CLIENT = re.compile(r"ingot-[a-z]+/(\d+)\.(\d+)\.(\d+)")
@@ -121,7 +123,8 @@ def address_of(peer: str) -> str:
     """Return the address of a gRPC peer without its port: `127.0.0.1`, `::1`, `local` for a unix socket."""
     kind, _, rest = urllib.parse.unquote(peer).partition(":")
     if kind not in ("ipv4", "ipv6"):
-        return "local"
+        return LOCAL
+            reason=self.reason,
     return rest.rpartition(":")[0].strip("[]")
 
 

@@ -51,6 +51,7 @@ class Method:
     public: bool
     scopes: frozenset[Scope]
     streams: bool = False  # in either direction
+    carries_secret: bool = False  # of a person: refused where others could read it
     standard: bool = False  # health and reflection: neither recorded nor refused while draining
     audited: bool = False  # it may change something, and what it changes is somebody's act
 
@@ -126,4 +127,6 @@ def _method(service: descriptor.ServiceDescriptor, method: descriptor.MethodDesc
     streams = method.client_streaming or method.server_streaming
     changes = options.idempotency_level != descriptor_pb2.MethodOptions.NO_SIDE_EFFECTS
     audited = changes and not options.Extensions[common_pb2.routine]
-    return Method(f"/{service.full_name}/{method.name}", public, scopes, streams, audited=audited)
+    secret = options.Extensions[common_pb2.carries_secret]
+    path = f"/{service.full_name}/{method.name}"
+    return Method(path, public, scopes, streams, audited=audited, carries_secret=secret)

@@ -207,7 +207,7 @@ class Pipeline(grpc.aio.ServerInterceptor):
             key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)
         }
         call = Call.begin(method, context.peer(), metadata, self._clock)
-        self._open(call)
+        self._open(call, metadata)
         if isinstance(request, Message):
             call.target = methods.target_of(request)
         current.enter(call)
@@ -243,12 +243,14 @@ class Pipeline(grpc.aio.ServerInterceptor):
     def _open(self, call: Call) -> None:
         if call.method.standard:
             self._standing.add(call)
-        else:
-            self._running.add(call)
-            self._quiet.clear()
+            return
+        self._running.add(call)
+        self._quiet.clear()
+        for watcher in self._watchers:
+            watcher.began(call, metadata)
 
-    async def _admit(self, call: Call) -> None:
-        """Refuse while draining, find the caller, count the call, check the scopes."""
+    async def _admit(self, call: Call, context: Context) -> None:
+        """Refuse while draining, and where others listen; find the caller, count the call, check scopes."""
         if call.method.standard:
             self._count(call, None)
             return

@@ -19,6 +19,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from ingot.server.rpc import methods
 from ingot.server.rpc.pipeline import Pipeline
+from ingot.server.rpc.tls import Tls
 
 log = logging.getLogger(__name__)
 
@@ -60,12 +61,15 @@ class GrpcServer:
         if reflection:
             _add_reflection(self.server, health=health)
 
-    async def start(self, addresses: Sequence[str], unix_socket: Path) -> tuple[str, ...]:
+    async def start(
+        self, addresses: Sequence[str], unix_socket: Path, tls: Tls | None = None
+    ) -> tuple[str, ...]:
         """Serve on all addresses and the unix socket; return the addresses with their real ports.
 
-        Raises AddressError.
+        With `tls` all addresses speak TLS; the unix socket, which only the owner of the data folder reaches,
+        never does. Raises AddressError.
         """
-        bound = tuple(self._bind(address) for address in addresses)
+        bound = tuple(self._bind(address, tls) for address in addresses)
         self.server.add_insecure_port(f"unix:{unix_socket}")
         await self.server.start()
         if self._health is not None:
@@ -80,11 +84,14 @@ class GrpcServer:
         await self._pipeline.drain(grace)
         await self.server.stop(0)
 
-    def _bind(self, address: str) -> str:
+    def _bind(self, address: str, tls: Tls | None) -> str:
         host, _, port = address.rpartition(":")
         _probe(address, host.strip("[]"), int(port))  # again: it may have been taken meanwhile
         try:
-            real = self.server.add_insecure_port(address)
+            if tls is None:
+                real = self.server.add_insecure_port(address)
+            else:
+                real = self.server.add_secure_port(address, tls.credentials())
         except RuntimeError as error:
             raise AddressError(f"{address} cannot be served on: {error}") from error
         return f"{host}:{real}"
