@@ -10,6 +10,7 @@ import pytest
 from google.rpc import error_details_pb2, status_pb2
 
 from helpers.pipelines import Rig, bearer, rig, serving
+from ingot.server.core.identity import Caller
 from ingot.server.rpc import pipeline
 from ingot.v1 import training_pb2, training_pb2_grpc, transfer_pb2, transfer_pb2_grpc
 
@@ -71,6 +72,30 @@ def test_an_open_stream_ends_once_its_token_lost_the_scope() -> None:
         with pytest.raises(grpc.RpcError) as caught:
             next(replies)
         assert _refusal(caught.value) == (grpc.StatusCode.PERMISSION_DENIED, "SCOPE_MISSING")
+
+
+@pytest.mark.contract("S1-51")
+def test_an_open_stream_ends_once_its_caller_has_left_a_namespace() -> None:
+    with rig(serving(WatchTrainingJob=_watch), recheck_seconds=0.02) as running:
+        stub = training_pb2_grpc.TrainingServiceStub(running.channel)
+        request = training_pb2.WatchTrainingJobRequest(name="trainingJobs/job_1")
+        found = running.identity.callers["member"]
+        more = dataclasses.replace(found, reads=found.reads | {"team"})
+
+        def change(caller: Caller) -> None:
+            running.identity.callers["member"] = caller
+            running.identity.revision += 1
+
+        replies = stub.WatchTrainingJob(request, metadata=bearer("member"), timeout=30)
+        next(replies)
+        change(more)  # who has more rights goes on
+        second = stub.WatchTrainingJob(request, metadata=bearer("member"), timeout=30)
+        next(second)
+        assert replies.is_active()
+        change(found)
+        with pytest.raises(grpc.RpcError, match="has lost rights") as caught:
+            next(second)
+        assert _refusal(caught.value)[0] is grpc.StatusCode.UNAVAILABLE  # so that clients ask again
 
 
 def test_an_upload_that_is_under_way_ends_once_its_token_is_revoked() -> None:

@@ -96,6 +96,13 @@ class Call:
         if version and tuple(map(int, version.groups())) < OLDEST_CLIENT:
             raise _too_old(self.client)
 
+    def goes_on(self, caller: Caller) -> None:
+        """Note again who makes it while it is open; end it when rights were lost since. Raises Denied."""
+        if self.caller is not None and not caller.covers(self.caller):
+            self.end(_rights_lost(caller))
+        else:
+            self.made_by(caller)
+
     def end(self, why: IngotError) -> None:
         """Stop it now; its client is told why."""
         if self.task is not None and self.ended is None:
@@ -144,6 +151,15 @@ def draining() -> Unavailable:
         "The server is shutting down.",
         next_step="Try again in a moment; watches continue where they stopped.",
         retry_after=1.0,
+    )
+
+
+def _rights_lost(caller: Caller) -> Unavailable:
+    return Unavailable(
+        Reason.BUSY,
+        f"{caller.principal} has lost rights since this stream was opened.",
+        next_step="Ask again: what is yours to see goes on.",
+        retry_after=0.1,
     )
 
 

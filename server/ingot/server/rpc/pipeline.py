@@ -7,7 +7,8 @@ anything else an incident id, with the story in the log. When the server drains,
 something are ended at once and told to come back; the rest may finish within the grace period.
 
 A stream may stay open for days, so the credentials of all open streams are looked at again every few seconds;
-one whose token was revoked or expired ends as a new call with that token would.
+one whose token was revoked or expired ends as a new call with that token would, and so does one whose caller
+has left a namespace: its client asks again, and is told what it may see now.
 """
 
 import asyncio
@@ -293,7 +294,7 @@ class Pipeline(grpc.aio.ServerInterceptor):
         while streams := [call for call in self._running if call.method.streams and call.caller]:
             for call in streams:
                 try:
-                    call.made_by(await self._credentials.caller(call.secret, begun=True))
+                    call.goes_on(await self._credentials.caller(call.secret, begun=True))
                 except (Unauthenticated, Denied) as error:
                     call.end(error)
                 except Exception:  # the database, say; the next round asks again
