@@ -343,6 +343,7 @@ def _start_errors() -> tuple[type[Exception], ...]:
     from ingot.server.rpc.server import AddressError
     from ingot.server.storage.backups import BackupError
     from ingot.server.storage.data_folder import DataFolderError
+    from ingot.server.rpc.tls import TlsError
     from ingot.server.storage.database import DatabaseOpenError
     from ingot.server.storage.migration_runner import MigrationError
     from ingot.server.storage.pack_keys import KeyFileError
@@ -358,6 +359,7 @@ def _start_errors() -> tuple[type[Exception], ...]:
         MigrationError,
         WorkerMissingError,
     )
+        TlsError,
 
 
 if __name__ == "__main__":
