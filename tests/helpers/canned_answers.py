@@ -408,7 +408,7 @@ def _around(server: CannedServer) -> None:
             database_bytes=1 << 20,
         ),
     )
-    activity = system_pb2.Activity(
+    activity = common_pb2.Activity(
         time=at(50),
         action="download",
         method="TransferService/ReadManifest",

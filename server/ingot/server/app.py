@@ -72,6 +72,7 @@ _USAGE_SECONDS = 1.0
 _TOKEN_USE_SECONDS = 30.0
 _HEAD_SECONDS = 5.0  # what is cut off the audit log is noticed up to the head before
 _DAY = 24 * 3600.0
+_FACTS_SECONDS = 1.0  # how soon a new version shows the facts in its files
 _REAP_SECONDS = 1.0  # how soon a lease that ran out is noticed
 ADMIN = "admin"
 WORKER = "worker"
@@ -199,7 +200,15 @@ class App:
         )
         server = self.grpc.server
         self.people.serve(self.hops, server)
-        self.catalog.serve(self.hops, self.usage, self.exports.exports, self.registered.registrations, server)
+        self.reader = self.catalog.reader(self.hops, self.transfer.downloads, self._packs, clock)
+        self.catalog.serve(
+            self.hops,
+            self.reader,
+            self.usage,
+            self.exports.exports,
+            self.registered.registrations,
+            server,
+        )
         seen = self.used.rules(
             self.catalog,
             self.training.workers,
@@ -264,6 +273,7 @@ class App:
         self._every(_USAGE_SECONDS, self._store_usage)
         self._every(_TOKEN_USE_SECONDS, self._store_token_uses)
         self._every(_REAP_SECONDS, self._reap)
+        self._every(_FACTS_SECONDS, self.reader.turn)
         self._every(_USAGE_SECONDS, self._flush_audit)
         self._every(_HEAD_SECONDS, self._keep_audit_head)
         self.runner.start()

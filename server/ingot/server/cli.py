@@ -155,7 +155,8 @@ def _run(options: argparse.Namespace) -> int:
         for setting in table()
         if (value := getattr(options, setting.name, None)) is not None
     }
-    settings = settings_loading.load(given, os.environ, options.config)
+    loaded = settings_loading.load_with_origins(given, os.environ, options.config)
+    settings = loaded.settings
     if options.command == "settings":
         return _print_settings(settings)
     if options.command == "migrate":
@@ -166,7 +167,7 @@ def _run(options: argparse.Namespace) -> int:
         return _restore(settings, options.folder, options.name)
     if options.command == "doctor":
         return _doctor(settings, options)
-    return _serve(settings, with_worker=options.with_worker, as_json=options.json)
+    return _serve(loaded, with_worker=options.with_worker, as_json=options.json)
 
 
 def _print_settings(settings: Settings) -> int:
@@ -243,15 +244,16 @@ def _told(what: str, done: int, total: int) -> None:
         print(f"{done} of {total} {what}", end=end, file=sys.stderr, flush=True)
 
 
-def _serve(settings: Settings, *, with_worker: bool, as_json: bool) -> int:
+def _serve(loaded: settings_loading.Loaded, *, with_worker: bool, as_json: bool) -> int:
     from ingot.server import logs
     from ingot.server.storage.data_folder import DataFolder
 
+    settings = loaded.settings
     _check_addresses(settings)
     with contextlib.closing(DataFolder.hold(settings.data_dir)) as folder:
         handlers = logs.start(folder.logs, settings.log_level)
         try:
-            asyncio.run(_serve_until_told(settings, folder, with_worker=with_worker, as_json=as_json))
+            asyncio.run(_serve_until_told(loaded, folder, with_worker=with_worker, as_json=as_json))
         finally:
             logs.stop(handlers)
     return 0
@@ -341,9 +343,9 @@ def _start_errors() -> tuple[type[Exception], ...]:
     """Return the errors that say in one sentence why the server cannot start."""
     from ingot.server.core.errors import IngotError
     from ingot.server.rpc.server import AddressError
+    from ingot.server.rpc.tls import TlsError
     from ingot.server.storage.backups import BackupError
     from ingot.server.storage.data_folder import DataFolderError
-    from ingot.server.rpc.tls import TlsError
     from ingot.server.storage.database import DatabaseOpenError
     from ingot.server.storage.migration_runner import MigrationError
     from ingot.server.storage.pack_keys import KeyFileError
@@ -357,9 +359,9 @@ def _start_errors() -> tuple[type[Exception], ...]:
         IngotError,
         KeyFileError,
         MigrationError,
+        TlsError,
         WorkerMissingError,
     )
-        TlsError,
 
 
 if __name__ == "__main__":

@@ -185,7 +185,9 @@ class Settings:
     )
     usage_days: int = dataclasses.field(
         default=1100,
-        metadata=_about("How long counts by day are kept, of uses, calls and problems; totals stay for good."),
+        metadata=_about(
+            "How long counts by day are kept, of uses, calls and problems; totals stay for good."
+        ),
     )
     worker_lease_seconds: float = dataclasses.field(
         default=20.0,

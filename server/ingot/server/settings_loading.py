@@ -15,20 +15,36 @@ Value = Path | str | bool | int | float | tuple[str, ...]
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Loaded:
+    """The settings of one start, and by name where those came from that are no defaults."""
+
+    settings: Settings
+    origins: Mapping[str, str]
+
+
 def load(flags: Mapping[str, Value], environment: Mapping[str, str], config: Path | None = None) -> Settings:
+    """Return the settings of one start, as `load_with_origins` does."""
+    return load_with_origins(flags, environment, config).settings
+
+
+def load_with_origins(
+    flags: Mapping[str, Value], environment: Mapping[str, str], config: Path | None = None
+) -> Loaded:
     """Return the settings of one start. Raises SettingsError.
 
     `flags` are the given ones only, by the name of their setting; `config` is the path of a TOML file.
     """
     file = _read(config) if config else {}
     values: dict[str, Value] = {}
+    origins: dict[str, str] = {}
     for setting in table():
         found = _find(setting, flags, environment, file, str(config))
         if found is not None:
-            values[setting.name] = found
+            values[setting.name], origins[setting.name] = found
     settings = dataclasses.replace(Settings(), **values)  # type: ignore[arg-type]  # _convert has seen to it
     settings_checks.check(settings)
-    return settings
+    return Loaded(settings, origins)
 
 
 def _find(
@@ -37,15 +53,18 @@ def _find(
     environment: Mapping[str, str],
     file: Mapping[str, object],
     path: str,
-) -> Value | None:
+) -> tuple[Value, str] | None:
+    """Return the value and where it came from, None where nobody set it."""
     if setting.name in flags:
-        return _convert(setting, flags[setting.name], "--" + setting.name.replace("_", "-"))
+        flag = "--" + setting.name.replace("_", "-")
+        return _convert(setting, flags[setting.name], flag), flag
     for variable in setting.variables:
         text = environment.get(variable, "")
         if text:
-            return _convert(setting, f"127.0.0.1:{text}" if variable == "PORT" else text, variable)
+            given = f"127.0.0.1:{text}" if variable == "PORT" else text
+            return _convert(setting, given, variable), variable
     if setting.name in file:
-        return _convert(setting, file[setting.name], f"{setting.name} in {path}")
+        return _convert(setting, file[setting.name], f"{setting.name} in {path}"), path
     return None
 
 

@@ -119,7 +119,7 @@ def test_nothing_there_is_said_beside_the_data(canned: CannedServer, cli: Comman
 def test_what_somebody_asked_for_is_shown_as_it_is(
     canned: CannedServer, cli: CommandLine, target: str
 ) -> None:
-    found = [system_pb2.Activity(method="CatalogService/GetArtifact", target=target, code="INVALID_ARGUMENT")]
+    found = [common_pb2.Activity(method="CatalogService/GetArtifact", target=target, code="INVALID_ARGUMENT")]
     canned.answer("SystemService/ListActivity", system_pb2.ListActivityResponse(activities=found))
     run = cli.run("activity")
     assert (run.code, run.err) == (0, "")

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from ingot.client import _pages
 from ingot.client._calls import Calls
 from ingot.client._channels import Link
+from ingot.v1 import common_pb2
 from ingot.v1 import system_pb2 as pb
 from ingot.v1 import system_pb2_grpc
 
@@ -30,10 +31,10 @@ class System:
 
     def activity(
         self, *, target: str = "", action: str = "", limit: int | None = None
-    ) -> Iterator[pb.Activity]:
+    ) -> Iterator[common_pb2.Activity]:
         """Yield what was done, newest first: one's own, or everyone's for administrators."""
 
-        def page(size: int, token: str) -> tuple[Sequence[pb.Activity], str]:
+        def page(size: int, token: str) -> tuple[Sequence[common_pb2.Activity], str]:
             request = pb.ListActivityRequest(page_size=size, page_token=token, target=target, action=action)
             reply = self._calls.unary(self._stub.ListActivity, request)
             return reply.activities, reply.next_page_token

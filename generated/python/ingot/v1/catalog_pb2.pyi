@@ -12,7 +12,6 @@ from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from ingot.v1 import common_pb2 as _common_pb2
-from ingot.v1 import system_pb2 as _system_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -3019,7 +3018,7 @@ class GetUsageResponse(_message.Message):
         """Who used it, the latest first; for those who may change it."""
 
     @_builtins.property
-    def recent_activity(self) -> _containers.RepeatedCompositeFieldContainer[_system_pb2.Activity]:
+    def recent_activity(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Activity]:
         """The latest calls, newest first; all of them for those who may change it, else the caller's own."""
 
     def __init__(
@@ -3028,7 +3027,7 @@ class GetUsageResponse(_message.Message):
         usage: Global___Usage | None = ...,
         days: _abc.Iterable[Global___UsageDay] | None = ...,
         users: _abc.Iterable[Global___UsageUser] | None = ...,
-        recent_activity: _abc.Iterable[_system_pb2.Activity] | None = ...,
+        recent_activity: _abc.Iterable[_common_pb2.Activity] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...

@@ -520,6 +520,72 @@ class ChatMessage(_message.Message):
 
 Global___ChatMessage: _TypeAlias = ChatMessage  # noqa: Y015
 
+@_typing.final
+class Activity(_message.Message):
+    """Something that was done."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TIME_FIELD_NUMBER: _builtins.int
+    ACTION_FIELD_NUMBER: _builtins.int
+    METHOD_FIELD_NUMBER: _builtins.int
+    TARGET_FIELD_NUMBER: _builtins.int
+    PRINCIPAL_FIELD_NUMBER: _builtins.int
+    DECLARED_USER_FIELD_NUMBER: _builtins.int
+    ADDRESS_FIELD_NUMBER: _builtins.int
+    CODE_FIELD_NUMBER: _builtins.int
+    DURATION_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    action: _builtins.str
+    """list, get, download, delete, create, update, upload, train, …"""
+    method: _builtins.str
+    """`CatalogService/GetArtifact`."""
+    target: _builtins.str
+    """Name it was done to."""
+    principal: _builtins.str
+    """Who, by credential."""
+    declared_user: _builtins.str
+    """User name the client declared; grants nothing."""
+    address: _builtins.str
+    """From where."""
+    code: _builtins.str
+    """Status code it ended with, `OK` or other."""
+    request_id: _builtins.str
+    """Id of the call, also in logs and errors."""
+    reason: _builtins.str
+    """Why it failed: an ErrorReason; empty when it did not."""
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp:
+        """When."""
+
+    @_builtins.property
+    def duration(self) -> _duration_pb2.Duration:
+        """How long it took."""
+
+    def __init__(
+        self,
+        *,
+        time: _timestamp_pb2.Timestamp | None = ...,
+        action: _builtins.str = ...,
+        method: _builtins.str = ...,
+        target: _builtins.str = ...,
+        principal: _builtins.str = ...,
+        declared_user: _builtins.str = ...,
+        address: _builtins.str = ...,
+        code: _builtins.str = ...,
+        duration: _duration_pb2.Duration | None = ...,
+        request_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration", "time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "address", b"address", "code", b"code", "declared_user", b"declared_user", "duration", b"duration", "method", b"method", "principal", b"principal", "reason", b"reason", "request_id", b"request_id", "target", b"target", "time", b"time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Activity: _TypeAlias = Activity  # noqa: Y015
+
 REQUIRED_SCOPES_FIELD_NUMBER: _builtins.int
 PUBLIC_FIELD_NUMBER: _builtins.int
 CARRIES_SECRET_FIELD_NUMBER: _builtins.int

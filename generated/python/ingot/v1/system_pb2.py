@@ -24,10 +24,15 @@ _sym_db = _symbol_database.Default()
 
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from ingot.v1 import catalog_pb2 as ingot_dot_v1_dot_catalog__pb2
 from ingot.v1 import common_pb2 as ingot_dot_v1_dot_common__pb2
+from ingot.v1 import errors_pb2 as ingot_dot_v1_dot_errors__pb2
+from ingot.v1 import operations_pb2 as ingot_dot_v1_dot_operations__pb2
+from ingot.v1 import training_pb2 as ingot_dot_v1_dot_training__pb2
+from ingot.v1 import workers_pb2 as ingot_dot_v1_dot_workers__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15ingot/v1/system.proto\x12\x08ingot.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15ingot/v1/common.proto\"S\n\nHealthPart\x12\x0c\n\x04name\x18\x01 \x01(\t\x12&\n\x06status\x18\x02 \x01(\x0e\x32\x16.ingot.v1.HealthStatus\x12\x0f\n\x07message\x18\x03 \x01(\t\"\x86\x01\n\nWriteQueue\x12\x0e\n\x06length\x18\x01 \x01(\x05\x12\x0e\n\x06holder\x18\x02 \x01(\t\x12/\n\x0clongest_wait\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\'\n\x04held\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x16\n\x14GetServerInfoRequest\"\xd9\x01\n\x15GetServerInfoResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x15\n\rapi_revisions\x18\x02 \x03(\t\x12\x10\n\x08\x66\x65\x61tures\x18\x03 \x03(\t\x12\x12\n\nauth_modes\x18\x04 \x03(\t\x12\x11\n\tserver_id\x18\x05 \x01(\t\x12/\n\x0bserver_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1a\n\x12min_client_version\x18\x07 \x01(\t\x12\x12\n\nbundle_key\x18\x08 \x01(\t\"\x12\n\x10GetHealthRequest\"\xaf\x02\n\x11GetHealthResponse\x12&\n\x06status\x18\x01 \x01(\x0e\x32\x16.ingot.v1.HealthStatus\x12#\n\x05parts\x18\x02 \x03(\x0b\x32\x14.ingot.v1.HealthPart\x12\x13\n\x0bmount_point\x18\x03 \x01(\t\x12\x18\n\x10\x64\x61tabase_version\x18\x04 \x01(\t\x12)\n\x0bwrite_queue\x18\x05 \x01(\x0b\x32\x14.ingot.v1.WriteQueue\x12\x16\n\x0e\x61\x63tive_uploads\x18\x06 \x01(\x05\x12\x16\n\x0e\x66\x61iled_uploads\x18\x07 \x01(\x05\x12\x13\n\x0btotal_files\x18\x08 \x01(\x03\x12.\n\nstart_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"F\n\x0bStorageArea\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x15\n\rlogical_bytes\x18\x02 \x01(\x03\x12\x12\n\nitem_count\x18\x03 \x01(\x03\"\x13\n\x11GetStorageRequest\"\xee\x01\n\x12GetStorageResponse\x12$\n\x05\x61reas\x18\x01 \x03(\x0b\x32\x15.ingot.v1.StorageArea\x12\x15\n\rlogical_bytes\x18\x02 \x01(\x03\x12\x13\n\x0b\x63hunk_bytes\x18\x03 \x01(\x03\x12\x13\n\x0b\x63hunk_count\x18\x04 \x01(\x03\x12\x12\n\npack_bytes\x18\x05 \x01(\x03\x12\x12\n\npack_count\x18\x06 \x01(\x03\x12\x18\n\x10\x64isk_total_bytes\x18\x07 \x01(\x03\x12\x17\n\x0f\x64isk_free_bytes\x18\x08 \x01(\x03\x12\x16\n\x0e\x64\x61tabase_bytes\x18\t \x01(\x03\"\xfe\x01\n\x08\x41\x63tivity\x12(\n\x04time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06\x61\x63tion\x18\x02 \x01(\t\x12\x0e\n\x06method\x18\x03 \x01(\t\x12\x0e\n\x06target\x18\x04 \x01(\t\x12\x11\n\tprincipal\x18\x05 \x01(\t\x12\x15\n\rdeclared_user\x18\x06 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x07 \x01(\t\x12\x0c\n\x04\x63ode\x18\x08 \x01(\t\x12+\n\x08\x64uration\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\nrequest_id\x18\n \x01(\t\x12\x0e\n\x06reason\x18\x0b \x01(\t\"\\\n\x13ListActivityRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0e\n\x06target\x18\x03 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x04 \x01(\t\"W\n\x14ListActivityResponse\x12&\n\nactivities\x18\x01 \x03(\x0b\x32\x12.ingot.v1.Activity\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xfe\x02\n\nAuditEntry\x12\x0e\n\x06number\x18\x01 \x01(\x03\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06\x61\x63tion\x18\x03 \x01(\t\x12\x0e\n\x06method\x18\x04 \x01(\t\x12\x0e\n\x06target\x18\x05 \x01(\t\x12\x11\n\tprincipal\x18\x06 \x01(\t\x12\x0c\n\x04user\x18\x07 \x01(\t\x12\r\n\x05token\x18\x08 \x01(\t\x12\x15\n\rdeclared_user\x18\t \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\n \x01(\t\x12\x0e\n\x06\x63lient\x18\x0b \x01(\t\x12\x12\n\nrequest_id\x18\x0c \x01(\t\x12\x0c\n\x04\x63ode\x18\r \x01(\t\x12.\n\x05\x66\x61\x63ts\x18\x0e \x03(\x0b\x32\x1f.ingot.v1.AuditEntry.FactsEntry\x12\x10\n\x08previous\x18\x0f \x01(\t\x12\x0c\n\x04hash\x18\x10 \x01(\t\x1a,\n\nFactsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x83\x01\n\tAuditHead\x12\x0e\n\x06server\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x03\x12\x0c\n\x04hash\x18\x03 \x01(\t\x12(\n\x04time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0b\n\x03key\x18\x05 \x01(\t\x12\x11\n\tsignature\x18\x06 \x01(\x0c\"\x85\x01\n\x17ListAuditEntriesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x11\n\tprincipal\x18\x03 \x01(\t\x12\x0e\n\x06target\x18\x04 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x05 \x01(\t\x12\x10\n\x08order_by\x18\x06 \x01(\t\"}\n\x18ListAuditEntriesResponse\x12%\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x14.ingot.v1.AuditEntry\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12!\n\x04head\x18\x03 \x01(\x0b\x32\x13.ingot.v1.AuditHead\"T\n\x0c\x41uditFinding\x12#\n\x05\x66\x61ult\x18\x01 \x01(\x0e\x32\x14.ingot.v1.AuditFault\x12\x0e\n\x06number\x18\x02 \x01(\x03\x12\x0f\n\x07message\x18\x03 \x01(\t\"a\n\x12VerifyAuditRequest\x12!\n\x04head\x18\x01 \x01(\x0b\x32\x13.ingot.v1.AuditHead\x12\x14\n\x0c\x61\x66ter_number\x18\x02 \x01(\x03\x12\x12\n\nafter_hash\x18\x03 \x01(\t\"\xd5\x01\n\x13VerifyAuditResponse\x12(\n\x08\x66indings\x18\x01 \x03(\x0b\x32\x16.ingot.v1.AuditFinding\x12\x0f\n\x07\x63hecked\x18\x02 \x01(\x03\x12\x10\n\x08\x63omplete\x18\x03 \x01(\x08\x12\x13\n\x0blast_number\x18\x04 \x01(\x03\x12\x11\n\tlast_hash\x18\x05 \x01(\t\x12&\n\x08restores\x18\x06 \x03(\x0b\x32\x14.ingot.v1.AuditEntry\x12!\n\x04head\x18\x07 \x01(\x0b\x32\x13.ingot.v1.AuditHead*\x81\x01\n\x0cHealthStatus\x12\x1d\n\x19HEALTH_STATUS_UNSPECIFIED\x10\x00\x12\x19\n\x15HEALTH_STATUS_HEALTHY\x10\x01\x12\x1a\n\x16HEALTH_STATUS_DEGRADED\x10\x02\x12\x1b\n\x17HEALTH_STATUS_UNHEALTHY\x10\x03*\xf5\x01\n\nAuditFault\x12\x1b\n\x17\x41UDIT_FAULT_UNSPECIFIED\x10\x00\x12\x17\n\x13\x41UDIT_FAULT_CHANGED\x10\x01\x12\x16\n\x12\x41UDIT_FAULT_BROKEN\x10\x02\x12\x17\n\x13\x41UDIT_FAULT_MISSING\x10\x03\x12\x17\n\x13\x41UDIT_FAULT_CUT_OFF\x10\x04\x12\x1d\n\x19\x41UDIT_FAULT_OTHER_HISTORY\x10\x05\x12\x18\n\x14\x41UDIT_FAULT_BAD_HEAD\x10\x06\x12\x17\n\x13\x41UDIT_FAULT_NO_HEAD\x10\x07\x12\x15\n\x11\x41UDIT_FAULT_ALARM\x10\x08\x32\xb9\x04\n\rSystemService\x12Y\n\rGetServerInfo\x12\x1e.ingot.v1.GetServerInfoRequest\x1a\x1f.ingot.v1.GetServerInfoResponse\"\x07\x90\x02\x01\x90\xb5\x18\x01\x12M\n\tGetHealth\x12\x1a.ingot.v1.GetHealthRequest\x1a\x1b.ingot.v1.GetHealthResponse\"\x07\x90\x02\x01\x90\xb5\x18\x01\x12\\\n\nGetStorage\x12\x1b.ingot.v1.GetStorageRequest\x1a\x1c.ingot.v1.GetStorageResponse\"\x13\x90\x02\x01\x8a\xb5\x18\x0c\x63\x61talog.read\x12]\n\x0cListActivity\x12\x1d.ingot.v1.ListActivityRequest\x1a\x1e.ingot.v1.ListActivityResponse\"\x0e\x90\x02\x01\x8a\xb5\x18\x07\x61\x63\x63ount\x12g\n\x10ListAuditEntries\x12!.ingot.v1.ListAuditEntriesRequest\x1a\".ingot.v1.ListAuditEntriesResponse\"\x0c\x90\x02\x01\x8a\xb5\x18\x05\x61\x64min\x12X\n\x0bVerifyAudit\x12\x1c.ingot.v1.VerifyAuditRequest\x1a\x1d.ingot.v1.VerifyAuditResponse\"\x0c\x90\x02\x01\x8a\xb5\x18\x05\x61\x64minB\x1cZ\x1aingot.dev/ingot/v1;ingotv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15ingot/v1/system.proto\x12\x08ingot.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16ingot/v1/catalog.proto\x1a\x15ingot/v1/common.proto\x1a\x15ingot/v1/errors.proto\x1a\x19ingot/v1/operations.proto\x1a\x17ingot/v1/training.proto\x1a\x16ingot/v1/workers.proto\"S\n\nHealthPart\x12\x0c\n\x04name\x18\x01 \x01(\t\x12&\n\x06status\x18\x02 \x01(\x0e\x32\x16.ingot.v1.HealthStatus\x12\x0f\n\x07message\x18\x03 \x01(\t\"\x86\x01\n\nWriteQueue\x12\x0e\n\x06length\x18\x01 \x01(\x05\x12\x0e\n\x06holder\x18\x02 \x01(\t\x12/\n\x0clongest_wait\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\'\n\x04held\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x16\n\x14GetServerInfoRequest\"\xd9\x01\n\x15GetServerInfoResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x15\n\rapi_revisions\x18\x02 \x03(\t\x12\x10\n\x08\x66\x65\x61tures\x18\x03 \x03(\t\x12\x12\n\nauth_modes\x18\x04 \x03(\t\x12\x11\n\tserver_id\x18\x05 \x01(\t\x12/\n\x0bserver_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1a\n\x12min_client_version\x18\x07 \x01(\t\x12\x12\n\nbundle_key\x18\x08 \x01(\t\"\x12\n\x10GetHealthRequest\"\xaf\x02\n\x11GetHealthResponse\x12&\n\x06status\x18\x01 \x01(\x0e\x32\x16.ingot.v1.HealthStatus\x12#\n\x05parts\x18\x02 \x03(\x0b\x32\x14.ingot.v1.HealthPart\x12\x13\n\x0bmount_point\x18\x03 \x01(\t\x12\x18\n\x10\x64\x61tabase_version\x18\x04 \x01(\t\x12)\n\x0bwrite_queue\x18\x05 \x01(\x0b\x32\x14.ingot.v1.WriteQueue\x12\x16\n\x0e\x61\x63tive_uploads\x18\x06 \x01(\x05\x12\x16\n\x0e\x66\x61iled_uploads\x18\x07 \x01(\x05\x12\x13\n\x0btotal_files\x18\x08 \x01(\x03\x12.\n\nstart_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"F\n\x0bStorageArea\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x15\n\rlogical_bytes\x18\x02 \x01(\x03\x12\x12\n\nitem_count\x18\x03 \x01(\x03\"\x13\n\x11GetStorageRequest\"\xee\x01\n\x12GetStorageResponse\x12$\n\x05\x61reas\x18\x01 \x03(\x0b\x32\x15.ingot.v1.StorageArea\x12\x15\n\rlogical_bytes\x18\x02 \x01(\x03\x12\x13\n\x0b\x63hunk_bytes\x18\x03 \x01(\x03\x12\x13\n\x0b\x63hunk_count\x18\x04 \x01(\x03\x12\x12\n\npack_bytes\x18\x05 \x01(\x03\x12\x12\n\npack_count\x18\x06 \x01(\x03\x12\x18\n\x10\x64isk_total_bytes\x18\x07 \x01(\x03\x12\x17\n\x0f\x64isk_free_bytes\x18\x08 \x01(\x03\x12\x16\n\x0e\x64\x61tabase_bytes\x18\t \x01(\x03\"\\\n\x13ListActivityRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0e\n\x06target\x18\x03 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x04 \x01(\t\"W\n\x14ListActivityResponse\x12&\n\nactivities\x18\x01 \x03(\x0b\x32\x12.ingot.v1.Activity\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xfe\x02\n\nAuditEntry\x12\x0e\n\x06number\x18\x01 \x01(\x03\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06\x61\x63tion\x18\x03 \x01(\t\x12\x0e\n\x06method\x18\x04 \x01(\t\x12\x0e\n\x06target\x18\x05 \x01(\t\x12\x11\n\tprincipal\x18\x06 \x01(\t\x12\x0c\n\x04user\x18\x07 \x01(\t\x12\r\n\x05token\x18\x08 \x01(\t\x12\x15\n\rdeclared_user\x18\t \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\n \x01(\t\x12\x0e\n\x06\x63lient\x18\x0b \x01(\t\x12\x12\n\nrequest_id\x18\x0c \x01(\t\x12\x0c\n\x04\x63ode\x18\r \x01(\t\x12.\n\x05\x66\x61\x63ts\x18\x0e \x03(\x0b\x32\x1f.ingot.v1.AuditEntry.FactsEntry\x12\x10\n\x08previous\x18\x0f \x01(\t\x12\x0c\n\x04hash\x18\x10 \x01(\t\x1a,\n\nFactsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x83\x01\n\tAuditHead\x12\x0e\n\x06server\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x03\x12\x0c\n\x04hash\x18\x03 \x01(\t\x12(\n\x04time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0b\n\x03key\x18\x05 \x01(\t\x12\x11\n\tsignature\x18\x06 \x01(\x0c\"\x85\x01\n\x17ListAuditEntriesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x11\n\tprincipal\x18\x03 \x01(\t\x12\x0e\n\x06target\x18\x04 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x05 \x01(\t\x12\x10\n\x08order_by\x18\x06 \x01(\t\"}\n\x18ListAuditEntriesResponse\x12%\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x14.ingot.v1.AuditEntry\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12!\n\x04head\x18\x03 \x01(\x0b\x32\x13.ingot.v1.AuditHead\"T\n\x0c\x41uditFinding\x12#\n\x05\x66\x61ult\x18\x01 \x01(\x0e\x32\x14.ingot.v1.AuditFault\x12\x0e\n\x06number\x18\x02 \x01(\x03\x12\x0f\n\x07message\x18\x03 \x01(\t\"a\n\x12VerifyAuditRequest\x12!\n\x04head\x18\x01 \x01(\x0b\x32\x13.ingot.v1.AuditHead\x12\x14\n\x0c\x61\x66ter_number\x18\x02 \x01(\x03\x12\x12\n\nafter_hash\x18\x03 \x01(\t\"\xd5\x01\n\x13VerifyAuditResponse\x12(\n\x08\x66indings\x18\x01 \x03(\x0b\x32\x16.ingot.v1.AuditFinding\x12\x0f\n\x07\x63hecked\x18\x02 \x01(\x03\x12\x10\n\x08\x63omplete\x18\x03 \x01(\x08\x12\x13\n\x0blast_number\x18\x04 \x01(\x03\x12\x11\n\tlast_hash\x18\x05 \x01(\t\x12&\n\x08restores\x18\x06 \x03(\x0b\x32\x14.ingot.v1.AuditEntry\x12!\n\x04head\x18\x07 \x01(\x0b\x32\x13.ingot.v1.AuditHead\":\n\x13GetDashboardRequest\x12\x0c\n\x04\x64\x61ys\x18\x01 \x01(\x05\x12\x15\n\ractivity_size\x18\x02 \x01(\x05\"\x80\x01\n\x0c\x44\x61shboardDay\x12.\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0e\x64ownload_count\x18\x02 \x01(\x03\x12\x14\n\x0c\x61\x63\x63\x65ss_count\x18\x03 \x01(\x03\x12\x12\n\ncall_count\x18\x04 \x01(\x03\";\n\x0b\x41rtifactUse\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x1e\n\x05usage\x18\x02 \x01(\x0b\x32\x0f.ingot.v1.Usage\"W\n\x0eOperationCount\x12\r\n\x05queue\x18\x01 \x01(\t\x12\'\n\x05state\x18\x02 \x01(\x0e\x32\x18.ingot.v1.OperationState\x12\r\n\x05\x63ount\x18\x03 \x01(\x03\"L\n\x10TrainingJobCount\x12)\n\x05state\x18\x01 \x01(\x0e\x32\x1a.ingot.v1.TrainingJobState\x12\r\n\x05\x63ount\x18\x02 \x01(\x03\"B\n\x0bWorkerCount\x12$\n\x05state\x18\x01 \x01(\x0e\x32\x15.ingot.v1.WorkerState\x12\r\n\x05\x63ount\x18\x02 \x01(\x03\"K\n\nProblemDay\x12.\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x63ount\x18\x02 \x01(\x03\"\xb0\x02\n\x0cProblemCount\x12%\n\x06reason\x18\x01 \x01(\x0e\x32\x15.ingot.v1.ErrorReason\x12\r\n\x05\x63ount\x18\x02 \x01(\x03\x12\x13\n\x0btotal_count\x18\x03 \x01(\x03\x12\"\n\x04\x64\x61ys\x18\x04 \x03(\x0b\x32\x14.ingot.v1.ProblemDay\x12-\n\tlast_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0blast_method\x18\x06 \x01(\t\x12\x11\n\tlast_code\x18\x07 \x01(\t\x12\x13\n\x0blast_target\x18\x08 \x01(\t\x12\x16\n\x0elast_principal\x18\t \x01(\t\x12\x14\n\x0clast_message\x18\n \x01(\t\x12\x17\n\x0flast_request_id\x18\x0b \x01(\t\"\xe4\x01\n\x0bMethodCount\x12\x0e\n\x06method\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\x03\x12\x14\n\x0c\x66\x61iled_count\x18\x03 \x01(\x03\x12&\n\x03p50\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12&\n\x03p95\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12&\n\x03p99\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12(\n\x05total\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x8d\x07\n\x14GetDashboardResponse\x12\x14\n\x0ctotal_models\x18\x01 \x01(\x03\x12\x16\n\x0etotal_datasets\x18\x02 \x01(\x03\x12\x1b\n\x13model_version_count\x18\x03 \x01(\x03\x12\x1d\n\x15\x64\x61taset_version_count\x18\x04 \x01(\x03\x12\x12\n\nuser_count\x18\x05 \x01(\x03\x12\x18\n\x10total_size_bytes\x18\x06 \x01(\x03\x12\x18\n\x10model_size_bytes\x18\x07 \x01(\x03\x12\x1a\n\x12\x64\x61taset_size_bytes\x18\x08 \x01(\x03\x12\x14\n\x0cstored_bytes\x18\t \x01(\x03\x12\x14\n\x0c\x66older_bytes\x18\n \x01(\x03\x12/\n\x0b\x66older_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x18\n\x10\x64isk_total_bytes\x18\x0c \x01(\x03\x12\x17\n\x0f\x64isk_free_bytes\x18\r \x01(\x03\x12\x16\n\x0etotal_requests\x18\x0e \x01(\x03\x12\x16\n\x0e\x64ownload_count\x18\x0f \x01(\x03\x12\x14\n\x0c\x61\x63\x63\x65ss_count\x18\x10 \x01(\x03\x12\x14\n\x0cunique_users\x18\x11 \x01(\x03\x12\x12\n\ncall_count\x18\x12 \x01(\x03\x12$\n\x04\x64\x61ys\x18\x13 \x03(\x0b\x32\x16.ingot.v1.DashboardDay\x12+\n\x0frecent_activity\x18\x14 \x03(\x0b\x32\x12.ingot.v1.Activity\x12.\n\x0fmost_downloaded\x18\x15 \x03(\x0b\x32\x15.ingot.v1.ArtifactUse\x12\x16\n\x0e\x61\x63tive_uploads\x18\x16 \x01(\x03\x12\x16\n\x0e\x66\x61iled_uploads\x18\x17 \x01(\x03\x12,\n\noperations\x18\x18 \x03(\x0b\x32\x18.ingot.v1.OperationCount\x12\x31\n\rtraining_jobs\x18\x19 \x03(\x0b\x32\x1a.ingot.v1.TrainingJobCount\x12&\n\x07workers\x18\x1a \x03(\x0b\x32\x15.ingot.v1.WorkerCount\x12\x19\n\x11pending_approvals\x18\x1b \x01(\x03\x12(\n\x08problems\x18\x1c \x03(\x0b\x32\x16.ingot.v1.ProblemCount\x12&\n\x07methods\x18\x1d \x03(\x0b\x32\x15.ingot.v1.MethodCount\"\x91\x01\n\x0cSettingValue\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\x12\x0e\n\x06origin\x18\x03 \x01(\t\x12\x0c\n\x04help\x18\x04 \x01(\t\x12\x15\n\rdefault_value\x18\x05 \x01(\t\x12\x0c\n\x04kind\x18\x06 \x01(\t\x12\x0e\n\x06secret\x18\x07 \x01(\x08\x12\x11\n\tpopulated\x18\x08 \x01(\x08\"\x15\n\x13ListSettingsRequest\"@\n\x14ListSettingsResponse\x12(\n\x08settings\x18\x01 \x03(\x0b\x32\x16.ingot.v1.SettingValue*\x81\x01\n\x0cHealthStatus\x12\x1d\n\x19HEALTH_STATUS_UNSPECIFIED\x10\x00\x12\x19\n\x15HEALTH_STATUS_HEALTHY\x10\x01\x12\x1a\n\x16HEALTH_STATUS_DEGRADED\x10\x02\x12\x1b\n\x17HEALTH_STATUS_UNHEALTHY\x10\x03*\xf5\x01\n\nAuditFault\x12\x1b\n\x17\x41UDIT_FAULT_UNSPECIFIED\x10\x00\x12\x17\n\x13\x41UDIT_FAULT_CHANGED\x10\x01\x12\x16\n\x12\x41UDIT_FAULT_BROKEN\x10\x02\x12\x17\n\x13\x41UDIT_FAULT_MISSING\x10\x03\x12\x17\n\x13\x41UDIT_FAULT_CUT_OFF\x10\x04\x12\x1d\n\x19\x41UDIT_FAULT_OTHER_HISTORY\x10\x05\x12\x18\n\x14\x41UDIT_FAULT_BAD_HEAD\x10\x06\x12\x17\n\x13\x41UDIT_FAULT_NO_HEAD\x10\x07\x12\x15\n\x11\x41UDIT_FAULT_ALARM\x10\x08\x32\xf3\x05\n\rSystemService\x12Y\n\rGetServerInfo\x12\x1e.ingot.v1.GetServerInfoRequest\x1a\x1f.ingot.v1.GetServerInfoResponse\"\x07\x90\x02\x01\x90\xb5\x18\x01\x12M\n\tGetHealth\x12\x1a.ingot.v1.GetHealthRequest\x1a\x1b.ingot.v1.GetHealthResponse\"\x07\x90\x02\x01\x90\xb5\x18\x01\x12\\\n\nGetStorage\x12\x1b.ingot.v1.GetStorageRequest\x1a\x1c.ingot.v1.GetStorageResponse\"\x13\x90\x02\x01\x8a\xb5\x18\x0c\x63\x61talog.read\x12]\n\x0cListActivity\x12\x1d.ingot.v1.ListActivityRequest\x1a\x1e.ingot.v1.ListActivityResponse\"\x0e\x90\x02\x01\x8a\xb5\x18\x07\x61\x63\x63ount\x12[\n\x0cGetDashboard\x12\x1d.ingot.v1.GetDashboardRequest\x1a\x1e.ingot.v1.GetDashboardResponse\"\x0c\x90\x02\x01\x8a\xb5\x18\x05\x61\x64min\x12[\n\x0cListSettings\x12\x1d.ingot.v1.ListSettingsRequest\x1a\x1e.ingot.v1.ListSettingsResponse\"\x0c\x90\x02\x01\x8a\xb5\x18\x05\x61\x64min\x12g\n\x10ListAuditEntries\x12!.ingot.v1.ListAuditEntriesRequest\x1a\".ingot.v1.ListAuditEntriesResponse\"\x0c\x90\x02\x01\x8a\xb5\x18\x05\x61\x64min\x12X\n\x0bVerifyAudit\x12\x1c.ingot.v1.VerifyAuditRequest\x1a\x1d.ingot.v1.VerifyAuditResponse\"\x0c\x90\x02\x01\x8a\xb5\x18\x05\x61\x64minB\x1cZ\x1aingot.dev/ingot/v1;ingotv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -45,54 +50,82 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SYSTEMSERVICE'].methods_by_name['GetStorage']._serialized_options = b'\220\002\001\212\265\030\014catalog.read'
   _globals['_SYSTEMSERVICE'].methods_by_name['ListActivity']._loaded_options = None
   _globals['_SYSTEMSERVICE'].methods_by_name['ListActivity']._serialized_options = b'\220\002\001\212\265\030\007account'
+  _globals['_SYSTEMSERVICE'].methods_by_name['GetDashboard']._loaded_options = None
+  _globals['_SYSTEMSERVICE'].methods_by_name['GetDashboard']._serialized_options = b'\220\002\001\212\265\030\005admin'
+  _globals['_SYSTEMSERVICE'].methods_by_name['ListSettings']._loaded_options = None
+  _globals['_SYSTEMSERVICE'].methods_by_name['ListSettings']._serialized_options = b'\220\002\001\212\265\030\005admin'
   _globals['_SYSTEMSERVICE'].methods_by_name['ListAuditEntries']._loaded_options = None
   _globals['_SYSTEMSERVICE'].methods_by_name['ListAuditEntries']._serialized_options = b'\220\002\001\212\265\030\005admin'
   _globals['_SYSTEMSERVICE'].methods_by_name['VerifyAudit']._loaded_options = None
   _globals['_SYSTEMSERVICE'].methods_by_name['VerifyAudit']._serialized_options = b'\220\002\001\212\265\030\005admin'
-  _globals['_HEALTHSTATUS']._serialized_start=2873
-  _globals['_HEALTHSTATUS']._serialized_end=3002
-  _globals['_AUDITFAULT']._serialized_start=3005
-  _globals['_AUDITFAULT']._serialized_end=3250
-  _globals['_HEALTHPART']._serialized_start=123
-  _globals['_HEALTHPART']._serialized_end=206
-  _globals['_WRITEQUEUE']._serialized_start=209
-  _globals['_WRITEQUEUE']._serialized_end=343
-  _globals['_GETSERVERINFOREQUEST']._serialized_start=345
-  _globals['_GETSERVERINFOREQUEST']._serialized_end=367
-  _globals['_GETSERVERINFORESPONSE']._serialized_start=370
-  _globals['_GETSERVERINFORESPONSE']._serialized_end=587
-  _globals['_GETHEALTHREQUEST']._serialized_start=589
-  _globals['_GETHEALTHREQUEST']._serialized_end=607
-  _globals['_GETHEALTHRESPONSE']._serialized_start=610
-  _globals['_GETHEALTHRESPONSE']._serialized_end=913
-  _globals['_STORAGEAREA']._serialized_start=915
-  _globals['_STORAGEAREA']._serialized_end=985
-  _globals['_GETSTORAGEREQUEST']._serialized_start=987
-  _globals['_GETSTORAGEREQUEST']._serialized_end=1006
-  _globals['_GETSTORAGERESPONSE']._serialized_start=1009
-  _globals['_GETSTORAGERESPONSE']._serialized_end=1247
-  _globals['_ACTIVITY']._serialized_start=1250
-  _globals['_ACTIVITY']._serialized_end=1504
-  _globals['_LISTACTIVITYREQUEST']._serialized_start=1506
-  _globals['_LISTACTIVITYREQUEST']._serialized_end=1598
-  _globals['_LISTACTIVITYRESPONSE']._serialized_start=1600
-  _globals['_LISTACTIVITYRESPONSE']._serialized_end=1687
-  _globals['_AUDITENTRY']._serialized_start=1690
-  _globals['_AUDITENTRY']._serialized_end=2072
-  _globals['_AUDITENTRY_FACTSENTRY']._serialized_start=2028
-  _globals['_AUDITENTRY_FACTSENTRY']._serialized_end=2072
-  _globals['_AUDITHEAD']._serialized_start=2075
-  _globals['_AUDITHEAD']._serialized_end=2206
-  _globals['_LISTAUDITENTRIESREQUEST']._serialized_start=2209
-  _globals['_LISTAUDITENTRIESREQUEST']._serialized_end=2342
-  _globals['_LISTAUDITENTRIESRESPONSE']._serialized_start=2344
-  _globals['_LISTAUDITENTRIESRESPONSE']._serialized_end=2469
-  _globals['_AUDITFINDING']._serialized_start=2471
-  _globals['_AUDITFINDING']._serialized_end=2555
-  _globals['_VERIFYAUDITREQUEST']._serialized_start=2557
-  _globals['_VERIFYAUDITREQUEST']._serialized_end=2654
-  _globals['_VERIFYAUDITRESPONSE']._serialized_start=2657
-  _globals['_VERIFYAUDITRESPONSE']._serialized_end=2870
-  _globals['_SYSTEMSERVICE']._serialized_start=3253
-  _globals['_SYSTEMSERVICE']._serialized_end=3822
+  _globals['_HEALTHSTATUS']._serialized_start=4990
+  _globals['_HEALTHSTATUS']._serialized_end=5119
+  _globals['_AUDITFAULT']._serialized_start=5122
+  _globals['_AUDITFAULT']._serialized_end=5367
+  _globals['_HEALTHPART']._serialized_start=246
+  _globals['_HEALTHPART']._serialized_end=329
+  _globals['_WRITEQUEUE']._serialized_start=332
+  _globals['_WRITEQUEUE']._serialized_end=466
+  _globals['_GETSERVERINFOREQUEST']._serialized_start=468
+  _globals['_GETSERVERINFOREQUEST']._serialized_end=490
+  _globals['_GETSERVERINFORESPONSE']._serialized_start=493
+  _globals['_GETSERVERINFORESPONSE']._serialized_end=710
+  _globals['_GETHEALTHREQUEST']._serialized_start=712
+  _globals['_GETHEALTHREQUEST']._serialized_end=730
+  _globals['_GETHEALTHRESPONSE']._serialized_start=733
+  _globals['_GETHEALTHRESPONSE']._serialized_end=1036
+  _globals['_STORAGEAREA']._serialized_start=1038
+  _globals['_STORAGEAREA']._serialized_end=1108
+  _globals['_GETSTORAGEREQUEST']._serialized_start=1110
+  _globals['_GETSTORAGEREQUEST']._serialized_end=1129
+  _globals['_GETSTORAGERESPONSE']._serialized_start=1132
+  _globals['_GETSTORAGERESPONSE']._serialized_end=1370
+  _globals['_LISTACTIVITYREQUEST']._serialized_start=1372
+  _globals['_LISTACTIVITYREQUEST']._serialized_end=1464
+  _globals['_LISTACTIVITYRESPONSE']._serialized_start=1466
+  _globals['_LISTACTIVITYRESPONSE']._serialized_end=1553
+  _globals['_AUDITENTRY']._serialized_start=1556
+  _globals['_AUDITENTRY']._serialized_end=1938
+  _globals['_AUDITENTRY_FACTSENTRY']._serialized_start=1894
+  _globals['_AUDITENTRY_FACTSENTRY']._serialized_end=1938
+  _globals['_AUDITHEAD']._serialized_start=1941
+  _globals['_AUDITHEAD']._serialized_end=2072
+  _globals['_LISTAUDITENTRIESREQUEST']._serialized_start=2075
+  _globals['_LISTAUDITENTRIESREQUEST']._serialized_end=2208
+  _globals['_LISTAUDITENTRIESRESPONSE']._serialized_start=2210
+  _globals['_LISTAUDITENTRIESRESPONSE']._serialized_end=2335
+  _globals['_AUDITFINDING']._serialized_start=2337
+  _globals['_AUDITFINDING']._serialized_end=2421
+  _globals['_VERIFYAUDITREQUEST']._serialized_start=2423
+  _globals['_VERIFYAUDITREQUEST']._serialized_end=2520
+  _globals['_VERIFYAUDITRESPONSE']._serialized_start=2523
+  _globals['_VERIFYAUDITRESPONSE']._serialized_end=2736
+  _globals['_GETDASHBOARDREQUEST']._serialized_start=2738
+  _globals['_GETDASHBOARDREQUEST']._serialized_end=2796
+  _globals['_DASHBOARDDAY']._serialized_start=2799
+  _globals['_DASHBOARDDAY']._serialized_end=2927
+  _globals['_ARTIFACTUSE']._serialized_start=2929
+  _globals['_ARTIFACTUSE']._serialized_end=2988
+  _globals['_OPERATIONCOUNT']._serialized_start=2990
+  _globals['_OPERATIONCOUNT']._serialized_end=3077
+  _globals['_TRAININGJOBCOUNT']._serialized_start=3079
+  _globals['_TRAININGJOBCOUNT']._serialized_end=3155
+  _globals['_WORKERCOUNT']._serialized_start=3157
+  _globals['_WORKERCOUNT']._serialized_end=3223
+  _globals['_PROBLEMDAY']._serialized_start=3225
+  _globals['_PROBLEMDAY']._serialized_end=3300
+  _globals['_PROBLEMCOUNT']._serialized_start=3303
+  _globals['_PROBLEMCOUNT']._serialized_end=3607
+  _globals['_METHODCOUNT']._serialized_start=3610
+  _globals['_METHODCOUNT']._serialized_end=3838
+  _globals['_GETDASHBOARDRESPONSE']._serialized_start=3841
+  _globals['_GETDASHBOARDRESPONSE']._serialized_end=4750
+  _globals['_SETTINGVALUE']._serialized_start=4753
+  _globals['_SETTINGVALUE']._serialized_end=4898
+  _globals['_LISTSETTINGSREQUEST']._serialized_start=4900
+  _globals['_LISTSETTINGSREQUEST']._serialized_end=4921
+  _globals['_LISTSETTINGSRESPONSE']._serialized_start=4923
+  _globals['_LISTSETTINGSRESPONSE']._serialized_end=4987
+  _globals['_SYSTEMSERVICE']._serialized_start=5370
+  _globals['_SYSTEMSERVICE']._serialized_end=6125
 # @@protoc_insertion_point(module_scope)

@@ -10,6 +10,12 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from ingot.v1 import catalog_pb2 as _catalog_pb2
+from ingot.v1 import common_pb2 as _common_pb2
+from ingot.v1 import errors_pb2 as _errors_pb2
+from ingot.v1 import operations_pb2 as _operations_pb2
+from ingot.v1 import training_pb2 as _training_pb2
+from ingot.v1 import workers_pb2 as _workers_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -421,72 +427,6 @@ class GetStorageResponse(_message.Message):
 Global___GetStorageResponse: _TypeAlias = GetStorageResponse  # noqa: Y015
 
 @_typing.final
-class Activity(_message.Message):
-    """Something that was done."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    TIME_FIELD_NUMBER: _builtins.int
-    ACTION_FIELD_NUMBER: _builtins.int
-    METHOD_FIELD_NUMBER: _builtins.int
-    TARGET_FIELD_NUMBER: _builtins.int
-    PRINCIPAL_FIELD_NUMBER: _builtins.int
-    DECLARED_USER_FIELD_NUMBER: _builtins.int
-    ADDRESS_FIELD_NUMBER: _builtins.int
-    CODE_FIELD_NUMBER: _builtins.int
-    DURATION_FIELD_NUMBER: _builtins.int
-    REQUEST_ID_FIELD_NUMBER: _builtins.int
-    REASON_FIELD_NUMBER: _builtins.int
-    action: _builtins.str
-    """list, get, download, delete, create, update, upload, train, …"""
-    method: _builtins.str
-    """`CatalogService/GetArtifact`."""
-    target: _builtins.str
-    """Name it was done to."""
-    principal: _builtins.str
-    """Who, by credential."""
-    declared_user: _builtins.str
-    """User name the client declared; grants nothing."""
-    address: _builtins.str
-    """From where."""
-    code: _builtins.str
-    """Status code it ended with, `OK` or other."""
-    request_id: _builtins.str
-    """Id of the call, also in logs and errors."""
-    reason: _builtins.str
-    """Why it failed: an ErrorReason; empty when it did not."""
-    @_builtins.property
-    def time(self) -> _timestamp_pb2.Timestamp:
-        """When."""
-
-    @_builtins.property
-    def duration(self) -> _duration_pb2.Duration:
-        """How long it took."""
-
-    def __init__(
-        self,
-        *,
-        time: _timestamp_pb2.Timestamp | None = ...,
-        action: _builtins.str = ...,
-        method: _builtins.str = ...,
-        target: _builtins.str = ...,
-        principal: _builtins.str = ...,
-        declared_user: _builtins.str = ...,
-        address: _builtins.str = ...,
-        code: _builtins.str = ...,
-        duration: _duration_pb2.Duration | None = ...,
-        request_id: _builtins.str = ...,
-        reason: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration", "time", b"time"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "address", b"address", "code", b"code", "declared_user", b"declared_user", "duration", b"duration", "method", b"method", "principal", b"principal", "reason", b"reason", "request_id", b"request_id", "target", b"target", "time", b"time"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___Activity: _TypeAlias = Activity  # noqa: Y015
-
-@_typing.final
 class ListActivityRequest(_message.Message):
     """Request of ListActivity."""
 
@@ -531,13 +471,13 @@ class ListActivityResponse(_message.Message):
     next_page_token: _builtins.str
     """Empty on the last page."""
     @_builtins.property
-    def activities(self) -> _containers.RepeatedCompositeFieldContainer[Global___Activity]:
+    def activities(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Activity]:
         """This page."""
 
     def __init__(
         self,
         *,
-        activities: _abc.Iterable[Global___Activity] | None = ...,
+        activities: _abc.Iterable[_common_pb2.Activity] | None = ...,
         next_page_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
@@ -887,3 +827,566 @@ class VerifyAuditResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___VerifyAuditResponse: _TypeAlias = VerifyAuditResponse  # noqa: Y015
+
+@_typing.final
+class GetDashboardRequest(_message.Message):
+    """Request of GetDashboard."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DAYS_FIELD_NUMBER: _builtins.int
+    ACTIVITY_SIZE_FIELD_NUMBER: _builtins.int
+    days: _builtins.int
+    """Days up to today that counts by day, problems and response times are told for; 0 gives 7, above 90 gives 90."""
+    activity_size: _builtins.int
+    """Calls and artifacts in each list, at most; 0 gives 10, above 100 gives 100."""
+    def __init__(
+        self,
+        *,
+        days: _builtins.int = ...,
+        activity_size: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity_size", b"activity_size", "days", b"days"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetDashboardRequest: _TypeAlias = GetDashboardRequest  # noqa: Y015
+
+@_typing.final
+class DashboardDay(_message.Message):
+    """One day (UTC) of the whole server."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    START_TIME_FIELD_NUMBER: _builtins.int
+    DOWNLOAD_COUNT_FIELD_NUMBER: _builtins.int
+    ACCESS_COUNT_FIELD_NUMBER: _builtins.int
+    CALL_COUNT_FIELD_NUMBER: _builtins.int
+    download_count: _builtins.int
+    """Pulls, counted once each."""
+    access_count: _builtins.int
+    """Reads of descriptions and versions."""
+    call_count: _builtins.int
+    """Calls of any kind."""
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """When it began."""
+
+    def __init__(
+        self,
+        *,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        download_count: _builtins.int = ...,
+        access_count: _builtins.int = ...,
+        call_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["access_count", b"access_count", "call_count", b"call_count", "download_count", b"download_count", "start_time", b"start_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DashboardDay: _TypeAlias = DashboardDay  # noqa: Y015
+
+@_typing.final
+class ArtifactUse(_message.Message):
+    """How often one artifact was used."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    USAGE_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Its name."""
+    @_builtins.property
+    def usage(self) -> _catalog_pb2.Usage:
+        """Its counters."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        usage: _catalog_pb2.Usage | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["usage", b"usage"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "usage", b"usage"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ArtifactUse: _TypeAlias = ArtifactUse  # noqa: Y015
+
+@_typing.final
+class OperationCount(_message.Message):
+    """Operations of one queue in one state."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUEUE_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    queue: _builtins.str
+    """The queue."""
+    state: _operations_pb2.OperationState.ValueType
+    """The state."""
+    count: _builtins.int
+    """How many; those that ended are forgotten after some days."""
+    def __init__(
+        self,
+        *,
+        queue: _builtins.str = ...,
+        state: _operations_pb2.OperationState.ValueType = ...,
+        count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "queue", b"queue", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OperationCount: _TypeAlias = OperationCount  # noqa: Y015
+
+@_typing.final
+class TrainingJobCount(_message.Message):
+    """Training jobs in one state."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATE_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    state: _training_pb2.TrainingJobState.ValueType
+    """The state."""
+    count: _builtins.int
+    """How many."""
+    def __init__(
+        self,
+        *,
+        state: _training_pb2.TrainingJobState.ValueType = ...,
+        count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TrainingJobCount: _TypeAlias = TrainingJobCount  # noqa: Y015
+
+@_typing.final
+class WorkerCount(_message.Message):
+    """Workers in one state."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATE_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    state: _workers_pb2.WorkerState.ValueType
+    """The state."""
+    count: _builtins.int
+    """How many."""
+    def __init__(
+        self,
+        *,
+        state: _workers_pb2.WorkerState.ValueType = ...,
+        count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WorkerCount: _TypeAlias = WorkerCount  # noqa: Y015
+
+@_typing.final
+class ProblemDay(_message.Message):
+    """How often calls failed for one reason on one day."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    START_TIME_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    count: _builtins.int
+    """How often."""
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """When the day (UTC) began."""
+
+    def __init__(
+        self,
+        *,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "start_time", b"start_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProblemDay: _TypeAlias = ProblemDay  # noqa: Y015
+
+@_typing.final
+class ProblemCount(_message.Message):
+    """Why calls failed, and the last one that did for this reason."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REASON_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    TOTAL_COUNT_FIELD_NUMBER: _builtins.int
+    DAYS_FIELD_NUMBER: _builtins.int
+    LAST_TIME_FIELD_NUMBER: _builtins.int
+    LAST_METHOD_FIELD_NUMBER: _builtins.int
+    LAST_CODE_FIELD_NUMBER: _builtins.int
+    LAST_TARGET_FIELD_NUMBER: _builtins.int
+    LAST_PRINCIPAL_FIELD_NUMBER: _builtins.int
+    LAST_MESSAGE_FIELD_NUMBER: _builtins.int
+    LAST_REQUEST_ID_FIELD_NUMBER: _builtins.int
+    reason: _errors_pb2.ErrorReason.ValueType
+    """The reason."""
+    count: _builtins.int
+    """How often on the days asked for."""
+    total_count: _builtins.int
+    """How often ever."""
+    last_method: _builtins.str
+    """Last call: `TransferService/CommitUpload`."""
+    last_code: _builtins.str
+    """Last call: status code."""
+    last_target: _builtins.str
+    """Last call: name of what it was about."""
+    last_principal: _builtins.str
+    """Last call: who, by credential."""
+    last_message: _builtins.str
+    """Last call: what its client was told, cut to 300 characters."""
+    last_request_id: _builtins.str
+    """Last call: its id, also in logs."""
+    @_builtins.property
+    def days(self) -> _containers.RepeatedCompositeFieldContainer[Global___ProblemDay]:
+        """By day; days without any are left out."""
+
+    @_builtins.property
+    def last_time(self) -> _timestamp_pb2.Timestamp:
+        """Last call: when."""
+
+    def __init__(
+        self,
+        *,
+        reason: _errors_pb2.ErrorReason.ValueType = ...,
+        count: _builtins.int = ...,
+        total_count: _builtins.int = ...,
+        days: _abc.Iterable[Global___ProblemDay] | None = ...,
+        last_time: _timestamp_pb2.Timestamp | None = ...,
+        last_method: _builtins.str = ...,
+        last_code: _builtins.str = ...,
+        last_target: _builtins.str = ...,
+        last_principal: _builtins.str = ...,
+        last_message: _builtins.str = ...,
+        last_request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["last_time", b"last_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "days", b"days", "last_code", b"last_code", "last_message", b"last_message", "last_method", b"last_method", "last_principal", b"last_principal", "last_request_id", b"last_request_id", "last_target", b"last_target", "last_time", b"last_time", "reason", b"reason", "total_count", b"total_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProblemCount: _TypeAlias = ProblemCount  # noqa: Y015
+
+@_typing.final
+class MethodCount(_message.Message):
+    """One method: how often it was called and how long it took, within 7 %. Streams that only follow something have no times."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    METHOD_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    FAILED_COUNT_FIELD_NUMBER: _builtins.int
+    P50_FIELD_NUMBER: _builtins.int
+    P95_FIELD_NUMBER: _builtins.int
+    P99_FIELD_NUMBER: _builtins.int
+    TOTAL_FIELD_NUMBER: _builtins.int
+    method: _builtins.str
+    """`CatalogService/GetArtifact`."""
+    count: _builtins.int
+    """Calls on the days asked for."""
+    failed_count: _builtins.int
+    """Those that did not end OK."""
+    @_builtins.property
+    def p50(self) -> _duration_pb2.Duration:
+        """Time that half of them took at most."""
+
+    @_builtins.property
+    def p95(self) -> _duration_pb2.Duration:
+        """Time that 95 % of them took at most."""
+
+    @_builtins.property
+    def p99(self) -> _duration_pb2.Duration:
+        """Time that 99 % of them took at most."""
+
+    @_builtins.property
+    def total(self) -> _duration_pb2.Duration:
+        """Time that all of them took together."""
+
+    def __init__(
+        self,
+        *,
+        method: _builtins.str = ...,
+        count: _builtins.int = ...,
+        failed_count: _builtins.int = ...,
+        p50: _duration_pb2.Duration | None = ...,
+        p95: _duration_pb2.Duration | None = ...,
+        p99: _duration_pb2.Duration | None = ...,
+        total: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["p50", b"p50", "p95", b"p95", "p99", b"p99", "total", b"total"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "failed_count", b"failed_count", "method", b"method", "p50", b"p50", "p95", b"p95", "p99", b"p99", "total", b"total"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MethodCount: _TypeAlias = MethodCount  # noqa: Y015
+
+@_typing.final
+class GetDashboardResponse(_message.Message):
+    """Reply of GetDashboard."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOTAL_MODELS_FIELD_NUMBER: _builtins.int
+    TOTAL_DATASETS_FIELD_NUMBER: _builtins.int
+    MODEL_VERSION_COUNT_FIELD_NUMBER: _builtins.int
+    DATASET_VERSION_COUNT_FIELD_NUMBER: _builtins.int
+    USER_COUNT_FIELD_NUMBER: _builtins.int
+    TOTAL_SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    MODEL_SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    DATASET_SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    STORED_BYTES_FIELD_NUMBER: _builtins.int
+    FOLDER_BYTES_FIELD_NUMBER: _builtins.int
+    FOLDER_TIME_FIELD_NUMBER: _builtins.int
+    DISK_TOTAL_BYTES_FIELD_NUMBER: _builtins.int
+    DISK_FREE_BYTES_FIELD_NUMBER: _builtins.int
+    TOTAL_REQUESTS_FIELD_NUMBER: _builtins.int
+    DOWNLOAD_COUNT_FIELD_NUMBER: _builtins.int
+    ACCESS_COUNT_FIELD_NUMBER: _builtins.int
+    UNIQUE_USERS_FIELD_NUMBER: _builtins.int
+    CALL_COUNT_FIELD_NUMBER: _builtins.int
+    DAYS_FIELD_NUMBER: _builtins.int
+    RECENT_ACTIVITY_FIELD_NUMBER: _builtins.int
+    MOST_DOWNLOADED_FIELD_NUMBER: _builtins.int
+    ACTIVE_UPLOADS_FIELD_NUMBER: _builtins.int
+    FAILED_UPLOADS_FIELD_NUMBER: _builtins.int
+    OPERATIONS_FIELD_NUMBER: _builtins.int
+    TRAINING_JOBS_FIELD_NUMBER: _builtins.int
+    WORKERS_FIELD_NUMBER: _builtins.int
+    PENDING_APPROVALS_FIELD_NUMBER: _builtins.int
+    PROBLEMS_FIELD_NUMBER: _builtins.int
+    METHODS_FIELD_NUMBER: _builtins.int
+    total_models: _builtins.int
+    """Models."""
+    total_datasets: _builtins.int
+    """Datasets."""
+    model_version_count: _builtins.int
+    """Versions of models."""
+    dataset_version_count: _builtins.int
+    """Versions of datasets."""
+    user_count: _builtins.int
+    """Users."""
+    total_size_bytes: _builtins.int
+    """Bytes of all versions and checkpoints, each counted whole, the trash included."""
+    model_size_bytes: _builtins.int
+    """Bytes of the versions of models."""
+    dataset_size_bytes: _builtins.int
+    """Bytes of the versions of datasets."""
+    stored_bytes: _builtins.int
+    """Bytes of the packs on disk, where equal bytes are stored once."""
+    folder_bytes: _builtins.int
+    """Bytes of the data folder with everything in it."""
+    disk_total_bytes: _builtins.int
+    """Size of the disk."""
+    disk_free_bytes: _builtins.int
+    """Free on it."""
+    total_requests: _builtins.int
+    """Downloads and accesses of all models and datasets, ever."""
+    download_count: _builtins.int
+    """Pulls, ever, counted once each."""
+    access_count: _builtins.int
+    """Reads of descriptions and versions, ever."""
+    unique_users: _builtins.int
+    """Different principals that ever made a call, with the user names they declared."""
+    call_count: _builtins.int
+    """Calls on the days asked for."""
+    active_uploads: _builtins.int
+    """Uploads that are open."""
+    failed_uploads: _builtins.int
+    """Uploads that failed or expired and are still known."""
+    pending_approvals: _builtins.int
+    """Versions that wait for a decision."""
+    @_builtins.property
+    def folder_time(self) -> _timestamp_pb2.Timestamp:
+        """When the data folder was measured; at most a minute ago."""
+
+    @_builtins.property
+    def days(self) -> _containers.RepeatedCompositeFieldContainer[Global___DashboardDay]:
+        """Every day asked for, the oldest first."""
+
+    @_builtins.property
+    def recent_activity(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Activity]:
+        """The latest calls, newest first."""
+
+    @_builtins.property
+    def most_downloaded(self) -> _containers.RepeatedCompositeFieldContainer[Global___ArtifactUse]:
+        """What was downloaded most, the first first."""
+
+    @_builtins.property
+    def operations(self) -> _containers.RepeatedCompositeFieldContainer[Global___OperationCount]:
+        """Operations that are still known, by queue and state."""
+
+    @_builtins.property
+    def training_jobs(self) -> _containers.RepeatedCompositeFieldContainer[Global___TrainingJobCount]:
+        """Training jobs by state."""
+
+    @_builtins.property
+    def workers(self) -> _containers.RepeatedCompositeFieldContainer[Global___WorkerCount]:
+        """Workers by state."""
+
+    @_builtins.property
+    def problems(self) -> _containers.RepeatedCompositeFieldContainer[Global___ProblemCount]:
+        """Reasons for which calls failed on the days asked for, the most frequent first."""
+
+    @_builtins.property
+    def methods(self) -> _containers.RepeatedCompositeFieldContainer[Global___MethodCount]:
+        """Methods called on the days asked for, in the order of their names."""
+
+    def __init__(
+        self,
+        *,
+        total_models: _builtins.int = ...,
+        total_datasets: _builtins.int = ...,
+        model_version_count: _builtins.int = ...,
+        dataset_version_count: _builtins.int = ...,
+        user_count: _builtins.int = ...,
+        total_size_bytes: _builtins.int = ...,
+        model_size_bytes: _builtins.int = ...,
+        dataset_size_bytes: _builtins.int = ...,
+        stored_bytes: _builtins.int = ...,
+        folder_bytes: _builtins.int = ...,
+        folder_time: _timestamp_pb2.Timestamp | None = ...,
+        disk_total_bytes: _builtins.int = ...,
+        disk_free_bytes: _builtins.int = ...,
+        total_requests: _builtins.int = ...,
+        download_count: _builtins.int = ...,
+        access_count: _builtins.int = ...,
+        unique_users: _builtins.int = ...,
+        call_count: _builtins.int = ...,
+        days: _abc.Iterable[Global___DashboardDay] | None = ...,
+        recent_activity: _abc.Iterable[_common_pb2.Activity] | None = ...,
+        most_downloaded: _abc.Iterable[Global___ArtifactUse] | None = ...,
+        active_uploads: _builtins.int = ...,
+        failed_uploads: _builtins.int = ...,
+        operations: _abc.Iterable[Global___OperationCount] | None = ...,
+        training_jobs: _abc.Iterable[Global___TrainingJobCount] | None = ...,
+        workers: _abc.Iterable[Global___WorkerCount] | None = ...,
+        pending_approvals: _builtins.int = ...,
+        problems: _abc.Iterable[Global___ProblemCount] | None = ...,
+        methods: _abc.Iterable[Global___MethodCount] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["folder_time", b"folder_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["access_count", b"access_count", "active_uploads", b"active_uploads", "call_count", b"call_count", "dataset_size_bytes", b"dataset_size_bytes", "dataset_version_count", b"dataset_version_count", "days", b"days", "disk_free_bytes", b"disk_free_bytes", "disk_total_bytes", b"disk_total_bytes", "download_count", b"download_count", "failed_uploads", b"failed_uploads", "folder_bytes", b"folder_bytes", "folder_time", b"folder_time", "methods", b"methods", "model_size_bytes", b"model_size_bytes", "model_version_count", b"model_version_count", "most_downloaded", b"most_downloaded", "operations", b"operations", "pending_approvals", b"pending_approvals", "problems", b"problems", "recent_activity", b"recent_activity", "stored_bytes", b"stored_bytes", "total_datasets", b"total_datasets", "total_models", b"total_models", "total_requests", b"total_requests", "total_size_bytes", b"total_size_bytes", "training_jobs", b"training_jobs", "unique_users", b"unique_users", "user_count", b"user_count", "workers", b"workers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetDashboardResponse: _TypeAlias = GetDashboardResponse  # noqa: Y015
+
+@_typing.final
+class SettingValue(_message.Message):
+    """One setting of the running server."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    ORIGIN_FIELD_NUMBER: _builtins.int
+    HELP_FIELD_NUMBER: _builtins.int
+    DEFAULT_VALUE_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    SECRET_FIELD_NUMBER: _builtins.int
+    POPULATED_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Its name, as in the configuration file."""
+    value: _builtins.str
+    """Its value in the form that the environment takes; empty for secrets."""
+    origin: _builtins.str
+    """`default`, or the flag, the variable or the file that it came from."""
+    help: _builtins.str
+    """What it does."""
+    default_value: _builtins.str
+    """Its value when nobody sets it."""
+    kind: _builtins.str
+    """path, text, whole number, …"""
+    secret: _builtins.bool
+    """Whether its value is never shown."""
+    populated: _builtins.bool
+    """Whether it has a value; of secrets, that they do is all that is told."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        value: _builtins.str = ...,
+        origin: _builtins.str = ...,
+        help: _builtins.str = ...,
+        default_value: _builtins.str = ...,
+        kind: _builtins.str = ...,
+        secret: _builtins.bool = ...,
+        populated: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["default_value", b"default_value", "help", b"help", "kind", b"kind", "name", b"name", "origin", b"origin", "populated", b"populated", "secret", b"secret", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SettingValue: _TypeAlias = SettingValue  # noqa: Y015
+
+@_typing.final
+class ListSettingsRequest(_message.Message):
+    """Request of ListSettings."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListSettingsRequest: _TypeAlias = ListSettingsRequest  # noqa: Y015
+
+@_typing.final
+class ListSettingsResponse(_message.Message):
+    """Reply of ListSettings."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SETTINGS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def settings(self) -> _containers.RepeatedCompositeFieldContainer[Global___SettingValue]:
+        """All of them, in the order of docs/settings.md."""
+
+    def __init__(
+        self,
+        *,
+        settings: _abc.Iterable[Global___SettingValue] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["settings", b"settings"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListSettingsResponse: _TypeAlias = ListSettingsResponse  # noqa: Y015

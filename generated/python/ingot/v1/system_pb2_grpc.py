@@ -55,6 +55,16 @@ class SystemServiceStub(object):
                 request_serializer=ingot_dot_v1_dot_system__pb2.ListActivityRequest.SerializeToString,
                 response_deserializer=ingot_dot_v1_dot_system__pb2.ListActivityResponse.FromString,
                 _registered_method=True)
+        self.GetDashboard = channel.unary_unary(
+                '/ingot.v1.SystemService/GetDashboard',
+                request_serializer=ingot_dot_v1_dot_system__pb2.GetDashboardRequest.SerializeToString,
+                response_deserializer=ingot_dot_v1_dot_system__pb2.GetDashboardResponse.FromString,
+                _registered_method=True)
+        self.ListSettings = channel.unary_unary(
+                '/ingot.v1.SystemService/ListSettings',
+                request_serializer=ingot_dot_v1_dot_system__pb2.ListSettingsRequest.SerializeToString,
+                response_deserializer=ingot_dot_v1_dot_system__pb2.ListSettingsResponse.FromString,
+                _registered_method=True)
         self.ListAuditEntries = channel.unary_unary(
                 '/ingot.v1.SystemService/ListAuditEntries',
                 request_serializer=ingot_dot_v1_dot_system__pb2.ListAuditEntriesRequest.SerializeToString,
@@ -107,6 +117,25 @@ class SystemServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetDashboard(self, request, context):
+        """Returns what an administrator wants to see at a glance: totals, sizes, requests, users, queues, problems by reason, response times. It
+        costs the same however old the server is.
+
+        Errors: INVALID_ARGUMENT (FIELD_INVALID); PERMISSION_DENIED (SCOPE_MISSING).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListSettings(self, request, context):
+        """Returns every setting of the running server with its value and where that came from. Secrets are never shown.
+
+        Errors: PERMISSION_DENIED (SCOPE_MISSING).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListAuditEntries(self, request, context):
         """Returns a page of the audit log, newest first unless told otherwise: who changed what, when and from where, each entry chained to the
         one before it by its hash. Entries are never deleted. With it comes the signed head, to be kept elsewhere: VerifyAudit then finds
@@ -150,6 +179,16 @@ def add_SystemServiceServicer_to_server(servicer, server):
                     servicer.ListActivity,
                     request_deserializer=ingot_dot_v1_dot_system__pb2.ListActivityRequest.FromString,
                     response_serializer=ingot_dot_v1_dot_system__pb2.ListActivityResponse.SerializeToString,
+            ),
+            'GetDashboard': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetDashboard,
+                    request_deserializer=ingot_dot_v1_dot_system__pb2.GetDashboardRequest.FromString,
+                    response_serializer=ingot_dot_v1_dot_system__pb2.GetDashboardResponse.SerializeToString,
+            ),
+            'ListSettings': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSettings,
+                    request_deserializer=ingot_dot_v1_dot_system__pb2.ListSettingsRequest.FromString,
+                    response_serializer=ingot_dot_v1_dot_system__pb2.ListSettingsResponse.SerializeToString,
             ),
             'ListAuditEntries': grpc.unary_unary_rpc_method_handler(
                     servicer.ListAuditEntries,
@@ -271,6 +310,60 @@ class SystemService(object):
             '/ingot.v1.SystemService/ListActivity',
             ingot_dot_v1_dot_system__pb2.ListActivityRequest.SerializeToString,
             ingot_dot_v1_dot_system__pb2.ListActivityResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetDashboard(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ingot.v1.SystemService/GetDashboard',
+            ingot_dot_v1_dot_system__pb2.GetDashboardRequest.SerializeToString,
+            ingot_dot_v1_dot_system__pb2.GetDashboardResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSettings(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ingot.v1.SystemService/ListSettings',
+            ingot_dot_v1_dot_system__pb2.ListSettingsRequest.SerializeToString,
+            ingot_dot_v1_dot_system__pb2.ListSettingsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -53,6 +53,17 @@ class SystemServiceStub:
 
     Errors: INVALID_ARGUMENT (FIELD_INVALID, PAGE_TOKEN_INVALID).
     """
+    GetDashboard: _grpc.UnaryUnaryMultiCallable[_system_pb2.GetDashboardRequest, _system_pb2.GetDashboardResponse]
+    """Returns what an administrator wants to see at a glance: totals, sizes, requests, users, queues, problems by reason, response times. It
+    costs the same however old the server is.
+
+    Errors: INVALID_ARGUMENT (FIELD_INVALID); PERMISSION_DENIED (SCOPE_MISSING).
+    """
+    ListSettings: _grpc.UnaryUnaryMultiCallable[_system_pb2.ListSettingsRequest, _system_pb2.ListSettingsResponse]
+    """Returns every setting of the running server with its value and where that came from. Secrets are never shown.
+
+    Errors: PERMISSION_DENIED (SCOPE_MISSING).
+    """
     ListAuditEntries: _grpc.UnaryUnaryMultiCallable[_system_pb2.ListAuditEntriesRequest, _system_pb2.ListAuditEntriesResponse]
     """Returns a page of the audit log, newest first unless told otherwise: who changed what, when and from where, each entry chained to the
     one before it by its hash. Entries are never deleted. With it comes the signed head, to be kept elsewhere: VerifyAudit then finds
@@ -91,6 +102,17 @@ class SystemServiceAsyncStub(SystemServiceStub):
     """Returns a page of what was done: who, what, on what, from where, newest first. One's own, or everyone's for administrators.
 
     Errors: INVALID_ARGUMENT (FIELD_INVALID, PAGE_TOKEN_INVALID).
+    """
+    GetDashboard: _aio.UnaryUnaryMultiCallable[_system_pb2.GetDashboardRequest, _system_pb2.GetDashboardResponse]  # type: ignore[assignment]
+    """Returns what an administrator wants to see at a glance: totals, sizes, requests, users, queues, problems by reason, response times. It
+    costs the same however old the server is.
+
+    Errors: INVALID_ARGUMENT (FIELD_INVALID); PERMISSION_DENIED (SCOPE_MISSING).
+    """
+    ListSettings: _aio.UnaryUnaryMultiCallable[_system_pb2.ListSettingsRequest, _system_pb2.ListSettingsResponse]  # type: ignore[assignment]
+    """Returns every setting of the running server with its value and where that came from. Secrets are never shown.
+
+    Errors: PERMISSION_DENIED (SCOPE_MISSING).
     """
     ListAuditEntries: _aio.UnaryUnaryMultiCallable[_system_pb2.ListAuditEntriesRequest, _system_pb2.ListAuditEntriesResponse]  # type: ignore[assignment]
     """Returns a page of the audit log, newest first unless told otherwise: who changed what, when and from where, each entry chained to the
@@ -151,6 +173,29 @@ class SystemServiceServicer(metaclass=_abc_1.ABCMeta):
         """Returns a page of what was done: who, what, on what, from where, newest first. One's own, or everyone's for administrators.
 
         Errors: INVALID_ARGUMENT (FIELD_INVALID, PAGE_TOKEN_INVALID).
+        """
+
+    @_abc_1.abstractmethod
+    def GetDashboard(
+        self,
+        request: _system_pb2.GetDashboardRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_system_pb2.GetDashboardResponse, _abc.Awaitable[_system_pb2.GetDashboardResponse]]:
+        """Returns what an administrator wants to see at a glance: totals, sizes, requests, users, queues, problems by reason, response times. It
+        costs the same however old the server is.
+
+        Errors: INVALID_ARGUMENT (FIELD_INVALID); PERMISSION_DENIED (SCOPE_MISSING).
+        """
+
+    @_abc_1.abstractmethod
+    def ListSettings(
+        self,
+        request: _system_pb2.ListSettingsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_system_pb2.ListSettingsResponse, _abc.Awaitable[_system_pb2.ListSettingsResponse]]:
+        """Returns every setting of the running server with its value and where that came from. Secrets are never shown.
+
+        Errors: PERMISSION_DENIED (SCOPE_MISSING).
         """
 
     @_abc_1.abstractmethod

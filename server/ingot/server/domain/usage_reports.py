@@ -65,9 +65,9 @@ class UsageReports:
         """Return how everything was used; for administrators. Raises Invalid (FIELD_INVALID)."""
         return self._report(SERVER, ActivityFilter(), days, rows)
 
-    def most_downloaded(self, limit: int) -> Sequence[tuple[str, ArtifactUsage]]:
+    def most_downloaded(self, rows: int) -> Sequence[tuple[str, ArtifactUsage]]:
         """Return the names of the artifacts that were downloaded most, with their counters."""
-        return self._store.most_downloaded(limit)
+        return self._store.most_downloaded(_bounded("activity_size", rows, _STANDARD_ROWS, _MOST_ROWS))
 
     def downloaders(self, artifact_uid: str, version: str, limit: int) -> Sequence[UserOfArtifact]:
         """Return who downloaded a version (its id), the latest first; may the caller know is asked before."""

@@ -6,7 +6,8 @@ that was frozen and wakes up cannot disturb the one that took over. A lease live
 server is restarted: a worker that beats again in time never notices.
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from ingot.content import digests
@@ -102,6 +103,17 @@ class Workers:
         if found is None or found.token != caller.principal:
             raise worker_not_found(name)
         return found
+
+    def counts(self) -> Mapping[WorkerState, int]:
+        """Return how many workers are in which state."""
+        found: Counter[WorkerState] = Counter()
+        after: int | None = None
+        while True:
+            rows = self._store.page(after, _LOOKED_AT)
+            found.update(self._view(worker, ()).state for worker in rows.items)
+            if rows.next_key is None:
+                return found
+            after = int(rows.next_key[0])
 
     def page(self, size: int, token: str) -> Page[WorkerView]:
         """Return a page of workers in the order in which they first registered.

@@ -53,6 +53,8 @@ class Call:
     caller: Caller | None = None
     target: str = ""
     code: str = grpc.StatusCode.OK.name
+    reason: str = ""  # ErrorReason, where it failed
+    message: str = ""  # that its client is told then
     ended: IngotError | None = None  # why the server stopped it
     recorded: bool = True  # a flood that is refused is not
     facts: dict[str, str] = dataclasses.field(default_factory=dict)  # what rules tell the audit log
@@ -122,6 +124,7 @@ class Call:
             code=self.code,
             seconds=seconds,
             call_id=self.id,
+            reason=self.reason,
             row=self.row,
         )
 
@@ -131,8 +134,29 @@ def address_of(peer: str) -> str:
     kind, _, rest = urllib.parse.unquote(peer).partition(":")
     if kind not in ("ipv4", "ipv6"):
         return LOCAL
-            reason=self.reason,
     return rest.rpartition(":")[0].strip("[]")
+
+
+def is_protected(address: str, security: Mapping[str, object]) -> bool:
+    """Return whether nobody between could read a call: it stays on this machine, or comes over TLS.
+
+    `security` is what gRPC tells of the connection (`auth_context`).
+    """
+    if address == LOCAL or security.get("transport_security_type") == [b"ssl"]:
+        return True
+    found = ipaddress.ip_address(address.partition("%")[0])
+    return (getattr(found, "ipv4_mapped", None) or found).is_loopback
+
+
+def tls_required(method: Method) -> Denied:
+    """Return the refusal of a call with a secret that others could read."""
+    return Denied(
+        Reason.TLS_REQUIRED,
+        f"{method.name} carries a secret, and this connection is not protected: others could read it. What "
+        "was sent should be changed.",
+        next_step="Use TLS: https:// and a server with tls_cert; or a tunnel (ssh -L) to this machine.",
+        facts={"method": method.short},
+    )
 
 
 def token_missing() -> Unauthenticated:

@@ -2,7 +2,7 @@
 
 from ingot.server.core.usage import Activity, ArtifactUsage, UsageDay, UsageReport, UserOfArtifact, start_of
 from ingot.server.rpc import convert_common as common
-from ingot.v1 import catalog_pb2, system_pb2
+from ingot.v1 import catalog_pb2, common_pb2
 
 
 def usage_message(usage: ArtifactUsage) -> catalog_pb2.Usage:
@@ -38,9 +38,9 @@ def report_message(report: UsageReport) -> catalog_pb2.GetUsageResponse:
     )
 
 
-def activity_message(activity: Activity) -> system_pb2.Activity:
+def activity_message(activity: Activity) -> common_pb2.Activity:
     """Return a call as the record shows it."""
-    return system_pb2.Activity(
+    return common_pb2.Activity(
         time=common.timestamp(activity.time),
         duration=common.duration(activity.seconds),
         action=activity.action,

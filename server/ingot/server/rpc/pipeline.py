@@ -15,7 +15,7 @@ import asyncio
 import contextlib
 import inspect
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import grpc
@@ -23,11 +23,12 @@ from google.protobuf.message import Message
 from google.rpc import status_pb2
 
 from ingot.server.core.clock import Clock
-from ingot.server.core.errors import Denied, Exhausted, IngotError, Unauthenticated
+from ingot.server.core.errors import Denied, Exhausted, IngotError, Reason, Unauthenticated
 from ingot.server.core.identity import Caller
 from ingot.server.core.usage import Activity
 from ingot.server.rpc import calls, current, errors, methods
 from ingot.server.rpc.call_rates import Allowance, CallRates
+from ingot.server.rpc.call_watchers import CallWatcher
 from ingot.server.rpc.calls import Call
 from ingot.server.rpc.credentials import Credentials
 from ingot.server.rpc.methods import Method
@@ -98,8 +99,10 @@ class Pipeline(grpc.aio.ServerInterceptor):
         recheck_seconds: float = RECHECK_SECONDS,
         rates: CallRates | None = None,
         ended: Callable[[Call], None] = lambda call: None,
+        watchers: Sequence[CallWatcher] = (),
     ) -> None:
-        """`ended` hears of every call that is over, before it is recorded."""
+        """`ended` hears of every call that is over, before it is recorded; `watchers` of really every one."""
+        self._watchers = tuple(watchers)
         self._credentials = credentials
         self._record = record
         self._ended = ended
@@ -214,7 +217,7 @@ class Pipeline(grpc.aio.ServerInterceptor):
         current.enter(call)
         context.set_trailing_metadata(((calls.REQUEST_ID, call.id),))
         try:
-            await self._admit(call)
+            await self._admit(call, context)
             if isinstance(request, _Unreadable):
                 raise calls.unreadable(method)
             log.debug("rpc.begun method=%s request=%s", method.short, call.id)
@@ -223,25 +226,26 @@ class Pipeline(grpc.aio.ServerInterceptor):
             call.code = getattr(context.code(), "name", grpc.StatusCode.UNKNOWN.name)
             raise
         except IngotError as error:
-            await self._abort(call, context, errors.status_of(error))
+            await self._refuse(call, context, error)
         except asyncio.CancelledError:
             if call.ended is not None:
-                await self._abort(call, context, errors.status_of(call.ended))
+                await self._refuse(call, context, call.ended)
             call.code = grpc.StatusCode.CANCELLED.name
             raise
         except GeneratorExit:  # a reply stood still: gRPC let go of the stream, nobody above hears more of it
             call.code = grpc.StatusCode.CANCELLED.name
             if call.ended is not None:
                 with contextlib.suppress(grpc.aio.AbortError, grpc.aio.InternalError):
-                    await self._abort(call, context, errors.status_of(call.ended))
+                    await self._refuse(call, context, call.ended)
             raise
         except Exception:
             log.exception("rpc.failed method=%s incident=%s", method.short, call.id)
+            call.reason = Reason.INTERNAL.value
             await self._abort(call, context, errors.incident_status(call.id))
         finally:
             self._close(call)
 
-    def _open(self, call: Call) -> None:
+    def _open(self, call: Call, metadata: Mapping[str, str]) -> None:
         if call.method.standard:
             self._standing.add(call)
             return
@@ -257,6 +261,8 @@ class Pipeline(grpc.aio.ServerInterceptor):
             return
         if self._draining:
             raise calls.draining()
+        if call.method.carries_secret and not calls.is_protected(call.address, context.auth_context()):
+            raise calls.tls_required(call.method)
         try:
             caller = await self._authenticated(call)
             self._count(call, caller)
@@ -301,7 +307,12 @@ class Pipeline(grpc.aio.ServerInterceptor):
                     log.exception("rpc.recheck_failed request=%s", call.id)
             await asyncio.sleep(self._recheck_seconds)
 
+    async def _refuse(self, call: Call, context: Context, error: IngotError) -> None:
+        call.reason = error.reason.value
+        await self._abort(call, context, errors.status_of(error))
+
     async def _abort(self, call: Call, context: Context, status: status_pb2.Status) -> None:
+        call.message = status.message
         code = next(each for each in grpc.StatusCode if each.value[0] == status.code)
         call.code = code.name
         await context.abort(code, status.message, (*errors.trailing(status), (calls.REQUEST_ID, call.id)))
@@ -312,12 +323,17 @@ class Pipeline(grpc.aio.ServerInterceptor):
         self._running.discard(call)
         if not self._running:
             self._quiet.set()
-        if call.method.standard or not call.recorded:
+        if call.method.standard:
+            return
+        seconds = self._clock.monotonic() - call.started
+        for watcher in self._watchers:
+            watcher.ended(call, seconds)
+        if not call.recorded:
             return
         self._ended(call)
         if call.caller is None and not self._strangers.keep(call.address, self._clock.now()):
             return
-        activity = call.activity(self._clock.monotonic() - call.started)
+        activity = call.activity(seconds)
         log.log(
             logging.DEBUG if call.code in _ORDINARY else logging.INFO,
             "rpc.done method=%s code=%s ms=%.1f target=%s principal=%s address=%s request=%s",

@@ -13,6 +13,7 @@ from ingot.server.domain.usage import Usage
 from ingot.server.rpc import calls, convert_usage, methods, pipeline, usage_storing
 from ingot.server.rpc import convert_common as common
 from ingot.server.rpc.audit import AuditCalls, AuditRules
+from ingot.server.rpc.dashboard import DashboardCalls, DashboardRules
 from ingot.server.rpc.hops import Hops
 from ingot.v1 import system_pb2
 
@@ -36,7 +37,7 @@ class ServerFacts:
     bundle_key: str  # public key that signs its bundles
 
 
-class SystemServicer(AuditCalls):
+class SystemServicer(AuditCalls, DashboardCalls):
     """Serves SystemService."""
 
     def __init__(
@@ -46,9 +47,11 @@ class SystemServicer(AuditCalls):
         health: Health,
         usage: Usage,
         audited: AuditRules,
+        seen: DashboardRules,
         clock: Clock,
     ) -> None:
         self._hops = hops
+        self._seen = seen
         self._audited = audited
         self._facts = facts
         self._health = health

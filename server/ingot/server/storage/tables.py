@@ -286,7 +286,7 @@ class ArtifactMarks(Table):
 
 
 class ArtifactCount(Table):
-    """How many artifacts of a part of the catalog have a value. Beside it, artifact_words (FTS5) has words."""
+    """How many artifacts of a part of the catalog have a value. Words are beside it: artifact_words (FTS5)."""
 
     part = peewee.TextField()
     field = peewee.TextField()
@@ -548,6 +548,7 @@ class Operation(Table):
             (("requester", "change"), False),
             (("requester", "phase"), False),
             (("queue", "number"), False),
+            (("queue", "state"), False),
             (("target", "number"), False),
             (("phase", "due"), False),
             (("namespace", "number"), False),

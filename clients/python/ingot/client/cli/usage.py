@@ -11,7 +11,7 @@ from ingot.client.cli.shell import Shell
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ingot.v1 import catalog_pb2, system_pb2
+    from ingot.v1 import catalog_pb2, common_pb2
 
 _BAR = 30  # columns of the longest
 
@@ -76,7 +76,7 @@ class Activity(Command):
 ACTIVITY = ("TIME", "ACTION", "METHOD", "TARGET", "WHO", "DECLARED", "FROM", "CODE", "TOOK")
 
 
-def activity_row(activity: "system_pb2.Activity") -> tuple[str, ...]:
+def activity_row(activity: "common_pb2.Activity") -> tuple[str, ...]:
     """Return a call as a row under the heading ACTIVITY."""
     return (
         formats.moment(activity.time),
