@@ -4,6 +4,7 @@ A test class inherits from a contract and gives the fixtures `units` (a Database
 """
 
 import dataclasses
+from collections.abc import Sequence
 
 import pytest
 
@@ -16,7 +17,6 @@ from ingot.server.core.artifacts import (
     ArtifactOrder,
     ArtifactQuery,
     Scope,
-    Term,
     Version,
     VersionOrigin,
     VersionState,
@@ -31,6 +31,7 @@ from ingot.server.core.catalog_stores import (
     UserStore,
     VersionStore,
 )
+from ingot.server.core.expressions import Term, Word, all_of
 from ingot.server.core.facts import FactsStore, VersionFacts
 from ingot.server.core.identity import ApiToken, Role, User
 from ingot.server.core.identity import Scope as Right
@@ -88,11 +89,13 @@ class ArtifactStoreContract:
     def _names(self, units: Database, store: ArtifactStore, query: ArtifactQuery, size: int = 2) -> list[str]:
         """Walk all pages."""
         seen: list[str] = []
-        after: tuple[Key, ...] | None = None
-        while rows := units.read(store.page, query, after, size):
-            seen += [row.name.artifact for _, row in rows]
-            after = rows[-1][0]
-        return seen
+        after: Sequence[Key] | None = None
+        while True:
+            rows = units.read(store.page, query, after, size)
+            seen += [row.name.artifact for _, row in rows.items]
+            after = rows.next_key
+            if after is None:
+                return seen
 
     def test_what_is_added_is_found(self, units: Database, store: ArtifactStore) -> None:
         made = artifact(
@@ -130,7 +133,7 @@ class ArtifactStoreContract:
         assert units.write(store.save, gone, "word", [Term("tag", "chat")]).result()
         assert units.read(store.find, made.name) is None
         assert units.read(store.by_uid, made.uid) == gone
-        for query in (ArtifactQuery(ALL), ArtifactQuery(ALL, words=("word",))):
+        for query in (ArtifactQuery(ALL), ArtifactQuery(ALL, Word("word"))):
             assert self._names(units, store, query) == []
         assert units.read(store.totals, ALL, ["tag"]).terms == {}
         again = dataclasses.replace(made, uid="again")
@@ -186,7 +189,7 @@ class ArtifactStoreContract:
         ]
         for terms, words, names in expected:
             for order in ArtifactOrder:
-                query = ArtifactQuery(ALL, terms, words, order)
+                query = ArtifactQuery(ALL, all_of(*terms, *map(Word, words)), order)
                 assert self._names(units, store, query) == names, (terms, words, order)
 
     def test_saving_changes_what_it_is_found_by(self, units: Database, store: ArtifactStore) -> None:
@@ -194,8 +197,8 @@ class ArtifactStoreContract:
         self._add(units, store, made, text="old", tag="old")
         assert units.write(store.save, changed(made), "new", [Term("tag", "new")]).result()
         for word, names in (("old", []), ("new", ["a"])):
-            assert self._names(units, store, ArtifactQuery(ALL, words=(word,))) == names
-            assert self._names(units, store, ArtifactQuery(ALL, (Term("tag", word),))) == names
+            assert self._names(units, store, ArtifactQuery(ALL, Word(word))) == names
+            assert self._names(units, store, ArtifactQuery(ALL, Term("tag", word))) == names
 
     def test_totals_are_over_the_scopes(self, units: Database, store: ArtifactStore) -> None:
         self._add(

@@ -49,7 +49,7 @@ def _questions(rig: CatalogRig, rule: Callable[..., object], *args: object) -> l
 def test_lists_of_artifacts_search_in_order(
     rig: CatalogRig, caller: Caller, namespace: str, order: str
 ) -> None:
-    for filter_text in ("", "tag:chat", "tag:chat framework:pytorch n*"):
+    for filter_text in ("", "tag:chat", "tag:chat size_bytes > 10 n1*"):
         wanted = ArtifactListing(namespace, None, filter_text, order, 5)
         first = rig.read(rig.catalog.page, caller, wanted)
         token = first.next_token

@@ -30,9 +30,10 @@ def artifacts() -> ArtifactsSql:
 
 
 class TestArtifacts(contracts.ArtifactStoreContract):
-    @pytest.fixture(params=[1000, 0], ids=["rare", "common"])
+    @pytest.fixture(params=[(4000, 20_000, 4096), (0, 3, 0)], ids=["rare", "common"])
     def store(self, request: pytest.FixtureRequest) -> ArtifactsSql:
-        return ArtifactsSql(few=request.param)
+        few, steps, common = request.param
+        return ArtifactsSql(few, steps, common)
 
 
 class TestVersions(contracts.VersionStoreContract):

@@ -13,11 +13,12 @@ from ingot.server.core.artifacts import (
     Artifact,
     ArtifactQuery,
     CatalogTotals,
+    FacetCounts,
     Scope,
-    Term,
     Version,
     VersionState,
 )
+from ingot.server.core.expressions import Expression, Term
 from ingot.server.core.identity import ApiToken, User
 from ingot.server.core.members import Member
 from ingot.server.core.names import ArtifactName, VersionName
@@ -143,6 +144,17 @@ class Rows(Generic[T]):
     next_key: Sequence[Key] | None
 
 
+@dataclass(frozen=True, slots=True)
+class ArtifactChanges:
+    """Changed artifacts with the numbers of their changes; of those that are no longer shown only the uid.
+
+    With `more` others follow, after that number.
+    """
+
+    items: Sequence[tuple[int, Artifact | str]]
+    more: int | None
+
+
 class ArtifactStore(Protocol):
     """Models and datasets. Those in the trash are found by uid only, and their names are free again.
 
@@ -183,15 +195,60 @@ class ArtifactStore(Protocol):
 
     def page(
         self, query: ArtifactQuery, after: Sequence[Key] | None, size: int
-    ) -> Sequence[tuple[tuple[Key, ...], Artifact]]:
+    ) -> Rows[tuple[tuple[Key, ...], Artifact]]:
         """Return up to `size` artifacts that the query selects (see ArtifactQuery), each with its key.
 
-        They start after the key `after`; None is before the first.
+        They start after the key `after`; None is before the first. There may be fewer although more follow;
+        the next key says where.
         """
         ...
 
     def totals(self, scopes: Sequence[Scope], fields: Collection[str]) -> CatalogTotals:
-        """Count the artifacts in the scopes (which must not overlap), and their terms of these fields."""
+        """Count the artifacts in the scopes (which must not overlap), and their terms of these fields.
+
+        Of each field the 1,000 values that most artifacts have.
+        """
+        ...
+
+    def facets(
+        self, scopes: Sequence[Scope], where: Expression, fields: Sequence[str], size: int
+    ) -> FacetCounts:
+        """Count the artifacts that an expression holds for, and those with each value of some fields.
+
+        The counts are exact; of each field up to `size` values are told. Of fields in `more` there are
+        others, and in many artifacts rare values may be among these although they are frequent in this part.
+        """
+        ...
+
+    def latest_change(self) -> int:
+        """Return the number of the last change of any artifact; 0 before the first."""
+        ...
+
+    def changes(self, query: ArtifactQuery, after: int, size: int) -> ArtifactChanges | None:
+        """Return what changed after a number of a change, in order; with 0 all that the query selects.
+
+        Looks at up to `size` artifacts. None when what was purged since then cannot be told any more.
+        """
+        ...
+
+    def outdated(self, size: int) -> Sequence[Artifact]:
+        """Return up to `size` artifacts that are findable in an older form, or not at all."""
+        ...
+
+    def index_again(self, renewed: Sequence[tuple[Artifact, str, Collection[Term]]]) -> None:
+        """Make unchanged artifacts findable by text and terms in the form of today."""
+        ...
+
+    def look_for_common_words(self) -> None:
+        """Look which words have become so common that they should be learned; may take seconds."""
+        ...
+
+    def wants_words(self) -> bool:
+        """Return whether a search or a look met common words that are not learned yet."""
+        ...
+
+    def learn_words(self) -> bool:
+        """Make searches for a few common words fast; return whether more of them wait."""
         ...
 
 

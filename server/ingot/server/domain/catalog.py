@@ -136,22 +136,23 @@ class Catalog:
         """
         size = page_size(wanted.page_size)
         order, descending = catalog_fields.order_of(wanted.order_by)
-        asked = filters.parse(wanted.filter, catalog_fields.FILTERABLE)
-        scopes = self._scopes(caller, wanted, order)
-        query = ArtifactQuery(scopes, asked.terms, asked.words, order, descending)
+        where = filters.parse(wanted.filter, catalog_fields.FILTERABLE)
+        query = ArtifactQuery(self._scopes(caller, wanted, order), where, order, descending)
         fingerprint = f"ListArtifacts {query}"
         after = self._tokens.decode(fingerprint, wanted.page_token)
         if wanted.with_versions:
             size = min(size, _MOST_WITH_VERSIONS)
         rows = self._artifacts.page(query, after, size + 1)
-        versions = self.newest_versions(caller, [each for _, each in rows]) if wanted.with_versions else {}
+        shown_ones = [each for _, each in rows.items] if wanted.with_versions else []
+        versions = self.newest_versions(caller, shown_ones) if wanted.with_versions else {}
 
         def weigh(artifact: Artifact) -> int:
             shown = versions.get(artifact.uid, ())
             return catalog_fields.weight_of(artifact) + sum(map(catalog_fields.version_weight_of, shown))
 
-        items, last = fit(rows, size, weigh)
-        return Page(items, self._tokens.encode(fingerprint, last) if last else "")
+        items, last = fit(rows.items, size, weigh)
+        place = last or rows.next_key  # a page of the store may have ended early
+        return Page(items, self._tokens.encode(fingerprint, place) if place else "")
 
     def newest_versions(
         self, caller: Caller, artifacts: Sequence[Artifact]

@@ -6,8 +6,10 @@ import re
 from collections.abc import Collection
 
 from ingot.server.core import texts
-from ingot.server.core.artifacts import Artifact, ArtifactFields, ArtifactOrder, JsonObject, Term, Version
+from ingot.server.core.artifacts import Artifact, ArtifactFields, ArtifactOrder, JsonObject, Version
 from ingot.server.core.errors import Invalid, Reason, invalid_field
+from ingot.server.core.expressions import Term
+from ingot.server.domain import filters
 
 DISPLAY_NAME_LIMIT = 200
 DESCRIPTION_LIMIT = 10_000
@@ -42,10 +44,19 @@ FIXED = frozenset(
         "versions",
     ]
 )
-# Fields that a filter may compare, `tag` standing for each of the tags.
-FILTERABLE = (
+# What filters ask for and facets count, `tag` standing for each of the tags.
+FACETS = (
     *("tag", "language", "license", "framework", "task_type", "model_type", "format", "source"),
     *("lifecycle", "visibility", "owner"),
+)
+FILTERABLE = filters.Fields(
+    FACETS,
+    {
+        "size_bytes": filters.NumberKind.BYTES,
+        "version_count": filters.NumberKind.COUNT,
+        "create_time": filters.NumberKind.TIME,
+        "update_time": filters.NumberKind.TIME,
+    },
 )
 _ORDERS = {
     "": (ArtifactOrder.CREATED, True),
@@ -55,6 +66,10 @@ _ORDERS = {
     "update_time desc": (ArtifactOrder.UPDATED, True),
     "name": (ArtifactOrder.NAME, False),
     "name desc": (ArtifactOrder.NAME, True),
+    "size_bytes": (ArtifactOrder.SIZE, False),
+    "size_bytes desc": (ArtifactOrder.SIZE, True),
+    "version_count": (ArtifactOrder.VERSIONS, False),
+    "version_count desc": (ArtifactOrder.VERSIONS, True),
 }
 _LANGUAGE = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")
 
@@ -133,11 +148,10 @@ def terms_of(artifact: Artifact) -> frozenset[Term]:
 
 
 def search_text_of(artifact: Artifact) -> str:
-    """Return the text that bare words are looked for in: names, description and tags."""
+    """Return the text that bare words are looked for in: names, description, tags and card."""
     fields = artifact.fields
-    return texts.searchable(
-        " ".join((artifact.name.artifact, fields.display_name, fields.description, *fields.tags))
-    )
+    said = (artifact.name.artifact, fields.display_name, fields.description, *fields.tags, fields.card)
+    return texts.index_text(" ".join(said))
 
 
 def weight_of(artifact: Artifact) -> int:

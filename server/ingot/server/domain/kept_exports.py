@@ -150,12 +150,12 @@ class KeptExports:
         scopes = self._access.scopes(system_caller(), ANY_NAMESPACE, None)
         query = ArtifactQuery(scopes, order=ArtifactOrder.NAME, descending=False)
         rows = self._artifacts.page(query, after, _BATCH)
-        for _, artifact in rows:
+        for _, artifact in rows.items:
             self._mounted(artifact)
             for kept in self._store.of(artifact.uid):
                 if kept.version != _latest(artifact):
                     self._queue(kept, artifact)
-        return rows[-1][0] if len(rows) == _BATCH else None
+        return rows.next_key
 
     # --- inside -----------------------------------------------------------------------------------------
 

@@ -1,55 +1,51 @@
-"""Rows of models and datasets: the store of artifacts behind core/catalog_stores.py.
+"""Models and datasets: the store of artifacts behind core/catalog_stores.py.
 
-A list is made of scopes that do not overlap, each of which is one range of an index; their pages are merged.
-Filters narrow a scope by `artifact_term`, words by the FTS5 table `artifact_search`, whose rowid is the
-artifact's id. Artifacts in the trash have neither name, audience, terms nor text.
+Rows are in artifact_rows.py, pages in artifact_pages.py; how artifacts are found and counted is told in
+artifact_index.py, artifact_finding.py and artifact_counts.py. Those in the trash have neither name nor
+audience, and are found by nothing but their uid.
 """
 
-import heapq
-import itertools
-import json
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import peewee
 
+from ingot.server.core import texts
 from ingot.server.core.artifacts import (
     EVERYONE,
     Artifact,
-    ArtifactFields,
-    ArtifactOrder,
     ArtifactQuery,
     CatalogTotals,
-    Lifecycle,
+    FacetCounts,
     Scope,
-    Term,
-    Visibility,
 )
-from ingot.server.core.names import ArtifactName, Kind
+from ingot.server.core.catalog_stores import ArtifactChanges, Rows
+from ingot.server.core.expressions import EVERYTHING, Expression, Term
+from ingot.server.core.names import ArtifactName
 from ingot.server.core.pages import Key
-from ingot.server.storage import facts_sql, policies, sql, tables
-
-_TEXTS = (
-    *("display_name", "description", "card", "language", "license"),
-    *("framework", "task_type", "model_type", "source"),
+from ingot.server.storage import (
+    artifact_counts,
+    artifact_index,
+    artifact_pages,
+    artifact_rows,
+    artifact_sets,
+    sql,
+    tables,
 )
-# The key of each order: its last column is unique, so that no row is shown twice.
-_KEYS = {
-    ArtifactOrder.CREATED: ("id",),
-    ArtifactOrder.UPDATED: ("updated", "id"),
-    ArtifactOrder.NAME: ("name",),
-}
+from ingot.server.storage.artifact_finding import COMMON, Finder
+from ingot.server.storage.artifact_index import NOT_LISTED, Counted, Found
+from ingot.server.storage.artifact_rows import artifact_of
 
-
-_FEW = 1000
+_CHANGE, _PURGED = "artifact change", "artifact purged"  # words of counters
 
 
 class ArtifactsSql:
-    """Implements ArtifactStore; up to `few` rows are looked up and sorted, more are met in order."""
+    """Implements ArtifactStore; the numbers are those of artifact_pages.py and artifact_finding.py."""
 
-    def __init__(self, few: int = _FEW) -> None:
-        self._few = few
+    def __init__(
+        self, few: int = artifact_pages.FEW, steps: int = artifact_pages.STEPS, common: int = COMMON
+    ) -> None:
+        self._finder = Finder(common)
+        self._pager = artifact_pages.Pager(self._finder, few, steps)
 
     def find(self, name: ArtifactName) -> Artifact | None:
         row = sql.row_where(tables.Artifact, "name = ?", str(name).lower())
@@ -59,19 +55,56 @@ class ArtifactsSql:
         row = sql.row_where(tables.Artifact, "uid = ?", uid)
         return None if row is None else artifact_of(row)
 
+    # --- writing ----------------------------------------------------------------------------------------
+
     def add(self, artifact: Artifact, search_text: str, terms: Collection[Term]) -> bool:
         if self.find(artifact.name) is not None:
             return False
-        row_id = int(tables.Artifact.insert(_row(artifact)).execute())
-        _index(row_id, artifact, search_text, terms)
+        self.add_many([(artifact, search_text, terms)])
         return True
 
+    def add_many(self, added: Sequence[tuple[Artifact, str, Collection[Term]]]) -> None:
+        """Add artifacts whose names are free, with what they are found by."""
+        change = _count_up(_CHANGE, len(added)) - len(added)
+        changes: list[artifact_index.Change] = []
+        for number, (artifact, search_text, terms) in enumerate(added, change + 1):
+            audience = artifact_rows.audience_of(artifact)
+            row = {**artifact_rows.row_of(artifact), "change": number, "reach": audience}
+            row_id = sql.insert(*_insertion(row))
+            found = Found(search_text, tuple(terms))
+            changes.append(artifact_index.change(row_id, NOT_LISTED, artifact, audience, found))
+        artifact_index.store(changes)
+
     def save(self, artifact: Artifact, search_text: str, terms: Collection[Term]) -> bool:
-        mine = (tables.Artifact.uid == artifact.uid) & (tables.Artifact.revision == artifact.revision - 1)
-        if not tables.Artifact.update(_row(artifact)).where(mine).execute():
+        before = _before(artifact)
+        if before is None or before.revision != artifact.revision - 1:
             return False
-        _index(row_id_of(artifact), artifact, search_text, terms)
+        row = artifact_rows.row_of(artifact)
+        row["change"] = _count_up(_CHANGE, 1)
+        row["reach"] = EVERYONE if before.reach == EVERYONE else artifact_rows.audience_of(artifact)
+        tables.Artifact.update(row).where(tables.Artifact.id == before.id).execute()
+        found = Found(search_text, tuple(terms))
+        artifact_index.store(
+            [artifact_index.change(before.id, _counted(before), artifact, row["audience"], found)]
+        )
         return True
+
+    def remove(self, artifact: Artifact) -> None:
+        found = sql.rows("SELECT id, change FROM artifact WHERE uid = ? AND live = 0", artifact.uid)
+        for row_id, change in found:
+            sql.run("DELETE FROM access_grant WHERE artifact_id = ?", row_id)
+            sql.run("DELETE FROM artifact WHERE id = ?", row_id)
+            sql.run("DELETE FROM alias_move WHERE artifact_id = ?", row_id)
+            sql.run("DELETE FROM access_grant WHERE artifact_id = ?", row_id)
+            sql.run("DELETE FROM artifact_marks WHERE artifact = ?", row_id)
+            sql.run(
+                "INSERT INTO counter(word, value) VALUES (?, ?) "
+                "ON CONFLICT (word) DO UPDATE SET value = max(value, excluded.value)",
+                _PURGED,
+                change,
+            )
+
+    # --- finding ----------------------------------------------------------------------------------------
 
     def deleted(self, name: ArtifactName) -> Sequence[Artifact]:
         row = tables.Artifact
@@ -84,231 +117,126 @@ class ArtifactsSql:
         found = row.select().where(row.deleted < time).order_by(row.deleted).limit(size)
         return [artifact_of(each) for each in found]
 
-    def remove(self, artifact: Artifact) -> None:
-        row_id = row_id_of(artifact)
-        sql.run("DELETE FROM access_grant WHERE artifact_id = ?", row_id)
-        if sql.run("DELETE FROM artifact WHERE id = ? AND live = 0", row_id):
-            sql.run("DELETE FROM alias_move WHERE artifact_id = ?", row_id)
-
     def page(
         self, query: ArtifactQuery, after: Sequence[Key] | None, size: int
-    ) -> Sequence[tuple[tuple[Key, ...], Artifact]]:
-        key = _KEYS[query.order]
-        narrowing = _narrowing(query, self._few)
-        found = [_scope_page(query, narrowing, scope, key, after, size) for scope in query.scopes]
-        merged = list(itertools.islice(heapq.merge(*found, reverse=query.descending), size))
-        ids = [row_id for _, row_id in merged]
-        rows = {row.id: row for row in tables.Artifact.select().where(sql.id_in(ids))}
-        return [(place, artifact_of(rows[row_id])) for place, row_id in merged]
+    ) -> Rows[tuple[tuple[Key, ...], Artifact]]:
+        places = self._pager.page(query, after, size)
+        rows = artifact_rows.by_ids([row_id for _, row_id in places.rows])
+        items = [(key, rows[row_id]) for key, row_id in places.rows]
+        return Rows(items, items[-1][0] if len(items) == size else places.resume)
 
     def totals(self, scopes: Sequence[Scope], fields: Collection[str]) -> CatalogTotals:
-        artifacts = versions = size = 0
-        terms: dict[Term, int] = {}
-        for scope in scopes:
-            where, values = _scope(scope)
-            counts = sql.rows(
-                "SELECT count(*), coalesce(sum(version_count), 0), coalesce(sum(version_bytes), 0) "
-                f"FROM artifact WHERE {where}",
-                *values,
-            )[0]
-            artifacts, versions, size = artifacts + counts[0], versions + counts[1], size + counts[2]
-            found = sql.rows(
-                "SELECT term.field, term.value, count(*) FROM artifact_term AS term "
-                "JOIN artifact ON artifact.id = term.artifact_id "
-                f"WHERE term.field IN (SELECT value FROM json_each(?)) AND {where} GROUP BY 1, 2",
-                json.dumps(sorted(fields)),
-                *values,
-            )
-            for field, value, count in found:
-                term = Term(field, value)
-                terms[term] = terms.get(term, 0) + count
-        return CatalogTotals(artifacts, versions, size, terms)
+        return artifact_counts.totals(scopes, fields, self._finder)
 
+    def facets(
+        self, scopes: Sequence[Scope], where: Expression, fields: Sequence[str], size: int
+    ) -> FacetCounts:
+        counted = where == EVERYTHING and artifact_counts.has_counters(scopes)
+        ids = None if counted else self._finder.found(scopes, where)
+        return artifact_counts.facets(scopes, ids, fields, size)
 
-def row_id_of(artifact: Artifact) -> int:
-    """Return the id of an artifact's row, which versions and aliases refer to."""
-    return int(sql.rows("SELECT id FROM artifact WHERE uid = ?", artifact.uid)[0][0])
+    # --- watching ---------------------------------------------------------------------------------------
 
+    def latest_change(self) -> int:
+        return _counter(_CHANGE)
 
-@dataclass(frozen=True, slots=True)
-class _Narrowing:
-    """What terms and words of a query ask of each row; `few` when at least one of them is rare."""
-
-    conditions: tuple[str, ...]
-    values: tuple[sql.Value, ...]
-    few: bool
-
-
-def _narrowing(query: ArtifactQuery, few: int) -> _Narrowing:
-    """Decide how to look for each term and for the words: rare ones give the rows, common ones are checked.
-
-    SQLite does not know how common a value is, and either way is slow for the other case.
-    """
-    hits: list[tuple[str, str, tuple[sql.Value, ...]]] = [
-        ("artifact_id", "artifact_term WHERE field = ? AND value = ?", (term.field, term.value))
-        for term in query.terms
-    ]
-    if query.words:
-        hits.append(("rowid", "artifact_search WHERE artifact_search MATCH ?", (_match(query.words),)))
-    conditions: list[str] = []
-    rare_ones = 0
-    for key, source, values in hits:
-        counted = sql.rows(f"SELECT count(*) FROM (SELECT 1 FROM {source} LIMIT {few + 1})", *values)
-        rare = counted[0][0] <= few
-        rare_ones += rare
-        conditions.append(
-            f"id IN (SELECT {key} FROM {source})"
-            if rare
-            else f"EXISTS (SELECT 1 FROM {source} AND {key} = artifact.id)"
+    def changes(self, query: ArtifactQuery, after: int, size: int) -> ArtifactChanges | None:
+        if after and after < _counter(_PURGED):
+            return None
+        rows = sql.rows(
+            "SELECT change, id, uid, kind, namespace, reach FROM artifact WHERE change > ? "
+            "ORDER BY change LIMIT ?",
+            after,
+            size,
         )
-    return _Narrowing(tuple(conditions), tuple(itertools.chain(*(each[2] for each in hits))), rare_ones > 0)
+        ids = artifact_sets.Ids([row[1] for row in rows])
+        matching = artifact_rows.by_ids(list(ids & self._finder.found(query.scopes, query.where)))
+        told: list[tuple[int, Artifact | str]] = []
+        for change, row_id, uid, *standing in rows:
+            if row_id in matching:
+                told.append((change, matching[row_id]))
+            elif after and any(_reached(scope, row_id, *standing) for scope in query.scopes):
+                told.append((change, uid))
+        return ArtifactChanges(told, rows[-1][0] if len(rows) == size else None)
+
+    # --- upkeep -----------------------------------------------------------------------------------------
+
+    def outdated(self, size: int) -> Sequence[Artifact]:
+        found = sql.rows_where(
+            tables.Artifact,
+            "id IN (SELECT id FROM artifact WHERE live = 1 AND indexed < ? LIMIT ?)",
+            texts.SEARCH_FORM,
+            size,
+        )
+        return [artifact_of(row) for row in found]
+
+    def index_again(self, renewed: Sequence[tuple[Artifact, str, Collection[Term]]]) -> None:
+        changes = []
+        for artifact, search_text, terms in renewed:
+            before = _before(artifact)
+            if before is not None:
+                found = Found(search_text, tuple(terms))
+                counted = _counted(before) if before.indexed else NOT_LISTED
+                audience = artifact_rows.audience_of(artifact)
+                changes.append(artifact_index.change(before.id, counted, artifact, audience, found))
+                sql.run("UPDATE artifact SET indexed = ? WHERE id = ?", texts.SEARCH_FORM, before.id)
+        artifact_index.store(changes)
+
+    def look_for_common_words(self) -> None:
+        self._finder.look_for_common()
+
+    def wants_words(self) -> bool:
+        return self._finder.wants
+
+    def learn_words(self) -> bool:
+        return self._finder.learn()
 
 
-def _scope_page(
-    query: ArtifactQuery,
-    narrowing: _Narrowing,
-    scope: Scope,
-    key: Sequence[str],
-    after: Sequence[Key] | None,
-    limit: int,
-) -> list[tuple[tuple[Key, ...], int]]:
-    """Return keys and ids of one scope's rows, in order."""
-    where, values = _scope(scope)
-    if narrowing.few:  # a plus keeps SQLite from walking the index of the whole scope
-        where = where.replace("artifact.", "+artifact.")
-    conditions: list[str] = [where, *narrowing.conditions]
-    values = [*values, *narrowing.values]
-    columns = ", ".join(key)
-    if after is not None:
-        sign = "<" if query.descending else ">"
-        conditions.append(f"({columns}) {sign} ({', '.join('?' * len(key))})")
-        values += after
-    direction = "DESC" if query.descending else "ASC"
-    order = ", ".join(f"{column} {direction}" for column in key)
-    rows = sql.rows(
-        f"SELECT {columns}, id FROM artifact WHERE {' AND '.join(conditions)} ORDER BY {order} LIMIT ?",
-        *values,
-        limit,
+def _before(artifact: Artifact) -> tables.Artifact | None:
+    """Return the row of an artifact with the columns that its change is worked out from."""
+    found = sql.rows(
+        "SELECT id, live, kind, namespace, audience, version_count, version_bytes, revision, reach, indexed "
+        "FROM artifact WHERE uid = ?",
+        artifact.uid,
     )
-    return [(tuple(row[:-1]), row[-1]) for row in rows]
+    if not found:
+        return None
+    names = ("id", "live", "kind", "namespace", "audience", "version_count", "version_bytes", "revision")
+    return tables.Artifact(**dict(zip((*names, "reach", "indexed"), found[0], strict=True)))
 
 
-def _scope(scope: Scope) -> tuple[str, list[sql.Value]]:
+def _counted(row: tables.Artifact) -> Counted:
+    if not row.live:
+        return NOT_LISTED
+    keys = artifact_index.keys_of(row.kind, row.namespace, str(row.audience))
+    return Counted(keys, row.version_count, row.version_bytes)
+
+
+def _insertion(row: dict[str, sql.Value]) -> tuple[str, *tuple[sql.Value, ...]]:
+    names = ", ".join(row)
+    return f"INSERT INTO artifact({names}) VALUES ({', '.join('?' * len(row))})", *row.values()
+
+
+def _reached(scope: Scope, row_id: int, kind: str, namespace: str, reach: str) -> bool:
+    """Return whether what a scope shows may ever have held an artifact."""
+    if scope.kind.value != kind or scope.namespace not in (None, namespace):
+        return False
     if scope.granted_to is not None:
-        return _granted(scope)
-    conditions: dict[str, sql.Value] = {"kind": scope.kind.value}
-    if scope.deleted:
-        conditions["live"] = 0
-        if scope.namespace is not None:
-            conditions["namespace"] = scope.namespace
-    elif scope.namespace is not None:
-        conditions |= {"namespace": scope.namespace, "live": 1}
-    if scope.audience is not None:
-        conditions["audience"] = scope.audience
-    if len(conditions) == 1:
-        conditions["live"] = 1
-    return " AND ".join(f"artifact.{name} = ?" for name in conditions), list(conditions.values())
+        statement = "SELECT 1 FROM access_grant WHERE user = ? AND artifact_id = ?"
+        return bool(sql.rows(statement, scope.granted_to, row_id))
+    return scope.audience is None or reach in (scope.audience, EVERYONE)
 
 
-def _granted(scope: Scope) -> tuple[str, list[sql.Value]]:
-    """Select what is shown to one user: its grants give the rows, which are then checked and sorted."""
-    where = (
-        "artifact.id IN (SELECT artifact_id FROM access_grant WHERE user = ?) AND +artifact.kind = ? "
-        "AND +artifact.live = 1 AND +artifact.audience = artifact.namespace "
-        "AND +artifact.namespace NOT IN (SELECT value FROM json_each(?))"
+def _counter(word: str) -> int:
+    found = sql.rows("SELECT value FROM counter WHERE word = ?", word)
+    return int(found[0][0]) if found else 0
+
+
+def _count_up(word: str, by: int) -> int:
+    sql.run(
+        "INSERT INTO counter(word, value) VALUES (?, ?) "
+        "ON CONFLICT (word) DO UPDATE SET value = value + excluded.value",
+        word,
+        by,
     )
-    values: list[sql.Value] = [scope.granted_to, scope.kind.value, json.dumps(scope.besides)]
-    if scope.namespace is None:
-        return where, values
-    return f"{where} AND +artifact.namespace = ?", [*values, scope.namespace]
-
-
-def _match(words: Sequence[str]) -> str:
-    """Return an FTS5 query for all of the words; quotes keep them from being read as its grammar."""
-    quoted = [(word.rstrip("*"), "*" if word.endswith("*") else "") for word in words]
-    return " AND ".join('"' + word.replace('"', '""') + '"' + star for word, star in quoted)
-
-
-def _index(row_id: int, artifact: Artifact, search_text: str, terms: Collection[Term]) -> None:
-    """Make a listed artifact findable by this text and these terms; writes only what is different."""
-    listed = artifact.delete_time is None
-    wanted = {(term.field, term.value) for term in terms} if listed else set()
-    found = set(sql.rows("SELECT field, value FROM artifact_term WHERE artifact_id = ?", row_id))
-    sql.run_many(
-        "DELETE FROM artifact_term WHERE field = ? AND value = ? AND artifact_id = ?",
-        [(*term, row_id) for term in found - wanted],
-    )
-    sql.run_many(
-        "INSERT INTO artifact_term(field, value, artifact_id) VALUES (?, ?, ?)",
-        [(*term, row_id) for term in wanted - found],
-    )
-    texts = [(search_text,)] if listed else []
-    if sql.rows("SELECT text FROM artifact_search WHERE rowid = ?", row_id) != texts:
-        sql.run("DELETE FROM artifact_search WHERE rowid = ?", row_id)
-        sql.run_many(
-            "INSERT INTO artifact_search(rowid, text) VALUES (?, ?)", [(row_id, *text) for text in texts]
-        )
-
-
-def _row(artifact: Artifact) -> dict[str, Any]:
-    fields, live = artifact.fields, artifact.delete_time is None
-    private = fields.visibility is Visibility.PRIVATE
-    audience = artifact.name.namespace if private else EVERYONE
-    return {
-        **{name: getattr(fields, name) for name in _TEXTS},
-        "uid": artifact.uid,
-        "name": str(artifact.name).lower() if live else None,
-        "live": int(live),
-        "namespace": artifact.name.namespace,
-        "kind": artifact.name.kind.value,
-        "artifact": artifact.name.artifact,
-        "audience": audience if live else None,
-        "owner": artifact.owner,
-        "tags": json.dumps(fields.tags, ensure_ascii=False),
-        "requirements": json.dumps(fields.requirements, ensure_ascii=False),
-        "metadata": json.dumps(fields.metadata, ensure_ascii=False),
-        "visibility": fields.visibility.value,
-        "lifecycle": fields.lifecycle.value,
-        "validation": policies.encode(fields.validation),
-        "format": artifact.format,
-        "current_version": artifact.current_version,
-        "version_count": artifact.version_count,
-        "size_bytes": artifact.size_bytes,
-        "version_bytes": artifact.version_bytes,
-        "stored_bytes": artifact.stored_bytes,
-        "created": artifact.create_time,
-        "updated": artifact.update_time,
-        "deleted": artifact.delete_time,
-        "revision": artifact.revision,
-        "facts": facts_sql.encode(artifact.facts),
-    }
-
-
-def artifact_of(row: tables.Artifact) -> Artifact:
-    """Return the artifact of a row, also from the trash."""
-    fields = ArtifactFields(
-        **{name: getattr(row, name) for name in _TEXTS},
-        tags=tuple(json.loads(row.tags)),
-        requirements=json.loads(row.requirements),
-        metadata=json.loads(row.metadata),
-        visibility=Visibility(row.visibility),
-        lifecycle=Lifecycle(row.lifecycle),
-        validation=policies.decode(row.validation),
-    )
-    return Artifact(
-        name=ArtifactName(row.namespace, Kind(row.kind), row.artifact),
-        uid=row.uid,
-        fields=fields,
-        owner=row.owner,
-        create_time=row.created,
-        update_time=row.updated,
-        revision=row.revision,
-        format=row.format,
-        current_version=row.current_version,
-        version_count=row.version_count,
-        size_bytes=row.size_bytes,
-        version_bytes=row.version_bytes,
-        stored_bytes=row.stored_bytes,
-        delete_time=row.deleted,
-        facts=facts_sql.decode(row.facts),
-    )
+    return _counter(word)

@@ -50,12 +50,24 @@ def row_where(table: type[T], condition: str, *values: Value) -> T | None:
     )
 
 
+def rows_where(table: type[T], condition: str, *values: Value) -> list[T]:
+    """Return the rows of a table for which a condition holds, one that is always written alike."""
+    statement, fields = _selection(table, condition)
+    return [
+        table(**{field.name: field.python_value(value) for field, value in zip(fields, row, strict=True)})
+        for row in rows(statement.removesuffix(_ONE), *values)
+    ]
+
+
+_ONE = " LIMIT 1"
+
+
 @functools.cache
 def _selection(table: type[peewee.Model], condition: str) -> tuple[str, tuple[peewee.Field, ...]]:
     meta = table._meta  # noqa: SLF001  # that is its name
     fields = tuple(meta.sorted_fields)
     columns = ", ".join(f'"{field.column_name}"' for field in fields)
-    return f'SELECT {columns} FROM "{meta.table_name}" WHERE {condition} LIMIT 1', fields
+    return f'SELECT {columns} FROM "{meta.table_name}" WHERE {condition}{_ONE}', fields
 
 
 def run(statement: str, *values: Value) -> int:
@@ -75,9 +87,14 @@ def run_many(statement: str, values: Iterable[Sequence[Value]]) -> None:
     _database().connection().executemany(statement, values)
 
 
-def id_list(ids: Collection[int]) -> str:
+def id_list(ids: Iterable[int]) -> str:
     """Return ids in a form that json_each turns into rows."""
     return json.dumps(list(ids))
+
+
+def text_list(texts: Iterable[str]) -> str:
+    """Return texts in a form that json_each turns into rows."""
+    return json.dumps(list(texts), ensure_ascii=False)
 
 
 def id_in(ids: Collection[int]) -> peewee.SQL:

@@ -8,7 +8,7 @@ import peewee
 from ingot.server.core.artifacts import Alias, AliasMove, Artifact, Version, VersionOrigin, VersionState
 from ingot.server.core.names import LATEST, AliasName, ArtifactName, VersionName, leading_number
 from ingot.server.storage import accounts_sql, facts_sql, sql, tables
-from ingot.server.storage.catalog_sql import artifact_of, row_id_of
+from ingot.server.storage.artifact_rows import artifact_of, row_id_of
 
 _ORIGIN = (
     *("upload", "operation", "training_job", "hub_commit"),
@@ -88,8 +88,8 @@ class VersionsSql:
     def amend(self, version: Version) -> bool:
         return bool(
             sql.run(
-                "UPDATE version SET changelog = ?, metadata = ?, performance_metrics = ?, updated = ?, revision = ? "
-                "WHERE uid = ? AND revision = ?",
+                "UPDATE version SET changelog = ?, metadata = ?, performance_metrics = ?, updated = ?, "
+                "revision = ? WHERE uid = ? AND revision = ?",
                 version.changelog,
                 json.dumps(version.metadata, ensure_ascii=False),
                 json.dumps(version.performance_metrics, ensure_ascii=False),

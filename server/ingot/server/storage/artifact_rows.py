@@ -1,0 +1,102 @@
+"""Artifacts to rows and back."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ingot.server.core import texts
+from ingot.server.core.artifacts import (
+    EVERYONE,
+    Artifact,
+    ArtifactFields,
+    Lifecycle,
+    Visibility,
+)
+from ingot.server.core.names import ArtifactName, Kind
+from ingot.server.storage import facts_sql, policies, sql, tables
+
+_TEXTS = (
+    *("display_name", "description", "card", "language", "license"),
+    *("framework", "task_type", "model_type", "source"),
+)
+
+
+def audience_of(artifact: Artifact) -> str:
+    """Return who may read an artifact: the id of its namespace, or EVERYONE."""
+    private = artifact.fields.visibility is Visibility.PRIVATE
+    return artifact.name.namespace if private else EVERYONE
+
+
+def row_of(artifact: Artifact) -> dict[str, Any]:
+    """Return the columns of an artifact but those that say when it changed."""
+    fields, live = artifact.fields, artifact.delete_time is None
+    return {
+        **{name: getattr(fields, name) for name in _TEXTS},
+        "uid": artifact.uid,
+        "name": str(artifact.name).lower() if live else None,
+        "live": int(live),
+        "namespace": artifact.name.namespace,
+        "kind": artifact.name.kind.value,
+        "artifact": artifact.name.artifact,
+        "audience": audience_of(artifact) if live else None,
+        "owner": artifact.owner,
+        "tags": json.dumps(fields.tags, ensure_ascii=False),
+        "requirements": json.dumps(fields.requirements, ensure_ascii=False),
+        "metadata": json.dumps(fields.metadata, ensure_ascii=False),
+        "visibility": fields.visibility.value,
+        "lifecycle": fields.lifecycle.value,
+        "validation": policies.encode(fields.validation),
+        "format": artifact.format,
+        "current_version": artifact.current_version,
+        "version_count": artifact.version_count,
+        "size_bytes": artifact.size_bytes,
+        "version_bytes": artifact.version_bytes,
+        "stored_bytes": artifact.stored_bytes,
+        "created": artifact.create_time,
+        "updated": artifact.update_time,
+        "deleted": artifact.delete_time,
+        "revision": artifact.revision,
+        "facts": facts_sql.encode(artifact.facts),
+        "indexed": texts.SEARCH_FORM,
+    }
+
+
+def artifact_of(row: tables.Artifact) -> Artifact:
+    """Return the artifact of a row, also from the trash."""
+    fields = ArtifactFields(
+        **{name: getattr(row, name) for name in _TEXTS},
+        tags=tuple(json.loads(row.tags)),
+        requirements=json.loads(row.requirements),
+        metadata=json.loads(row.metadata),
+        visibility=Visibility(row.visibility),
+        lifecycle=Lifecycle(row.lifecycle),
+        validation=policies.decode(row.validation),
+    )
+    return Artifact(
+        name=ArtifactName(row.namespace, Kind(row.kind), row.artifact),
+        uid=row.uid,
+        fields=fields,
+        owner=row.owner,
+        create_time=row.created,
+        update_time=row.updated,
+        revision=row.revision,
+        format=row.format,
+        current_version=row.current_version,
+        version_count=row.version_count,
+        size_bytes=row.size_bytes,
+        version_bytes=row.version_bytes,
+        stored_bytes=row.stored_bytes,
+        delete_time=row.deleted,
+        facts=facts_sql.decode(row.facts),
+    )
+
+
+def by_ids(ids: Sequence[int]) -> Mapping[int, Artifact]:
+    """Return artifacts by the ids of their rows."""
+    found = sql.rows_where(tables.Artifact, "id IN (SELECT value FROM json_each(?))", sql.id_list(ids))
+    return {row.id: artifact_of(row) for row in found}
+
+
+def row_id_of(artifact: Artifact) -> int:
+    """Return the id of an artifact's row, which versions and aliases refer to."""
+    return int(sql.rows("SELECT id FROM artifact WHERE uid = ?", artifact.uid)[0][0])
