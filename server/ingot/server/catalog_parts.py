@@ -3,7 +3,7 @@
 They stand between training, whose claims decide what workers may read, and transfers, which make versions:
 
     parts = CatalogParts(shelves.assignments, shelves.jobs, counters, requests, tokens, clock, …)
-    parts.serve(hops, usage, folders, registrations, grpc_server)
+    parts.serve(hops, reader, usage, folders, registrations, grpc_server)
 """
 
 import grpc
@@ -11,10 +11,13 @@ import grpc
 from ingot.server.core.catalog_stores import AssignmentStore, CounterStore, DependantStore
 from ingot.server.core.clock import Clock
 from ingot.server.core.pages import PageTokens
+from ingot.server.core.stores import PackStore
 from ingot.server.core.transfer_stores import UploadStore
 from ingot.server.domain.access import Access
 from ingot.server.domain.aliases import Aliases, LatestHistory
 from ingot.server.domain.catalog import Catalog
+from ingot.server.domain.contents import Contents
+from ingot.server.domain.downloads import Downloads
 from ingot.server.domain.grants import Grants, GrantStores
 from ingot.server.domain.operation_tokens import Fence
 from ingot.server.domain.operations import Operations
@@ -29,6 +32,7 @@ from ingot.server.domain.version_changes import VersionChanges
 from ingot.server.domain.versions import Versions
 from ingot.server.rpc.catalog import CatalogServicer
 from ingot.server.rpc.catalog_rules import CatalogRules, LocalFolders
+from ingot.server.rpc.content_reading import Reader
 from ingot.server.rpc.hops import Hops
 from ingot.server.storage.catalog_sql import ArtifactsSql
 from ingot.server.storage.comparing_sql import ComparingSql
@@ -102,9 +106,15 @@ class CatalogParts:
         self.aliases = Aliases(self.catalog, self.versions, aliases, versions, requests, tokens, clock)
         self.usage_reports = UsageReports(UsageSql(), self.catalog, UsersSql(), clock)
 
+    def reader(self, hops: Hops, downloads: Downloads, packs: PackStore, clock: Clock) -> Reader:
+        """Return what reads files to show what is in them; transfers find their bytes."""
+        contents = Contents(self.versions, downloads, TreesSql(), FactsSql())
+        return Reader(hops, contents, downloads, packs, clock)
+
     def serve(
         self,
         hops: Hops,
+        reader: Reader,
         usage: Usage,
         folders: LocalFolders,
         registrations: Registrations,
@@ -115,6 +125,7 @@ class CatalogParts:
             self.catalog,
             self.versions,
             self.changes,
+            reader,
             self.aliases,
             self.grants,
             self.trash,

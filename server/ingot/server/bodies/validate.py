@@ -135,9 +135,8 @@ class _Validation:
 
     def _slim(self, found: Checked) -> Checked:
         """Drop details of a file when those of the files before it fill what is kept of all together."""
-        told = facts.of_file(found.report)
         with self._lock:
-            self._facts.append(told)
+            self._facts.append(facts.of_file(found.report))
             self._kept_findings += len(found.findings.kept)
             self._kept_bytes += len(json.dumps(found.report.statistics))
             if self._kept_findings > MOST_FINDINGS:

@@ -9,6 +9,8 @@ from typing import Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from ingot.server.core.names import VersionName
+
 MOST_COLUMNS = 200
 MOST_DTYPES = 32
 MOST_NAME = 200  # characters of a column or an architecture
@@ -47,8 +49,12 @@ class FactsStore(Protocol):
         """Queue a version to be read, unless it was."""
         ...
 
-    def wanted(self, size: int) -> Sequence[str]:
-        """Return up to `size` versions that are to be read, the newest first."""
+    def wanted(self, size: int) -> Sequence[tuple[str, VersionName]]:
+        """Return up to `size` versions that are to be read, with their names, the newest first."""
+        ...
+
+    def skip(self, version_uid: str) -> None:
+        """Take a version off the queue: nothing can be read of it."""
         ...
 
     def put(self, version_uid: str, facts: VersionFacts) -> bool:

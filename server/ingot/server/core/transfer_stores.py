@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from ingot.server.core.contents import FormatShare
 from ingot.server.core.manifests import FileDraft, FileFacts, Tree
 from ingot.server.core.names import UploadName
 from ingot.server.core.packs import ChunkPlace, PackId, SealedPack
@@ -23,6 +24,14 @@ class KnownChunk:
     id: int
     length: int
     visible: bool  # whether a living tree of the namespace holds it
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkOwner:
+    """An artifact with a ready version that holds a chunk; `approved` when that version is."""
+
+    artifact_uid: str
+    approved: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +81,11 @@ class ChunkStore(Protocol):
         """Return those of the packed digests that are stored, whoever brought them."""
         ...
 
-    def owners(self, chunks: Collection[int]) -> Mapping[int, Collection[str]]:
-        """Return for each chunk the names of the artifacts whose versions hold it, each at most once."""
+    def owners(self, chunks: Collection[int]) -> Mapping[int, Collection[ChunkOwner]]:
+        """Return for each chunk what has ready versions that hold it, each at most once.
+
+        What is in the trash, and versions that are not ready, give nothing to anybody.
+        """
         ...
 
     def hold(self, tree: int, chunks: Collection[int]) -> Collection[int]:
@@ -258,6 +270,10 @@ class TreeStore(Protocol):
 
     def files(self, tree: int, after: str | None, size: int) -> Sequence[FileFacts]:
         """Return up to `size` files whose paths sort after `after`."""
+        ...
+
+    def formats(self, tree: int) -> Sequence[FormatShare]:
+        """Return how many files and bytes of each format there are, the largest first."""
         ...
 
     def segment(self, tree: int, path: str, position: int) -> bytes | None:

@@ -23,6 +23,7 @@ _READ_BYTES = 512 * 1024
 _BATCH = 5000  # records that are checked at once
 _MAX_RECORD = lines.MAX_LINE_BYTES
 _SPACE = re.compile(rb"[ \t\r\n]*+")
+_BETWEEN = re.compile(rb"[ \t\r\n]*+(?:,[ \t\r\n]*+)?")
 # A string, or a bracket; a quote alone is a string that does not end here.
 _TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[\[\]{}"]', re.DOTALL)
 # An object with at most three more levels of brackets inside, a comma behind it: most elements are that.
@@ -44,12 +45,13 @@ def check(inspection: Inspection) -> FileReport:
         return json_report(inspection, {})
     head = source.read(_READ_BYTES)
     source.seek(begin)
-    if _is_array_of_objects(head):
+    if is_array_of_objects(head):
         return _Array(inspection, begin).run()
     return check_document(inspection, begin)
 
 
-def _is_array_of_objects(head: bytes) -> bool:
+def is_array_of_objects(head: bytes) -> bool:
+    """Return whether text that begins like this is an array of objects."""
     head = head.lstrip(b" \t\r\n")
     return head[:1] == b"[" and head[1:].lstrip(b" \t\r\n")[:1] == b"{"
 
@@ -112,7 +114,7 @@ class _Array:
                 break
             byte = self._buffer[self._at : self._at + 1]
             if self._want in (_Want.FIRST, _Want.ELEMENT) and byte not in b"],}:":
-                end = _element_end(self._buffer, self._at)
+                end = element_end(self._buffer, self._at)
                 if end is None:
                     self._check_long()
                     break
@@ -254,7 +256,14 @@ def _skip(data: bytes, at: int) -> int:
     return found.end() if found else at
 
 
-def _element_end(data: bytes, at: int) -> int | None:
+def between(data: bytes, at: int) -> int | None:
+    """Return where the next element begins, behind a comma and space; None when none does in `data`."""
+    found = _BETWEEN.match(data, at)
+    begin = found.end() if found else at
+    return begin if begin < len(data) and data[begin] not in b"]" else None
+
+
+def element_end(data: bytes, at: int) -> int | None:
     """Return where the element that begins at `at` ends; None when it does not end in `data`."""
     if data[at] not in b'{["':
         scalar = _SCALAR.match(data, at)

@@ -21,6 +21,7 @@ from ingot.server.domain.usage import Usage
 from ingot.server.domain.usage_reports import UsageReports
 from ingot.server.domain.version_changes import VersionChanges
 from ingot.server.domain.versions import Versions
+from ingot.server.rpc.content_reading import Reader
 from ingot.server.rpc.hops import Hops
 from ingot.v1 import catalog_pb2_grpc
 
@@ -42,6 +43,7 @@ class CatalogRules:
     catalog: Catalog
     versions: Versions
     changes: VersionChanges
+    reader: Reader
     aliases: Aliases
     grants: Grants
     trash: Trash

@@ -21,7 +21,7 @@ from ingot.server.core.registrations import AskedSource, Registration
 from ingot.server.core.usage import ArtifactUsage
 from ingot.server.domain.catalog import ArtifactChange
 from ingot.server.rpc import convert_common as common
-from ingot.server.rpc import convert_usage, convert_validation
+from ingot.server.rpc import convert_facts, convert_usage, convert_validation
 from ingot.v1 import catalog_pb2
 
 _KINDS = {
@@ -115,6 +115,8 @@ def artifact_message(
         delete_time=common.timestamp(found.delete_time),
         etag=found.etag,
         validation=convert_validation.policy_message(fields.validation),
+        model=convert_facts.model_facts(found.facts, found.name.kind),
+        dataset=convert_facts.dataset_facts(found.facts, found.name.kind),
         versions=map(version_message, versions),
     )
 
@@ -172,6 +174,8 @@ def version_message(found: Version) -> catalog_pb2.Version:
         last_validation=found.last_validation,
         delete_time=common.timestamp(found.delete_time),
         update_time=common.timestamp(found.update_time),
+        model=convert_facts.model_facts(found.facts, found.name.artifact.kind),
+        dataset=convert_facts.dataset_facts(found.facts, found.name.artifact.kind),
     )
 
 

@@ -68,6 +68,10 @@ class Hops:
             await self._entered(call, self._database.write(entering))
         return result
 
+    def read_here(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call `fn` inside a read transaction in this very thread: for work that `io` does, row by row."""
+        return self._database.read(fn, *args, **kwargs)
+
     async def write(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call `fn` inside a write transaction on the writer thread; return once it is durable.
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from ingot.server.core.facts import VersionFacts
+from ingot.server.core.names import ArtifactName, Kind, VersionName
 from ingot.server.storage import sql
 
 # The facts of an artifact are those of the version that `latest` points at.
@@ -22,20 +23,25 @@ class FactsSql:
             version_uid,
         )
 
-    def wanted(self, size: int) -> Sequence[str]:
+    def wanted(self, size: int) -> Sequence[tuple[str, VersionName]]:
         return [
-            row[0]
-            for row in sql.rows(
-                "SELECT version.uid FROM facts_wanted JOIN version ON version.id = facts_wanted.version_id "
+            (uid, ArtifactName(namespace, Kind(kind), artifact).version(version))
+            for uid, namespace, kind, artifact, version in sql.rows(
+                "SELECT version.uid, artifact.namespace, artifact.kind, artifact.artifact, version.version "
+                "FROM facts_wanted JOIN version ON version.id = facts_wanted.version_id "
+                "JOIN artifact ON artifact.id = version.artifact_id "
                 "ORDER BY facts_wanted.version_id DESC LIMIT ?",
                 size,
             )
         ]
 
-    def put(self, version_uid: str, facts: VersionFacts) -> bool:
+    def skip(self, version_uid: str) -> None:
         sql.run(
             "DELETE FROM facts_wanted WHERE version_id = (SELECT id FROM version WHERE uid = ?)", version_uid
         )
+
+    def put(self, version_uid: str, facts: VersionFacts) -> bool:
+        self.skip(version_uid)
         found = sql.rows("SELECT facts FROM version WHERE uid = ?", version_uid)
         before = decode(found[0][0]) if found else None
         if not found or (before is not None and before.validated and not facts.validated):

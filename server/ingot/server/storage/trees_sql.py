@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ingot.content import digests
+from ingot.server.core.contents import FormatShare
 from ingot.server.core.errors import Conflict, Reason
 from ingot.server.core.manifests import FileDraft, FileFacts, Segment, Tree
 from ingot.server.core.transfer_stores import ChunkRun, SegmentRow
@@ -145,6 +146,12 @@ class TreesSql:
             size,
         )
         return [_facts(row) for row in found]
+
+    def formats(self, tree: int) -> Sequence[FormatShare]:
+        found = sql.rows(
+            "SELECT format, count(*), sum(size_bytes) FROM tree_file WHERE tree = ? GROUP BY format", tree
+        )
+        return sorted((FormatShare(*row) for row in found), key=lambda each: (-each.size_bytes, each.format))
 
     def segment(self, tree: int, path: str, position: int) -> bytes | None:
         found = sql.rows(

@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 import peewee
 
+from ingot.server.core.approval_policies import ApprovalState
 from ingot.server.core.artifacts import Alias, AliasMove, Artifact, Version, VersionOrigin, VersionState
 from ingot.server.core.names import LATEST, AliasName, ArtifactName, VersionName, leading_number
 from ingot.server.storage import accounts_sql, facts_sql, sql, tables
@@ -15,15 +16,23 @@ _ORIGIN = (
     *("dataset_version", "base_version", "source"),
 )
 
-# Parameters: JSON list of the uids whose READY versions count only, how many of each artifact, JSON list of
+# Parameters: JSON lists of the uids whose READY, and whose approved versions count only, how many of each artifact, JSON list of
 # uids. Reads hardly more versions than it returns.
 _NEWEST = (
     "SELECT artifact.uid, version.id FROM artifact JOIN version ON version.id IN ("
     "SELECT mine.id FROM version AS mine WHERE mine.artifact_id = artifact.id "
     "AND (mine.state = 'READY' OR artifact.uid NOT IN (SELECT value FROM json_each(?))) "
+    "AND (mine.approval = 'APPROVED' AND mine.state = 'READY' "
+    "OR artifact.uid NOT IN (SELECT value FROM json_each(?))) "
     "AND mine.deleted IS NULL "
     "ORDER BY mine.id DESC LIMIT ?"
     ") WHERE artifact.uid IN (SELECT value FROM json_each(?))"
+)
+
+_COUNT_APPROVED = (
+    "SELECT artifact.uid, count(*) FROM artifact JOIN version ON version.artifact_id = artifact.id "
+    "WHERE artifact.uid IN (SELECT value FROM json_each(?)) AND version.approval = 'APPROVED' "
+    "AND version.state = 'READY' AND version.deleted IS NULL GROUP BY artifact.uid"
 )
 
 
@@ -134,6 +143,7 @@ class VersionsSql:
         size: int,
         *,
         ready_only: bool = False,
+        approved_only: bool = False,
         deleted: bool | None = False,
     ) -> Sequence[tuple[int, Version]]:
         query = tables.Version.select().where(tables.Version.artifact == row_id_of(artifact))
@@ -141,16 +151,23 @@ class VersionsSql:
             query = query.where(tables.Version.deleted.is_null(not deleted))
         if ready_only:
             query = query.where(tables.Version.state == VersionState.READY.value)
+        if approved_only:
+            query = query.where(tables.Version.approval == ApprovalState.APPROVED.value)
         if after is not None:
             query = query.where(tables.Version.id < after)
         rows = list(query.order_by(tables.Version.id.desc()).limit(size))
         return list(zip((row.id for row in rows), _versions(artifact, rows), strict=True))
 
     def newest(
-        self, artifacts: Sequence[Artifact], size: int, ready_only: Collection[str] = ()
+        self,
+        artifacts: Sequence[Artifact],
+        size: int,
+        ready_only: Collection[str] = (),
+        approved_only: Collection[str] = (),
     ) -> Mapping[str, Sequence[Version]]:
         by_uid = {artifact.uid: artifact for artifact in artifacts}
-        ranked = sql.rows(_NEWEST, json.dumps(list(ready_only)), size, json.dumps(list(by_uid)))
+        ready, approved = json.dumps(list(ready_only)), json.dumps(list(approved_only))
+        ranked = sql.rows(_NEWEST, ready, approved, size, json.dumps(list(by_uid)))
         ids = [row_id for _, row_id in ranked]
         rows = {row.id: row for row in tables.Version.select().where(sql.id_in(ids))}
         found: dict[str, list[tables.Version]] = {}
@@ -158,6 +175,10 @@ class VersionsSql:
             found.setdefault(uid, []).append(rows[row_id])
         aliases = _aliases_of(ids)
         return {uid: _versions(by_uid[uid], group, aliases) for uid, group in found.items()}
+
+    def count_approved(self, artifacts: Sequence[Artifact]) -> Mapping[str, int]:
+        found = sql.rows(_COUNT_APPROVED, json.dumps([artifact.uid for artifact in artifacts]))
+        return dict(found)
 
     def made_from(self, version: VersionName, limit: int) -> Sequence[str]:
         return self._named_in("= ?", str(version), limit=limit)
@@ -309,6 +330,7 @@ def _version(artifact: Artifact, row: tables.Version, aliases: Sequence[str]) ->
         aliases=tuple(sorted((*latest, *aliases))),
         asked_aliases=tuple(json.loads(row.asked_aliases)),
         last_validation=row.validation,
+        approval=ApprovalState(row.approval) if row.approval else None,
         delete_time=row.deleted,
         revision=row.revision,
         update_time=row.updated,
