@@ -1783,9 +1783,12 @@ class ListArtifactsRequest(_message.Message):
     page_token: _builtins.str
     """From the reply before, with the same other fields."""
     filter: _builtins.str
-    """Terms joined by AND: `tag:chat`, `language = "fa"`, `framework = "pytorch"`; bare words search name, description and tags."""
+    """Joined by AND, OR, NOT and brackets: values (`tag:chat`, `language = "fa"`, `framework != pytorch`), comparisons of `size_bytes`,
+    `version_count`, `create_time` and `update_time` (`size_bytes > 10MB`), and words that are searched for in name, description, tags
+    and card (`small`, `conv*`).
+    """
     order_by: _builtins.str
-    """`create_time desc` (default), `create_time`, `update_time desc`, `update_time`, `name`, `name desc`."""
+    """`create_time desc` (default), `update_time`, `name`, `size_bytes` or `version_count`, each with or without ` desc`."""
     view: Global___ArtifactView.ValueType
     """How much of each to return."""
     show_deleted: _builtins.bool
@@ -1822,7 +1825,7 @@ class ListArtifactsResponse(_message.Message):
     """Empty on the last page."""
     @_builtins.property
     def artifacts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Artifact]:
-        """This page."""
+        """This page; it may hold fewer than were asked for although more follow."""
 
     def __init__(
         self,
@@ -1837,6 +1840,192 @@ class ListArtifactsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListArtifactsResponse: _TypeAlias = ListArtifactsResponse  # noqa: Y015
+
+@_typing.final
+class GetFacetsRequest(_message.Message):
+    """Request of GetFacets."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    FIELDS_FIELD_NUMBER: _builtins.int
+    MAX_VALUES_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """`namespaces/{namespace}`, or `namespaces/-` for all one may see."""
+    kind: Global___ArtifactKind.ValueType
+    """Only this kind; both when unspecified."""
+    filter: _builtins.str
+    """As in ListArtifacts."""
+    max_values: _builtins.int
+    """Values of each field, the most frequent first; 0 gives 20, above 200 gives 200."""
+    @_builtins.property
+    def fields(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Which fields, such as `tag`, `language`, `framework`; those that people narrow lists by when empty."""
+
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        kind: Global___ArtifactKind.ValueType = ...,
+        filter: _builtins.str = ...,
+        fields: _abc.Iterable[_builtins.str] | None = ...,
+        max_values: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fields", b"fields", "filter", b"filter", "kind", b"kind", "max_values", b"max_values", "parent", b"parent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetFacetsRequest: _TypeAlias = GetFacetsRequest  # noqa: Y015
+
+@_typing.final
+class Facet(_message.Message):
+    """Values of one field and how often they occur."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FIELD_FIELD_NUMBER: _builtins.int
+    VALUES_FIELD_NUMBER: _builtins.int
+    MORE_FIELD_NUMBER: _builtins.int
+    field: _builtins.str
+    """The field."""
+    more: _builtins.bool
+    """True when there are others. Among many artifacts a value that is rare in the whole catalog may be left out although it is frequent
+    among these.
+    """
+    @_builtins.property
+    def values(self) -> _containers.RepeatedCompositeFieldContainer[Global___ValueCount]:
+        """The most frequent first."""
+
+    def __init__(
+        self,
+        *,
+        field: _builtins.str = ...,
+        values: _abc.Iterable[Global___ValueCount] | None = ...,
+        more: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["field", b"field", "more", b"more", "values", b"values"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Facet: _TypeAlias = Facet  # noqa: Y015
+
+@_typing.final
+class GetFacetsResponse(_message.Message):
+    """Reply of GetFacets."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOTAL_COUNT_FIELD_NUMBER: _builtins.int
+    FACETS_FIELD_NUMBER: _builtins.int
+    total_count: _builtins.int
+    """Artifacts that match."""
+    @_builtins.property
+    def facets(self) -> _containers.RepeatedCompositeFieldContainer[Global___Facet]:
+        """In the order asked for."""
+
+    def __init__(
+        self,
+        *,
+        total_count: _builtins.int = ...,
+        facets: _abc.Iterable[Global___Facet] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["facets", b"facets", "total_count", b"total_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetFacetsResponse: _TypeAlias = GetFacetsResponse  # noqa: Y015
+
+@_typing.final
+class WatchArtifactsRequest(_message.Message):
+    """Request of WatchArtifacts."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    CHANGES_ONLY_FIELD_NUMBER: _builtins.int
+    RESUME_TOKEN_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """`namespaces/{namespace}`, or `namespaces/-` for all one may see."""
+    kind: Global___ArtifactKind.ValueType
+    """Only this kind; both when unspecified."""
+    filter: _builtins.str
+    """As in ListArtifacts."""
+    changes_only: _builtins.bool
+    """Leave out what is there already: only what changes from now on."""
+    resume_token: _builtins.str
+    """From the last message handled."""
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        kind: Global___ArtifactKind.ValueType = ...,
+        filter: _builtins.str = ...,
+        changes_only: _builtins.bool = ...,
+        resume_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes_only", b"changes_only", "filter", b"filter", "kind", b"kind", "parent", b"parent", "resume_token", b"resume_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchArtifactsRequest: _TypeAlias = WatchArtifactsRequest  # noqa: Y015
+
+@_typing.final
+class WatchArtifactsResponse(_message.Message):
+    """Message of WatchArtifacts."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ARTIFACT_FIELD_NUMBER: _builtins.int
+    GONE_FIELD_NUMBER: _builtins.int
+    SYNCED_FIELD_NUMBER: _builtins.int
+    HEARTBEAT_FIELD_NUMBER: _builtins.int
+    RESUME_TOKEN_FIELD_NUMBER: _builtins.int
+    gone: _builtins.str
+    """The uid of one that does not match any more, or never did."""
+    resume_token: _builtins.str
+    """Where to go on."""
+    @_builtins.property
+    def artifact(self) -> Global___Artifact:
+        """The latest state of one."""
+
+    @_builtins.property
+    def synced(self) -> _common_pb2.Synced:
+        """All that was there has been sent."""
+
+    @_builtins.property
+    def heartbeat(self) -> _common_pb2.Heartbeat:
+        """Still here; its number is always 0."""
+
+    def __init__(
+        self,
+        *,
+        artifact: Global___Artifact | None = ...,
+        gone: _builtins.str = ...,
+        synced: _common_pb2.Synced | None = ...,
+        heartbeat: _common_pb2.Heartbeat | None = ...,
+        resume_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["artifact", b"artifact", "gone", b"gone", "heartbeat", b"heartbeat", "message", b"message", "synced", b"synced"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact", b"artifact", "gone", b"gone", "heartbeat", b"heartbeat", "message", b"message", "resume_token", b"resume_token", "synced", b"synced"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["artifact", "gone", "synced", "heartbeat"]  # noqa: Y015
+    _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
+
+Global___WatchArtifactsResponse: _TypeAlias = WatchArtifactsResponse  # noqa: Y015
 
 @_typing.final
 class UpdateArtifactRequest(_message.Message):

@@ -50,6 +50,16 @@ class CatalogServiceStub(object):
                 request_serializer=ingot_dot_v1_dot_catalog__pb2.ListArtifactsRequest.SerializeToString,
                 response_deserializer=ingot_dot_v1_dot_catalog__pb2.ListArtifactsResponse.FromString,
                 _registered_method=True)
+        self.GetFacets = channel.unary_unary(
+                '/ingot.v1.CatalogService/GetFacets',
+                request_serializer=ingot_dot_v1_dot_catalog__pb2.GetFacetsRequest.SerializeToString,
+                response_deserializer=ingot_dot_v1_dot_catalog__pb2.GetFacetsResponse.FromString,
+                _registered_method=True)
+        self.WatchArtifacts = channel.unary_stream(
+                '/ingot.v1.CatalogService/WatchArtifacts',
+                request_serializer=ingot_dot_v1_dot_catalog__pb2.WatchArtifactsRequest.SerializeToString,
+                response_deserializer=ingot_dot_v1_dot_catalog__pb2.WatchArtifactsResponse.FromString,
+                _registered_method=True)
         self.UpdateArtifact = channel.unary_unary(
                 '/ingot.v1.CatalogService/UpdateArtifact',
                 request_serializer=ingot_dot_v1_dot_catalog__pb2.UpdateArtifactRequest.SerializeToString,
@@ -204,6 +214,28 @@ class CatalogServiceServicer(object):
         """Returns a page of artifacts that the caller may see, newest first unless told otherwise.
 
         Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID, FILTER_INVALID, PAGE_TOKEN_INVALID).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetFacets(self, request, context):
+        """Counts the artifacts that the caller may see, and those with each value of some fields: what else a filter could name. Counts are
+        exact; of fields with many values the most frequent ones are told.
+
+        Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID, FILTER_INVALID).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchArtifacts(self, request, context):
+        """Sends the latest state of every artifact that matches, then `synced`, then that of each one whenever it changes, and which ones match
+        no more; states in between may be skipped. Counters of use are not among what is watched. With the resume token of the last message
+        handled only what changed since then is sent.
+
+        Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID, FILTER_INVALID, PAGE_TOKEN_INVALID: the token belongs to another filter);
+        OUT_OF_RANGE (RESUME_TOKEN_EXPIRED: what was purged since then cannot be told; list anew); UNAVAILABLE (DRAINING).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -482,6 +514,16 @@ def add_CatalogServiceServicer_to_server(servicer, server):
                     request_deserializer=ingot_dot_v1_dot_catalog__pb2.ListArtifactsRequest.FromString,
                     response_serializer=ingot_dot_v1_dot_catalog__pb2.ListArtifactsResponse.SerializeToString,
             ),
+            'GetFacets': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetFacets,
+                    request_deserializer=ingot_dot_v1_dot_catalog__pb2.GetFacetsRequest.FromString,
+                    response_serializer=ingot_dot_v1_dot_catalog__pb2.GetFacetsResponse.SerializeToString,
+            ),
+            'WatchArtifacts': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchArtifacts,
+                    request_deserializer=ingot_dot_v1_dot_catalog__pb2.WatchArtifactsRequest.FromString,
+                    response_serializer=ingot_dot_v1_dot_catalog__pb2.WatchArtifactsResponse.SerializeToString,
+            ),
             'UpdateArtifact': grpc.unary_unary_rpc_method_handler(
                     servicer.UpdateArtifact,
                     request_deserializer=ingot_dot_v1_dot_catalog__pb2.UpdateArtifactRequest.FromString,
@@ -690,6 +732,60 @@ class CatalogService(object):
             '/ingot.v1.CatalogService/ListArtifacts',
             ingot_dot_v1_dot_catalog__pb2.ListArtifactsRequest.SerializeToString,
             ingot_dot_v1_dot_catalog__pb2.ListArtifactsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetFacets(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ingot.v1.CatalogService/GetFacets',
+            ingot_dot_v1_dot_catalog__pb2.GetFacetsRequest.SerializeToString,
+            ingot_dot_v1_dot_catalog__pb2.GetFacetsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchArtifacts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/ingot.v1.CatalogService/WatchArtifacts',
+            ingot_dot_v1_dot_catalog__pb2.WatchArtifactsRequest.SerializeToString,
+            ingot_dot_v1_dot_catalog__pb2.WatchArtifactsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -49,6 +49,20 @@ class CatalogServiceStub:
 
     Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID, FILTER_INVALID, PAGE_TOKEN_INVALID).
     """
+    GetFacets: _grpc.UnaryUnaryMultiCallable[_catalog_pb2.GetFacetsRequest, _catalog_pb2.GetFacetsResponse]
+    """Counts the artifacts that the caller may see, and those with each value of some fields: what else a filter could name. Counts are
+    exact; of fields with many values the most frequent ones are told.
+
+    Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID, FILTER_INVALID).
+    """
+    WatchArtifacts: _grpc.UnaryStreamMultiCallable[_catalog_pb2.WatchArtifactsRequest, _catalog_pb2.WatchArtifactsResponse]
+    """Sends the latest state of every artifact that matches, then `synced`, then that of each one whenever it changes, and which ones match
+    no more; states in between may be skipped. Counters of use are not among what is watched. With the resume token of the last message
+    handled only what changed since then is sent.
+
+    Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID, FILTER_INVALID, PAGE_TOKEN_INVALID: the token belongs to another filter);
+    OUT_OF_RANGE (RESUME_TOKEN_EXPIRED: what was purged since then cannot be told; list anew); UNAVAILABLE (DRAINING).
+    """
     UpdateArtifact: _grpc.UnaryUnaryMultiCallable[_catalog_pb2.UpdateArtifactRequest, _catalog_pb2.UpdateArtifactResponse]
     """Changes the fields that the mask names. With an etag it only succeeds when nobody changed the artifact in between.
 
@@ -225,6 +239,20 @@ class CatalogServiceAsyncStub(CatalogServiceStub):
     """Returns a page of artifacts that the caller may see, newest first unless told otherwise.
 
     Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID, FILTER_INVALID, PAGE_TOKEN_INVALID).
+    """
+    GetFacets: _aio.UnaryUnaryMultiCallable[_catalog_pb2.GetFacetsRequest, _catalog_pb2.GetFacetsResponse]  # type: ignore[assignment]
+    """Counts the artifacts that the caller may see, and those with each value of some fields: what else a filter could name. Counts are
+    exact; of fields with many values the most frequent ones are told.
+
+    Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID, FILTER_INVALID).
+    """
+    WatchArtifacts: _aio.UnaryStreamMultiCallable[_catalog_pb2.WatchArtifactsRequest, _catalog_pb2.WatchArtifactsResponse]  # type: ignore[assignment]
+    """Sends the latest state of every artifact that matches, then `synced`, then that of each one whenever it changes, and which ones match
+    no more; states in between may be skipped. Counters of use are not among what is watched. With the resume token of the last message
+    handled only what changed since then is sent.
+
+    Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID, FILTER_INVALID, PAGE_TOKEN_INVALID: the token belongs to another filter);
+    OUT_OF_RANGE (RESUME_TOKEN_EXPIRED: what was purged since then cannot be told; list anew); UNAVAILABLE (DRAINING).
     """
     UpdateArtifact: _aio.UnaryUnaryMultiCallable[_catalog_pb2.UpdateArtifactRequest, _catalog_pb2.UpdateArtifactResponse]  # type: ignore[assignment]
     """Changes the fields that the mask names. With an etag it only succeeds when nobody changed the artifact in between.
@@ -417,6 +445,32 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
         """Returns a page of artifacts that the caller may see, newest first unless told otherwise.
 
         Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID, FILTER_INVALID, PAGE_TOKEN_INVALID).
+        """
+
+    @_abc_1.abstractmethod
+    def GetFacets(
+        self,
+        request: _catalog_pb2.GetFacetsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_catalog_pb2.GetFacetsResponse, _abc.Awaitable[_catalog_pb2.GetFacetsResponse]]:
+        """Counts the artifacts that the caller may see, and those with each value of some fields: what else a filter could name. Counts are
+        exact; of fields with many values the most frequent ones are told.
+
+        Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID, FILTER_INVALID).
+        """
+
+    @_abc_1.abstractmethod
+    def WatchArtifacts(
+        self,
+        request: _catalog_pb2.WatchArtifactsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_catalog_pb2.WatchArtifactsResponse], _abc.AsyncIterator[_catalog_pb2.WatchArtifactsResponse]]:
+        """Sends the latest state of every artifact that matches, then `synced`, then that of each one whenever it changes, and which ones match
+        no more; states in between may be skipped. Counters of use are not among what is watched. With the resume token of the last message
+        handled only what changed since then is sent.
+
+        Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID, FILTER_INVALID, PAGE_TOKEN_INVALID: the token belongs to another filter);
+        OUT_OF_RANGE (RESUME_TOKEN_EXPIRED: what was purged since then cannot be told; list anew); UNAVAILABLE (DRAINING).
         """
 
     @_abc_1.abstractmethod
