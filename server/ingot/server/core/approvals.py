@@ -15,7 +15,6 @@ from typing import Protocol
 
 from ingot.server.core import ids
 from ingot.server.core.approval_policies import ApprovalState
-from ingot.server.core.artifacts import Artifact, Version
 from ingot.server.core.errors import Precondition, Reason
 
 
@@ -147,10 +146,6 @@ class ApprovalStore(Protocol):
 
     def page(self, query: ApprovalQuery, before: int | None, limit: int) -> Sequence[Approval]:
         """Return up to `limit` approvals, newest first, with numbers below `before`."""
-        ...
-
-    def newest_approved(self, artifact: Artifact) -> Version | None:
-        """Return the READY version of an artifact that was committed last among the approved ones."""
         ...
 
     def count(self, state: ApprovalState) -> int:

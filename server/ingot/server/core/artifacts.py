@@ -196,6 +196,11 @@ class Version:
         return ids.etag_of(self.uid, self.state, self.delete_time or 0, self.revision)
 
     @property
+    def is_approved(self) -> bool:
+        """Whether strangers may see it."""
+        return self.approval is ApprovalState.APPROVED
+
+    @property
     def storage_uri(self) -> str:
         """Return the name of its bytes in the store: content is found by its digest."""
         return f"ingot://trees/{self.digest.hex()}"

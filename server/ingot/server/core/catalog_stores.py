@@ -320,6 +320,7 @@ class VersionStore(Protocol):
         size: int,
         *,
         ready_only: bool = False,
+        approved_only: bool = False,
         deleted: bool | None = False,
     ) -> Sequence[tuple[int, Version]]:
         """Return up to `size` versions, newest first, with their positions; after the position `after`.
@@ -329,12 +330,21 @@ class VersionStore(Protocol):
         ...
 
     def newest(
-        self, artifacts: Sequence[Artifact], size: int, ready_only: Collection[str] = ()
+        self,
+        artifacts: Sequence[Artifact],
+        size: int,
+        ready_only: Collection[str] = (),
+        approved_only: Collection[str] = (),
     ) -> Mapping[str, Sequence[Version]]:
         """Return the newest `size` versions of each artifact by its uid, in one query for all.
 
-        Of the artifacts whose uids are in `ready_only`, only READY versions.
+        Of the artifacts whose uids are in `ready_only`, only READY versions; in `approved_only`, only READY
+        ones that are approved.
         """
+        ...
+
+    def count_approved(self, artifacts: Sequence[Artifact]) -> Mapping[str, int]:
+        """Return how many READY versions of each artifact, by its uid, are approved; trash left out."""
         ...
 
     def made_from(self, version: VersionName, limit: int) -> Sequence[str]:

@@ -63,6 +63,15 @@ class Access:
         visible = artifact.fields.visibility is not Visibility.PRIVATE
         return visible or caller.may_read(artifact.name.namespace) or self._granted(caller, artifact)
 
+    def is_stranger(self, caller: Caller, artifact: Artifact) -> bool:
+        """Return whether only its being public lets the caller read an artifact: approved versions, then."""
+        return (
+            artifact.fields.visibility is Visibility.PUBLIC
+            and not caller.is_worker
+            and not caller.may_read(artifact.name.namespace)
+            and not self._granted(caller, artifact)
+        )
+
     def require_artifact_read(self, caller: Caller, artifact: Artifact) -> None:
         """Refuse unless the caller may read the artifact. Raises NotFound (ARTIFACT_NOT_FOUND)."""
         if not self.reads(caller, artifact):
@@ -118,14 +127,16 @@ class Access:
             return
         self.require_artifact_read(caller, artifact)
 
-    def sees(self, caller: Caller, version: Version) -> bool:
+    def sees(self, caller: Caller, artifact: Artifact, version: Version) -> bool:
         """Return whether a version whose artifact the caller reads is in a state that it may see.
 
-        READY ones are for all of them; others for who may write the artifact, and for what works on them. The
-        body of an operation works on its target and on what it made, and sees no other.
+        READY ones are for all of them, but strangers see approved ones only; others for who may write the
+        artifact, and for what works on them. The body of an operation works on its target and on what it
+        made, and sees no other.
         """
+        ready = version.state is VersionState.READY
         return (
-            version.state is VersionState.READY
+            (ready and (version.is_approved or not self.is_stranger(caller, artifact)))
             or (caller.may_write(version.name.artifact.namespace) and not caller.operation)
             or caller.target == str(version.name)
             or (bool(caller.operation) and version.origin.operation == caller.operation)

@@ -119,7 +119,11 @@ class Catalog:
         if artifact is None:
             raise artifact_not_found(name)
         self._access.require_artifact_read(caller, artifact)
-        return artifact
+        return self.shown(caller, artifact)
+
+    def shown(self, caller: Caller, artifact: Artifact) -> Artifact:
+        """Return an artifact as the caller sees it: to a stranger as if only approved versions existed."""
+        return self._shown(caller, [artifact])[0]
 
     def require_write(self, caller: Caller, name: ArtifactName) -> Artifact:
         """Return an artifact that the caller may change. Raises NotFound, Denied (SCOPE_MISSING)."""
@@ -143,14 +147,16 @@ class Catalog:
         if wanted.with_versions:
             size = min(size, _MOST_WITH_VERSIONS)
         rows = self._artifacts.page(query, after, size + 1)
-        shown_ones = [each for _, each in rows.items] if wanted.with_versions else []
+        seen = self._shown(caller, [each for _, each in rows.items])
+        shown_ones = seen if wanted.with_versions else []
         versions = self.newest_versions(caller, shown_ones) if wanted.with_versions else {}
 
         def weigh(artifact: Artifact) -> int:
             shown = versions.get(artifact.uid, ())
             return catalog_fields.weight_of(artifact) + sum(map(catalog_fields.version_weight_of, shown))
 
-        items, last = fit(rows.items, size, weigh)
+        placed = [(place, each) for (place, _), each in zip(rows.items, seen, strict=True)]
+        items, last = fit(placed, size, weigh)
         place = last or rows.next_key  # a page of the store may have ended early
         return Page(items, self._tokens.encode(fingerprint, place) if place else "")
 
@@ -163,7 +169,8 @@ class Catalog:
         """
         if not caller.is_worker:
             hidden = [each.uid for each in artifacts if not caller.may_write(each.name.namespace)]
-            return self._versions.newest(artifacts, NEWEST_VERSIONS, ready_only=hidden)
+            strange = [each.uid for each in artifacts if self._access.is_stranger(caller, each)]
+            return self._versions.newest(artifacts, NEWEST_VERSIONS, ready_only=hidden, approved_only=strange)
         found = self._versions.newest(artifacts, NEWEST_VERSIONS)
         held = self._access.held_versions(caller)
         return {uid: [each for each in versions if each.name in held] for uid, versions in found.items()}
@@ -299,6 +306,17 @@ class Catalog:
 
     # --- parts ------------------------------------------------------------------------------------------
 
+    def _shown(self, caller: Caller, artifacts: Sequence[Artifact]) -> list[Artifact]:
+        strange = [each for each in artifacts if self._access.is_stranger(caller, each)]
+        if not strange:
+            return list(artifacts)
+        newest = self._versions.newest(strange, 1, approved_only=[each.uid for each in strange])
+        counts = self._versions.count_approved(strange)
+        seen = {
+            each.uid: _public(each, newest.get(each.uid, ()), counts.get(each.uid, 0)) for each in strange
+        }
+        return [seen.get(each.uid, each) for each in artifacts]
+
     def _counted(
         self, artifact: Artifact, version: Version, newest: Version | None, now: float, sign: int
     ) -> Artifact:
@@ -393,3 +411,19 @@ class Catalog:
 def _fresh(caller: Caller, name: ArtifactName, fields: ArtifactFields, now: float) -> Artifact:
     owner = f"users/{caller.user}"
     return Artifact(name, ids.new_uid(now), fields, owner, create_time=now, update_time=now)
+
+
+def _public(artifact: Artifact, newest: Sequence[Version], count: int) -> Artifact:
+    """Return an artifact whose newest version is the one given, if any; its newest one keeps its facts."""
+    version = newest[0] if newest else None
+    if version is not None and version.name.version == artifact.current_version:
+        return dataclasses.replace(artifact, version_count=count, stored_bytes=0)
+    return dataclasses.replace(
+        artifact,
+        current_version=version.name.version if version else "",
+        format=version.format if version else "",
+        size_bytes=version.size_bytes if version else 0,
+        version_count=count,
+        stored_bytes=0,
+        facts=None,
+    )

@@ -114,7 +114,9 @@ class Versions:
         if not self._versions.add(artifact, version):
             raise _version_taken(version.name)
         journal.about(str(version.name))
-        journal.detail(digest=digests.format_digest(version.digest), upload=origin.upload, state=version.state)
+        journal.detail(
+            digest=digests.format_digest(version.digest), upload=origin.upload, state=version.state
+        )
         if staged:
             return version
         self._publishing.publish(artifact, version, target.aliases)
@@ -141,10 +143,11 @@ class Versions:
         if artifact is None:
             raise artifact_not_found(name)
         self._access.require_artifact_read(caller, artifact)  # before anything about its versions is told
+        artifact = self._catalog.shown(caller, artifact)
         version_id = self._pinned(caller, artifact, reference)
         self._access.require_version_read(caller, artifact, artifact.name.version(version_id))
         version = self._versions.find(artifact, version_id)
-        if version is None or not self._access.sees(caller, version):
+        if version is None or not self._access.sees(caller, artifact, version):
             raise version_not_found(artifact.name.version(version_id))
         return version
 
@@ -170,6 +173,7 @@ class Versions:
             int(after[0]) if after else None,
             size + 1,
             ready_only=not caller.may_write(artifact.name.namespace),
+            approved_only=self._access.is_stranger(caller, artifact),
             deleted=deleted,
         )
         items, last = fit(rows, size, catalog_fields.version_weight_of)

@@ -46,6 +46,7 @@ def row_of(artifact: Artifact) -> dict[str, Any]:
         "visibility": fields.visibility.value,
         "lifecycle": fields.lifecycle.value,
         "validation": policies.encode(fields.validation),
+        "approval": policies.encode_approval(fields.approval),
         "format": artifact.format,
         "current_version": artifact.current_version,
         "version_count": artifact.version_count,
@@ -71,6 +72,7 @@ def artifact_of(row: tables.Artifact) -> Artifact:
         visibility=Visibility(row.visibility),
         lifecycle=Lifecycle(row.lifecycle),
         validation=policies.decode(row.validation),
+        approval=policies.decode_approval(row.approval),
     )
     return Artifact(
         name=ArtifactName(row.namespace, Kind(row.kind), row.artifact),
