@@ -213,22 +213,6 @@ def test_a_tree_gives_up_what_its_manifest_does_not_name(
     assert database.write(run).result() == (3, 1)
 
 
-def test_only_versions_are_told_as_owners(database: Database, chunks: ChunkStore, trees: TreeStore) -> None:
-    artifact = "namespaces/anna/models/tiny"
-
-    def run() -> list[set[str]]:
-        chunks.add_pack(_pack("a", 1, 2), NOW)
-        ids = [each.id for each in chunks.known(_packed(1, 2), "anna", NOW)]
-        version = trees.add("uploads/file_1", "anna", NOW, LATER)
-        chunks.hold(version, ids[:1])
-        trees.adopt(version, "uid", artifact, bytes(32), [])
-        chunks.hold(trees.add("uploads/file_2", "anna", NOW, LATER), ids)
-        owners = chunks.owners(ids)
-        return [set(owners.get(each, ())) for each in ids]
-
-    assert database.write(run).result() == [{artifact}, set()]
-
-
 # --- trees ----------------------------------------------------------------------------------------------
 
 

@@ -19,10 +19,10 @@ from ingot.server.core.chunks import ChunkOutcome, Presence, StreamReceipt
 from ingot.server.core.clock import Clock
 from ingot.server.core.errors import Exhausted, Invalid, Reason, Unavailable, invalid_field
 from ingot.server.core.identity import Caller
-from ingot.server.core.names import UploadName, artifact_name
+from ingot.server.core.names import UploadName
 from ingot.server.core.namespaces import Reservation
 from ingot.server.core.packs import SealedPack
-from ingot.server.core.transfer_stores import ChunkStore, KnownChunk, UploadStore
+from ingot.server.core.transfer_stores import ChunkOwner, ChunkStore, KnownChunk, UploadStore
 from ingot.server.core.uploads import TransferLimits, Upload
 from ingot.server.domain.access import Access
 from ingot.server.domain.disk_room import DiskRoom
@@ -185,16 +185,20 @@ class ChunkIntake:
 
     def _readable(self, caller: Caller, chunks: Sequence[KnownChunk]) -> list[KnownChunk]:
         """Return those chunks that a version of another namespace contains which the caller may read."""
-        if not chunks:
+        if not chunks or caller.is_worker:
             return []
         owners = self._chunks.owners([each.id for each in chunks])
-        names = {name for found in owners.values() for name in found}
-        allowed = {name for name in names if self._may_read(caller, name)}
+        every = {owner for found in owners.values() for owner in found}
+        allowed = {owner for owner in every if self._may_read(caller, owner)}
         return [each for each in chunks if not allowed.isdisjoint(owners.get(each.id, ()))]
 
-    def _may_read(self, caller: Caller, name: str) -> bool:
-        artifact = self._artifacts.find(artifact_name(name))
-        return artifact is not None and not caller.is_worker and self._access.reads(caller, artifact)
+    def _may_read(self, caller: Caller, owner: ChunkOwner) -> bool:
+        artifact = self._artifacts.by_uid(owner.artifact_uid)
+        return (
+            artifact is not None
+            and self._access.reads(caller, artifact)
+            and (owner.approved or not self._access.is_stranger(caller, artifact))
+        )
 
     def _checked_count(self, packed: bytes) -> int:
         count, rest = divmod(len(packed), digests.DIGEST_SIZE)

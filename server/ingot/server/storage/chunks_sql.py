@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from ingot.content import digests
 from ingot.server.core.packs import ChunkPlace, PackId, SealedPack
-from ingot.server.core.transfer_stores import ChunkState, KnownChunk, PackSummary
+from ingot.server.core.transfer_stores import ChunkOwner, ChunkState, KnownChunk, PackSummary
 from ingot.server.storage import accounts_sql, sql
 
 _VISIBLE = (
@@ -35,9 +35,11 @@ _PLACES = (
     "CROSS JOIN pack p ON p.id = c.pack WHERE c.lost = 0 "
     "AND EXISTS(SELECT 1 FROM hold h WHERE h.chunk = c.id AND h.tree = ?)"
 )
-_OWNERS = (
-    "SELECT DISTINCT h.chunk, t.artifact FROM json_each(?) j CROSS JOIN hold h ON h.chunk = j.value "
-    "CROSS JOIN tree t ON t.id = h.tree WHERE t.artifact != '' AND t.expires IS NULL"
+_OWNERS = (  # a tree of a version has that one's uid for a name
+    "SELECT DISTINCT h.chunk, a.uid, v.approval = 'APPROVED' "
+    "FROM json_each(?) j CROSS JOIN hold h ON h.chunk = j.value CROSS JOIN tree t ON t.id = h.tree "
+    "CROSS JOIN version v ON v.uid = t.name CROSS JOIN artifact a ON a.id = v.artifact_id "
+    "WHERE t.expires IS NULL AND v.state = 'READY' AND v.deleted IS NULL AND a.live = 1"
 )
 _ADD_CHUNK = (
     "INSERT INTO chunk(digest, pack, position, length, lost) VALUES (?, ?, ?, ?, 0) "
@@ -65,10 +67,10 @@ class ChunksSql:
         count = len(entries) // digests.ENTRY_SIZE
         return sql.rows(_STATES, count, tree, entries) if count else ()
 
-    def owners(self, chunks: Collection[int]) -> Mapping[int, Collection[str]]:
-        found: dict[int, set[str]] = defaultdict(set)
-        for chunk, artifact in sql.rows(_OWNERS, sql.id_list(chunks)):
-            found[chunk].add(artifact)
+    def owners(self, chunks: Collection[int]) -> Mapping[int, Collection[ChunkOwner]]:
+        found: dict[int, set[ChunkOwner]] = defaultdict(set)
+        for chunk, artifact, approved in sql.rows(_OWNERS, sql.id_list(chunks)):
+            found[chunk].add(ChunkOwner(artifact, bool(approved)))
         return found
 
     def hold(self, tree: int, chunks: Collection[int]) -> Collection[int]:
