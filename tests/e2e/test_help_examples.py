@@ -18,10 +18,11 @@ ROOT = pathlib.Path(__file__).parents[2]
 STORY = """
 version env completion health login whoami context/ls context/use
 push ls show alias/set alias/ls cat pull verify edit tag uploads/ls uploads/show uploads/watch uploads/stats
-cache/ls cache/verify cache/prune stats storage usage activity
+cache/ls cache/verify cache/prune stats storage usage activity dashboard settings
 workers/ls operations/ls operations/show operations/watch operations/kinds
 credentials/set credentials/ls credentials/rm import validate export upkeep uploads/purge
-users/create users/ls namespaces/ls namespaces/show namespaces/quota tokens/create tokens/ls tokens/revoke
+users/create users/ls namespaces/create members/set members/ls members/rm namespaces/rm
+access/grant access/show access/revoke access/set namespaces/ls namespaces/show namespaces/quota tokens/create tokens/ls tokens/revoke
 train jobs/ls jobs/show jobs/watch jobs/wait:0 jobs/logs jobs/metrics jobs/checkpoints generate
 alias/rm rm restore jobs/rm:0 logout
 """

@@ -90,6 +90,86 @@ def artifact(*, versions: bool = False) -> catalog_pb2.Artifact:
     )
 
 
+def dashboard(activity: common_pb2.Activity) -> system_pb2.GetDashboardResponse:
+    """Return the dashboard."""
+    return system_pb2.GetDashboardResponse(
+        total_models=3,
+        total_datasets=1,
+        model_version_count=12,
+        dataset_version_count=2,
+        user_count=4,
+        total_size_bytes=1 << 33,
+        model_size_bytes=1 << 32,
+        dataset_size_bytes=786432,
+        stored_bytes=1 << 31,
+        folder_bytes=(1 << 31) + 4_000_000,
+        folder_time=at(58),
+        disk_total_bytes=1 << 40,
+        disk_free_bytes=1 << 39,
+        total_requests=12,
+        download_count=3,
+        access_count=9,
+        unique_users=2,
+        call_count=1234,
+        days=[system_pb2.DashboardDay(start_time=at(0), download_count=3, access_count=9, call_count=1234)],
+        recent_activity=[activity],
+        most_downloaded=[system_pb2.ArtifactUse(name=DATASET, usage=artifact().usage)],
+        active_uploads=1,
+        failed_uploads=2,
+        operations=[
+            system_pb2.OperationCount(queue="download", state=operations_pb2.OPERATION_STATE_RUNNING, count=2)
+        ],
+        training_jobs=[system_pb2.TrainingJobCount(state=training_pb2.TRAINING_JOB_STATE_RUNNING, count=1)],
+        workers=[system_pb2.WorkerCount(state=workers_pb2.WORKER_STATE_ONLINE, count=1)],
+        pending_approvals=1,
+        problems=[
+            system_pb2.ProblemCount(
+                reason=errors_pb2.ERROR_REASON_CHUNK_HASH_MISMATCH,
+                count=2,
+                total_count=5,
+                days=[system_pb2.ProblemDay(start_time=at(0), count=2)],
+                last_time=at(40),
+                last_method="TransferService/PutChunks",
+                last_code="INVALID_ARGUMENT",
+                last_target="uploads/file_3",
+                last_principal="users/ada",
+                last_message="Chunk 7 is not what its digest says; expected blake3:00, got blake3:11.",
+                last_request_id="r-2",
+            )
+        ],
+        methods=[
+            system_pb2.MethodCount(
+                method="CatalogService/GetArtifact",
+                count=1000,
+                failed_count=3,
+                p50=lasting(0.0012),
+                p95=lasting(0.004),
+                p99=lasting(0.02),
+                total=lasting(1.5),
+            ),
+            system_pb2.MethodCount(method="SystemService/GetHealth", count=234),
+        ],
+    )
+
+
+def settings() -> list[system_pb2.SettingValue]:
+    """Return two settings."""
+    return [
+        system_pb2.SettingValue(
+            name="activity_days",
+            value="7",
+            origin="INGOT_ACTIVITY_DAYS",
+            help="How long the record of calls is kept, in days.",
+            default_value="90",
+            kind="whole number",
+            populated=True,
+        ),
+        system_pb2.SettingValue(
+            name="hub_token", origin="/etc/ingot.toml", kind="text", secret=True, populated=True
+        ),
+    ]
+
+
 def job(
     state: training_pb2.TrainingJobState.ValueType = training_pb2.TRAINING_JOB_STATE_RUNNING,
 ) -> training_pb2.TrainingJob:
@@ -290,6 +370,16 @@ def _catalog(server: CannedServer) -> None:
     server.answer("CatalogService/ListAliases", catalog_pb2.ListAliasesResponse(aliases=[alias]))
     server.answer("CatalogService/SetAlias", catalog_pb2.SetAliasResponse(alias=alias))
     server.answer("CatalogService/DeleteAlias", catalog_pb2.DeleteAliasResponse())
+    reader = catalog_pb2.Grant(user="users/sara", granted_by="users/ada", create_time=at(5))
+    access = catalog_pb2.Access(
+        name=DATASET,
+        visibility=catalog_pb2.VISIBILITY_PRIVATE,
+        owner="users/ada",
+        readers=[reader],
+        etag="1",
+    )
+    server.answer("CatalogService/GetAccess", catalog_pb2.GetAccessResponse(access=access))
+    server.answer("CatalogService/SetAccess", catalog_pb2.SetAccessResponse(access=access))
     stats = catalog_pb2.GetCatalogStatsResponse(
         total_count=1,
         total_size_bytes=1572864,
@@ -421,6 +511,8 @@ def _around(server: CannedServer) -> None:
         request_id="r-1",
     )
     server.answer("SystemService/ListActivity", system_pb2.ListActivityResponse(activities=[activity]))
+    server.answer("SystemService/GetDashboard", dashboard(activity))
+    server.answer("SystemService/ListSettings", system_pb2.ListSettingsResponse(settings=settings()))
     day = timestamp_pb2.Timestamp(seconds=at(0).seconds // 86400 * 86400)
     server.answer(
         "CatalogService/GetUsage",
@@ -484,7 +576,19 @@ def _around(server: CannedServer) -> None:
         stored_bytes=2 * 1024**3,
         quota_bytes=10 * 1024**3,
         effective_quota_bytes=10 * 1024**3,
+        role=auth_pb2.MEMBER_ROLE_OWNER,
     )
+    members = [
+        auth_pb2.Member(
+            name=f"namespaces/ada/members/{each}", user=f"users/{each}", role=role, create_time=at(1)
+        )
+        for each, role in (("ada", auth_pb2.MEMBER_ROLE_OWNER), ("sara", auth_pb2.MEMBER_ROLE_READER))
+    ]
+    server.answer("AuthService/ListMembers", auth_pb2.ListMembersResponse(members=members))
+    server.answer("AuthService/SetMember", auth_pb2.SetMemberResponse(member=members[1]))
+    server.answer("AuthService/RemoveMember", auth_pb2.RemoveMemberResponse())
+    server.answer("AuthService/CreateNamespace", auth_pb2.CreateNamespaceResponse(namespace=namespace))
+    server.answer("AuthService/DeleteNamespace", auth_pb2.DeleteNamespaceResponse())
     server.answer("AuthService/ListNamespaces", auth_pb2.ListNamespacesResponse(namespaces=[namespace]))
     server.answer("AuthService/GetNamespace", auth_pb2.GetNamespaceResponse(namespace=namespace))
     server.answer("AuthService/ListUsers", auth_pb2.ListUsersResponse(users=[user]))

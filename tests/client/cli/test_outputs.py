@@ -29,6 +29,8 @@ CALLS = {
     "storage": ["storage"],
     "usage": ["usage", "datasets/ada/chat"],
     "activity": ["activity"],
+    "dashboard": ["dashboard"],
+    "settings": ["settings"],
     "uploads-ls": ["uploads", "ls"],
     "uploads-show": ["uploads", "show", "3"],
     "uploads-stats": ["uploads", "stats"],
@@ -42,6 +44,8 @@ CALLS = {
     "tokens-ls": ["tokens", "ls"],
     "namespaces-ls": ["namespaces", "ls"],
     "namespaces-show": ["namespaces", "show", "ada"],
+    "members-ls": ["members", "ls", "ada"],
+    "access-show": ["access", "show", "datasets/ada/chat"],
     "plan": ["train", "datasets/ada/chat", "--plan"],
 }
 NO_GOLDEN_JSON = {"jobs-logs"}  # one object a line, see test_jobs.py
@@ -89,6 +93,9 @@ def test_json_has_the_names_of_the_proto_and_numbers(cli: CommandLine) -> None:
         (["credentials", "ls"], "huggingface.co"),
         (["operations", "kinds"], "import\nscrub"),
         (["users", "ls"], "sara"),
+        (["members", "ls", "ada"], "ada\nsara"),
+        (["namespaces", "create", "team-nlp"], "ada"),
+        (["access", "grant", "datasets/ada/chat", "sara"], "datasets/ada/chat"),
         (["tokens", "create"], "ingot_shown_once"),
         (["train", "datasets/ada/chat"], "trainingJobs/job_1"),
         (["health"], "healthy"),

@@ -5,9 +5,8 @@ from collections.abc import Iterator, Sequence
 from ingot.client import _pages
 from ingot.client._calls import Calls
 from ingot.client._channels import Link
-from ingot.v1 import common_pb2
+from ingot.v1 import common_pb2, system_pb2_grpc
 from ingot.v1 import system_pb2 as pb
-from ingot.v1 import system_pb2_grpc
 
 
 class System:
@@ -28,6 +27,18 @@ class System:
     def storage(self) -> pb.GetStorageResponse:
         """Return bytes per area, logical and physical, and the disk."""
         return self._calls.unary(self._stub.GetStorage, pb.GetStorageRequest())
+
+    def dashboard(self, *, days: int = 0, activity_size: int = 0) -> pb.GetDashboardResponse:
+        """Return what an administrator wants to see: totals, sizes, requests, queues, problems, times.
+
+        `days` up to today (0: 7) and the length of lists (0: 10) bound the answer.
+        """
+        request = pb.GetDashboardRequest(days=days, activity_size=activity_size)
+        return self._calls.unary(self._stub.GetDashboard, request)
+
+    def settings(self) -> Sequence[pb.SettingValue]:
+        """Return every setting of the server, without secrets; for administrators."""
+        return self._calls.unary(self._stub.ListSettings, pb.ListSettingsRequest()).settings
 
     def activity(
         self, *, target: str = "", action: str = "", limit: int | None = None
