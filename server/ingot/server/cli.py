@@ -1,4 +1,4 @@
-"""`ingot-server`: serve, migrate, backup, restore, doctor, settings.
+"""`ingot-server`: serve, migrate, backup, restore, doctor, users, certs, settings.
 
 Whatever can go wrong at the start (port taken, folder not writable, second server, missing package) ends in
 one sentence and a status, never in a traceback.
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ingot.content import malloc
-from ingot.server import settings_loading, settings_page
+from ingot.server import certs_command, settings_loading, settings_page, users_command
 from ingot.server.settings import Settings, SettingsError
 from ingot.server.settings_table import table
 
@@ -90,6 +90,8 @@ def _parser() -> argparse.ArgumentParser:
     restore.add_argument("--name", default="", help="which backup; the newest one when left out")
     _add_settings(restore)
     _add_doctor(commands)
+    users_command.declare(commands, _add_settings)
+    certs_command.declare(commands, _add_settings)
     shown = commands.add_parser("settings", help="print the settings in effect, as a TOML file")
     _add_settings(shown)
     shown.add_argument("--markdown", action="store_true", help="print the page docs/settings.md")
@@ -167,6 +169,10 @@ def _run(options: argparse.Namespace) -> int:
         return _restore(settings, options.folder, options.name)
     if options.command == "doctor":
         return _doctor(settings, options)
+    if options.command == "users":
+        return users_command.run(settings, options)
+    if options.command == "certs":
+        return certs_command.run(settings, options)
     return _serve(loaded, with_worker=options.with_worker, as_json=options.json)
 
 
@@ -341,6 +347,7 @@ def _welcome(server: "App", *, with_worker: bool) -> str:
 
 def _start_errors() -> tuple[type[Exception], ...]:
     """Return the errors that say in one sentence why the server cannot start."""
+    from ingot.server.certificates import CertificateError
     from ingot.server.core.errors import IngotError
     from ingot.server.rpc.server import AddressError
     from ingot.server.rpc.tls import TlsError
@@ -354,6 +361,7 @@ def _start_errors() -> tuple[type[Exception], ...]:
     return (
         AddressError,
         BackupError,
+        CertificateError,
         DataFolderError,
         DatabaseOpenError,
         IngotError,
@@ -361,6 +369,7 @@ def _start_errors() -> tuple[type[Exception], ...]:
         MigrationError,
         TlsError,
         WorkerMissingError,
+        users_command.UsersError,
     )
 
 
