@@ -9,11 +9,12 @@ from ingot.client import _pages
 from ingot.client._calls import Calls, new_id
 from ingot.client._channels import Link
 from ingot.client._errors import Invalid
+from ingot.client._members import Members
 from ingot.v1 import auth_pb2 as pb
 from ingot.v1 import auth_pb2_grpc
 
 
-class Auth:
+class Auth(Members):
     """Calls of AuthService; users may be given as `ada` or `users/ada`."""
 
     def __init__(self, link: Link, calls: Calls) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from google.protobuf import field_mask_pb2
 
 from ingot.client import _filling, _pages, _structs
+from ingot.client._access import AccessPart, visibility_of
 from ingot.client._calls import Calls, new_id
 from ingot.client._channels import Link
 from ingot.client._errors import Invalid
@@ -16,7 +17,7 @@ from ingot.v1 import catalog_pb2_grpc
 _KINDS = {MODELS: pb.ARTIFACT_KIND_MODEL, DATASETS: pb.ARTIFACT_KIND_DATASET}
 
 
-class Catalog:
+class Catalog(AccessPart):
     """Calls of CatalogService; names may be given in any form of `_references.py`."""
 
     def __init__(self, link: Link, calls: Calls, names: Names) -> None:
@@ -277,9 +278,7 @@ def artifact_fields(
     if metadata:
         fields.metadata.CopyFrom(_structs.struct_of(metadata, "metadata"))
     if visibility:
-        fields.visibility = pb.Visibility.Value(
-            _enum_name("visibility", "VISIBILITY", visibility, pb.Visibility.keys())
-        )
+        fields.visibility = visibility_of(visibility)
     if lifecycle:
         fields.lifecycle = pb.ArtifactLifecycle.Value(
             _enum_name("lifecycle", "ARTIFACT_LIFECYCLE", lifecycle, pb.ArtifactLifecycle.keys())

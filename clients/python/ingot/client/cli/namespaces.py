@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from ingot.client._errors import Invalid
 from ingot.client.cli import formats, named
-from ingot.client.cli.command import Command, Parser
+from ingot.client.cli.command import Command, Parser, declare_yes
 from ingot.client.cli.output import Listing
 from ingot.client.cli.shell import Shell
 
@@ -22,7 +22,7 @@ class Ls(Command):
     examples = ("ingot namespaces ls", "ingot namespaces ls --json")
 
     def run(self, shell: Shell) -> int:
-        heading = ("NAMESPACE", "SIZE", "QUOTA", "STORED", "PHYSICAL QUOTA")
+        heading = ("NAMESPACE", "ROLE", "SIZE", "QUOTA", "STORED", "PHYSICAL QUOTA")
         found = shell.client.auth.namespaces()
         Listing(shell.out, limit=0).show(found, heading, _row, lambda each: named.short(each.name))
         return 0
@@ -40,6 +40,48 @@ class Show(Command):
 
     def run(self, shell: Shell) -> int:
         _show(shell, shell.client.auth.namespace(self.namespace))
+        return 0
+
+
+class Create(Command):
+    """Create a namespace for a team, which you own; its id is nobody else's, then or later."""
+
+    examples = ("ingot namespaces create team-nlp", "ingot namespaces create team-vision --json")
+    namespace: str
+
+    @classmethod
+    def declare(cls, parser: Parser) -> None:
+        parser.add_argument("namespace", metavar="NAMESPACE", help="id: lower-case letters, digits and '-'")
+
+    def run(self, shell: Shell) -> int:
+        found = shell.client.auth.create_namespace(self.namespace)
+        name = named.short(found.name)
+        shell.out.document(found, name, lambda: shell.out.line(name))
+        if not shell.out.quiet:
+            shell.out.note(f"Let others in: ingot members set {name} USER reader|writer|owner")
+        return 0
+
+
+class Rm(Command):
+    """Remove a namespace that has nothing in it; its id is never used again."""
+
+    examples = ("ingot namespaces rm team-vision --yes", "ingot namespaces rm team-nlp --yes")
+    namespace: str
+    yes: bool
+
+    @classmethod
+    def declare(cls, parser: Parser) -> None:
+        parser.add_argument("namespace", metavar="NAMESPACE", help="its name")
+        declare_yes(parser)
+
+    def run(self, shell: Shell) -> int:
+        shell.client.auth.delete_namespace(self.namespace, validate_only=True)
+        loss = f"{named.short(self.namespace)} goes with its members, and its id is never used again."
+        if not shell.confirm(loss, self.yes):
+            return 8
+        shell.client.auth.delete_namespace(self.namespace)
+        if not shell.out.quiet:
+            shell.out.note(f"{named.short(self.namespace)} is no more.")
         return 0
 
 
@@ -90,9 +132,10 @@ def _bytes(text: str) -> int | None:
 
 
 def _show(shell: Shell, found: "auth_pb2.Namespace") -> None:
-    _, size, quota, stored, physical = _row(found)
+    _, _, size, quota, stored, physical = _row(found)
     facts = {
         "Namespace": named.short(found.name),
+        "Your role": _role(found),
         "Created": formats.moment(found.create_time),
         "Size": f"{size} of versions and checkpoints",
         "Quota": quota,
@@ -102,9 +145,16 @@ def _show(shell: Shell, found: "auth_pb2.Namespace") -> None:
     shell.out.document(found, named.short(found.name), lambda: shell.out.facts(facts))
 
 
+def _role(found: "auth_pb2.Namespace") -> str:
+    from ingot.v1 import auth_pb2 as pb
+
+    return formats.word(pb.MemberRole.Name(found.role), "MEMBER_ROLE") if found.role else "-"
+
+
 def _row(found: "auth_pb2.Namespace") -> tuple[str, ...]:
     return (
         named.short(found.name),
+        _role(found),
         formats.size(found.size_bytes),
         _limit(found.effective_quota_bytes, own=found.HasField("quota_bytes")),
         formats.size(found.stored_bytes),
