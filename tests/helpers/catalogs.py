@@ -29,8 +29,10 @@ from ingot.server.core.pages import PageTokens
 from ingot.server.core.workers import WorkGrant
 from ingot.server.domain.access import Access
 from ingot.server.domain.aliases import Aliases, LatestHistory
+from ingot.server.domain.approvals import Approvals, ApprovalStores
 from ingot.server.domain.catalog import Catalog, NewArtifact
 from ingot.server.domain.events import EventLog
+from ingot.server.domain.evidence import EvidenceGathering
 from ingot.server.domain.identity import Identity
 from ingot.server.domain.operation_tokens import Fence
 from ingot.server.domain.publishing import VALIDATE, Publishing
@@ -40,6 +42,7 @@ from ingot.server.domain.versions import Versions
 from ingot.server.operation_parts import OperationParts
 from ingot.server.rpc.tails import Tails
 from ingot.server.settings import Settings
+from ingot.server.storage.approvals_sql import ApprovalsSql
 from ingot.server.storage.catalog_sql import ArtifactsSql
 from ingot.server.storage.database import Database, open_database
 from ingot.server.storage.events_sql import EventsSql
@@ -152,8 +155,27 @@ class CatalogRules:
             self.requests,
         )
         self.aliases = Aliases(
-            self.catalog, self.versions, self.alias_rows, self.version_rows, self.requests, tokens, clock
+            self.catalog,
+            self.versions,
+            self.alias_rows,
+            self.version_rows,
+            self.requests,
+            tokens,
+            self.access,
+            clock,
         )
+        self.approvals = Approvals(
+            ApprovalStores(ApprovalsSql(), self.artifacts, self.version_rows),
+            self.catalog,
+            self.versions,
+            self.access,
+            EvidenceGathering(self.operations.operations, ("license",)),
+            self.requests,
+            tokens,
+            clock,
+        )
+        self.catalog.follow(self.approvals)
+        self.publishing.tell_gone(self.approvals.version_gone)
 
 
 class CatalogRig(CatalogRules):

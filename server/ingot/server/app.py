@@ -142,6 +142,7 @@ class App:
             self.operations.operations,
             uploads.rows,
             validation_required=settings.validation == "required",
+            approval_evidence=settings.approval_evidence,
         )
         self.training = TrainingRules(
             training_shelves, catalog.access, catalog.versions, TreesSql(), requests, tokens
@@ -207,6 +208,8 @@ class App:
             self.usage,
             self.exports.exports,
             self.registered.registrations,
+            self._training_shelves.log,
+            self._training_shelves.tails,
             server,
         )
         seen = self.used.rules(
@@ -255,6 +258,7 @@ class App:
             path = self.folder.keep_token(ADMIN, secret)
             log.info("identity.administrator_token_made file=%s", path)
         await self.audit.begin(self.hops)
+        await self._index_again()
         await self.exports.begin(self.hops)
         await self.registered.begin(self.hops)
         self.addresses = await self.grpc.start(self.settings.listen, self.unix_socket, self.tls)
@@ -272,6 +276,7 @@ class App:
         await self.hops.io(ballast.keep, self.database.path)
         self._every(_USAGE_SECONDS, self._store_usage)
         self._every(_TOKEN_USE_SECONDS, self._store_token_uses)
+        self._every(_USAGE_SECONDS, self._learn_words)
         self._every(_REAP_SECONDS, self._reap)
         self._every(_FACTS_SECONDS, self.reader.turn)
         self._every(_USAGE_SECONDS, self._flush_audit)
@@ -347,7 +352,24 @@ class App:
             "operations": operations,
             "bodies": await self.runner.sweep(),
             "trash": await self._empty_trash(),
+            "words": await self._look_for_words(),
         }
+
+    async def _index_again(self) -> None:
+        """Make what older code has written findable in the form of today."""
+        total = 0
+        while renewed := await self.hops.write(self.catalog.search.renew):
+            total += renewed
+            if renewed != total:
+                log.info("catalog.indexing artifacts=%d", total)
+
+    async def _look_for_words(self) -> bool:
+        await self.hops.read(self.catalog.search.look_for_common_words)
+        return self.catalog.search.wants_words()
+
+    async def _learn_words(self) -> None:
+        if self.catalog.search.wants_words():
+            await self.hops.write(self.catalog.search.learn_words)
 
     async def _empty_trash(self) -> int:
         if not self.settings.trash_days:

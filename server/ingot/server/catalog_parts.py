@@ -6,6 +6,8 @@ They stand between training, whose claims decide what workers may read, and tran
     parts.serve(hops, reader, usage, folders, registrations, grpc_server)
 """
 
+from functools import partial
+
 import grpc
 
 from ingot.server.core.catalog_stores import AssignmentStore, CounterStore, DependantStore
@@ -15,9 +17,13 @@ from ingot.server.core.stores import PackStore
 from ingot.server.core.transfer_stores import UploadStore
 from ingot.server.domain.access import Access
 from ingot.server.domain.aliases import Aliases, LatestHistory
+from ingot.server.domain.approvals import Approvals, ApprovalStores
 from ingot.server.domain.catalog import Catalog
+from ingot.server.domain.catalog_search import TOPIC, CatalogSearch
 from ingot.server.domain.contents import Contents
 from ingot.server.domain.downloads import Downloads
+from ingot.server.domain.events import EventLog
+from ingot.server.domain.evidence import EvidenceGathering
 from ingot.server.domain.grants import Grants, GrantStores
 from ingot.server.domain.operation_tokens import Fence
 from ingot.server.domain.operations import Operations
@@ -30,10 +36,13 @@ from ingot.server.domain.usage_reports import UsageReports
 from ingot.server.domain.validations import Validations
 from ingot.server.domain.version_changes import VersionChanges
 from ingot.server.domain.versions import Versions
+from ingot.server.rpc.artifacts_watching import ArtifactWatcher
 from ingot.server.rpc.catalog import CatalogServicer
 from ingot.server.rpc.catalog_rules import CatalogRules, LocalFolders
 from ingot.server.rpc.content_reading import Reader
 from ingot.server.rpc.hops import Hops
+from ingot.server.rpc.tails import Tails
+from ingot.server.storage.approvals_sql import ApprovalsSql
 from ingot.server.storage.catalog_sql import ArtifactsSql
 from ingot.server.storage.comparing_sql import ComparingSql
 from ingot.server.storage.facts_sql import FactsSql
@@ -63,6 +72,7 @@ class CatalogParts:
         uploads: UploadStore,
         *,
         validation_required: bool,
+        approval_evidence: tuple[str, ...],
     ) -> None:
         versions, aliases = VersionsSql(), AliasesSql()
         self.artifacts = ArtifactsSql()
@@ -103,7 +113,24 @@ class CatalogParts:
             self.catalog, self.versions, versions, TreesSql(), ComparingSql(), requests, tokens, clock
         )
         self.grants = Grants(self.catalog, grants, self.access, requests, clock)
-        self.aliases = Aliases(self.catalog, self.versions, aliases, versions, requests, tokens, clock)
+        self.aliases = Aliases(
+            self.catalog, self.versions, aliases, versions, requests, tokens, self.access, clock
+        )
+        self.approvals = Approvals(
+            ApprovalStores(ApprovalsSql(), self.artifacts, versions),
+            self.catalog,
+            self.versions,
+            self.access,
+            EvidenceGathering(operations, approval_evidence),
+            requests,
+            tokens,
+            clock,
+        )
+        self.catalog.follow(self.approvals)
+        self.publishing.tell_gone(self.approvals.version_gone)
+        self.trash.tell_gone(self.approvals.version_gone)
+        self.search = CatalogSearch(self.artifacts, self.access)
+        self._tokens, self._clock = tokens, clock
         self.usage_reports = UsageReports(UsageSql(), self.catalog, UsersSql(), clock)
 
     def reader(self, hops: Hops, downloads: Downloads, packs: PackStore, clock: Clock) -> Reader:
@@ -118,20 +145,26 @@ class CatalogParts:
         usage: Usage,
         folders: LocalFolders,
         registrations: Registrations,
+        log: EventLog,
+        tails: Tails,
         server: grpc.aio.Server,
     ) -> None:
-        """Add CatalogService to a server."""
+        """Add CatalogService to a server; `tails` are those that the log announces to."""
+        self.catalog.tell(partial(log.wake, TOPIC))
         rules = CatalogRules(
             self.catalog,
             self.versions,
             self.changes,
             reader,
             self.aliases,
+            self.approvals,
             self.grants,
             self.trash,
             usage,
             self.usage_reports,
             folders,
             registrations,
+            self.search,
+            ArtifactWatcher(tails, self._tokens, self._clock),
         )
         catalog_pb2_grpc.add_CatalogServiceServicer_to_server(CatalogServicer(hops, rules), server)

@@ -14,6 +14,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from ingot.server.core.approval_policies import EVIDENCE
+
 PREFIX = "INGOT_"
 STANDARD_ADDRESS = "127.0.0.1:7070"
 VALIDATIONS = ("none", "required")
@@ -170,6 +172,13 @@ class Settings:
         metadata=_about(
             "How long failed uploads are kept, in hours, with the versions that were rejected; then the "
             "hourly clean-up forgets them."
+        ),
+    )
+    approval_evidence: tuple[str, ...] = dataclasses.field(
+        default=EVIDENCE,
+        metadata=_about(
+            "What every approval of a version needs: validation (it passed), scan (it found nothing unsafe), "
+            "license (one is set). Policies of artifacts can ask for more."
         ),
     )
     audit_head_file: Path = dataclasses.field(

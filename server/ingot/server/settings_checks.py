@@ -5,6 +5,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from ingot.server.core.approval_policies import EVIDENCE
 from ingot.server.core.errors import Invalid
 from ingot.server.core.kinds import MAINTENANCE, QUEUES
 from ingot.server.core.names import namespace_id
@@ -78,6 +79,9 @@ def check(settings: Settings) -> None:
             "worker_heartbeat_seconds: expected at most half of worker_lease_seconds "
             f"({settings.worker_lease_seconds:g}), got {settings.worker_heartbeat_seconds:g}."
         )
+    for word in settings.approval_evidence:
+        if word not in EVIDENCE:
+            raise SettingsError(f"approval_evidence: expected some of {', '.join(EVIDENCE)}, got {word!r}.")
     if settings.validation not in VALIDATIONS:
         raise SettingsError(f"validation: expected {' or '.join(VALIDATIONS)}, got {settings.validation!r}.")
     if settings.log_level not in LOG_LEVELS:

@@ -215,6 +215,7 @@ class Alias:
     update_time: float
     updated_by: str  # principal
     revision: int = 1
+    protected: bool = False  # only approved versions may have it
 
     @property
     def etag(self) -> str:

@@ -1,15 +1,18 @@
 """Aliases: movable names for versions. `latest` is one of them to read, but moves by itself."""
 
+import dataclasses
+
 from ingot.server.core import journal, names
 from ingot.server.core.artifacts import Alias, AliasMove, Artifact, Version
 from ingot.server.core.catalog_stores import AliasStore, VersionStore
 from ingot.server.core.clock import Clock
-from ingot.server.core.errors import NotFound, invalid_field
+from ingot.server.core.errors import NotFound, Precondition, Reason, invalid_field
 from ingot.server.core.identity import Caller
 from ingot.server.core.names import AliasName, ArtifactName, VersionReference
 from ingot.server.core.pages import Page, PageTokens, page_size
+from ingot.server.domain.access import Access
 from ingot.server.domain.catalog import Catalog
-from ingot.server.domain.catalog_refusals import check_etag
+from ingot.server.domain.catalog_refusals import approval_required, check_etag
 from ingot.server.domain.requests import RequestKey, Requests
 from ingot.server.domain.versions import Versions, alias_not_found
 
@@ -42,8 +45,10 @@ class Aliases:
         version_rows: VersionStore,
         requests: Requests,
         tokens: PageTokens,
+        access: Access,
         clock: Clock,
     ) -> None:
+        self._access = access
         self._catalog = catalog
         self._versions = versions
         self._aliases = aliases
@@ -58,7 +63,8 @@ class Aliases:
         """Point an alias at a ready version of the same artifact, making the alias when needed.
 
         Raises Invalid (NAME_INVALID, FIELD_INVALID), NotFound (ARTIFACT_NOT_FOUND, VERSION_NOT_FOUND,
-        ALIAS_NOT_FOUND), Denied (SCOPE_MISSING), Precondition (STATE_INVALID), Conflict (ETAG_MISMATCH).
+        ALIAS_NOT_FOUND), Denied (SCOPE_MISSING), Precondition (STATE_INVALID, APPROVAL_REQUIRED), Conflict
+        (ETAG_MISMATCH).
         """
         names.check_alias_id(name.alias, "name")
 
@@ -72,12 +78,15 @@ class Aliases:
         alias = self._aliases.find(artifact, name.alias)
         if alias is None:
             raise alias_not_found(name)
-        return alias
+        return _marked(artifact, alias)
 
     def delete(
         self, caller: Caller, name: AliasName, etag: str, key: RequestKey, *, allow_missing: bool
     ) -> None:
-        """Remove an alias. Raises NotFound unless `allow_missing`, Denied, Conflict (ETAG_MISMATCH)."""
+        """Remove an alias.
+
+        Raises NotFound unless `allow_missing`, Denied, Conflict (ETAG_MISMATCH), Precondition (PROTECTED).
+        """
         names.check_alias_id(name.alias, "name")
 
         def make() -> str:
@@ -91,6 +100,8 @@ class Aliases:
                     return ""
                 raise
             check_etag(str(name), etag, alias.etag)
+            if name.alias in artifact.fields.approval.protected_aliases:
+                raise _protected(name)
             self._aliases.delete(artifact, name.alias, self._clock.now(), caller.principal)
             return str(name)
 
@@ -115,7 +126,8 @@ class Aliases:
             found = sorted([*found, latest], key=lambda alias: alias.name.alias)
         more = len(found) > size
         following = self._tokens.encode(query, (found[size - 1].name.alias,)) if more else ""
-        return Page(tuple(found[:size]), following)
+        shown = [each for each in found[:size] if self._shows(caller, artifact, each.version.version)]
+        return Page(tuple(_marked(artifact, each) for each in shown), following)
 
     def moves(self, caller: Caller, name: AliasName, size: int, token: str) -> Page[AliasMove]:
         """Return a page of the moves of an alias, the newest first; also of one that was removed.
@@ -132,9 +144,16 @@ class Aliases:
         found = self._aliases.moves(artifact, name.alias, int(key[0]) if key else None, size + 1)
         if not found and not key:
             raise alias_not_found(name)
-        items = tuple(move for _, move in found[:size])
+        items = tuple(move for _, move in found[:size] if self._shows(caller, artifact, move.version))
         more = len(found) > size
         return Page(items, self._tokens.encode(query, (found[size - 1][0],)) if more else "")
+
+    def _shows(self, caller: Caller, artifact: Artifact, version_id: str) -> bool:
+        """Return whether the caller may hear of an alias of this version: strangers of approved ones only."""
+        if not self._access.is_stranger(caller, artifact):
+            return True
+        version = self._version_rows.find(artifact, version_id)
+        return version is not None and self._access.sees(caller, artifact, version)
 
     def _put(
         self, caller: Caller, artifact: Artifact, name: AliasName, target: VersionReference, etag: str
@@ -147,6 +166,8 @@ class Aliases:
                 next_step="An alias points at a version of its own artifact.",
             )
         version = self._versions.resolve(caller, target)
+        if name.alias in artifact.fields.approval.protected_aliases and not version.is_approved:
+            raise approval_required(name.alias, str(version.name))
         before = self._aliases.find(artifact, name.alias)
         if etag:
             check_etag(str(name), etag, before.etag if before else "")
@@ -176,3 +197,18 @@ class Aliases:
             version.creator,
             artifact.version_count,
         )
+
+
+def _marked(artifact: Artifact, alias: Alias) -> Alias:
+    """Return an alias that says whether it is protected."""
+    protected = alias.name.alias in artifact.fields.approval.protected_aliases
+    return dataclasses.replace(alias, protected=True) if protected else alias
+
+
+def _protected(name: AliasName) -> Precondition:
+    return Precondition(
+        Reason.PROTECTED,
+        f"{name} is protected: it can be moved to another approved version, but not removed.",
+        next_step="An owner can take it from the protected aliases of the artifact's approval policy first.",
+        facts={"name": str(name)},
+    )

@@ -142,7 +142,10 @@ class Approvals:
         if waiting is not None:
             self._close(waiting, ApprovalMove.WITHDRAW, SYSTEM, "The version is gone, or was rejected.")
 
-    def artifact_gone(self, artifact: Artifact) -> None:
+    def latest_moved(self, artifact: Artifact, version: Version) -> None:
+        """Take note that `latest` moved, which changes no approval."""
+
+    def deleted(self, artifact: Artifact) -> None:
         """Withdraw what waits for the versions of an artifact that went to the trash."""
         for waiting in self._stores.approvals.pending_in(artifact.uid):
             self._close(waiting, ApprovalMove.WITHDRAW, SYSTEM, "The artifact is gone.")

@@ -5,7 +5,7 @@ that name has another uid. What is not the caller's to see is not found.
 """
 
 import dataclasses
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from ingot.server.core import ids, journal, names
@@ -106,10 +106,15 @@ class Catalog:
         self._tokens = tokens
         self._clock = clock
         self._hooks: list[LatestHook] = []
+        self._tells: list[Callable[[], None]] = []
 
     def follow(self, hook: LatestHook) -> None:
         """Tell a feature from now on when `latest` of an artifact moves and when one is deleted."""
         self._hooks.append(hook)
+
+    def tell(self, changed: Callable[[], None]) -> None:
+        """Call a function from now on inside each write that changes an artifact."""
+        self._tells.append(changed)
 
     # --- reading ----------------------------------------------------------------------------------------
 
@@ -220,6 +225,7 @@ class Catalog:
         ):
             raise name_taken(name)
         journal.about(str(artifact.name))
+        self._tell()
         return artifact
 
     def update(
@@ -362,6 +368,8 @@ class Catalog:
         artifact = self.require_write(caller, change.name)
         check_etag(str(artifact.name), change.etag, artifact.etag)
         fields = catalog_fields.masked(artifact.fields, change.fields, change.paths, change.populated)
+        if fields.approval != artifact.fields.approval:
+            self._access.require_artifact_owner(caller, artifact)
         if fields.visibility is not artifact.fields.visibility:
             self._access.require_artifact_owner(caller, artifact)
         return dataclasses.replace(
@@ -394,7 +402,12 @@ class Catalog:
         )
         if not saved:
             raise changed_meanwhile(str(artifact.name))
+        self._tell()
         return artifact
+
+    def _tell(self) -> None:
+        for changed in self._tells:
+            changed()
 
     def _by_uid(self, uid: str) -> Artifact:
         artifact = self._artifacts.by_uid(uid)

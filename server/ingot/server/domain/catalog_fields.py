@@ -92,6 +92,7 @@ def checked(fields: ArtifactFields, prefix: str = "artifact.") -> ArtifactFields
         visibility=fields.visibility,
         lifecycle=fields.lifecycle,
         validation=fields.validation,
+        approval=fields.approval,
     )
 
 

@@ -46,3 +46,13 @@ def in_use(artifact: Artifact, dependants: Sequence[str]) -> Precondition:
             "dependants": ", ".join(dependants[:20]),
         },
     )
+
+
+def approval_required(alias: str, version: str) -> Precondition:
+    """Return the error for a protected alias that shall name a version which is not approved."""
+    return Precondition(
+        Reason.APPROVAL_REQUIRED,
+        f"The alias {alias} is protected: only approved versions may have it, and {version} is not.",
+        next_step=f"Ask for it: ingot approvals request {version}",
+        facts={"alias": alias, "version": version},
+    )

@@ -14,7 +14,7 @@ import dataclasses
 import hashlib
 import json
 import logging
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from ingot.server.core import params
 from ingot.server.core.artifacts import (
@@ -73,6 +73,11 @@ class Publishing:
         self._facts = facts
         self._clock = clock
         self._required = required
+        self._gone: Callable[[Version], None] = lambda version: None
+
+    def tell_gone(self, gone: Callable[[Version], None]) -> None:
+        """Tell a feature from now on, inside the write, of each version that is rejected."""
+        self._gone = gone
 
     def requires(self, fields: ArtifactFields) -> bool:
         """Return whether the versions of an artifact must pass a validation before others see them."""
@@ -232,7 +237,7 @@ class Publishing:
         report = params.ValidationReport.model_validate(operation.result)
         if not report.passed:
             problem = _rejected(version, operation, report, self._clock.now())
-            self._move(version, VersionMove.REJECT, problem)
+            self._gone(self._move(version, VersionMove.REJECT, problem))
             return
         ready = self._move(version, VersionMove.PASS, ready_time=self._clock.now())
         self.publish(artifact, ready, version.asked_aliases)
@@ -276,6 +281,8 @@ class Publishing:
         self._uploads.save(changed, UploadState.COMMITTED)
 
     def _may_move(self, artifact: Artifact, alias: str, version: Version) -> bool:
+        if alias in artifact.fields.approval.protected_aliases and not version.is_approved:
+            return False
         before = self._aliases.find(artifact, alias)
         if before is None or before.version == version.name:
             return True

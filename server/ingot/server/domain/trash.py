@@ -9,6 +9,7 @@ versions that are in the trash for long go one by one, and a collection gives th
 
 import dataclasses
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from ingot.server.core import upkeep_params
@@ -82,6 +83,11 @@ class Trash:
         self._operations = operations
         self._requests = requests
         self._clock = clock
+        self._gone: Callable[[Version], None] = lambda version: None
+
+    def tell_gone(self, gone: Callable[[Version], None]) -> None:
+        """Tell a feature from now on, inside the write, of each version that goes to the trash."""
+        self._gone = gone
 
     # --- artifacts --------------------------------------------------------------------------------------
 
@@ -172,6 +178,7 @@ class Trash:
             for alias in version.aliases:
                 self._stores.aliases.delete(artifact, alias, self._clock.now(), caller.principal)
             self._stores.versions.set_deleted(version, self._clock.now())
+            self._gone(version)
             if version.state is VersionState.READY:
                 newest = self._stores.versions.newest_ready(artifact)
                 shrunk = self._catalog.shrunk(

@@ -26,6 +26,7 @@ from ingot.server.core.registrations import RegistrationStore, not_fetched
 from ingot.server.domain import catalog_fields
 from ingot.server.domain.access import Access, artifact_not_found
 from ingot.server.domain.catalog import Catalog
+from ingot.server.domain.catalog_refusals import approval_required
 from ingot.server.domain.publishing import Publishing
 
 SOURCE_LIMIT, COMMIT_LIMIT = 2000, 100  # characters
@@ -72,6 +73,10 @@ class Versions:
         if artifact is None and target.create is None:
             raise artifact_not_found(target.artifact)
         self._check_free(artifact, target)
+        if artifact is not None:
+            for alias in target.aliases:
+                if alias in artifact.fields.approval.protected_aliases:
+                    raise approval_required(alias, f"the next version of {artifact.name}")
         return target
 
     def commit(

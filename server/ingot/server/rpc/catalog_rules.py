@@ -12,7 +12,9 @@ import grpc
 
 from ingot.server.core.artifacts import Artifact
 from ingot.server.domain.aliases import Aliases
+from ingot.server.domain.approvals import Approvals
 from ingot.server.domain.catalog import Catalog
+from ingot.server.domain.catalog_search import CatalogSearch
 from ingot.server.domain.grants import Grants
 from ingot.server.domain.registrations import Registrations
 from ingot.server.domain.requests import RequestKey
@@ -21,6 +23,7 @@ from ingot.server.domain.usage import Usage
 from ingot.server.domain.usage_reports import UsageReports
 from ingot.server.domain.version_changes import VersionChanges
 from ingot.server.domain.versions import Versions
+from ingot.server.rpc.artifacts_watching import ArtifactWatcher
 from ingot.server.rpc.content_reading import Reader
 from ingot.server.rpc.hops import Hops
 from ingot.v1 import catalog_pb2_grpc
@@ -45,12 +48,15 @@ class CatalogRules:
     changes: VersionChanges
     reader: Reader
     aliases: Aliases
+    approvals: Approvals
     grants: Grants
     trash: Trash
     usage: Usage
     usage_reports: UsageReports
     folders: LocalFolders
     registrations: Registrations
+    search: CatalogSearch
+    watcher: ArtifactWatcher
 
 
 class CatalogCalls(catalog_pb2_grpc.CatalogServiceServicer):

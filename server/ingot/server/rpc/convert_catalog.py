@@ -10,6 +10,7 @@ from ingot.server.core.artifacts import (
     Artifact,
     ArtifactFields,
     CatalogTotals,
+    FacetCounts,
     JsonObject,
     Lifecycle,
     Version,
@@ -20,8 +21,8 @@ from ingot.server.core.names import Kind
 from ingot.server.core.registrations import AskedSource, Registration
 from ingot.server.core.usage import ArtifactUsage
 from ingot.server.domain.catalog import ArtifactChange
+from ingot.server.rpc import convert_approvals, convert_facts, convert_usage, convert_validation
 from ingot.server.rpc import convert_common as common
-from ingot.server.rpc import convert_facts, convert_usage, convert_validation
 from ingot.v1 import catalog_pb2
 
 _KINDS = {
@@ -67,6 +68,7 @@ def fields_of(message: catalog_pb2.Artifact, field: str = "artifact") -> Artifac
         visibility=_visibility_of(message.visibility),
         lifecycle=_lifecycle_of(message.lifecycle),
         validation=convert_validation.policy_of(message.validation, f"{field}.validation"),
+        approval=convert_approvals.policy_of(message.approval, f"{field}.approval"),
     )
 
 
@@ -115,6 +117,7 @@ def artifact_message(
         delete_time=common.timestamp(found.delete_time),
         etag=found.etag,
         validation=convert_validation.policy_message(fields.validation),
+        approval=convert_approvals.policy_message(fields.approval),
         model=convert_facts.model_facts(found.facts, found.name.kind),
         dataset=convert_facts.dataset_facts(found.facts, found.name.kind),
         versions=map(version_message, versions),
@@ -172,6 +175,7 @@ def version_message(found: Version) -> catalog_pb2.Version:
         etag=found.etag,
         aliases=found.aliases,
         last_validation=found.last_validation,
+        approval=convert_approvals.state(found.approval),
         delete_time=common.timestamp(found.delete_time),
         update_time=common.timestamp(found.update_time),
         model=convert_facts.model_facts(found.facts, found.name.artifact.kind),
@@ -187,6 +191,7 @@ def alias_message(found: Alias) -> catalog_pb2.Alias:
         update_time=common.timestamp(found.update_time),
         updated_by=found.updated_by,
         etag=found.etag,
+        protected=found.protected,
     )
 
 
@@ -207,6 +212,21 @@ def totals_message(found: CatalogTotals) -> catalog_pb2.GetCatalogStatsResponse:
         types=counts("model_type"),
         frameworks=counts("framework"),
         tags=counts("tag"),
+    )
+
+
+def facets_message(found: FacetCounts) -> catalog_pb2.GetFacetsResponse:
+    """Return the values of each field, the most frequent first."""
+    return catalog_pb2.GetFacetsResponse(
+        total_count=found.total,
+        facets=[
+            catalog_pb2.Facet(
+                field=field,
+                values=[catalog_pb2.ValueCount(value=value, count=count) for value, count in values],
+                more=field in found.more,
+            )
+            for field, values in found.values.items()
+        ],
     )
 
 
