@@ -224,9 +224,10 @@ class ArtifactStore(Protocol):
         """Return the number of the last change of any artifact; 0 before the first."""
         ...
 
-    def changes(self, query: ArtifactQuery, after: int, size: int) -> ArtifactChanges | None:
+    def changes(self, query: ArtifactQuery, after: int, gone_after: int, size: int) -> ArtifactChanges | None:
         """Return what changed after a number of a change, in order; with 0 all that the query selects.
 
+        Of what changed after `gone_after` and is not selected by now the uid, if it ever could have been.
         Looks at up to `size` artifacts. None when what was purged since then cannot be told any more.
         """
         ...

@@ -140,7 +140,7 @@ class ArtifactsSql:
     def latest_change(self) -> int:
         return _counter(_CHANGE)
 
-    def changes(self, query: ArtifactQuery, after: int, size: int) -> ArtifactChanges | None:
+    def changes(self, query: ArtifactQuery, after: int, gone_after: int, size: int) -> ArtifactChanges | None:
         if after and after < _counter(_PURGED):
             return None
         rows = sql.rows(
@@ -155,7 +155,7 @@ class ArtifactsSql:
         for change, row_id, uid, *standing in rows:
             if row_id in matching:
                 told.append((change, matching[row_id]))
-            elif after and any(_reached(scope, row_id, *standing) for scope in query.scopes):
+            elif change > gone_after and any(_reached(scope, row_id, *standing) for scope in query.scopes):
                 told.append((change, uid))
         return ArtifactChanges(told, rows[-1][0] if len(rows) == size else None)
 
