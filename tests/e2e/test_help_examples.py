@@ -17,7 +17,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 # In this order they tell one story: what an example needs comes before it. A number picks one of the two.
 STORY = """
 version env completion health login whoami context/ls context/use
-push ls show alias/set alias/ls cat pull verify edit tag uploads/ls uploads/show uploads/watch uploads/stats
+push ls show preview diff alias/set alias/ls alias/history cat pull verify edit tag uploads/ls uploads/show uploads/watch uploads/stats
 cache/ls cache/verify cache/prune stats storage usage activity dashboard settings
 workers/ls operations/ls operations/show operations/watch operations/kinds
 credentials/set credentials/ls credentials/rm import validate export upkeep uploads/purge

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from ingot.client import _connection, _identity
 from ingot.client._calls import DEFAULT_TIMEOUT, Calls
 from ingot.client._channels import Link, link_to
-from ingot.client._connection import Endpoint
+from ingot.client._connection import Endpoint, TlsFiles
 from ingot.client._names import Names
 from ingot.client._transfers import Transfers
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # each part is imported when it is first used: a command need
     from ingot.client._training import Training
     from ingot.client._trees import Trees
     from ingot.client._uploads import Uploads
+    from ingot.client._versions import Versions
     from ingot.client._workers import Workers
 
 
@@ -44,18 +45,21 @@ class Client(Transfers):
         user: str | None = None,
         timeout: float = DEFAULT_TIMEOUT,
         link: Link | None = None,
+        tls: TlsFiles | None = None,
     ) -> None:
         """Prepare a connection; nothing is sent before the first call.
 
         `namespace` is what references without one mean (else the caller's own), `user` the name recorded
         beside the credential (else found on this machine), `timeout` the deadline of unary calls in seconds,
-        `link` channels that were made elsewhere.
+        `link` channels that were made elsewhere, `tls` authorities to trust and a certificate of one's own.
         """
-        self._link = link or link_to(_connection.find_endpoint(server, token))
+        self._link = link or _dialled(_connection.find_endpoint(server, token, files=tls))
         endpoint = self._link.endpoint
         self._namespace = namespace or endpoint.namespace
         self._user = _identity.declared_user() if user is None else user
-        self._calls = Calls(endpoint.shown, _identity.headers(endpoint.token, self._user), timeout=timeout)
+        self._calls = Calls(
+            endpoint.shown, _identity.headers(self._user), self._link.signed_in, timeout=timeout
+        )
         # The server is asked only when a reference names no namespace.
         self.names = Names(lambda: self._namespace or self.auth.me().namespace.removeprefix("namespaces/"))
 
@@ -72,6 +76,13 @@ class Client(Transfers):
         from ingot.client._catalog import Catalog
 
         return Catalog(self._link, self._calls, self.names)
+
+    @cached_property
+    def versions(self) -> "Versions":
+        """What is said about versions, what is in them, and how two of them differ."""
+        from ingot.client._versions import Versions
+
+        return Versions(self._link, self._calls, self.names)
 
     @cached_property
     def training(self) -> "Training":
@@ -142,3 +153,13 @@ class Client(Transfers):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _dialled(endpoint: Endpoint) -> Link:
+    """Return a link to a server, signed in as its context says."""
+    link = link_to(endpoint)
+    if endpoint.login:
+        from ingot.client import _logins  # only for those who signed in with a password
+
+        _logins.sign_in_from(link, endpoint.login)
+    return link

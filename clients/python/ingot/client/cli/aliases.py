@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from ingot.client._references import parse_artifact
 from ingot.client.cli import formats, named
-from ingot.client.cli.command import Command, Parser
+from ingot.client.cli.command import Command, Parser, declare_limit
 from ingot.client.cli.output import Listing
 from ingot.client.cli.shell import Shell
 
@@ -26,6 +26,27 @@ class Ls(Command):
         aliases = shell.client.catalog.aliases(self.ref)
         heading = ("ALIAS", "VERSION", "MOVED", "BY")
         Listing(shell.out, limit=0).show(aliases, heading, _row, lambda alias: named.short(alias.name))
+        return 0
+
+
+class History(Command):
+    """Show where an alias pointed, the newest move first. `latest` has a history too; it moves by itself."""
+
+    examples = ("ingot alias history datasets/chat latest", "ingot alias history datasets/chat latest --json")
+    ref: str
+    name: str
+    limit: int
+
+    @classmethod
+    def declare(cls, parser: Parser) -> None:
+        parser.add_argument("ref", metavar="REF", help="datasets/NAME or models/NAME")
+        parser.add_argument("name", metavar="NAME", help="the alias, also one that was removed")
+        declare_limit(parser)
+
+    def run(self, shell: Shell) -> int:
+        listing = Listing(shell.out, self.limit)
+        moves = shell.client.versions.alias_moves(self.ref, self.name, limit=listing.wanted)
+        listing.show(moves, ("MOVED", "TO", "FROM", "BY"), _move_row, lambda move: named.short(move.version))
         return 0
 
 
@@ -70,6 +91,15 @@ class Rm(Command):
         if not shell.out.quiet:
             shell.out.note(f"{artifact}@{alias} is no more.")
         return 0
+
+
+def _move_row(move: "catalog_pb2.AliasMove") -> tuple[str, ...]:
+    return (
+        formats.moment(move.time),
+        named.short(move.version) or "-",
+        named.short(move.previous) or "-",
+        named.user(move.moved_by) or "-",
+    )
 
 
 def _row(alias: "catalog_pb2.Alias") -> tuple[str, ...]:

@@ -1,6 +1,5 @@
 """ls and show: models, datasets, their versions and files."""
 
-import json
 from typing import TYPE_CHECKING
 
 from ingot.client._references import KINDS, Reference, TreeReference, parse_tree
@@ -80,18 +79,34 @@ class Ls(Command):
 
 
 class Show(Command):
-    """Show a model or dataset with its versions and aliases, one version of it, or one file."""
+    """Show a model or dataset with its versions and aliases, one version of it, or one file.
 
-    examples = ("ingot show datasets/chat", "ingot show datasets/chat@1 --json")
+    With --summary what the files of a version say: facts, files by format, tensors, damage.
+    """
+
+    examples = ("ingot show datasets/chat", "ingot show datasets/chat@1 --summary")
     ref: str | None
     id: str | None
+    summary: bool
+    tensors: int
 
     @classmethod
     def declare(cls, parser: Parser) -> None:
         named.declare(parser, "datasets/NAME, models/NAME@VERSION, REF:PATH", "-i", "-id", "--id")
+        parser.add_argument("--summary", action="store_true", help="what the files of a version say")
+        parser.add_argument(
+            "--tensors", type=int, default=20, metavar="N", help="most tensors of a summary (20)"
+        )
 
     def run(self, shell: Shell) -> int:
         text = named.chosen(self.ref, self.id)
+        if self.summary:
+            from ingot.client.cli import summaries
+
+            told = shell.client.versions.summary(text, max_tensors=self.tensors)
+            name = named.short(told.version)
+            shell.out.document(told, name, lambda: summaries.show(shell.out, told))
+            return 0
         found = parse_tree(text)
         catalog = shell.client.catalog
         if found.path:
@@ -177,6 +192,7 @@ def _show_artifact(shell: Shell, artifact: "catalog_pb2.Artifact", ref: Referenc
             "type": artifact.model_type,
             "format": artifact.format,
             "source": artifact.source,
+            **facts_of(artifact),
             "requirements": _pairs(artifact.requirements),
             "metadata": _pairs(artifact.metadata),
             "visibility": formats.word(pb.Visibility.Name(artifact.visibility), "VISIBILITY"),
@@ -202,6 +218,29 @@ def _show_artifact(shell: Shell, artifact: "catalog_pb2.Artifact", ref: Referenc
     if not artifact.versions:
         how = f"ingot import {ref}" if artifact.HasField("fetch") else f"ingot push {ref} PATH"
         shell.out.note(f"No version yet: {how}")
+
+
+def facts_of(
+    said: "catalog_pb2.Artifact | catalog_pb2.Version | catalog_pb2.VersionSummary",
+) -> dict[str, str]:
+    """Return what was read from the files, by the name of each fact."""
+    found: dict[str, str] = {}
+    if said.HasField("model"):
+        model = said.model
+        count = formats.plural(model.tensor_count, "tensor")
+        found |= {
+            "architecture": model.architecture,
+            "parameters": f"{formats.count(model.parameter_count)} in {count}" if model.tensor_count else "",
+            "types": ", ".join(model.dtypes),
+        }
+    if said.HasField("dataset"):
+        data = said.dataset
+        about = "about " if data.estimated else ""
+        found |= {
+            "records": f"{about}{formats.count(data.record_count)}" if data.record_count else "",
+            "columns": ", ".join(data.columns),
+        }
+    return found
 
 
 def _policy(policy: "catalog_pb2.ValidationPolicy") -> str:
@@ -255,6 +294,7 @@ def _show_version(out: Output, version: "catalog_pb2.Version") -> None:
             "aliases": ", ".join(version.aliases),
             "digest": version.digest,
             "format": version.format,
+            **facts_of(version),
             "files": formats.count(version.file_count),
             "size": formats.size(version.size_bytes),
             "new": f"{formats.size(version.new_bytes)} were not there before",
@@ -296,16 +336,9 @@ def _pairs(struct: "struct_pb2.Struct") -> str:
     return "\n".join(f"{key} = {_plain(value)}" for key, value in sorted(values.items()))
 
 
-def _whole(value: object) -> object:
-    """Return JSON whose whole numbers, which a Struct keeps as doubles, are whole again."""
-    if isinstance(value, dict):
-        return {key: _whole(each) for key, each in value.items()}
-    if isinstance(value, list):
-        return [_whole(each) for each in value]
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
 def _plain(value: object) -> str:
     if isinstance(value, dict | list):
-        return json.dumps(_whole(value), ensure_ascii=False, sort_keys=True)
+        from ingot.client.cli import plain
+
+        return plain.dumps(plain.whole(value))
     return f"{value:g}" if isinstance(value, float) else str(value)

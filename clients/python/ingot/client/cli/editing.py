@@ -3,11 +3,13 @@
 from typing import TYPE_CHECKING
 
 from ingot.client._errors import Invalid
-from ingot.client.cli import formats, named, trash
+from ingot.client.cli import formats, named, trash, values
 from ingot.client.cli.command import FLAGS_WITH_VALUE, Command, Parser, declare_yes
 from ingot.client.cli.shell import Shell
 
 if TYPE_CHECKING:
+    from google.protobuf import struct_pb2
+
     from ingot.v1 import catalog_pb2
 
 _TEXTS = {
@@ -24,11 +26,15 @@ _TEXTS = {
 
 
 class Edit(Command):
-    """Change what is said about a model or dataset. Only what is named changes; an empty text clears it."""
+    """Change what is said about a model or dataset, or about one version of it. Only what is named changes.
+
+    An empty text clears a field, the value null removes a key of --meta and --metric. The files of a version
+    never change.
+    """
 
     examples = (
         "ingot edit datasets/chat --language fa,en --description 'Small talk in two languages'",
-        "ingot edit datasets/chat --validation required --rule min_records=10 --rule max_bad_ratio=0.01",
+        "ingot edit datasets/chat@1 -m 'First collection' --metric agreement=0.93",
     )
     ref: str | None
     id: str | None
@@ -36,11 +42,14 @@ class Edit(Command):
     status: str | None
     validation: str | None
     rule: list[str]
+    changelog: str | None
+    meta: list[str]
+    metric: list[str]
     etag: str
 
     @classmethod
     def declare(cls, parser: Parser) -> None:
-        named.declare(parser, "datasets/NAME or models/NAME", "-i", "-id", "--id")
+        named.declare(parser, "datasets/NAME, or models/NAME@VERSION", "-i", "-id", "--id")
         for field, text in _TEXTS.items():
             parser.add_argument(f"--{field.replace('_', '-')}", metavar="TEXT", help=text)
         parser.add_argument("--card", metavar="FILE", help="Markdown file about it")
@@ -64,17 +73,30 @@ class Edit(Command):
             metavar="K=V",
             help="what they must pass, instead of the rules before (repeat); see ingot validate",
         )
+        parser.add_argument("-m", "--changelog", metavar="TEXT", help="of a version: what changed")
+        parser.add_argument(
+            "--meta", action="append", default=[], metavar="K=V", help="of a version: keep with it (repeat)"
+        )
+        parser.add_argument(
+            "--metric",
+            action="append",
+            default=[],
+            metavar="K=V",
+            help="of a version: how good it is (repeat)",
+        )
         parser.add_argument("--etag", default="", metavar="ETAG", help="only if nobody changed it since")
 
     def run(self, shell: Shell) -> int:
         ref = named.chosen(self.ref, self.id)
-        values = {field: value for field in _TEXTS if isinstance(value := getattr(self, field), str)}
+        said = {field: value for field in _TEXTS if isinstance(value := getattr(self, field), str)}
         if self.card is not None:
             with open(self.card, encoding="utf-8") as file:
-                values["card"] = file.read()
+                said["card"] = file.read()
         if self.status is not None:
-            values["lifecycle"] = self.status
-        if not values and not self.rule and self.validation is None:
+            said["lifecycle"] = self.status
+        if self.changelog is not None or self.meta or self.metric:
+            return self._version(shell, ref, of_artifact=bool(said or self.rule or self.validation))
+        if not said and not self.rule and self.validation is None:
             raise Invalid(
                 "There is nothing to change.",
                 reason="USAGE",
@@ -82,13 +104,36 @@ class Edit(Command):
             )
         from ingot.client._catalog import artifact_fields
 
-        fields = artifact_fields(**values)  # type: ignore[arg-type]  # all of these are texts
-        paths, etag = sorted(values), self.etag
+        fields = artifact_fields(**said)  # type: ignore[arg-type]  # all of these are texts
+        paths, etag = sorted(said), self.etag
         if self.rule or self.validation is not None:
             before = shell.client.catalog.get(ref)
             fields.validation.CopyFrom(self._policy(before.validation))
             paths, etag = [*paths, "validation"], etag or before.etag
         changed = shell.client.catalog.update(ref, fields, paths, etag=etag)
+        name = named.short(changed.name)
+        shell.out.document(changed, name, lambda: shell.out.line(name))
+        return 0
+
+    def _version(self, shell: Shell, ref: str, *, of_artifact: bool) -> int:
+        """Change what is said about a version."""
+        from ingot.client._references import parse_artifact
+
+        found = parse_artifact(ref)
+        if of_artifact or not (found.version or found.alias):
+            raise Invalid(
+                "Changelog, metadata and metrics belong to a version; the other fields do not.",
+                reason="USAGE",
+                next_step=f"Name a version and only these, for example {found.kind}/{found.artifact}@latest",
+            )
+        before = shell.client.catalog.version(found)
+        changed = shell.client.versions.update(
+            before.name,
+            changelog=self.changelog,
+            metadata=_merged(before.metadata, values.pairs(self.meta, "--meta")),
+            metrics=_merged(before.performance_metrics, values.pairs(self.metric, "--metric")),
+            etag=self.etag or before.etag,
+        )
         name = named.short(changed.name)
         shell.out.document(changed, name, lambda: shell.out.line(name))
         return 0
@@ -103,6 +148,16 @@ class Edit(Command):
         policy = validation_policy(rules=rules)
         policy.mode = mode
         return policy
+
+
+def _merged(before: "struct_pb2.Struct", changes: dict[str, object]) -> dict[str, object] | None:
+    """Return what a structure holds with changes, None removing a key; None when nothing changes."""
+    if not changes:
+        return None
+    from google.protobuf import json_format
+
+    found: dict[str, object] = json_format.MessageToDict(before)
+    return {key: value for key, value in (found | changes).items() if value is not None}
 
 
 class Tag(Command):

@@ -44,6 +44,15 @@ def message(source: Message) -> Plain:
     return found
 
 
+def whole(value: Plain) -> Plain:
+    """Return a value of a free structure, which keeps all numbers as doubles, with whole ones whole again."""
+    if isinstance(value, dict):
+        return {key: whole(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [whole(each) for each in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 def _in_order(value: Plain) -> Plain:
     """Return a value with its keys in order; free structures come in none."""
     if isinstance(value, dict):
