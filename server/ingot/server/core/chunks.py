@@ -14,6 +14,9 @@ from ingot.content import digests
 from ingot.server.core.errors import Invalid, Reason
 from ingot.server.core.packs import MAX_CHUNK_SIZE
 
+MESSAGE_CHUNKS = 16_384  # most chunks of one message
+_SMALL = 16 * 1024  # a piece below it is copied
+
 
 class ChunkOutcome(Enum):
     """What a stream did with one of its chunks."""
@@ -28,7 +31,7 @@ class ReceivedChunk:
 
     digest: bytes
     length: int
-    pieces: Sequence[memoryview]
+    pieces: Sequence[memoryview | bytearray]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +58,11 @@ class ChunkAssembler:
 
     declared_chunks: int
     declared_bytes: int
+    most_at_once: int = MESSAGE_CHUNKS
     chunks: int = 0
     size: int = 0
     _open: tuple[bytes, int] | None = None  # digest and length of the chunk that goes on
-    _pieces: list[memoryview] = field(default_factory=list)
+    _pieces: list[memoryview | bytearray] = field(default_factory=list)
     _have: int = 0
 
     def feed(
@@ -67,6 +71,8 @@ class ChunkAssembler:
         """Return the chunks that this message completes. Raises Invalid (BAD_LENGTH)."""
         if len(packed) != digests.DIGEST_SIZE * len(lengths):
             raise _bad_length(f"expected 32 bytes of digest per length, got {len(packed)} and {len(lengths)}")
+        if len(lengths) > self.most_at_once:
+            raise _bad_length(f"a message has at most {self.most_at_once} chunks, got {len(lengths)}")
         view, position = memoryview(data), 0
         if self._open is None and not more and sum(lengths) == len(view):
             return self._whole(packed, lengths, view)
@@ -86,7 +92,7 @@ class ChunkAssembler:
             digest, length = self._open
             taken = min(length - self._have, len(view) - position)
             if taken:
-                self._pieces.append(view[position : position + taken])
+                self._add(view[position : position + taken])
                 position += taken
                 self._have += taken
             if self._have < length:
@@ -96,6 +102,15 @@ class ChunkAssembler:
         self._check_message(len(view) - position, waiting, more=more)
         self._count(done)
         return done
+
+    def _add(self, piece: memoryview) -> None:
+        """Note a piece of the open chunk; small ones are joined, each would cost more than its bytes."""
+        if len(piece) >= _SMALL:
+            self._pieces.append(piece)
+        elif self._pieces and isinstance(self._pieces[-1], bytearray):
+            self._pieces[-1] += piece
+        else:
+            self._pieces.append(bytearray(piece))
 
     def _whole(self, packed: bytes, lengths: Sequence[int], view: memoryview) -> list[ReceivedChunk]:
         """Return the chunks of a message that has all of their bytes, as most have."""

@@ -16,6 +16,7 @@ from ingot.server.core.errors import FieldProblem, Invalid, Reason
 from ingot.server.core.packs import MAX_CHUNK_SIZE
 
 MAX_FILE_BYTES = 4 * 1024**4
+FILE_COST = 400  # bytes of rows that a file of a manifest takes, without its path and its entries
 _WORDS = digests.ENTRY_SIZE // 4  # an entry is nine 32-bit words, its length the last
 _LENGTH_WORD = _WORDS - 1
 
@@ -87,6 +88,16 @@ class FileDraft:
     format: str = ""
     root: bytes = b""  # once it was computed from all segments
     verified: bool = False  # the server has read the whole file; both digests are its own
+
+    @property
+    def chunk_count(self) -> int:
+        """Return the number of the chunks that came along."""
+        return sum(each.chunk_count for each in self.segments)
+
+    @property
+    def cost(self) -> int:
+        """Return the bytes of rows that it takes as it came."""
+        return FILE_COST + 2 * len(self.path.encode()) + digests.ENTRY_SIZE * self.chunk_count
 
     @property
     def is_whole(self) -> bool:

@@ -2,7 +2,9 @@
 
 *Size* is what its versions and checkpoints have together, each counted whole. *Stored* is what their chunks,
 and those of its open uploads, take: every different chunk once, whoever else has it. So neither tells of
-other namespaces. What lies in the trash counts until it is purged.
+other namespaces. *Overhead* is what the rows of its manifests and the records of its chunks take, which is
+more than the bytes where files are tiny: it counts together with *stored*. What lies in the trash counts
+until it is purged, and what an aborted upload leased until that would have expired.
 """
 
 import threading
@@ -10,10 +12,17 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+CHUNK_COST = 256  # bytes that a chunk takes beside its own: its record, and its rows in the index
+_LEAST_STORED = 64 * 1024 * 1024  # of a quota that nobody has set
+
 
 @dataclass(frozen=True, slots=True)
 class Quotas:
-    """How many bytes a namespace may have; 0 is no limit."""
+    """How many bytes a namespace may have; 0 is no limit.
+
+    `stored` bounds stored bytes and overhead. Where only `size` is set, uploads that become nothing would
+    have no bound: so `stored` is then twice as much.
+    """
 
     size: int = 0
     stored: int = 0
@@ -28,13 +37,18 @@ class Account:
     size_quota: int | None = None
     stored_quota: int | None = None
     revision: int = 0
+    overhead: int = 0
+
+    @property
+    def taken(self) -> int:
+        """Return what the quota of stored bytes is compared with."""
+        return self.stored + self.overhead
 
     def limits(self, defaults: Quotas) -> Quotas:
         """Return the quotas that hold for it."""
-        return Quotas(
-            defaults.size if self.size_quota is None else self.size_quota,
-            defaults.stored if self.stored_quota is None else self.stored_quota,
-        )
+        size = defaults.size if self.size_quota is None else self.size_quota
+        stored = defaults.stored if self.stored_quota is None else self.stored_quota
+        return Quotas(size, stored or (max(2 * size, _LEAST_STORED) if size else 0))
 
 
 @dataclass(frozen=True, slots=True)

@@ -224,6 +224,13 @@ class TreeStore(Protocol):
         """Forget all files of a tree; what it holds stays."""
         ...
 
+    def clear_some(self, tree: int) -> bool:
+        """Forget as many files of a tree as one write should; return whether some may be left.
+
+        Call it until it says no. A manifest may have gigabytes, and everybody's writes wait for this one.
+        """
+        ...
+
     def totals(self, tree: int) -> tuple[int, int, int]:
         """Return the number of files, their size in bytes, and the number of their chunks."""
         ...

@@ -15,6 +15,7 @@ from enum import StrEnum
 
 from ingot.content import digests, paths
 from ingot.server.core.artifacts import NewVersion, VersionState
+from ingot.server.core.chunks import MESSAGE_CHUNKS
 from ingot.server.core.errors import Invalid, Precondition, Problem, Reason, TooSlow
 from ingot.server.core.manifests import MAX_FILE_BYTES
 from ingot.server.core.names import UploadName
@@ -187,10 +188,18 @@ class TransferLimits:
     idle_seconds: float = 15.0
     min_bytes_per_second: int = 64 * 1024
     grace_seconds: float = 10.0
+    max_message_chunks: int = MESSAGE_CHUNKS
+    max_stream_chunks: int = 65_536
     max_streams: int = 16
     max_read_streams: int = 32
     read_idle_seconds: float = 60.0  # longer than for senders: who limits its rate takes messages slowly
     max_open_uploads: int = 64
+    max_failed_uploads: int = 256  # of one principal that are kept; the oldest go
+    max_watch_streams: int = 64
+    max_message_files: int = 16_384  # in one PutManifest
+    max_manifest_calls: int = 4  # of one principal at once
+    max_tree_files: int = 1_000_000
+    max_tree_chunks: int = 1 << 26  # entries of its manifest: 16 TiB in chunks of 256 KiB
     max_path_bytes: int = paths.MAX_PATH_BYTES
     max_ranges: int = 8192
     stream_sizes: tuple[tuple[int, int], ...] = (

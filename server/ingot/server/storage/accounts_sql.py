@@ -1,25 +1,27 @@
 """What namespaces have, in SQLite: the AccountStore of core/namespaces.py, and the counting behind it.
 
 One row a namespace is kept up to date by whoever adds or removes what counts, in the same transaction: the
-stores of versions and checkpoints call `grow_size`, those of trees and chunks call `grow_stored`.
+stores of versions and checkpoints count its size, those of trees and chunks what is stored and the overhead.
 """
 
 import json
 from collections.abc import Collection, Sequence
 
-from ingot.server.core.namespaces import Account, Namespace
+from ingot.server.core.namespaces import CHUNK_COST, Account, Namespace
 from ingot.server.storage import sql
 
 _GROW = (
-    "INSERT INTO account(namespace, size_bytes, stored_bytes, revision) VALUES (?, ?, ?, 0) "
+    "INSERT INTO account(namespace, size_bytes, stored_bytes, overhead_bytes, revision) "
+    "VALUES (?, ?, ?, ?, 0) "
     "ON CONFLICT(namespace) DO UPDATE SET size_bytes = size_bytes + excluded.size_bytes, "
-    "stored_bytes = stored_bytes + excluded.stored_bytes"
+    "stored_bytes = stored_bytes + excluded.stored_bytes, "
+    "overhead_bytes = overhead_bytes + excluded.overhead_bytes"
 )
-# Bytes of chosen chunks that no tree of the namespace holds but this one. Parameters: those of the choice,
-# then the tree twice.
+# Bytes and number of chosen chunks that no tree of the namespace holds but this one. Parameters: those of
+# the choice, then the tree twice.
 _ALONE = (
-    "SELECT (SELECT namespace FROM tree WHERE id = ?), coalesce(sum(c.length), 0) FROM ({}) AS chosen "
-    "CROSS JOIN chunk c ON c.id = chosen.chunk WHERE NOT EXISTS(SELECT 1 FROM hold h "
+    "SELECT (SELECT namespace FROM tree WHERE id = ?), coalesce(sum(c.length), 0), count(*) "
+    "FROM ({}) AS chosen CROSS JOIN chunk c ON c.id = chosen.chunk WHERE NOT EXISTS(SELECT 1 FROM hold h "
     "CROSS JOIN tree o ON o.id = h.tree WHERE h.chunk = c.id AND h.tree != ? "
     "AND o.namespace = (SELECT namespace FROM tree WHERE id = ?))"
 )
@@ -28,26 +30,30 @@ _ALL = _ALONE.format("SELECT chunk FROM hold WHERE tree = ?")
 _OTHERS = _ALONE.format(
     "SELECT chunk FROM hold WHERE tree = ? AND chunk NOT IN (SELECT value FROM json_each(?))"
 )
-_ROW = "size_bytes, stored_bytes, size_quota, stored_quota, revision"
+_ROW = "size_bytes, stored_bytes, size_quota, stored_quota, revision, overhead_bytes"
 _NAMESPACE = (
     "SELECT n.id, n.created, ifnull(a.size_bytes, 0), ifnull(a.stored_bytes, 0), a.size_quota, "
-    "a.stored_quota, ifnull(a.revision, 0) FROM namespace n LEFT JOIN account a ON a.namespace = n.id "
-    "WHERE n.deleted IS NULL AND "
+    "a.stored_quota, ifnull(a.revision, 0), ifnull(a.overhead_bytes, 0) "
+    "FROM namespace n LEFT JOIN account a ON a.namespace = n.id WHERE n.deleted IS NULL AND "
 )
 COUNTED = (
-    "SELECT namespace, sum(size_bytes) AS size_bytes, sum(stored_bytes) AS stored_bytes FROM ("
-    "SELECT a.namespace, v.size_bytes, 0 AS stored_bytes FROM version v "
+    "SELECT namespace, sum(size_bytes) AS size_bytes, sum(stored_bytes) AS stored_bytes, "
+    "sum(overhead_bytes) AS overhead_bytes FROM ("
+    "SELECT a.namespace, v.size_bytes, 0 AS stored_bytes, 0 AS overhead_bytes FROM version v "
     "JOIN artifact a ON a.id = v.artifact_id "
-    "UNION ALL SELECT j.namespace, c.size_bytes, 0 FROM checkpoint c JOIN training_job j ON j.number = c.job "
-    "UNION ALL SELECT namespace, 0, sum(length) FROM ("
+    "UNION ALL SELECT j.namespace, c.size_bytes, 0, 0 "
+    "FROM checkpoint c JOIN training_job j ON j.number = c.job "
+    f"UNION ALL SELECT namespace, 0, sum(length), {CHUNK_COST} * count(*) FROM ("
     "SELECT DISTINCT t.namespace, c.id, c.length FROM hold h "
-    "JOIN tree t ON t.id = h.tree JOIN chunk c ON c.id = h.chunk) GROUP BY namespace) GROUP BY namespace"
+    "JOIN tree t ON t.id = h.tree JOIN chunk c ON c.id = h.chunk) GROUP BY namespace "
+    "UNION ALL SELECT namespace, 0, 0, cost FROM tree) GROUP BY namespace"
 )
 _WRONG = (
-    f"SELECT coalesce(n.namespace, a.namespace), ifnull(n.size_bytes, 0), ifnull(n.stored_bytes, 0) "
-    f"FROM ({COUNTED}) AS n FULL JOIN account a ON a.namespace = n.namespace "
+    f"SELECT coalesce(n.namespace, a.namespace), ifnull(n.size_bytes, 0), ifnull(n.stored_bytes, 0), "
+    f"ifnull(n.overhead_bytes, 0) FROM ({COUNTED}) AS n FULL JOIN account a ON a.namespace = n.namespace "
     "WHERE ifnull(n.size_bytes, 0) != ifnull(a.size_bytes, 0) "
-    "OR ifnull(n.stored_bytes, 0) != ifnull(a.stored_bytes, 0) ORDER BY 1"
+    "OR ifnull(n.stored_bytes, 0) != ifnull(a.stored_bytes, 0) "
+    "OR ifnull(n.overhead_bytes, 0) != ifnull(a.overhead_bytes, 0) ORDER BY 1"
 )
 
 
@@ -80,20 +86,21 @@ class AccountsSql:
 
     def recount(self, *, repair: bool) -> Sequence[str]:
         wrong = sql.rows(_WRONG)
-        for namespace, size, stored in wrong if repair else ():
+        for namespace, size, stored, overhead in wrong if repair else ():
             grow(namespace)
             sql.run(
-                "UPDATE account SET size_bytes = ?, stored_bytes = ? WHERE namespace = ?",
+                "UPDATE account SET size_bytes = ?, stored_bytes = ?, overhead_bytes = ? WHERE namespace = ?",
                 size,
                 stored,
+                overhead,
                 namespace,
             )
         return [row[0] for row in wrong]
 
 
-def grow(namespace: str, size: int = 0, stored: int = 0) -> None:
+def grow(namespace: str, size: int = 0, stored: int = 0, overhead: int = 0) -> None:
     """Count so many bytes more, or less, for a namespace."""
-    sql.run(_GROW, namespace, size, stored)
+    sql.run(_GROW, namespace, size, stored, overhead)
 
 
 def grow_checkpoints(job: int, step: int, sign: int) -> None:
@@ -124,9 +131,9 @@ def giving_up_all_but(tree: int, chunks: Collection[int]) -> None:
 
 
 def _grow_stored(statement: str, sign: int, tree: int, *choice: sql.Value) -> None:
-    namespace, size = sql.rows(statement, tree, *choice, tree, tree)[0]
-    if namespace is not None and size:
-        grow(namespace, stored=sign * size)
+    namespace, size, count = sql.rows(statement, tree, *choice, tree, tree)[0]
+    if namespace is not None and count:
+        grow(namespace, stored=sign * size, overhead=sign * count * CHUNK_COST)
 
 
 def _namespace(row: sql.Row) -> Namespace:

@@ -90,6 +90,7 @@ class Account(Table):
     size_quota = peewee.IntegerField(null=True)
     stored_quota = peewee.IntegerField(null=True)
     revision = peewee.IntegerField()
+    overhead_bytes = peewee.IntegerField(default=0, constraints=[peewee.SQL("DEFAULT 0")])
 
 
 class User(Table):
@@ -828,7 +829,8 @@ Chunk.add_index(Chunk.index(Chunk.lost, where=Chunk.lost == 1, name="chunk_lost"
 class Tree(Table):
     """What owns a manifest and holds chunks: `name` is a version's uid, a checkpoint's or an upload's name.
 
-    `artifact` names whose readers may read it; `expires` is NULL except for the tree of an upload.
+    `artifact` names whose readers may read it; `expires` is NULL except for the tree of an upload. The last
+    columns count its files; `cost` are the bytes that their rows take.
     """
 
     name = peewee.TextField(unique=True)
@@ -837,6 +839,10 @@ class Tree(Table):
     digest = peewee.BlobField(default=b"")
     created = peewee.FloatField()
     expires = peewee.FloatField(null=True)
+    file_count = peewee.IntegerField(default=0, constraints=[peewee.SQL("DEFAULT 0")])
+    size_bytes = peewee.IntegerField(default=0, constraints=[peewee.SQL("DEFAULT 0")])
+    chunk_count = peewee.IntegerField(default=0, constraints=[peewee.SQL("DEFAULT 0")])
+    cost = peewee.IntegerField(default=0, constraints=[peewee.SQL("DEFAULT 0")])
 
 
 class Hold(Table):

@@ -12,7 +12,7 @@ from typing import Any
 from ingot.content import digests
 from ingot.server.core.contents import FormatShare
 from ingot.server.core.errors import Conflict, Reason
-from ingot.server.core.manifests import FileDraft, FileFacts, Segment, Tree
+from ingot.server.core.manifests import FILE_COST, FileDraft, FileFacts, Segment, Tree
 from ingot.server.core.transfer_stores import ChunkRun, SegmentRow
 from ingot.server.storage import accounts_sql, sql
 
@@ -26,6 +26,16 @@ _PUT_SEGMENT = (
     "INSERT INTO segment(file, position, size_bytes, entries) "
     "VALUES ((SELECT id FROM tree_file WHERE tree = ? AND path = ?), ?, ?, ?)"
 )
+_COUNT = (
+    "UPDATE tree SET file_count = file_count + ?, size_bytes = size_bytes + ?, "
+    "chunk_count = chunk_count + ?, cost = cost + ? WHERE id = ? RETURNING namespace"
+)
+_COUNTED = (  # of one file: its key, and what it counts
+    f"f.id, f.size_bytes, f.chunk_count, {FILE_COST} + 2 * length(CAST(f.path AS BLOB)) "
+    f"+ {digests.ENTRY_SIZE} * f.chunk_count"
+)
+_CLEARED_FILES = 2000  # at once; more of them, or more chunks, would keep the writer too long
+_CLEARED_CHUNKS = 64 * digests.SEGMENT_MAX_ENTRIES
 _SEGMENTS = (
     f"SELECT {_FACTS}, f.segment_count, s.position, s.entries "
     "FROM tree_file f LEFT JOIN segment s ON s.file = f.id "
@@ -58,7 +68,7 @@ class TreesSql:
         parts = [file for file in files if _continues(file, known)]
         fresh = [file for file in files if not _continues(file, known)]
         added = fresh + [self._new_segments(tree, file) for file in parts]
-        self._drop(tree, [file.path for file in fresh])
+        gone = self._drop(tree, [file.path for file in fresh])
         sql.run_many(_PUT_FILE, ((tree, *_columns(file)) for file in fresh))
         sql.run_many(
             _PUT_SEGMENT,
@@ -70,20 +80,37 @@ class TreesSql:
         )
         sql.run_many(
             "UPDATE tree_file SET chunk_count = chunk_count + ? WHERE tree = ? AND path = ?",
-            ((_chunks(file), tree, file.path) for file in added[len(fresh) :]),
+            ((file.chunk_count, tree, file.path) for file in added[len(fresh) :]),
         )
+        chunks = sum(file.chunk_count for file in added)
+        cost = sum(file.cost for file in fresh)
+        cost += digests.ENTRY_SIZE * sum(file.chunk_count for file in added[len(fresh) :])
+        size = sum(file.size_bytes for file in fresh)
+        _count(tree, _Totals(len(fresh), size, chunks, cost).less(gone))
 
     def clear(self, tree: int) -> None:
-        sql.run("DELETE FROM segment WHERE file IN (SELECT id FROM tree_file WHERE tree = ?)", tree)
-        sql.run("DELETE FROM tree_file WHERE tree = ?", tree)
+        while self.clear_some(tree):
+            pass
+
+    def clear_some(self, tree: int) -> bool:
+        statement = f"SELECT {_COUNTED} FROM tree_file f WHERE f.tree = ? ORDER BY f.path LIMIT ?"
+        found = sql.rows(statement, tree, _CLEARED_FILES)
+        room, some = _CLEARED_CHUNKS, 0
+        for _, _, chunks, _ in found:
+            if chunks > room:
+                break
+            room -= chunks
+            some += 1
+        if found and not some:
+            _count(tree, _Totals().less(_cut_short(found[0][0])))
+            return True
+        _count(tree, _Totals().less(_forget(found[:some])))
+        return some < len(found) or len(found) == _CLEARED_FILES
 
     def totals(self, tree: int) -> tuple[int, int, int]:
-        found = sql.rows(
-            "SELECT count(*), coalesce(sum(size_bytes), 0), coalesce(sum(chunk_count), 0) "
-            "FROM tree_file WHERE tree = ?",
-            tree,
-        )[0]
-        return found[0], found[1], found[2]
+        found = sql.rows("SELECT file_count, size_bytes, chunk_count FROM tree WHERE id = ?", tree)
+        files, size, chunks = found[0] if found else (0, 0, 0)
+        return files, size, chunks
 
     def segments(self, tree: int, after: tuple[str, int] | None = None) -> Iterator[SegmentRow]:
         path, position = after or ("", -1)
@@ -124,12 +151,9 @@ class TreesSql:
         sql.run("DELETE FROM tree WHERE id = ?", tree)
 
     def find(self, name: str) -> Tree | None:
-        found = sql.rows("SELECT id, name, namespace, digest FROM tree WHERE name = ?", name)
-        if not found:
-            return None
-        key, name, namespace, digest = found[0]
-        files, size, _ = self.totals(key)
-        return Tree(key, name, namespace, digest, files, size)
+        statement = "SELECT id, name, namespace, digest, file_count, size_bytes FROM tree WHERE name = ?"
+        found = sql.rows(statement, name)
+        return Tree(*found[0]) if found else None
 
     def exists(self, tree: int) -> bool:
         return bool(sql.rows("SELECT 1 FROM tree WHERE id = ?", tree))
@@ -181,11 +205,15 @@ class TreesSql:
         found = sql.rows(statement, json.dumps(list(paths)), tree) if paths else []
         return {path: (profile, size, count) for path, profile, size, count in found}
 
-    def _drop(self, tree: int, paths: Sequence[str]) -> None:
-        wanted = json.dumps(list(paths))
-        inside = "SELECT f.id FROM json_each(?) j CROSS JOIN tree_file f ON f.tree = ? AND f.path = j.value"
-        sql.run(f"DELETE FROM segment WHERE file IN ({inside})", wanted, tree)
-        sql.run(f"DELETE FROM tree_file WHERE id IN ({inside})", wanted, tree)
+    def _drop(self, tree: int, paths: Sequence[str]) -> "_Totals":
+        """Forget files of these paths, as far as there are any; return what they counted."""
+        found = sql.rows(
+            f"SELECT {_COUNTED} FROM json_each(?) j "
+            "CROSS JOIN tree_file f ON f.tree = ? AND f.path = j.value",
+            json.dumps(list(paths)),
+            tree,
+        )
+        return _forget(found)
 
     def _new_segments(self, tree: int, file: FileDraft) -> FileDraft:
         """Return the file with those of its segments that are not stored yet. Raises Conflict."""
@@ -210,8 +238,64 @@ def _continues(file: FileDraft, known: Mapping[str, tuple[str, int, int]]) -> bo
     return not file.is_whole and known.get(file.path) == facts
 
 
-def _chunks(file: FileDraft) -> int:
-    return sum(each.chunk_count for each in file.segments)
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Totals:
+    """Counts of some files: how many, bytes, chunks, and bytes of their rows."""
+
+    files: int = 0
+    size: int = 0
+    chunks: int = 0
+    cost: int = 0
+
+    def less(self, other: "_Totals") -> "_Totals":
+        return _Totals(
+            self.files - other.files,
+            self.size - other.size,
+            self.chunks - other.chunks,
+            self.cost - other.cost,
+        )
+
+    @classmethod
+    def sum(cls, some: Sequence["_Totals"]) -> "_Totals":
+        return cls(
+            sum(each.files for each in some),
+            sum(each.size for each in some),
+            sum(each.chunks for each in some),
+            sum(each.cost for each in some),
+        )
+
+
+def _forget(found: Sequence[sql.Row]) -> _Totals:
+    """Forget files, rows of _COUNTED; return what they counted."""
+    if found:
+        ids = sql.id_list([row[0] for row in found])
+        sql.run("DELETE FROM segment WHERE file IN (SELECT value FROM json_each(?))", ids)
+        sql.run("DELETE FROM tree_file WHERE id IN (SELECT value FROM json_each(?))", ids)
+    return _Totals.sum([_Totals(1, *row[1:]) for row in found])
+
+
+def _cut_short(file: int) -> _Totals:
+    """Forget some segments of a large file; return what they counted."""
+    found = sql.rows(
+        "SELECT id, length(entries) / ? FROM segment WHERE file = ? ORDER BY position LIMIT ?",
+        digests.ENTRY_SIZE,
+        file,
+        _CLEARED_CHUNKS // digests.SEGMENT_MAX_ENTRIES,
+    )
+    ids = sql.id_list([row[0] for row in found])
+    chunks = sum(row[1] for row in found)
+    sql.run("DELETE FROM segment WHERE id IN (SELECT value FROM json_each(?))", ids)
+    sql.run("UPDATE tree_file SET chunk_count = chunk_count - ? WHERE id = ?", chunks, file)
+    return _Totals(chunks=chunks, cost=chunks * digests.ENTRY_SIZE)
+
+
+def _count(tree: int, grown: _Totals) -> None:
+    """Count for a tree, and for its namespace, what its files have more, or less."""
+    if grown == _Totals():
+        return
+    values = (grown.files, grown.size, grown.chunks, grown.cost, tree)
+    for (namespace,) in sql.rows(_COUNT, *values):
+        accounts_sql.grow(namespace, overhead=grown.cost)
 
 
 def _columns(file: FileDraft) -> tuple[sql.Value, ...]:
@@ -220,7 +304,7 @@ def _columns(file: FileDraft) -> tuple[sql.Value, ...]:
         file.profile,
         file.size_bytes,
         file.segment_count,
-        _chunks(file),
+        file.chunk_count,
         file.root,
         file.blake3,
         file.sha256,
