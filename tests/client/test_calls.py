@@ -26,6 +26,7 @@ from ingot.client import (
     Unauthenticated,
     Unreachable,
 )
+from ingot.client._bearers import FixedToken
 from ingot.client._calls import Calls, Contact
 from ingot.client._catalog import Catalog
 from ingot.client._identity import headers
@@ -45,7 +46,8 @@ class Bench:
         contact.made = contacted
         self.calls = Calls(
             "here",
-            headers("secret", "ada"),
+            headers("ada"),
+            FixedToken("secret"),
             timeout=timeout,
             contact=contact,
             pause=self.pauses.append,
@@ -156,7 +158,7 @@ def test_every_call_says_who_and_with_what_program() -> None:
 
 
 def test_a_persian_user_name_travels_percent_encoded() -> None:
-    assert dict(headers("", "سارا"))["x-ingot-user"] == "%D8%B3%D8%A7%D8%B1%D8%A7"
+    assert dict(headers("سارا"))["x-ingot-user"] == "%D8%B3%D8%A7%D8%B1%D8%A7"
 
 
 @pytest.mark.parametrize(

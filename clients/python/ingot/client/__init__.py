@@ -21,6 +21,9 @@ if TYPE_CHECKING:
         Endpoint as Endpoint,
     )
     from ingot.client._connection import (
+        TlsFiles as TlsFiles,
+    )
+    from ingot.client._connection import (
         find_endpoint as find_endpoint,
     )
     from ingot.client._contexts import (
@@ -192,7 +195,7 @@ if TYPE_CHECKING:
 _HOME = {
     "_catalog": ("artifact_fields", "validation_policy"),
     "_client": ("Client",),
-    "_connection": ("Endpoint", "find_endpoint"),
+    "_connection": ("Endpoint", "TlsFiles", "find_endpoint"),
     "_contexts": ("Context", "Contexts", "load_contexts"),
     "_errors": (
         "AlreadyExists",

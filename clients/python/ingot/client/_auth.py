@@ -1,11 +1,13 @@
 """Who is calling: users, API tokens and the secrets they keep for outside hosts."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 from google.protobuf import duration_pb2, field_mask_pb2
 
-from ingot.client import _pages
+from ingot.client import _connection, _logins, _pages
+from ingot.client._bearers import NOBODY
 from ingot.client._calls import Calls, new_id
 from ingot.client._channels import Link
 from ingot.client._errors import Invalid
@@ -18,12 +20,71 @@ class Auth(Members):
     """Calls of AuthService; users may be given as `ada` or `users/ada`."""
 
     def __init__(self, link: Link, calls: Calls) -> None:
+        self._link = link
         self._stub = auth_pb2_grpc.AuthServiceStub(link.channel)
         self._calls = calls
 
     def me(self) -> pb.GetMeResponse:
         """Return who the credential belongs to and what it may do."""
         return self._calls.unary(self._stub.GetMe, pb.GetMeRequest())
+
+    def login(self, username: str, password: str) -> pb.LoginResponse:
+        """Sign in with a password: from now on this client calls as that user, and renews its tokens itself.
+
+        Raises Unauthenticated (LOGIN_FAILED), LimitReached (LOGIN_LOCKED, with `retry_after`), Denied
+        (TLS_REQUIRED).
+        """
+        _connection.require_protected(self._link.endpoint, "a password")
+        calls = replace(self._calls, bearer=NOBODY)
+        reply = calls.unary(self._stub.Login, pb.LoginRequest(username=username, password=password))
+        _logins.sign_in(self._link, _logins.LoginTokens.of(reply))
+        return reply
+
+    def logout(self, *, everywhere: bool = False) -> int:
+        """End the login of this client, or all logins of its user; return how many ended."""
+        reply = self._calls.unary(self._stub.Logout, pb.LogoutRequest(everywhere=everywhere))
+        return reply.ended_logins
+
+    def change_password(self, new_password: str, *, old_password: str = "", user: str = "") -> int:
+        """Set a password and end all other logins of the user; return how many ended.
+
+        The old one is needed except for a first one, and for administrators who set another user's.
+        """
+        request = pb.ChangePasswordRequest(
+            name=_user(user), old_password=old_password, new_password=new_password
+        )
+        return self._calls.unary(self._stub.ChangePassword, request).ended_logins
+
+    def user(self, user: str) -> pb.User:
+        """Return a user; for administrators."""
+        return self._calls.unary(self._stub.GetUser, pb.GetUserRequest(name=_user(user))).user
+
+    def update_user(
+        self,
+        user: str,
+        *,
+        display_name: str | None = None,
+        role: str | None = None,
+        disabled: bool | None = None,
+        etag: str = "",
+    ) -> pb.User:
+        """Change what is given of a user; for administrators. With `etag` only if unchanged."""
+        wanted = pb.User(
+            name=_user(user),
+            display_name=display_name or "",
+            role=role_of(role) if role else pb.ROLE_UNSPECIFIED,
+            disabled=disabled or False,
+            etag=etag,
+        )
+        given = {"display_name": display_name, "role": role, "disabled": disabled}
+        mask = field_mask_pb2.FieldMask(paths=[path for path, value in given.items() if value is not None])
+        request = pb.UpdateUserRequest(user=wanted, update_mask=mask)
+        return self._calls.unary(self._stub.UpdateUser, request).user
+
+    def delete_user(self, user: str, *, etag: str = "", allow_missing: bool = False) -> None:
+        """Remove a user whose namespace is empty, with all credentials; the name stays taken."""
+        request = pb.DeleteUserRequest(name=_user(user), etag=etag, allow_missing=allow_missing)
+        self._calls.unary(self._stub.DeleteUser, request)
 
     def create_user(self, user_id: str, *, display_name: str = "", role: str = "member") -> pb.User:
         """Create a user with a namespace of the same name; `role` is admin, member or viewer."""

@@ -2,8 +2,9 @@
 
 Every stub method is called through `Calls`. It adds the credential itself, because gRPC refuses call
 credentials on plaintext and unix sockets; that a token may travel at all was decided when the connection was
-opened (`_connection.py`). Unary calls have one deadline over all tries. Streams have none: a watchdog cancels
-them when nothing came for a while, and whoever reads them resumes.
+opened (`_connection.py`). An access token of a login that the server refuses is renewed, once a call. Unary
+calls have one deadline over all tries. Streams have none: a watchdog cancels them when nothing came for a
+while, and whoever reads them resumes.
 """
 
 from __future__ import annotations  # gRPC's callables are generic for type checkers only
@@ -21,6 +22,7 @@ import grpc
 from google.protobuf.message import Message
 
 from ingot.client import _retries, _statuses
+from ingot.client._bearers import NOBODY, Bearer
 from ingot.client._errors import IngotError, TimedOut
 from ingot.client._retries import DEFAULT_RETRY, Retry
 
@@ -28,6 +30,7 @@ Q = TypeVar("Q", bound=Message)
 R = TypeVar("R", bound=Message)
 T = TypeVar("T")  # replies and requests of bulk methods are no messages (`_bulk.py`)
 
+_ENDED = ("TOKEN_EXPIRED", "TOKEN_INVALID")
 DEFAULT_TIMEOUT = 30.0  # seconds
 DEFAULT_IDLE = 60.0  # a live stream says something at least every 15 s
 
@@ -47,6 +50,7 @@ class Calls:
 
     where: str
     headers: tuple[tuple[str, str], ...] = ()
+    bearer: Bearer = NOBODY
     timeout: float = DEFAULT_TIMEOUT
     retry: Retry = DEFAULT_RETRY
     contact: Contact = field(default_factory=Contact)
@@ -64,13 +68,18 @@ class Calls:
         end = time.monotonic() + (self.timeout if timeout is None else timeout)
         call_id = new_id()
         repeatable = _retries.is_idempotent(request)
-        attempt = 1
+        attempt, refused = 1, False
         while True:
+            token = self.bearer.token()
             try:
                 left = max(end - time.monotonic(), 0.001)
-                reply = call(request, timeout=left, metadata=self.metadata(call_id))
+                reply = call(request, timeout=left, metadata=self._metadata(call_id, token))
             except grpc.RpcError as failure:
                 error = self.error_of(failure, call_id)
+                # A credential is refused before anything is done, so this is safe for every method; once.
+                if not refused and error.reason in _ENDED and self.bearer.renewed(token):
+                    refused = True
+                    continue
                 attempt += 1
                 pause = self.pause_before(attempt, error) if repeatable else None
                 if pause is None or time.monotonic() + pause >= end:
@@ -121,8 +130,8 @@ class Calls:
         return reply
 
     def metadata(self, call_id: str) -> tuple[tuple[str, str], ...]:
-        """Return the metadata of one call."""
-        return (*self.headers, ("x-request-id", call_id))
+        """Return the metadata of one call. Raises IngotError when its credential cannot be renewed."""
+        return self._metadata(call_id, self.bearer.token())
 
     def error_of(self, failure: grpc.RpcError, call_id: str) -> IngotError:
         """Return the typed error for a failed call."""
@@ -134,6 +143,10 @@ class Calls:
     def pause_before(self, attempt: int, error: IngotError) -> float | None:
         """Return how long to wait before a try; None when it would not help any more."""
         return self.retry.pause_before(attempt, error, contacted=self.contact.made, rng=self.rng)
+
+    def _metadata(self, call_id: str, token: str) -> tuple[tuple[str, str], ...]:
+        own = (("x-request-id", call_id),)
+        return (*self.headers, ("authorization", f"Bearer {token}"), *own) if token else (*self.headers, *own)
 
     def _stream_error(self, failure: grpc.RpcError, call_id: str, watchdog: _Watchdog) -> IngotError:
         if watchdog.fired:

@@ -4,6 +4,7 @@ A channel is a TCP connection. Several streams on one connection share its flow-
 thread, so lanes that should be parallel need channels that do not share a connection.
 """
 
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ from types import TracebackType
 import grpc
 import grpc.experimental
 
+from ingot.client._bearers import FixedToken, SignedIn
 from ingot.client._connection import Endpoint
 from ingot.client._errors import Invalid
 
@@ -42,6 +44,7 @@ class Link:
 
     def __init__(self, endpoint: Endpoint, dial: Callable[[Options], grpc.Channel]) -> None:
         self.endpoint = endpoint
+        self.signed_in = SignedIn(FixedToken(endpoint.token))
         self._dial = dial
         self._lock = threading.Lock()
         self._main: grpc.Channel | None = None
@@ -84,7 +87,8 @@ def link_to(endpoint: Endpoint) -> Link:
     options = _LOOPBACK_OPTIONS if endpoint.is_loopback else _OPTIONS
     if not endpoint.tls:
         return Link(endpoint, lambda more: grpc.insecure_channel(endpoint.target, options=(*options, *more)))
-    credentials = grpc.ssl_channel_credentials(root_certificates=_certificates(endpoint.ca_file))
+    roots = _content(endpoint.ca_file) if endpoint.ca_file else _system_roots()
+    credentials = grpc.ssl_channel_credentials(roots, *_own_pair(endpoint))
 
     def dial(more: Options) -> grpc.Channel:
         return grpc.secure_channel(endpoint.target, credentials, options=(*options, *more))
@@ -92,14 +96,36 @@ def link_to(endpoint: Endpoint) -> Link:
     return Link(endpoint, dial)
 
 
-def _certificates(path: str) -> bytes | None:
-    if not path:
+def _own_pair(endpoint: Endpoint) -> tuple[bytes | None, bytes | None]:
+    """Return key and certificate that show who this client is, where the server asks for that."""
+    if not endpoint.cert_file and not endpoint.key_file:
+        return None, None
+    if not endpoint.cert_file or not endpoint.key_file:
+        raise Invalid(
+            "A client's certificate and its key belong together: expected both, got one.",
+            reason="FIELD_INVALID",
+            next_step="Name both: cert_file and key_file, or INGOT_CERT_FILE and INGOT_KEY_FILE.",
+        )
+    return _content(endpoint.key_file), _content(endpoint.cert_file)
+
+
+def _system_roots() -> bytes | None:
+    """Return the authorities that this system trusts, its own ones included; None for those of gRPC."""
+    if os.environ.get("GRPC_DEFAULT_SSL_ROOTS_FILE_PATH"):
         return None
+    import ssl  # only for servers with TLS
+
+    found = ssl.get_default_verify_paths().cafile  # heeds SSL_CERT_FILE
+    return _content(found) if found else None
+
+
+def _content(path: str) -> bytes:
     try:
-        return Path(path).read_bytes()
+        return Path(path).expanduser().read_bytes()
     except OSError as failure:
         raise Invalid(
-            f"Cannot read the certificates to trust: {failure}.",
+            f"Cannot read a certificate or its key: {failure}.",
             reason="FIELD_INVALID",
-            next_step="Check ca_file of the context, or INGOT_CA_FILE.",
+            next_step="Check ca_file, cert_file and key_file of the context, or INGOT_CA_FILE, "
+            "INGOT_CERT_FILE and INGOT_KEY_FILE.",
         ) from failure

@@ -5,11 +5,13 @@ server on this machine, found through its data folder: the one INGOT_DATA_DIR na
 folder (where `make run` keeps it), or the standard one. Such a server writes `server.json` with its addresses
 and, for its owner alone, `admin.token`.
 
-Token: the argument, else INGOT_TOKEN, else that of the context or data folder the server came from. A token
-never goes to a plaintext address that is not loopback; that is refused before anything is sent.
+Token: the argument, else INGOT_TOKEN, else that of the context or data folder the server came from; a context
+may keep a login, whose tokens are renewed as needed (`_logins.py`). A token never goes to a plaintext address
+that is not loopback; that is refused before anything is sent.
 
 Addresses: `host:port` (plaintext on loopback, else TLS), `http://host:port` (plaintext), `https://host[:port]`
-(TLS), `unix:/path/to/socket`.
+(TLS), `unix:/path/to/socket`. For TLS the authorities of the system count, or those of INGOT_CA_FILE; a
+certificate of one's own, where the server asks for one, is in INGOT_CERT_FILE and INGOT_KEY_FILE.
 """
 
 import json
@@ -25,6 +27,7 @@ from ingot.client._errors import Denied, Invalid, Unauthenticated, Unreachable
 STANDARD_PORT = 7070
 SERVER_FILE = "server.json"
 TOKEN_FILE = "admin.token"
+LOCAL_AUTHORITY = "certs/ca.pem"  # where `ingot-server certs` puts it
 RUN_FOLDER = ".run"
 
 _HOST_PORT = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+(%\w+)?\]|[^][:/\s?#@]+)(:(?P<port>[0-9]{1,9}))?")
@@ -40,6 +43,9 @@ class Endpoint:
     token: str = ""
     namespace: str = ""  # default namespace, when the context names one
     ca_file: str = ""  # certificates to trust instead of the system's
+    cert_file: str = ""  # certificate of this client, with its key
+    key_file: str = ""
+    login: str = ""  # context that keeps the login that `token` is of
     source: str = ""  # where the address came from, in words
 
     def __repr__(self) -> str:
@@ -57,13 +63,25 @@ class Endpoint:
         return f"{self.target} (from {self.source})" if self.source else self.target
 
 
+@dataclass(frozen=True, slots=True)
+class TlsFiles:
+    """Files for TLS that somebody named: authorities to trust, a certificate of one's own with its key."""
+
+    ca_file: str = ""
+    cert_file: str = ""
+    key_file: str = ""
+
+
 def find_endpoint(
-    server: str | None = None, token: str | None = None, environ: Mapping[str, str] = os.environ
+    server: str | None = None,
+    token: str | None = None,
+    environ: Mapping[str, str] = os.environ,
+    files: TlsFiles | None = None,
 ) -> Endpoint:
     """Return the endpoint to use, by the rules above. Raises Invalid, Denied, Unreachable."""
-    endpoint = _address(server, environ)
-    chosen = token or environ.get("INGOT_TOKEN") or endpoint.token
-    return checked(replace(endpoint, token=chosen))
+    endpoint = _with_files(_address(server, environ), files or TlsFiles(), environ)
+    chosen = token or environ.get("INGOT_TOKEN")
+    return checked(replace(endpoint, token=chosen, login="") if chosen else endpoint)
 
 
 def checked(endpoint: Endpoint) -> Endpoint:
@@ -77,13 +95,19 @@ def checked(endpoint: Endpoint) -> Endpoint:
             reason="TOKEN_INVALID",
             next_step="Copy it again, in one piece; if it is from INGOT_TOKEN, look at what that holds.",
         )
-    if endpoint.token and not endpoint.tls and not endpoint.is_loopback:
+    if endpoint.token:
+        require_protected(endpoint, "a token")
+    return endpoint
+
+
+def require_protected(endpoint: Endpoint, what: str) -> None:
+    """Refuse to send a secret in the clear to another machine. Raises Denied (TLS_REQUIRED)."""
+    if not endpoint.tls and not endpoint.is_loopback:
         raise Denied(
-            f"Refused to send a token to {endpoint.target} over an unprotected connection.",
+            f"Refused to send {what} to {endpoint.target} over an unprotected connection.",
             reason="TLS_REQUIRED",
             next_step=f"Use https://{endpoint.target}, or a tunnel (ssh -L) and its port on this machine.",
         )
-    return endpoint
 
 
 def parse_address(text: str, source: str) -> Endpoint:
@@ -112,16 +136,13 @@ def _not_an_address(text: str, source: str, why: str = "") -> Invalid:
 
 
 def _address(server: str | None, environ: Mapping[str, str]) -> Endpoint:
-    ca_file = environ.get("INGOT_CA_FILE", "")
     for text, source in ((server, "--server"), (environ.get("INGOT_SERVER"), "INGOT_SERVER")):
         if text:
-            return _with_known_token(replace(parse_address(text, source), ca_file=ca_file), environ)
+            return _with_known_token(parse_address(text, source), environ)
     contexts = _contexts.load_contexts(environ)
     if context := contexts.current:
         found = parse_address(context.server, f"context {context.name!r} of {contexts.path}")
-        return replace(
-            found, token=context.token, namespace=context.namespace, ca_file=context.ca_file or ca_file
-        )
+        return _of_context(found, context)
     for folder in _data_folders(environ):
         if local := _local(folder):
             return local
@@ -137,11 +158,41 @@ def _with_known_token(endpoint: Endpoint, environ: Mapping[str, str]) -> Endpoin
     # A context or a local server with the very same address also knows the token for it.
     for context in _contexts.load_contexts(environ).all:
         if parse_address(context.server, "config").target == endpoint.target:
-            return replace(endpoint, token=context.token, namespace=context.namespace)
+            return _of_context(endpoint, context)
     for folder in _data_folders(environ):
         if endpoint.is_loopback and _dialled(endpoint.target) in _addresses(folder):
-            return replace(endpoint, token=_token(folder))
+            return _with_tls_of(replace(endpoint, token=_token(folder)), folder)
     return endpoint
+
+
+def _of_context(endpoint: Endpoint, context: _contexts.Context) -> Endpoint:
+    return replace(
+        endpoint,
+        token=context.token,
+        login=context.name if context.refresh_token else "",
+        namespace=context.namespace,
+        ca_file=context.ca_file,
+        cert_file=context.cert_file,
+        key_file=context.key_file,
+    )
+
+
+def _with_files(endpoint: Endpoint, files: TlsFiles, environ: Mapping[str, str]) -> Endpoint:
+    """Return the endpoint with the files for TLS: those that were named, else INGOT_…, else the context's."""
+    return replace(
+        endpoint,
+        ca_file=files.ca_file or environ.get("INGOT_CA_FILE") or endpoint.ca_file,
+        cert_file=files.cert_file or environ.get("INGOT_CERT_FILE") or endpoint.cert_file,
+        key_file=files.key_file or environ.get("INGOT_KEY_FILE") or endpoint.key_file,
+    )
+
+
+def _with_tls_of(endpoint: Endpoint, folder: Path) -> Endpoint:
+    """Return the endpoint of a server on this machine with TLS if it says that it speaks that."""
+    if endpoint.target.startswith("unix:") or _announced(folder).get("tls") is not True:
+        return endpoint
+    authority = folder / LOCAL_AUTHORITY
+    return replace(endpoint, tls=True, ca_file=str(authority) if authority.exists() else "")
 
 
 def _data_folders(environ: Mapping[str, str]) -> list[Path]:
@@ -157,17 +208,21 @@ def _local(folder: Path) -> Endpoint | None:
     if not addresses:
         return None
     endpoint = Endpoint(addresses[0], source=f"the local server in {folder}")
-    return replace(endpoint, token=_token(folder))
+    return _with_tls_of(replace(endpoint, token=_token(folder)), folder)
+
+
+def _announced(folder: Path) -> Mapping[str, object]:
+    """Return what the server that runs on this folder tells of itself; nothing when none does."""
+    try:
+        written = json.loads((folder / SERVER_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return written if isinstance(written, dict) and _alive(written.get("pid")) else {}
 
 
 def _addresses(folder: Path) -> list[str]:
     """Return the addresses of the server that runs on this folder, best first; none when it does not."""
-    try:
-        written = json.loads((folder / SERVER_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return []
-    if not isinstance(written, dict) or not _alive(written.get("pid")):
-        return []
+    written = _announced(folder)
     listed = written.get("listen")
     tcp = [each for each in listed if isinstance(each, str)] if isinstance(listed, list) else []
     socket = written.get("socket")

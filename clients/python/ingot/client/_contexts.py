@@ -7,15 +7,22 @@ server = "ingot.example:7070"
 token = "…"
 namespace = "team"        # optional: default namespace
 ca_file = "/path/ca.pem"  # optional: certificates to trust instead of the system's
+cert_file = "/path/me.pem"  # optional, with key_file: certificate of this client
+key_file = "/path/me.key"
+refresh_token = "…"       # of a login with a password; `token` is its access token then
+renew_time = "1795262400" # when that is replaced, in seconds since the epoch
 """
 
+import contextlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ingot.client._errors import Invalid, NotFound
+
+_KEYS = ("token", "namespace", "ca_file", "cert_file", "key_file", "refresh_token")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +34,10 @@ class Context:
     token: str = field(default="", repr=False)
     namespace: str = ""
     ca_file: str = ""
+    cert_file: str = ""
+    key_file: str = ""
+    refresh_token: str = field(default="", repr=False)
+    renew_time: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +69,17 @@ class Contexts:
         self._require(name)
         return replace(self, current_name=name)
 
+    def with_tokens(self, name: str, token: str, refresh_token: str, renew_time: float) -> "Contexts":
+        """Return them with newer tokens of the login that one keeps. Raises NotFound."""
+        self._require(name)
+        changed = tuple(
+            replace(each, token=token, refresh_token=refresh_token, renew_time=renew_time)
+            if each.name == name
+            else each
+            for each in self.all
+        )
+        return replace(self, all=changed)
+
     def save(self) -> None:
         """Write the file in one step, readable by its owner alone."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -73,9 +95,11 @@ class Contexts:
         lines = [f"current = {_quoted(self.current_name)}"]
         for context in self.all:
             lines += ["", f"[contexts.{_quoted(context.name)}]", f"server = {_quoted(context.server)}"]
-            for key in ("token", "namespace", "ca_file"):
+            for key in _KEYS:
                 if value := getattr(context, key):
                     lines.append(f"{key} = {_quoted(value)}")
+            if context.refresh_token:
+                lines.append(f'renew_time = "{context.renew_time:.0f}"')
         return "\n".join(lines) + "\n"
 
     def _require(self, name: str) -> None:
@@ -90,8 +114,7 @@ class Contexts:
 
 def load_contexts(environ: Mapping[str, str] = os.environ) -> Contexts:
     """Return the contexts of this user; none when there is no file. Raises Invalid for a broken file."""
-    base = environ.get("XDG_CONFIG_HOME") or os.path.join(os.path.expanduser("~"), ".config")
-    path = Path(base) / "ingot" / "config.toml"
+    path = _path(environ)
     if not path.exists():
         return Contexts(path)
     import tomllib  # only for those who have the file
@@ -109,6 +132,26 @@ def load_contexts(environ: Mapping[str, str] = os.environ) -> Contexts:
     return Contexts(path, found, str(written.get("current", "")))
 
 
+@contextlib.contextmanager
+def locked(environ: Mapping[str, str] = os.environ) -> Iterator[None]:
+    """Keep other programs from changing the contexts for the length of a with block."""
+    import fcntl  # only for those who share a login
+
+    path = _path(environ)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path.with_name(".config.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _path(environ: Mapping[str, str]) -> Path:
+    base = environ.get("XDG_CONFIG_HOME") or os.path.join(os.path.expanduser("~"), ".config")
+    return Path(base) / "ingot" / "config.toml"
+
+
 def _context(path: Path, name: str, table: object) -> Context:
     if not isinstance(table, dict) or not isinstance(table.get("server"), str):
         raise Invalid(
@@ -117,13 +160,15 @@ def _context(path: Path, name: str, table: object) -> Context:
             next_step='Add a line such as: server = "localhost:7070"',
         )
     text = {key: value for key, value in table.items() if isinstance(value, str)}
-    return Context(
-        name,
-        server=text["server"],
-        token=text.get("token", ""),
-        namespace=text.get("namespace", ""),
-        ca_file=text.get("ca_file", ""),
-    )
+    known = {key: text.get(key, "") for key in _KEYS}
+    return Context(name, text["server"], renew_time=_seconds(text.get("renew_time", "")), **known)
+
+
+def _seconds(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return 0.0  # then the token is replaced at once
 
 
 def _quoted(text: str) -> str:

@@ -26,13 +26,11 @@ def version() -> str:
     return VERSION
 
 
-def headers(token: str, user: str) -> tuple[tuple[str, str], ...]:
-    """Return the metadata of every call; a name outside printable ASCII travels percent-encoded."""
+def headers(user: str) -> tuple[tuple[str, str], ...]:
+    """Return the metadata of all calls, without a credential; a name beyond ASCII is percent-encoded."""
     pairs = [("x-client", f"{CLIENT_NAME}/{version()}")]
     if user:
         pairs.append(("x-ingot-user", quote(user, safe=" !#$&'()*+,/:;=?@[]\\")))
-    if token:
-        pairs.append(("authorization", f"Bearer {token}"))
     return tuple(pairs)
 
 

@@ -47,6 +47,26 @@ _HINTS = (
         "Start a server with `ingot-server serve`, or check host and port of the address.",
     ),
     (
+        r"certificate_verify_failed|certificate verify failed",
+        "its certificate is not from an authority that is trusted here, or has ended",
+        "Name the authority: `ingot login --ca FILE`, or INGOT_CA_FILE; `ingot-server certs` writes ca.pem.",
+    ),
+    (
+        r"peer name .* not in peer certificate|hostname verification",
+        "its certificate is for another name",
+        "Use a name that the certificate has, or have one made for this name: ingot-server certs --host NAME",
+    ),
+    (
+        r"certificate_required|bad_certificate|unknown_ca",
+        "it wants a certificate of this client, and not this one",
+        "Name it: `ingot login --cert FILE --key FILE`, or INGOT_CERT_FILE and INGOT_KEY_FILE.",
+    ),
+    (
+        r"failed to connect to all addresses.*(socket closed|connection reset)",
+        "something answers there, and closes the connection before it says a word",
+        "If it speaks TLS, write https:// before its address; if it asks who you are, name INGOT_CERT_FILE.",
+    ),
+    (
         r"http1|http/1|unexpected end of stream|settings frame|ssl_error|wrong_version_number|handshake",
         "something answers there, but not an Ingot server with this kind of protection",
         "Check the port, and whether the address should start with https:// (TLS) or http:// (plain).",
