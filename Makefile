@@ -39,7 +39,7 @@ endef
 
 $(READY): pyproject.toml constraints.txt
 	$(call make_venv,$(VENV))
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[server,hub,worker,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[server,hub,otel,worker,dev]'
 	@touch $@
 
 $(PROTO_READY): protos/generator.txt

@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import pathlib
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import grpc
@@ -17,6 +17,7 @@ from ingot.server.core.identity import SCOPES_OF_ROLE, Caller, Role
 from ingot.server.core.usage import Activity
 from ingot.server.rpc import methods
 from ingot.server.rpc.call_rates import CallRates
+from ingot.server.rpc.call_watchers import CallWatcher
 from ingot.server.rpc.credentials import Credentials
 from ingot.server.rpc.hops import Hops
 from ingot.server.rpc.pipeline import Pipeline
@@ -85,6 +86,7 @@ def rig(
     health: bool = True,
     reflection: bool = True,
     address: str = "127.0.0.1:0",
+    watchers: Sequence[CallWatcher] = (),
 ) -> Iterator[Rig]:
     """Serve what `add` adds, on a unix socket and a TCP port, for the length of a with block."""
     with tempfile.TemporaryDirectory(prefix="ingot-test-") as folder, contextlib.ExitStack() as stack:
@@ -103,6 +105,7 @@ def rig(
                 unary_seconds=unary_seconds,
                 recheck_seconds=recheck_seconds,
                 rates=rates,
+                watchers=watchers,
             )
             server = GrpcServer(pipeline, health=health, reflection=reflection)
             add(server.server)

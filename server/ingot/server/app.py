@@ -35,7 +35,6 @@ from ingot.server.operation_parts import OperationParts, settings_of_bodies
 from ingot.server.registration_parts import RegistrationParts
 from ingot.server.rpc.call_rates import Allowance, CallRates
 from ingot.server.rpc.credentials import Credentials
-from ingot.server.rpc.hops import Hops
 from ingot.server.rpc.operations import Starts
 from ingot.server.rpc.pipeline import Pipeline
 from ingot.server.rpc.server import GrpcServer
@@ -45,7 +44,7 @@ from ingot.server.runner.shelf import ShelfWork
 from ingot.server.settings import Settings
 from ingot.server.storage import ballast
 from ingot.server.storage.data_folder import DataFolder
-from ingot.server.storage.database import open_database
+from ingot.server.storage.database import only_server, open_database
 from ingot.server.storage.disk_space import FolderDisk
 from ingot.server.storage.identity_sql import CountersSql, RequestsSql
 from ingot.server.storage.migration_runner import migrate
@@ -62,7 +61,7 @@ from ingot.server.transfer_parts import (
     marks_of,
 )
 from ingot.server.upkeep_parts import UpkeepParts
-from ingot.server.usage_parts import UsageParts
+from ingot.server.usage_parts import MEASURE_SECONDS, UsageParts
 from ingot.server.worker_process import WorkerProcess
 from ingot.v1 import system_pb2_grpc
 
@@ -128,7 +127,7 @@ class App:
             self.database.after_commit,
         )
         self.identity = self.people.identity
-        self.used = UsageParts(settings, tokens, clock)
+        self.used = UsageParts(settings, tokens, clock, folder.server_id, version())
         self.usage = self.used.usage
         self.audit = AuditParts(settings, folder, self.database, self.usage, tokens, clock)
         uploads = UploadShelves.over(training_shelves.log)
@@ -177,12 +176,7 @@ class App:
     def _doors(self) -> None:
         settings, folder, clock = self.settings, self.folder, self._clock
         health = Health(SqliteVitals(self.database, folder.path), self._disk)
-        self.hops = Hops(
-            self.database,
-            self.audit.journaling,
-            read_threads=settings.read_threads,
-            io_threads=settings.io_threads,
-        )
+        self.hops = self.used.hops(self.database, self.audit.journaling)
         self.pipeline = Pipeline(
             Credentials(self.hops, self.people.sign_in, clock),
             self.usage.record,
@@ -274,6 +268,9 @@ class App:
             }
         )
         await self.hops.io(ballast.keep, self.database.path)
+        self.used.begin()
+        if self.used.metrics is not None:
+            self._every(MEASURE_SECONDS, self._measure)
         self._every(_USAGE_SECONDS, self._store_usage)
         self._every(_TOKEN_USE_SECONDS, self._store_token_uses)
         self._every(_USAGE_SECONDS, self._learn_words)
@@ -309,9 +306,13 @@ class App:
             except IngotError as error:  # a full disk must not keep the rest from being closed
                 log.warning("server.figures_not_stored error=%s", error.message)
         await self.audit.end(self.hops)
+        await self.used.end(self.hops)
         self.hops.close()
         self.database.close()
         log.info("server.stopped")
+
+    async def _measure(self) -> None:
+        await self.used.measure(self.hops, self.database)
 
     async def _store_usage(self) -> None:
         await self.used.store(self.hops)
@@ -408,7 +409,7 @@ async def running(
 
     Raises DatabaseOpenError, MigrationError, AddressError, DataFolderError.
     """
-    with contextlib.closing(folder):
+    with contextlib.closing(folder), only_server(settings.database):
         app = App(settings, folder, clock or SystemClock(), origins or {})
         try:
             await app.start()

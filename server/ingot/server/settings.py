@@ -198,6 +198,22 @@ class Settings:
             "How long counts by day are kept, of uses, calls and problems; totals stay for good."
         ),
     )
+    metrics: str = dataclasses.field(
+        default="",
+        metadata=_about(
+            "Address, host:port, that serves figures for Prometheus at /metrics, with TLS where tls_cert is "
+            "set; whoever reaches it may read them, and they name nobody.",
+            default="none",
+        ),
+    )
+    traces: str = dataclasses.field(
+        default="",
+        metadata=_about(
+            "Collector that takes traces by OTLP over gRPC, such as http://127.0.0.1:4317; needs the extra "
+            "ingot[otel]. OTEL_TRACES_SAMPLER says how many calls are traced.",
+            default="none",
+        ),
+    )
     worker_lease_seconds: float = dataclasses.field(
         default=20.0,
         metadata=_about("How long a worker may be silent before its work goes to another one."),

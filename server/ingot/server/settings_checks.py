@@ -63,6 +63,7 @@ _NOT_NEGATIVE = (
 _SHORTEST_LEASE = 3.0  # of operations, in seconds
 _LEAST_MEMORY = 256 * 1024 * 1024
 _ALL = 100  # percent
+_LAST_PORT = 65535
 
 
 def check(settings: Settings) -> None:
@@ -94,6 +95,7 @@ def check(settings: Settings) -> None:
     if not settings.listen:
         raise SettingsError(f"listen: expected at least one address such as {STANDARD_ADDRESS}, got none.")
     _check_tls(settings)
+    _check_seen(settings, plain_allowed=settings.insecure or settings.has_tls)
     for address in settings.listen:
         _check_address(address, plain_allowed=settings.insecure or settings.has_tls)
 
@@ -177,6 +179,25 @@ def _check_sources(settings: Settings) -> None:
     if not settings.hub_endpoint.startswith(("https://", "http://")):
         raise SettingsError(
             f"hub_endpoint: expected an address as https://huggingface.co, got {settings.hub_endpoint!r}."
+        )
+
+
+def _check_seen(settings: Settings, *, plain_allowed: bool) -> None:
+    if settings.metrics:
+        host, _, port = settings.metrics.rpartition(":")
+        if not host or not port.isdecimal() or int(port) > _LAST_PORT:
+            raise SettingsError(
+                f"metrics: expected host:port such as 127.0.0.1:9090, got {settings.metrics!r}."
+            )
+        if not plain_allowed and not is_loopback(settings.metrics):
+            raise SettingsError(
+                f"metrics: {settings.metrics} can be reached from other machines, and would be read without "
+                "encryption. Set --tls-cert and --tls-key, take 127.0.0.1, or add --insecure if the network "
+                "is trusted."
+            )
+    if settings.traces and not re.fullmatch(r"https?://[^/\s]+", settings.traces):
+        raise SettingsError(
+            f"traces: expected http://host:port or https://host:port of a collector, got {settings.traces!r}."
         )
 
 

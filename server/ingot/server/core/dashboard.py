@@ -53,6 +53,9 @@ class Overview:
     methods: Sequence[MethodFigures]
 
 
+Gauges = Mapping[str, float]  # what metrics show of rows, by name
+
+
 class DashboardStore(Protocol):
     """Counts of rows that the dashboard shows; called inside a unit of work."""
 

@@ -1,12 +1,17 @@
 """The dashboard of administrators: figures of every feature, gathered in one read."""
 
+from collections import Counter
+
 from ingot.server.core.call_figures import CallFiguresStore
 from ingot.server.core.clock import Clock
-from ingot.server.core.dashboard import Bytes, DashboardStore, Measured, Overview, Work
+from ingot.server.core.dashboard import Bytes, DashboardStore, Gauges, Measured, Overview, Work
 from ingot.server.core.errors import invalid_field
 from ingot.server.core.identity import Caller
 from ingot.server.core.names import Kind
+from ingot.server.core.operations import CLAIMED_STATES, WAITING_STATES, OperationState
+from ingot.server.core.training import HELD_STATES, JobState
 from ingot.server.core.usage import day_of
+from ingot.server.core.workers import WorkerState
 from ingot.server.domain.catalog import Catalog
 from ingot.server.domain.usage_reports import UsageReports
 from ingot.server.domain.workers import Workers
@@ -58,6 +63,29 @@ class Dashboard:
             problems=self._figures.problems(first, last),
             methods=self._figures.methods(first, last),
         )
+
+    def gauges(self) -> Gauges:
+        """Return what metrics show of rows; inside a read."""
+        work = self._work()
+        operations: Counter[OperationState] = Counter()
+        for (_, state), count in work.operations.items():
+            operations[state] += count
+        jobs = work.training_jobs
+        return {
+            "uploads_active": work.active_uploads,
+            "uploads_failed": work.failed_uploads,
+            "operations_waiting": sum(operations[state] for state in WAITING_STATES),
+            "operations_running": sum(operations[state] for state in CLAIMED_STATES),
+            "training_jobs_queued": jobs.get(JobState.QUEUED, 0),
+            "training_jobs_running": sum(jobs.get(state, 0) for state in HELD_STATES),
+            "workers_online": work.workers.get(WorkerState.ONLINE, 0),
+            "logical_bytes": self._store.logical_bytes(),
+            "pack_bytes": self._store.pack_bytes(),
+        }
+
+    def disk(self) -> tuple[int, int]:
+        """Return the size of the disk and what is free of it; in no unit of work."""
+        return self._measured.disk()
 
     def bytes(self, overview: Overview) -> Bytes:
         """Return what takes how much space; runs on an I/O thread, in no unit of work."""

@@ -1,7 +1,7 @@
 """Who hears of every call from its beginning to its end: figures, metrics, traces.
 
-A watcher must be quick and may not raise. It hears of calls that nobody answers for and of refused floods too,
-which the list of activities leaves out; of health and reflection it hears nothing.
+A watcher must be quick and may not raise. It hears of calls that nobody answers for and of refused floods
+too, which the list of activities leaves out; of health and reflection it hears nothing.
 """
 
 from collections.abc import Mapping

@@ -1,0 +1,110 @@
+"""Metrics for Prometheus: what a scrape shows, with which labels, and what starting may be refused."""
+
+import re
+import urllib.request
+from pathlib import Path
+
+import grpc
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from helpers.eventually import eventually
+from helpers.servers import Server, running_server
+from ingot.server.rpc.metrics import Metrics, MetricsServer
+from ingot.server.rpc.server import AddressError
+from ingot.server.settings import Settings, SettingsError
+from ingot.server.settings_checks import check
+from ingot.v1 import catalog_pb2, operations_pb2
+
+METHOD = "CatalogService/GetArtifact"
+
+
+def _scrape(address: str) -> str:
+    with urllib.request.urlopen(f"http://{address}/metrics", timeout=10) as reply:
+        return str(reply.read().decode())
+
+
+def _samples(server: Server) -> dict[tuple[str, str, str], float]:
+    """Return values by name, method and code."""
+    return {
+        (sample.name, sample.labels.get("method", ""), sample.labels.get("code", "")): sample.value
+        for family in text_string_to_metric_families(_scrape(server.app.used.metrics_address))
+        for sample in family.samples
+        if "le" not in sample.labels
+    }
+
+
+@pytest.mark.contract("S1-67")
+def test_calls_are_counted_by_method_and_code(tmp_path: Path) -> None:
+    with running_server(tmp_path, metrics="127.0.0.1:0") as server:
+        sara = server.member("sara")
+        for _ in range(3):
+            with pytest.raises(grpc.RpcError):
+                sara.catalog.GetArtifact(catalog_pb2.GetArtifactRequest(name="namespaces/sara/models/none"))
+        sara.catalog.ListArtifacts(catalog_pb2.ListArtifactsRequest(parent="namespaces/sara"))
+        found = _samples(server)
+        assert found["ingot_calls_total", METHOD, "NOT_FOUND"] == 3
+        assert found["ingot_calls_total", "CatalogService/ListArtifacts", "OK"] == 1
+        assert found["ingot_call_seconds_count", METHOD, ""] == 3
+        assert 0 < found["ingot_call_seconds_sum", METHOD, ""] < 10
+        assert found["ingot_calls_running", "", ""] == 0
+        assert found["process_resident_memory_bytes", "", ""] > 0
+        with pytest.raises(grpc.RpcError):
+            server.stubs("ingot_9_wrong").catalog.GetArtifact(catalog_pb2.GetArtifactRequest(name="x"))
+        assert _samples(server)["ingot_calls_total", METHOD, "UNAUTHENTICATED"] == 1
+
+
+def test_labels_are_method_and_code_only_and_name_nobody(tmp_path: Path) -> None:
+    with running_server(tmp_path, metrics="127.0.0.1:0") as server:
+        stubs = server.stubs(server.token("sara"), x_ingot_user="secretive")
+        stubs.catalog.ListArtifacts(catalog_pb2.ListArtifactsRequest(parent="namespaces/sara"))
+        text = _scrape(server.app.used.metrics_address)
+    labels = set(re.findall(r'[{,](\w+)="', "\n".join(re.findall(r"^ingot_.*", text, re.MULTILINE))))
+    assert labels == {"method", "code", "le"}
+    assert "sara" not in text
+    assert "secretive" not in text
+
+
+@pytest.mark.contract("S1-66")
+def test_rows_and_the_disk_are_shown_too(tmp_path: Path) -> None:
+    with running_server(tmp_path, metrics="127.0.0.1:0") as server:
+        eventually(lambda: _samples(server)["ingot_disk_total_bytes", "", ""] > 0)
+        found = _samples(server)
+        assert found["ingot_disk_total_bytes", "", ""] > found["ingot_disk_free_bytes", "", ""] > 0
+        assert found["ingot_uploads_active", "", ""] == 0
+        kind = operations_pb2.UPKEEP_KIND_VERIFY
+        server.admin.operations.StartUpkeep(operations_pb2.StartUpkeepRequest(kind=kind))
+        assert "ingot_operations_running" in {name for name, _, _ in found}
+
+
+def test_without_the_setting_nothing_is_served_or_imported(tmp_path: Path) -> None:
+    with running_server(tmp_path) as server:
+        assert server.app.used.metrics_address == ""
+        assert len(server.app.used.watchers) == 1
+
+
+def test_a_taken_address_is_told_in_one_sentence() -> None:
+    first = MetricsServer("127.0.0.1:0", Metrics(), None)
+    try:
+        with pytest.raises(AddressError, match=r"cannot serve metrics: .* --metrics"):
+            MetricsServer(first.address, Metrics(), None)
+    finally:
+        first.close()
+    with pytest.raises(OSError, match="refused"):
+        _scrape(first.address)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [
+        ({"metrics": "9090"}, "expected host:port"),
+        ({"metrics": "127.0.0.1:99999"}, "expected host:port"),
+        ({"metrics": "0.0.0.0:9090"}, "without encryption"),
+        ({"traces": "collector:4317"}, "expected http://host:port"),
+        ({"traces": "http://collector:4317/v1"}, "expected http://host:port"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(wanted: dict[str, str], expected: str) -> None:
+    with pytest.raises(SettingsError, match=expected):
+        check(Settings(**wanted))  # type: ignore[arg-type]
+    check(Settings(metrics="0.0.0.0:9090", insecure=True, traces="https://collector:4317"))
