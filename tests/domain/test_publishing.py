@@ -55,8 +55,8 @@ def _ids(rig: CatalogRig, caller: Caller) -> list[str]:
     return [each.name.version for each in rig.read(rig.versions.page, caller, TINY, 100, "").items]
 
 
-def _public(rig: CatalogRig, sara: Caller) -> None:
-    rig.create(sara, "tiny", visibility=Visibility.PUBLIC)
+def _open_to_readers(rig: CatalogRig, sara: Caller) -> None:
+    rig.create(sara, "tiny", visibility=Visibility.INTERNAL)
 
 
 # --- one version --------------------------------------------------------------------------------------
@@ -242,7 +242,7 @@ def _errors(rig: CatalogRig, caller: Caller, *references: VersionReference) -> l
 def test_others_do_not_see_what_is_not_ready(
     rig: CatalogRig, sara: Caller, validator: Validator, state: VersionState
 ) -> None:
-    _public(rig, sara)
+    _open_to_readers(rig, sara)
     reader, admin = rig.user("omid"), rig.user("root", Role.ADMIN)
     made = rig.commit(sara, str(TINY), aliases=("prod",))
     if state is not STAGED:
@@ -270,7 +270,7 @@ def test_others_do_not_see_what_is_not_ready(
 def test_lists_of_readers_have_the_ready_ones_only(
     rig: CatalogRig, sara: Caller, validator: Validator
 ) -> None:
-    _public(rig, sara)
+    _open_to_readers(rig, sara)
     reader = rig.user("omid")
     for passed in (True, False, True):
         rig.commit(sara, str(TINY))
@@ -320,7 +320,7 @@ def test_rules_that_are_not_set_come_from_the_policy(rig: CatalogRig, sara: Call
 def test_readers_validate_what_they_read_and_change_nothing(
     rig: CatalogRig, sara: Caller, validator: Validator
 ) -> None:
-    _public(rig, sara)
+    _open_to_readers(rig, sara)
     reader = rig.user("omid")
     made = rig.commit(sara, str(TINY))
     with pytest.raises(NotFound):

@@ -1,13 +1,16 @@
 """The journal: an entry in the audit log and a row of activity in the write that changes something."""
 
 import dataclasses
+import pathlib
 import uuid
+from collections.abc import Iterator
 
 import grpc
 import pytest
+
 from helpers.eventually import eventually
 from helpers.servers import Server, running_server
-
+from ingot.client import Client
 from ingot.server.core.audit import Entry
 from ingot.server.rpc import methods
 from ingot.server.storage import sql
@@ -92,7 +95,7 @@ def test_what_was_refused_is_noted(server: Server) -> None:
     ]
 
 
-def test_an_upload_is_entered_at_its_commit(server: Server) -> None:
+def test_an_upload_is_entered_at_its_commit(tmp_path: pathlib.Path, server: Server) -> None:
     sara = server.member("sara")
     target = transfer_pb2.UploadTarget(
         version=transfer_pb2.NewVersion(
@@ -103,11 +106,20 @@ def test_an_upload_is_entered_at_its_commit(server: Server) -> None:
     begun = sara.transfer.BeginUpload(transfer_pb2.BeginUploadRequest(target=target))
     with pytest.raises(grpc.RpcError):  # empty: it is sealed, found wanting, and open again
         sara.transfer.CommitUpload(
-            transfer_pb2.CommitUploadRequest(name=begun.upload.name, expected_digest="blake3:" + 64 * "0")
+            transfer_pb2.CommitUploadRequest(upload=begun.upload.name, expected_digest="blake3:" + 64 * "0")
         )
     methods_of = [each.deed.method for each in entries(server)]
     assert methods_of.count("TransferService/BeginUpload") == 1
     assert "TransferService/CommitUpload" not in methods_of
+    with Client(server.address, server.token("sara"), namespace="sara") as client:
+        path = tmp_path / "chat.jsonl"
+        path.write_text('{"text": "salaam"}\n', encoding="utf-8")
+        pushed = client.push("datasets/chat", path)
+    assert pushed.version is not None
+    committed = [each.deed for each in entries(server) if each.deed.method == "TransferService/CommitUpload"]
+    assert [deed.target for deed in committed] == [pushed.version.name]
+    assert committed[0].facts["digest"] == pushed.version.digest
+    assert committed[0].facts["upload"].startswith("uploads/file_")
     named = [each for each in entries(server) if each.deed.method == "TransferService/BeginUpload"]
     assert named[0].deed.target == begun.upload.name
 
@@ -127,7 +139,30 @@ def test_the_chain_holds(server: Server) -> None:
     assert dataclasses.astuple(whole)[0] == whole.checked
 
 
+@pytest.mark.contract("S1-53")
+def test_an_administrator_who_uses_what_is_others_leaves_an_entry(server: Server) -> None:
+    sara = server.member("sara")
+    name = "namespaces/sara/models/secret"
+    sara.catalog.CreateArtifact(
+        catalog_pb2.CreateArtifactRequest(
+            parent="namespaces/sara", kind=catalog_pb2.ARTIFACT_KIND_MODEL, artifact_id="secret"
+        )
+    )
+    before = len(entries(server))
+    sara.catalog.GetArtifact(catalog_pb2.GetArtifactRequest(name=name))
+    assert len(entries(server)) == before  # her own
+    server.admin.catalog.GetArtifact(catalog_pb2.GetArtifactRequest(name=name))
+    seen = entries(server)[-1].deed
+    assert (seen.principal, seen.method, seen.target) == ("users/admin", "CatalogService/GetArtifact", name)
+    assert seen.facts == {"as_administrator": name}
+    change = catalog_pb2.UpdateArtifactRequest(artifact=catalog_pb2.Artifact(name=name, description="seen"))
+    server.admin.catalog.UpdateArtifact(change)
+    changed = entries(server)[-1].deed
+    assert (changed.method, changed.facts["as_administrator"]) == ("CatalogService/UpdateArtifact", name)
+    assert len(entries(server)) == before + 2  # one for each call
+
+
 @pytest.fixture(name="server")
-def _server(tmp_path):  # type: ignore[no-untyped-def]
+def _server(tmp_path: pathlib.Path) -> Iterator[Server]:
     with running_server(tmp_path) as server:
         yield server

@@ -322,7 +322,7 @@ def test_open_uploads_of_a_principal_are_limited() -> None:
 
 
 def _public(**fields: object) -> catalog_pb2.Artifact:
-    return catalog_pb2.Artifact(visibility=catalog_pb2.VISIBILITY_PUBLIC, **fields)  # type: ignore[arg-type]
+    return catalog_pb2.Artifact(visibility=catalog_pb2.VISIBILITY_INTERNAL, **fields)  # type: ignore[arg-type]
 
 
 def test_presence_says_nothing_about_other_namespaces(rig: TransferRig) -> None:

@@ -202,7 +202,7 @@ def test_what_is_not_ready_lies_in_the_staging_area(
 def test_only_writers_read_the_files_of_what_waits(
     rig: TransferRig, pusher: Pusher, validator: Validator
 ) -> None:
-    public = catalog_pb2.Artifact(visibility=catalog_pb2.VISIBILITY_PUBLIC, validation=REQUIRED)
+    public = catalog_pb2.Artifact(visibility=catalog_pb2.VISIBILITY_INTERNAL, validation=REQUIRED)
     upload = _sent(pusher, create=public)
     version = _commit(pusher, upload).version.name
     other = rig.pusher("viewer")

@@ -8,6 +8,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ingot.client._approvals import (
+        approval_policy as approval_policy,
+    )
     from ingot.client._catalog import (
         artifact_fields as artifact_fields,
     )
@@ -193,6 +196,7 @@ if TYPE_CHECKING:
     )
 
 _HOME = {
+    "_approvals": ("approval_policy",),
     "_catalog": ("artifact_fields", "validation_policy"),
     "_client": ("Client",),
     "_connection": ("Endpoint", "TlsFiles", "find_endpoint"),

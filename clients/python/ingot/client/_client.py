@@ -18,6 +18,7 @@ from ingot.client._names import Names
 from ingot.client._transfers import Transfers
 
 if TYPE_CHECKING:  # each part is imported when it is first used: a command needs one of them
+    from ingot.client._approvals import Approvals
     from ingot.client._audit import Audit
     from ingot.client._auth import Auth
     from ingot.client._catalog import Catalog
@@ -132,6 +133,13 @@ class Client(Transfers):
         from ingot.client._audit import Audit
 
         return Audit(self._link, self._calls)
+
+    @cached_property
+    def approvals(self) -> "Approvals":
+        """Approvals of versions."""
+        from ingot.client._approvals import Approvals
+
+        return Approvals(self._link, self._calls, self.names)
 
     def with_timeout(self, seconds: float) -> "Client":
         """Return a client over the same connection with another deadline for unary calls."""
