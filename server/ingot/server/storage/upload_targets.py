@@ -18,6 +18,7 @@ def encode(target: UploadTarget) -> str:
         fields["artifact"] = str(target.artifact)
         if target.create is not None:
             fields["create"]["validation"] = policies.encode(target.create.validation)
+            fields["create"]["approval"] = policies.encode_approval(target.create.approval)
     return json.dumps(fields, ensure_ascii=False)
 
 
@@ -35,6 +36,7 @@ def decode(text: str) -> UploadTarget:
                 "visibility": Visibility(create["visibility"]),
                 "lifecycle": Lifecycle(create["lifecycle"]),
                 "validation": policies.decode(create.get("validation", "")),
+                "approval": policies.decode_approval(create.get("approval", "")),
             }
         )
     return NewVersion(
