@@ -265,5 +265,6 @@ def catalog_side(rules: CatalogRules, database: Database, clock: Clock, tokens: 
         rules.requests,
         rules.counters,
         rules.publishing,
+        rules.operations.operations,
         rules.uploads,
     )

@@ -1,6 +1,7 @@
 """Backups: consistent while others write, packs copied once, old copies dropped, and restored whole."""
 
 import dataclasses
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ from ingot.server.storage.chunks_sql import ChunksSql
 from ingot.server.storage.database import Database, open_database
 from ingot.server.storage.packs_disk import DiskPacks
 from ingot.server.storage.shelf_sql import ShelfSql
+from ingot.server.storage.trees_sql import TreesSql
 
 
 @dataclasses.dataclass(slots=True)
@@ -176,7 +178,7 @@ def test_a_restore_that_failed_can_be_run_again(home: Home, tmp_path: Path) -> N
     home.back_up()
     copy = home.folder / "packs" / sealed.id[:2] / f"{sealed.id}.pack"
     shutil.move(copy, tmp_path / "aside")
-    with pytest.raises(BackupError, match="Run it again"):
+    with pytest.raises(BackupError, match="Put them back"):
         backups.restore(home.folder, tmp_path / "new")
     assert not (tmp_path / "new" / "ingot.db").exists()
     shutil.move(tmp_path / "aside", copy)
@@ -188,3 +190,46 @@ def _condemn(pack: str) -> None:
     found = ShelfSql().find(pack)
     assert found is not None
     assert ShelfSql().condemn(found.key, 1.0)
+
+
+def test_a_pack_that_was_cut_off_in_the_backup_is_copied_again(home: Home) -> None:
+    pack = home.store(b"x" * 5000)
+    home.back_up()
+    (copy,) = home.folder.glob(f"packs/*/{pack.id}.pack")
+    copy.chmod(0o600)
+    os.truncate(copy, 100)
+    assert home.back_up().copied_packs == 1
+    assert copy.stat().st_size == pack.size
+
+
+def test_a_backup_with_a_broken_pack_is_not_restored(home: Home, tmp_path: Path) -> None:
+    pack = home.store(b"x" * 5000)
+    home.back_up()
+    (copy,) = home.folder.glob(f"packs/*/{pack.id}.pack")
+    copy.chmod(0o600)
+    os.truncate(copy, 100)
+    with pytest.raises(BackupError, match=r"1 of its 1 packs are missing or cut off"):
+        backups.restore(home.folder, tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+def test_one_backup_is_restored_by_its_own_path(home: Home, tmp_path: Path) -> None:
+    home.store(b"older")
+    older = home.back_up()
+    home.store(b"newer")
+    home.back_up()
+    assert backups.restore(home.folder / older.name, tmp_path / "new").name == older.name
+    assert not _stored(tmp_path / "new", b"newer")
+
+
+def test_what_is_lost_is_told(home: Home) -> None:
+    pack = home.store(b"x" * 5000)
+
+    def lose() -> None:
+        chunks, trees = ChunksSql(), TreesSql()
+        (known,) = chunks.known(digests.chunk_digest(b"x" * 5000), "sara", home.time)
+        chunks.hold(trees.add("tree", "sara", home.time, home.time + 60), [known.id])
+        chunks.lose(digests.chunk_digest(b"x" * 5000), pack.id)
+
+    home.database.write(lose).result()
+    assert home.back_up().lost_chunks == 1

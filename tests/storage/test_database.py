@@ -17,6 +17,7 @@ from ingot.server.storage.database import (
     SQLITE_VERSION,
     Database,
     DatabaseOpenError,
+    only_server,
     open_database,
     warn_if_too_old,
 )
@@ -377,3 +378,12 @@ def test_a_file_that_is_no_database_is_explained(tmp_path: Path) -> None:
     (tmp_path / "meta.db").write_bytes(b"this is no database" * 100)
     with pytest.raises(DatabaseOpenError, match="check that it is a SQLite file"):
         open_database(f"sqlite:///{tmp_path}/meta.db")
+
+
+def test_a_database_has_one_server(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/meta.db"
+    refused = pytest.raises(DatabaseOpenError, match="another server uses it")
+    with only_server(url), refused, only_server(url):
+        pytest.fail("two servers at once")
+    with only_server(url):
+        pass

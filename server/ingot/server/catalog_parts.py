@@ -93,6 +93,7 @@ class CatalogParts:
             clock,
             required=validation_required,
         )
+        self.operations = operations
         operations.on(VALIDATE, self.publishing)
         self.versions = Versions(
             self.catalog,

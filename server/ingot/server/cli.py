@@ -221,6 +221,12 @@ def _backup(settings: Settings) -> int:
         finally:
             store.abandon()
         store.prune(settings.backup_keep)
+    if made.lost_chunks:
+        print(
+            f"warning: {made.lost_chunks} chunks that versions need are lost and not in the backup: "
+            "run ingot-server doctor",
+            file=sys.stderr,
+        )
     print(settings.backup_folder / made.name)
     return 0
 

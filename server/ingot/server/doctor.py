@@ -70,7 +70,7 @@ def run(settings: Settings, wanted: Wanted) -> int:
     if wanted.as_json:
         print(json.dumps(_facts(report, time.monotonic() - started), indent=1))
     else:
-        print(_text(report, time.monotonic() - started))
+        print(_text(report, time.monotonic() - started, repairing=wanted.repair))
     return CLEAN if report.is_clean else FOUND
 
 
@@ -135,7 +135,7 @@ def _facts(report: CheckupReport, seconds: float) -> dict[str, object]:
     }
 
 
-def _text(report: CheckupReport, seconds: float) -> str:
+def _text(report: CheckupReport, seconds: float, *, repairing: bool) -> str:
     lines = [f"Checked {report.packs} packs and {report.trees} trees in {seconds:.1f} s."]
     for fault, count in report.counts.items():
         lines.append(f"\n{count} × {fault.value}" + (" (harmless)" if fault.is_harmless else ""))
@@ -145,7 +145,7 @@ def _text(report: CheckupReport, seconds: float) -> str:
             lines.append(f"  … and {len(shown) - _SHOWN} more: --json lists them")
     if report.healed_chunks:
         lines.append(f"\n{report.healed_chunks} lost chunks were found again.")
-    lines.append("\nNothing is wrong." if report.is_clean else _end(report))
+    lines.append("\nNothing is wrong." if report.is_clean else _end(repairing))
     return "\n".join(lines)
 
 
@@ -158,7 +158,7 @@ def _told(finding: Finding) -> Iterator[str]:
         yield f"    next: {finding.next_step}"
 
 
-def _end(report: CheckupReport) -> str:
-    if any(not each.repaired and not each.needed_by for each in report.left):
+def _end(repairing: bool) -> str:
+    if not repairing:
         return "\nRun again with --repair to put right what can be."
     return "\nWhat can be put right here was; run again to see what is left."

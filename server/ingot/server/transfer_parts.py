@@ -31,12 +31,14 @@ from ingot.server.domain.catalog import Catalog
 from ingot.server.domain.checkpoints import Checkpoints
 from ingot.server.domain.chunk_intake import ChunkIntake
 from ingot.server.domain.commits import Commits
+from ingot.server.domain.damage import Damage
 from ingot.server.domain.disk_room import DiskRoom
 from ingot.server.domain.downloads import Downloads
 from ingot.server.domain.events import EventLog
 from ingot.server.domain.failed_uploads import FailedUploads
 from ingot.server.domain.file_uploads import FileUploads
 from ingot.server.domain.noted_uploads import NotedUploads
+from ingot.server.domain.operations import Operations
 from ingot.server.domain.publishing import Publishing
 from ingot.server.domain.quotas import QuotaRules
 from ingot.server.domain.recovery import Recovery
@@ -53,6 +55,7 @@ from ingot.server.settings import Settings
 from ingot.server.storage.accounts_sql import AccountsSql
 from ingot.server.storage.chunks_sql import ChunksSql
 from ingot.server.storage.database import Database
+from ingot.server.storage.shelf_sql import ShelfSql
 from ingot.server.storage.trees_sql import TreesSql
 from ingot.server.storage.upload_tally_sql import UploadTallySql
 from ingot.server.storage.uploads_sql import UploadsSql
@@ -87,6 +90,7 @@ class CatalogSide:
     requests: Requests
     counters: CounterStore
     publishing: Publishing
+    operations: Operations
     uploads: UploadShelves
 
     @classmethod
@@ -108,6 +112,7 @@ class CatalogSide:
             requests,
             counters,
             parts.publishing,
+            parts.operations,
             uploads,
         )
 
@@ -180,7 +185,15 @@ class TransferParts:
             self.uploads, rows, trees, chunks, side.versions, side.checkpoints, clock, quotas
         )
         self.downloads = Downloads(
-            side.versions, side.checkpoints, self.uploads, side.catalog, trees, chunks, usage, tokens
+            side.versions,
+            side.checkpoints,
+            self.uploads,
+            side.catalog,
+            trees,
+            chunks,
+            usage,
+            tokens,
+            Damage(chunks, ShelfSql(), side.operations),
         )
         self.files = FileUploads(self.uploads, rows, self.failed, self.commits, self.downloads, clock)
         self.recovery = Recovery(database, packs, chunks, self.uploads, clock)

@@ -294,4 +294,5 @@ class UpkeepParts:
             "copied_bytes": backup.copied_bytes,
             "database_bytes": backup.database_bytes,
             "freed_bytes": freed,
+            "lost_chunks": backup.lost_chunks,
         }

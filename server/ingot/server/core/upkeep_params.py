@@ -96,6 +96,7 @@ class BackupResult(Params):
     copied_bytes: int = 0
     database_bytes: int = 0
     freed_bytes: int = Field(default=0, description="Of backups that were older than those that are kept.")
+    lost_chunks: int = Field(default=0, description="That versions need and the store does not have.")
 
 
 class RecoverResult(Params):

@@ -110,6 +110,10 @@ class ShelfIndex(Protocol):
         """Forget the lost chunks of a pack that nobody needs."""
         ...
 
+    def suspect(self, pack: PackId) -> None:
+        """Let a pack be the next one that is checked."""
+        ...
+
     def holders(self, digests: Sequence[bytes]) -> Sequence[str]:
         """Return the names of the versions, checkpoints and uploads that hold one of these chunks."""
         ...
@@ -131,7 +135,7 @@ class ShelfIndex(Protocol):
         ...
 
     def found(self, entry: PackEntry, pack: PackId) -> bool:
-        """Note that a lost chunk is intact in this place; False when it is not lost, or the pack not known."""
+        """Note that a lost chunk is intact in this place; False when it is not lost or the pack unknown."""
         ...
 
     def trees(self, after: int, size: int) -> Sequence[tuple[int, str]]:
@@ -150,6 +154,7 @@ class Backup:
     copied_packs: int  # in this turn; others were in the backup folder already
     copied_bytes: int
     database_bytes: int
+    lost_chunks: int = 0  # that versions need and the store does not have
 
 
 class BackupStore(Protocol):

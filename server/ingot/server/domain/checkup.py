@@ -134,7 +134,7 @@ class Checkup:
             self._replace(Fault.BROKEN_PACK, pack, places, error.message)
             return
         except Unavailable as error:  # a key is missing: nothing is wrong with the pack
-            self._note(Fault.UNREADABLE_PACK, pack.id, error.message, error.next_step)
+            self._note(Fault.UNREADABLE_PACK, pack.id, error.message, error.next_step, repaired=False)
             return
         if wrong:
             self._lose(Fault.MISPLACED_CHUNK, pack, wrong, "the pack has no such chunk where its row says")
@@ -218,7 +218,7 @@ class Checkup:
                 if self._repair:
                     self._save(pack)
             except Unavailable as error:
-                self._note(Fault.UNREADABLE_PACK, pack, error.message, error.next_step)
+                self._note(Fault.UNREADABLE_PACK, pack, error.message, error.next_step, repaired=False)
             self._report.packs += 1
             step(self._report)
 

@@ -8,7 +8,6 @@ A tree gives out only chunks that it holds. The manifest of an open upload may n
 names and never leased is missing there, alike whether somebody else has such a chunk or nobody has.
 """
 
-import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -31,11 +30,10 @@ from ingot.server.core.pages import Page, PageTokens, page_size
 from ingot.server.core.transfer_stores import ChunkRun, ChunkStore, SegmentRow, TreeStore
 from ingot.server.domain.catalog import Catalog
 from ingot.server.domain.checkpoints import Checkpoints
+from ingot.server.domain.damage import Damage
 from ingot.server.domain.uploads import Uploads
 from ingot.server.domain.usage import Usage
 from ingot.server.domain.versions import Versions
-
-log = logging.getLogger(__name__)
 
 _PAGE_ROWS = 2000
 _PAGE_BYTES = 8 * 1024 * 1024
@@ -96,6 +94,7 @@ class Downloads:
         chunks: ChunkStore,
         usage: Usage,
         tokens: PageTokens,
+        damage: Damage,
     ) -> None:
         self._versions = versions
         self._checkpoints = checkpoints
@@ -105,6 +104,7 @@ class Downloads:
         self._chunks = chunks
         self._usage = usage
         self._tokens = tokens
+        self._damage = damage
 
     # --- trees and files --------------------------------------------------------------------------------
 
@@ -249,8 +249,7 @@ class Downloads:
 
     def lost(self, place: ChunkPlace) -> None:
         """Note that a chunk could not be read: it counts as missing, the next push heals it. In a write."""
-        if self._chunks.lose(place.digest, place.pack):
-            log.error("chunk.lost digest=%s pack=%s", place.digest.hex(), place.pack)
+        self._damage.met(place)
 
     # --- inside -----------------------------------------------------------------------------------------
 

@@ -31,6 +31,7 @@ _FACTS = "backup.json"
 _PARTIAL = ".partial"
 _NOT_KEPT = frozenset({"lock", "server.json", "server.sock", audit_head.FILE, audit_head.RESTORED})
 _COPY = 8 * 1024 * 1024
+_FIELDS = tuple(field.name for field in fields(Backup))
 
 
 class BackupError(Exception):
@@ -45,7 +46,7 @@ class FolderBackups:
         self._database = database
         self._folder = folder
         self._partial: Path | None = None
-        self._needed: list[PackId] = []
+        self._needed: dict[PackId, int] = {}
         self._copied = [0, 0]  # packs, bytes
         self._time = 0.0
 
@@ -61,8 +62,8 @@ class FolderBackups:
             for source in sorted(self._home.iterdir()):
                 if source.is_file() and source.name not in _NOT_KEPT and not _is_rows(source):
                     _copy(source, partial / source.name, mode=0o600)
-        self._needed = connections.pack_names(partial / ROWS)
-        return [pack for pack in self._needed if not _pack(self._folder, pack).exists()]
+        self._needed = connections.pack_sizes(partial / ROWS)
+        return [pack for pack, size in self._needed.items() if _size(_pack(self._folder, pack)) != size]
 
     def _name(self, now: float) -> str:
         """Return the time, with a number where an earlier one of the same second has that name."""
@@ -88,21 +89,19 @@ class FolderBackups:
     def finish(self) -> Backup:
         """Check that every pack is there, sync the folders, write the facts, give the folder its name."""
         assert self._partial is not None, "begin comes first"
-        sizes = []
-        for pack in self._needed:
-            try:
-                sizes.append(_pack(self._folder, pack).stat().st_size)
-            except FileNotFoundError:
-                raise _absent(pack) from None
+        for pack, size in self._needed.items():
+            if _size(_pack(self._folder, pack)) != size:
+                raise _absent(pack)
         name = self._partial.name.removesuffix(_PARTIAL)
         backup = Backup(
             name=name,
             create_time=self._time,
-            packs=len(sizes),
-            pack_bytes=sum(sizes),
+            packs=len(self._needed),
+            pack_bytes=sum(self._needed.values()),
             copied_packs=self._copied[0],
             copied_bytes=self._copied[1],
             database_bytes=(self._partial / ROWS).stat().st_size,
+            lost_chunks=connections.lost_chunks(self._partial / ROWS),
         )
         with _told(self._folder):
             for parent in {_pack(self._folder, pack).parent for pack in self._needed}:
@@ -131,7 +130,7 @@ class FolderBackups:
             if path.is_dir() and stale:
                 freed += sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
                 shutil.rmtree(path)
-        needed = {pack for name in names for pack in connections.pack_names(self._folder / name / ROWS)}
+        needed = {pack for name in names for pack in connections.pack_sizes(self._folder / name / ROWS)}
         for path in (self._folder / "packs").glob("*/*"):
             if path.suffix != ".pack" or path.stem not in needed:  # else what a crash left
                 freed += path.stat().st_size
@@ -144,18 +143,22 @@ def found(folder: Path) -> list[Backup]:
     backups = []
     for path in sorted(folder.glob(f"*/{_FACTS}")):
         facts = json.loads(path.read_text(encoding="utf-8"))
-        backups.append(Backup(**{field.name: facts[field.name] for field in fields(Backup)}))
+        backups.append(Backup(**{name: facts[name] for name in _FIELDS if name in facts}))
     return sorted(backups, key=lambda each: each.create_time)  # stable, for those of the same time
 
 
 def restore(
     folder: Path, home: Path, name: str = "", told: Callable[[int, int], None] = lambda done, total: None
 ) -> Backup:
-    """Put a backup (the newest one without a name) into an empty data folder; `told` gets packs done and all.
+    """Put a backup into an empty data folder: the newest in `folder`, or the named one, or `folder` itself.
+
+    `told` gets packs done and all.
 
     The rows come last, so a folder that was restored in part has none and can be restored again.
     Raises BackupError.
     """
+    if not name and (folder / _FACTS).is_file():
+        folder, name = folder.parent, folder.name
     backups = {backup.name: backup for backup in found(folder)} if folder.is_dir() else {}
     if not backups:
         raise BackupError(f"There is no backup in {folder}: expected a folder with {_FACTS} in it.")
@@ -167,14 +170,20 @@ def restore(
             f"{home} has data already: restore into an empty folder (--data), so that nothing is lost."
         )
     source = folder / chosen.name
-    packs = connections.pack_names(source / ROWS)
+    packs = connections.pack_sizes(source / ROWS)
+    broken = [pack for pack, size in packs.items() if _size(_pack(folder, pack)) != size]
+    if broken:
+        raise BackupError(
+            f"The backup {source} cannot be restored: {len(broken)} of its {len(packs)} packs are missing or "
+            f"cut off, such as {_pack(folder, broken[0])}. Put them back, or name another one with --name."
+        )
     try:
         home.mkdir(parents=True, exist_ok=True, mode=0o700)
         (home / "packs").mkdir(exist_ok=True)
         for done, pack in enumerate(packs):
             target = _pack(home, pack)
             target.parent.mkdir(exist_ok=True)
-            if not target.exists():
+            if _size(target) != packs[pack]:
                 _copy(_pack(folder, pack), target, mode=0o444)
             told(done + 1, len(packs))
         for parent in {_pack(home, pack).parent for pack in packs}:
@@ -197,6 +206,14 @@ def _is_rows(path: Path) -> bool:
 
 def _pack(root: Path, pack: PackId) -> Path:
     return root / "packs" / pack[:2] / f"{pack}.pack"
+
+
+def _size(path: Path) -> int:
+    """Return the bytes of a file, -1 for none."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return -1
 
 
 def _copy(source: Path, target: Path, *, mode: int) -> int:

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import peewee
 
@@ -35,6 +35,20 @@ def file_lock(path: str) -> Iterator[None]:
     with open(f"{path}.lock", "wb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+@contextmanager
+def only_server(path: str) -> Iterator[None]:
+    """Be the one server of a database for the with block. Raises BlockingIOError while there is another.
+
+    Two data folders with one database would each find the other's packs missing.
+    """
+    lock = os.open(f"{path}.server", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(lock)
 
 
 class _Connection(Protocol):
@@ -93,12 +107,20 @@ def copy_rows(database: str, target: Path) -> None:
     target.chmod(0o600)
 
 
-def pack_names(database: Path) -> list[str]:
-    """Return the packs that the rows in a database file need."""
+def pack_sizes(database: Path) -> dict[str, int]:
+    """Return the packs that the rows in a database file need and know to be there, with their bytes."""
+    return dict(_rows(database, "SELECT name, size_bytes FROM pack WHERE condemned IS NULL AND missing = 0"))
+
+
+def lost_chunks(database: Path) -> int:
+    """Return how many chunks the rows in a database file need and know to be lost."""
+    needed = "EXISTS(SELECT 1 FROM hold WHERE hold.chunk = chunk.id)"
+    return int(_rows(database, f"SELECT count(*) FROM chunk WHERE lost != 0 AND {needed}")[0][0])
+
+
+def _rows(database: Path, statement: str) -> list[tuple[Any, ...]]:
     source = SqliteFile(str(database), read_only=True)
-    statement = "SELECT name FROM pack WHERE condemned IS NULL AND missing = 0 ORDER BY id"
     try:
-        rows = source.execute_sql(statement)  # type: ignore[no-untyped-call]  # peewee's own
-        return [name for (name,) in rows]
+        return list(source.execute_sql(statement))  # type: ignore[no-untyped-call]  # peewee's own
     finally:
         source.close_all()

@@ -17,7 +17,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -113,6 +113,22 @@ def open_database(url: str) -> Database:
     if not Path(path).absolute().parent.is_dir():
         raise DatabaseOpenError(f"cannot open the database {path}: create its folder first")
     return FileDatabase(path)
+
+
+@contextmanager
+def only_server(url: str) -> Iterator[None]:
+    """Be the only server of the database at `url` for the with block. Raises DatabaseOpenError."""
+    path = url.removeprefix(_SCHEME)
+    with ExitStack() as held:
+        if path != MEMORY and Path(path).absolute().parent.is_dir():  # what else is wrong, opening tells
+            try:
+                held.enter_context(connections.only_server(path))
+            except BlockingIOError:
+                raise DatabaseOpenError(
+                    f"cannot serve the database {path}: another server uses it, with another data folder; "
+                    "each data folder needs a database of its own (--database-url)"
+                ) from None
+        yield
 
 
 def warn_if_too_old(version: tuple[int, ...]) -> None:

@@ -120,6 +120,9 @@ class ShelfSql:
     def mark_checked(self, pack: int, now: float) -> None:
         sql.run("UPDATE pack SET checked = ? WHERE id = ?", now, pack)
 
+    def suspect(self, pack: PackId) -> None:
+        sql.run("UPDATE pack SET checked = -1 WHERE name = ?", pack)
+
     def holders(self, digests: Sequence[bytes]) -> Sequence[str]:
         listed = "[" + ",".join(f'"{digest.hex()}"' for digest in digests) + "]"
         return [row[0] for row in sql.rows(_HOLDERS, listed)]

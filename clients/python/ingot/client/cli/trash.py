@@ -77,7 +77,9 @@ class Purge(Command):
         )
         shell.out.document(done, str(found), lambda: shell.out.line(text))
         if not shell.out.quiet:
-            shell.out.note("The disk has them after the next collection: ingot upkeep collect")
+            shell.out.note(
+                "The disk has them when collections found them unneeded for collect_grace_seconds."
+            )
         return 0
 
 
