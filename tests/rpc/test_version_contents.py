@@ -198,7 +198,7 @@ def test_records_of_a_large_file_are_estimated(server: Server) -> None:
 
 
 def _numbers(reply: pb.PreviewVersionResponse) -> list[int]:
-    return [int(row.value.struct_value["id"]) for row in reply.rows]
+    return [int(row.value.struct_value.fields["id"].number_value) for row in reply.rows]
 
 
 def test_first_last_and_random_rows(server: Server) -> None:

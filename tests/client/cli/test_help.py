@@ -42,6 +42,8 @@ PROMISED = [
     "access/set",
     "access/grant",
     "access/revoke",
+    "diff",
+    "preview",
     "edit",
     "tag",
     "train",
@@ -56,6 +58,7 @@ PROMISED = [
     "context/ls",
     "context/use",
     "alias/ls",
+    "alias/history",
     "alias/set",
     "alias/rm",
     "jobs/ls",
@@ -95,7 +98,11 @@ PROMISED = [
     "tokens/create",
     "tokens/revoke",
     "users/ls",
+    "users/show",
     "users/create",
+    "users/edit",
+    "users/passwd",
+    "users/rm",
 ]
 
 

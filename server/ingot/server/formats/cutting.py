@@ -135,7 +135,7 @@ class CsvLines:
 
 
 class ArrayElements:
-    """The objects of a JSON array; `keys` are those of the first ones."""
+    """The objects of a JSON array; `keys` are those that all of the first ones have."""
 
     def __init__(self, keys: Collection[str] = ()) -> None:
         self._keys = frozenset(keys)
@@ -167,7 +167,7 @@ class ArrayElements:
             yield RawRow(base, buffer, problem="The file ends inside this record.")
 
     def resync(self, piece: bytes) -> int | None:
-        """Return where an object with keys like those of the first ones begins."""
+        """Return where an object begins that has the keys which all of the first ones have."""
         for found in _BOUNDARY.finditer(piece):
             end = json_array.element_end(piece, found.end())
             if end is None:
@@ -176,7 +176,7 @@ class ArrayElements:
                 keys = set(orjson.loads(piece[found.end() : end]))
             except orjson.JSONDecodeError:
                 continue
-            if 2 * len(keys & self._keys) >= max(1, min(len(self._keys), len(keys))):
+            if self._keys <= keys:
                 return found.end()
         return None
 

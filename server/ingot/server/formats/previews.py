@@ -147,7 +147,9 @@ def _open_array(opened: DataFile, head: bytes) -> None:
         raise NoRows("It is one JSON document; only arrays of objects have rows.")
     opened.begin += head.index(b"[") + 1
     opened.cutter = ArrayElements()
-    opened.cutter = ArrayElements(first_keys(itertools.islice(opened.rows(), _HEAD_ROWS)))
+    first = [_parsed(row.raw) for row in itertools.islice(opened.rows(), _HEAD_ROWS)]
+    keys = [set(each) for each in first if each]
+    opened.cutter = ArrayElements(set.intersection(*keys) if keys else ())
 
 
 # --- which rows ---------------------------------------------------------------------------------------------
@@ -181,7 +183,7 @@ def _random(opened: DataFile, wanted: WantedRows) -> tuple[list[tuple[int, RawRo
                 chosen.append((number, row))
             elif (place := dice.randrange(number)) < wanted.count:
                 chosen[place] = (number, row)
-            if opened.packed and opened.source.tell() > 2 * SMALL:
+            if opened.packed and opened.source.tell() > SMALL:
                 sampling = Sampling.FROM_BEGINNING
                 break
     except TooCostly:
