@@ -157,9 +157,12 @@ def test_tls_with_an_authority_and_a_certificate_of_ones_own(
         issued.private_key_pem.write_to_path(str(tmp_path / f"{name}.key"))
         (tmp_path / f"{name}.pem").write_bytes(b"".join(each.bytes() for each in issued.cert_chain_pems))
     ca, mine = str(tmp_path / "ca.pem"), (str(tmp_path / "me.pem"), str(tmp_path / "me.key"))
-    files = {"tls_cert": tmp_path / "server.pem", "tls_key": tmp_path / "server.key"}
     with running_server(
-        tmp_path, listen=("127.0.0.1:0",), tls_client_ca=tmp_path / "ca.pem", **files
+        tmp_path,
+        listen=("127.0.0.1:0",),
+        tls_cert=tmp_path / "server.pem",
+        tls_key=tmp_path / "server.key",
+        tls_client_ca=tmp_path / "ca.pem",
     ) as server:
         port = server.app.addresses[0].rpartition(":")[2]
         address, token = f"https://localhost:{port}", server.admin_token

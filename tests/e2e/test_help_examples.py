@@ -21,7 +21,7 @@ push ls show preview diff alias/set alias/ls alias/history cat pull verify edit 
 cache/ls cache/verify cache/prune stats storage usage activity dashboard settings
 workers/ls operations/ls operations/show operations/watch operations/kinds
 credentials/set credentials/ls credentials/rm import validate export upkeep uploads/purge
-users/create users/ls namespaces/create members/set members/ls members/rm namespaces/rm
+users/create users/ls users/show users/edit users/passwd namespaces/create members/set members/ls members/rm namespaces/rm
 access/grant access/show access/revoke access/set namespaces/ls namespaces/show namespaces/quota tokens/create tokens/ls tokens/revoke
 train jobs/ls jobs/show jobs/watch jobs/wait:0 jobs/logs jobs/metrics jobs/checkpoints generate
 alias/rm rm restore jobs/rm:0 logout
@@ -42,6 +42,7 @@ ELSEWHERE = {
     "operations retry",
     "purge",
     "cache rm",
+    "users rm",
 }
 
 
@@ -72,6 +73,7 @@ def test_every_example_works(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyP
     token = tmp_path / ".cache" / "huggingface" / "token"
     token.parent.mkdir(parents=True)
     token.write_text("hf_example", encoding="ascii")
+    (tmp_path / "password.txt").write_text("correct horse battery\n", encoding="ascii")
     with (
         hub_server() as hub,
         server_process(tmp_path / ".run", "--with-worker", "--hub-endpoint", hub.url) as server,

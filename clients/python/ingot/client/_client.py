@@ -54,7 +54,7 @@ class Client(Transfers):
         beside the credential (else found on this machine), `timeout` the deadline of unary calls in seconds,
         `link` channels that were made elsewhere, `tls` authorities to trust and a certificate of one's own.
         """
-        self._link = link or _dialled(_connection.find_endpoint(server, token, files=tls))
+        self._link = link or dialled(_connection.find_endpoint(server, token, files=tls))
         endpoint = self._link.endpoint
         self._namespace = namespace or endpoint.namespace
         self._user = _identity.declared_user() if user is None else user
@@ -163,8 +163,8 @@ class Client(Transfers):
         self.close()
 
 
-def _dialled(endpoint: Endpoint) -> Link:
-    """Return a link to a server, signed in as its context says."""
+def dialled(endpoint: Endpoint) -> Link:
+    """Return a link to a server, signed in as its context says. Raises Invalid for files it cannot read."""
     link = link_to(endpoint)
     if endpoint.login:
         from ingot.client import _logins  # only for those who signed in with a password

@@ -100,6 +100,11 @@ def checked(endpoint: Endpoint) -> Endpoint:
     return endpoint
 
 
+def endpoint_of(context: _contexts.Context) -> Endpoint:
+    """Return the endpoint of one context, whichever is in use. Raises Invalid, Denied."""
+    return checked(_of_context(parse_address(context.server, f"context {context.name!r}"), context))
+
+
 def require_protected(endpoint: Endpoint, what: str) -> None:
     """Refuse to send a secret in the clear to another machine. Raises Denied (TLS_REQUIRED)."""
     if not endpoint.tls and not endpoint.is_loopback:

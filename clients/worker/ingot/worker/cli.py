@@ -39,7 +39,7 @@ def run(options: argparse.Namespace) -> int:
     os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # a server that stops is no news
     # gRPC is loaded here, so that `check` works on a machine that lacks it.
-    from ingot.client import Client, IngotError
+    from ingot.client import Client, IngotError, TlsFiles
     from ingot.worker.agent import Agent, Options
 
     logging.basicConfig(level=options.log_level.upper(), format="%(asctime)s %(levelname)s %(message)s")
@@ -59,7 +59,7 @@ def run(options: argparse.Namespace) -> int:
         return 1
     token = Path(options.token_file).read_text(encoding="utf-8").strip() if options.token_file else None
     try:
-        with Client(options.server, token) as client:
+        with Client(options.server, token, tls=TlsFiles(options.ca, options.cert, options.key)) as client:
             agent = Agent(client, Options(options.name, folder, options.devices, options.once))
 
             def leave(_signal: int, _frame: FrameType | None) -> None:
@@ -139,13 +139,17 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     examples = (
         "examples:\n  ingot-worker run\n"
-        "  ingot-worker run --server gpu-host:7070 --token-file worker.token --name a100 --devices cuda"
+        "  ingot-worker run --server gpu-host:7070 --token-file worker.token --name a100 --devices cuda\n"
+        "  ingot-worker run --server https://ingot.example:7070 --token-file worker.token --ca ca.pem"
     )
     running = commands.add_parser(
         "run", help="work for a server", epilog=examples, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     running.add_argument("-s", "--server", help="address; else INGOT_SERVER, the context, or a server here")
     running.add_argument("--token-file", help="file with a worker's token; else INGOT_TOKEN or the context")
+    running.add_argument("--ca", default="", metavar="FILE", help="authorities to trust, for TLS")
+    running.add_argument("--cert", default="", metavar="FILE", help="certificate of this worker, for TLS")
+    running.add_argument("--key", default="", metavar="FILE", help="and its key")
     running.add_argument("--name", default=socket.gethostname(), help="name of this worker (the host's)")
     running.add_argument(
         "--devices", choices=("auto", "cpu", "cuda"), default="auto", help="what to train on"
