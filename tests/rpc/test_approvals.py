@@ -1,0 +1,290 @@
+"""Approvals: another person decides, with a reason, on evidence; strangers see what was approved."""
+
+import pathlib
+from collections.abc import Callable, Iterator
+
+import grpc
+import pytest
+from google.rpc import error_details_pb2, status_pb2
+
+from helpers.servers import Server, Stubs, running_server
+from ingot.client import Client, approval_policy
+from ingot.v1 import auth_pb2
+from ingot.v1 import catalog_pb2 as pb
+
+NAME = "namespaces/team/models/tiny"
+PENDING, APPROVED = pb.APPROVAL_STATE_PENDING, pb.APPROVAL_STATE_APPROVED
+APPROVE, DECLINE = pb.APPROVAL_DECISION_APPROVE, pb.APPROVAL_DECISION_DECLINE
+
+
+class Rig:
+    """A team of sara (owner), omid (writer) and vera (reader), and mina, who is a stranger."""
+
+    def __init__(self, server: Server, folder: pathlib.Path) -> None:
+        self.server, self.folder = server, folder
+        self.sara, self.omid = server.member("sara"), server.member("omid")
+        self.vera, self.mina = server.member("vera"), server.member("mina")
+        self.sara.auth.CreateNamespace(auth_pb2.CreateNamespaceRequest(namespace_id="team"))
+        for user, role in (
+            ("omid", auth_pb2.MEMBER_ROLE_WRITER),
+            ("vera", auth_pb2.MEMBER_ROLE_READER),
+        ):
+            self.sara.auth.SetMember(
+                auth_pb2.SetMemberRequest(name=f"namespaces/team/members/{user}", role=role)
+            )
+        fields = pb.Artifact(license="MIT", visibility=pb.VISIBILITY_PUBLIC)
+        self.sara.catalog.CreateArtifact(
+            pb.CreateArtifactRequest(
+                parent="namespaces/team", kind=pb.ARTIFACT_KIND_MODEL, artifact_id="tiny", artifact=fields
+            )
+        )
+
+    def client(self, user: str) -> Client:
+        return Client(self.server.address, self.server.token(user))
+
+    def push(self, text: str, user: str = "omid", **more: object) -> str:
+        """Push a version as a writer of the team; return its name."""
+        path = self.folder / "weights.txt"
+        path.write_text(text, encoding="utf-8")
+        with self.client(user) as client:
+            pushed = client.push("models/team/tiny", path, **more)  # type: ignore[arg-type]
+            assert pushed.version is not None
+            return pushed.version.name
+
+    def ask(self, version: str = NAME, comment: str = "", who: Stubs | None = None) -> pb.Approval:
+        request = pb.RequestApprovalRequest(version=version, comment=comment)
+        return (who or self.omid).catalog.RequestApproval(request).approval
+
+    def decide(
+        self, name: str, who: Stubs | None = None, decision: "pb.ApprovalDecision.ValueType" = APPROVE
+    ) -> pb.Approval:
+        request = pb.DecideApprovalRequest(name=name, decision=decision, comment="looked at it")
+        return (who or self.sara).catalog.DecideApproval(request).approval
+
+    def update(self, fields: pb.Artifact, *paths: str, who: Stubs | None = None) -> pb.Artifact:
+        fields.name = NAME
+        request = pb.UpdateArtifactRequest(artifact=fields)
+        request.update_mask.paths.extend(paths)
+        return (who or self.sara).catalog.UpdateArtifact(request).artifact
+
+
+@pytest.fixture(name="rig")
+def _rig(tmp_path: pathlib.Path) -> Iterator[Rig]:
+    with running_server(tmp_path, approval_evidence=("license",)) as server:
+        yield Rig(server, tmp_path)
+
+
+def _refused(call: Callable[..., object], *arguments: object) -> tuple[grpc.StatusCode, str]:
+    """Return status and reason of a call that is refused."""
+    with pytest.raises(grpc.RpcError) as caught:
+        call(*arguments)
+    trailing = {each.key: each.value for each in caught.value.trailing_metadata() or ()}
+    status = status_pb2.Status.FromString(trailing["grpc-status-details-bin"])
+    info = error_details_pb2.ErrorInfo()
+    assert status.details[0].Unpack(info)
+    return caught.value.code(), info.reason
+
+
+def _versions(who: Stubs) -> list[str]:
+    listed = who.catalog.ListVersions(pb.ListVersionsRequest(parent=NAME)).versions
+    return [each.name.rpartition("/")[2] for each in listed]
+
+
+@pytest.mark.contract("S1-15", "S1-53")
+def test_a_version_becomes_public_by_another_persons_decision(rig: Rig) -> None:
+    first, second = rig.push("one"), rig.push("two")
+    assert _versions(rig.mina) == []
+    assert _refused(rig.mina.catalog.GetVersion, pb.GetVersionRequest(name=first)) == (
+        grpc.StatusCode.NOT_FOUND,
+        "VERSION_NOT_FOUND",
+    )
+    shown = rig.mina.catalog.GetArtifact(pb.GetArtifactRequest(name=NAME)).artifact
+    assert (shown.current_version, shown.version_count, shown.size_bytes) == ("", 0, 0)
+    assert _versions(rig.vera) == ["2", "1"]  # no stranger
+
+    asked = rig.ask(first, "good on short texts")
+    assert (asked.state, asked.requester, asked.creator) == (PENDING, "users/omid", "users/omid")
+    inbox = rig.sara.catalog.ListApprovals(pb.ListApprovalsRequest(inbox=True)).approvals
+    assert [each.name for each in inbox] == [asked.name]
+    decided = rig.decide(asked.name)
+    assert (decided.state, decided.decider, decided.decision_comment) == (
+        APPROVED,
+        "users/sara",
+        "looked at it",
+    )
+    assert not rig.sara.catalog.ListApprovals(pb.ListApprovalsRequest(inbox=True)).approvals
+
+    assert _versions(rig.mina) == ["1"]
+    latest = rig.mina.catalog.GetVersion(pb.GetVersionRequest(name=NAME)).version
+    assert (latest.name, latest.approval) == (first, APPROVED)  # the bare name: the newest approved one
+    with rig.client("mina") as stranger:
+        assert stranger.pull("models/team/tiny", rig.folder / "pulled").name == first
+    newest = rig.vera.catalog.GetVersion(pb.GetVersionRequest(name=NAME)).version
+    assert (newest.name, newest.approval) == (second, pb.APPROVAL_STATE_UNSPECIFIED)
+    listed = rig.mina.catalog.ListArtifacts(
+        pb.ListArtifactsRequest(parent="namespaces/-", view=pb.ARTIFACT_VIEW_WITH_VERSIONS)
+    ).artifacts
+    assert [(each.current_version, each.version_count, len(each.versions)) for each in listed] == [
+        (first, 1, 1)
+    ]
+
+
+def test_who_may_decide(rig: Rig) -> None:
+    version = rig.push("one")
+    asked = rig.ask(version)
+    denied = (grpc.StatusCode.PERMISSION_DENIED, "SCOPE_MISSING")
+    assert _refused(rig.decide, asked.name, rig.omid) == denied  # asked for it
+    assert _refused(rig.decide, asked.name, rig.vera) == denied  # reads only
+    assert _refused(rig.decide, asked.name, rig.mina) == (
+        grpc.StatusCode.NOT_FOUND,
+        "APPROVAL_NOT_FOUND",
+    )
+    assert rig.decide(asked.name, rig.server.admin).decider == "users/admin"
+    own = rig.push("two", user="sara")
+    asked = rig.ask(own)
+    assert _refused(rig.decide, asked.name, rig.sara) == denied  # an owner, but she made it
+    assert not rig.sara.catalog.ListApprovals(pb.ListApprovalsRequest(inbox=True)).approvals
+    waiting = rig.server.admin.catalog.ListApprovals(pb.ListApprovalsRequest(inbox=True)).approvals
+    assert [each.name for each in waiting] == [asked.name]
+    assert _refused(rig.ask, own, "", rig.mina)[0] is grpc.StatusCode.NOT_FOUND
+    assert _refused(rig.ask, own, "", rig.vera) == denied
+
+
+def test_a_decision_needs_a_reason_and_what_waits(rig: Rig) -> None:
+    asked = rig.ask(rig.push("one"))
+    bare = pb.DecideApprovalRequest(name=asked.name, decision=APPROVE)
+    assert _refused(rig.sara.catalog.DecideApproval, bare)[1] == "FIELD_INVALID"
+    undecided = pb.DecideApprovalRequest(name=asked.name, comment="hm")
+    assert _refused(rig.sara.catalog.DecideApproval, undecided)[1] == "FIELD_INVALID"
+    old = pb.DecideApprovalRequest(name=asked.name, decision=APPROVE, comment="hm", etag="old")
+    assert _refused(rig.sara.catalog.DecideApproval, old)[1] == "ETAG_MISMATCH"
+    assert rig.decide(asked.name, decision=DECLINE).state == pb.APPROVAL_STATE_DECLINED
+    assert _refused(rig.decide, asked.name)[1] == "STATE_INVALID"
+    again = rig.ask(asked.version)
+    assert again.name != asked.name
+    assert rig.ask(asked.version).name == again.name  # waits already
+    rig.decide(again.name)
+    assert _refused(rig.ask, asked.version)[1] == "STATE_INVALID"  # approved already
+
+
+def test_evidence_is_gathered_again_at_the_decision(rig: Rig) -> None:
+    rig.update(pb.Artifact(approval=approval_policy(thresholds={"accuracy": (0.9, None)})), "approval")
+    poor = rig.ask(rig.push("one", metrics={"accuracy": 0.5}))
+    checks = {each.name: (each.passed, each.required) for each in poor.evidence.checks}
+    assert checks == {
+        "validation": (False, False),
+        "scan": (False, False),
+        "license": (True, True),
+        "metric:accuracy": (False, True),
+    }
+    assert not poor.evidence.sufficient
+    assert _refused(rig.decide, poor.name) == (grpc.StatusCode.FAILED_PRECONDITION, "EVIDENCE_MISSING")
+    assert rig.decide(poor.name, decision=DECLINE).state == pb.APPROVAL_STATE_DECLINED
+    good = rig.ask(rig.push("two", metrics={"accuracy": 0.95}))
+    assert good.evidence.sufficient
+    rig.update(pb.Artifact(), "license")
+    assert _refused(rig.decide, good.name)[1] == "EVIDENCE_MISSING"  # it was there when it was asked for
+    rig.update(pb.Artifact(license="MIT"), "license")
+    assert rig.decide(good.name).state == APPROVED
+
+
+def test_only_owners_change_what_approvals_need(rig: Rig) -> None:
+    wanted = pb.Artifact(approval=approval_policy(protected_aliases=["prod"]))
+    assert _refused(lambda: rig.update(wanted, "approval", who=rig.omid))[0] is (
+        grpc.StatusCode.PERMISSION_DENIED
+    )
+    assert rig.update(wanted, "approval").approval == wanted.approval
+    assert rig.update(pb.Artifact(description="x"), "description", who=rig.omid).approval == wanted.approval
+    for wrong in (
+        pb.ApprovalPolicy(required_evidence=["luck"]),
+        pb.ApprovalPolicy(protected_aliases=["PROD"]),
+        approval_policy(thresholds={"a": (2.0, 1.0)}),
+        approval_policy(thresholds={"a": (float("nan"), None)}),
+        approval_policy(thresholds={"": (1.0, None)}),
+    ):
+        assert _refused(lambda policy=wrong: rig.update(pb.Artifact(approval=policy), "approval"))[0] is (
+            grpc.StatusCode.INVALID_ARGUMENT
+        )
+
+
+def test_protected_aliases_move_only_to_approved_versions(rig: Rig) -> None:
+    rig.update(pb.Artifact(approval=approval_policy(protected_aliases=["prod"])), "approval")
+    version = rig.push("one")
+    alias = pb.SetAliasRequest(name=f"{NAME}/aliases/prod", version=version)
+    needs = (grpc.StatusCode.FAILED_PRECONDITION, "APPROVAL_REQUIRED")
+    assert _refused(rig.sara.catalog.SetAlias, alias) == needs
+    assert _refused(rig.server.admin.catalog.SetAlias, alias) == needs
+    with pytest.raises(Exception, match="protected"):
+        rig.push("two", aliases=["prod"])
+    rig.decide(rig.ask(version).name)
+    assert rig.omid.catalog.SetAlias(alias).alias.protected
+    removing = pb.DeleteAliasRequest(name=f"{NAME}/aliases/prod")
+    assert _refused(rig.sara.catalog.DeleteAlias, removing)[1] == "PROTECTED"
+    other = rig.push("three")
+    rig.omid.catalog.SetAlias(pb.SetAliasRequest(name=f"{NAME}/aliases/next", version=other))
+    shown = rig.mina.catalog.ListAliases(pb.ListAliasesRequest(parent=NAME)).aliases
+    assert {each.name.rpartition("/")[2]: each.protected for each in shown} == {"latest": False, "prod": True}
+    assert _refused(rig.mina.catalog.GetVersion, pb.GetVersionRequest(name=f"{NAME}/aliases/next"))[0] is (
+        grpc.StatusCode.NOT_FOUND
+    )
+
+
+def test_a_version_that_goes_away_takes_its_request_with_it(rig: Rig) -> None:
+    version = rig.push("one")
+    asked = rig.ask(version)
+    rig.sara.catalog.DeleteVersion(pb.DeleteVersionRequest(name=version, force=True))
+    found = rig.omid.catalog.GetApproval(pb.GetApprovalRequest(name=asked.name)).approval
+    assert (found.state, found.decider) == (pb.APPROVAL_STATE_WITHDRAWN, "system")
+    other = rig.ask(rig.push("two"))
+    rig.sara.catalog.DeleteArtifact(pb.DeleteArtifactRequest(name=NAME, force=True))
+    found = rig.omid.catalog.GetApproval(pb.GetApprovalRequest(name=other.name)).approval
+    assert found.state == pb.APPROVAL_STATE_WITHDRAWN
+
+
+def test_who_asked_takes_it_back(rig: Rig) -> None:
+    asked = rig.ask(rig.push("one"))
+    taking = pb.WithdrawApprovalRequest(name=asked.name)
+    assert _refused(rig.vera.catalog.WithdrawApproval, taking)[1] == "SCOPE_MISSING"
+    assert rig.omid.catalog.WithdrawApproval(taking).approval.state == pb.APPROVAL_STATE_WITHDRAWN
+    assert _refused(rig.decide, asked.name)[1] == "STATE_INVALID"
+
+
+def test_lists_show_what_concerns_one(rig: Rig) -> None:
+    names = [rig.ask(rig.push(str(number))).name for number in range(5)]
+    rig.decide(names[1])
+
+    def listed(who: Stubs, **narrow: object) -> list[str]:
+        found, token = [], ""
+        while True:
+            request = pb.ListApprovalsRequest(page_size=2, page_token=token, **narrow)  # type: ignore[arg-type]
+            page = who.catalog.ListApprovals(request)
+            found += [each.name for each in page.approvals]
+            token = page.next_page_token
+            if not token:
+                return found
+
+    everything = names[::-1]
+    for who in (rig.sara, rig.omid, rig.vera, rig.server.admin):
+        assert listed(who) == everything
+        assert listed(who, parent=NAME) == everything
+        assert listed(who, parent="namespaces/team") == everything
+        assert listed(who, state=APPROVED) == [names[1]]
+    waiting = [name for name in everything if name != names[1]]
+    assert listed(rig.sara, inbox=True) == listed(rig.server.admin, inbox=True) == waiting
+    assert listed(rig.omid, inbox=True) == listed(rig.vera, inbox=True) == []
+    assert listed(rig.mina) == listed(rig.mina, parent="namespaces/team") == []
+
+
+def test_a_decision_stands_in_the_audit_log(rig: Rig) -> None:
+    asked = rig.ask(rig.push("one"))
+    rig.decide(asked.name)
+    with Client(rig.server.address, rig.server.admin_token) as admin:
+        entry = next(iter(admin.audit.entries(limit=1)))
+    assert (entry.method, entry.principal, entry.target) == (
+        "CatalogService/DecideApproval",
+        "users/sara",
+        asked.name,
+    )
+    assert entry.facts["decision"] == "APPROVED"
+    assert entry.facts["version"] == asked.version
+    assert entry.facts["comment"] == "looked at it"
