@@ -9,6 +9,7 @@ import grpc
 import pytest
 from google.rpc import error_details_pb2, status_pb2
 
+from helpers.eventually import eventually
 from helpers.pipelines import Rig, bearer, rig, serving
 from ingot.server.core.identity import Caller
 from ingot.server.rpc import pipeline
@@ -58,6 +59,27 @@ def test_an_open_stream_ends_once_its_token_is_revoked_and_others_go_on() -> Non
         assert _refusal(caught.value) == (grpc.StatusCode.UNAUTHENTICATED, "TOKEN_INVALID")
         assert other.is_active()
         other.cancel()
+
+
+def test_an_open_stream_outlives_the_access_token_it_began_with() -> None:
+    """Access tokens of logins live for minutes, streams for days: what counts then is the login."""
+    with rig(serving(WatchTrainingJob=_watch), recheck_seconds=0.02) as running:
+        stub = training_pb2_grpc.TrainingServiceStub(running.channel)
+        request = training_pb2.WatchTrainingJobRequest(name="trainingJobs/job_1")
+        open_ = stub.WatchTrainingJob(request, metadata=bearer("member"), timeout=30)
+        next(open_)
+        running.identity.over.add("member")
+        running.identity.revision += 1
+        asked = running.identity.asked
+        assert eventually(lambda: running.identity.asked > asked)
+        assert open_.is_active()
+        with pytest.raises(grpc.RpcError) as caught:
+            next(stub.WatchTrainingJob(request, metadata=bearer("member"), timeout=30))
+        assert _refusal(caught.value) == (grpc.StatusCode.UNAUTHENTICATED, "TOKEN_EXPIRED")
+        _revoke(running)
+        with pytest.raises(grpc.RpcError) as caught:
+            next(open_)
+        assert _refusal(caught.value) == (grpc.StatusCode.UNAUTHENTICATED, "TOKEN_INVALID")
 
 
 def test_an_open_stream_ends_once_its_token_lost_the_scope() -> None:
