@@ -38,6 +38,11 @@ def test_bytes_come_back(spans: list[float]) -> None:
     assert Times.unpack(_of(spans).pack()) == _of(spans)
 
 
+@given(st.lists(SPANS), st.lists(SPANS))
+def test_bytes_one_after_the_other_are_the_sum(first: list[float], second: list[float]) -> None:
+    assert Times.unpack(_of(first).pack() + _of(second).pack()) == _of(first + second)
+
+
 def test_without_anything_there_is_nothing() -> None:
     assert (Times().count, Times().percentile(0.99), Times().pack()) == (0, 0.0, b"")
 

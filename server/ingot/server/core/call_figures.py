@@ -51,8 +51,11 @@ class Times:
 
     @classmethod
     def unpack(cls, packed: bytes) -> "Times":
-        """Return what `pack` made bytes of."""
-        return cls(Counter(dict(_PAIR.iter_unpack(packed))))
+        """Return what `pack` made bytes of; of several one after the other their sum."""
+        steps: dict[int, int] = {}
+        for step, count in _PAIR.iter_unpack(packed):
+            steps[step] = steps.get(step, 0) + count
+        return cls(Counter(steps))
 
 
 def _step(micros: int) -> int:

@@ -62,16 +62,17 @@ class CallFiguresSql:
 
     def methods(self, first: int, last: int) -> Sequence[MethodFigures]:
         codes: dict[str, Counter[str]] = {}
-        times: dict[str, Times] = {}
+        packed: dict[str, list[bytes]] = {}
         seconds: Counter[str] = Counter()
-        for method, code, count, spent, packed in sql.rows(
+        for method, code, count, spent, times in sql.rows(
             "SELECT method, code, count, seconds, times FROM call_day WHERE day BETWEEN ? AND ?", first, last
         ):
             codes.setdefault(method, Counter())[code] += count
-            times.setdefault(method, Times()).add_all(Times.unpack(packed))
+            packed.setdefault(method, []).append(times)
             seconds[method] += spent
         return [
-            MethodFigures(method, codes[method], seconds[method], times[method]) for method in sorted(codes)
+            MethodFigures(method, codes[method], seconds[method], Times.unpack(b"".join(packed[method])))
+            for method in sorted(codes)
         ]
 
     def days(self, first: int, last: int) -> Mapping[int, int]:

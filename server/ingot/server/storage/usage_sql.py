@@ -17,12 +17,14 @@ from ingot.server.core.usage import (
     namespace_subject,
 )
 from ingot.server.storage import sql, tables
-from ingot.server.storage.tables import ActivityRow, UsageCounter
+from ingot.server.storage.tables import UsageCounter
 
-_ROWS_AT_ONCE = 500  # 13 columns each: far below the number of variables SQLite takes in one statement
-_WINDOW = 50_000  # rows that one page looks at when it has several conditions
+_WINDOW = 20_000
 _MOST_NAMES = 1000  # declared names of one principal that are told apart
 
+# In the order of the fields of Activity, for lists; what is looked for besides stands in columns of its own.
+_COLUMNS = "time, action, method, target, principal, declared_user, address, code, seconds, call_id, reason"
+_ADD = f"INSERT INTO activity({_COLUMNS}, artifact, namespace) VALUES ({', '.join('?' * 13)})"
 _END = (
     "UPDATE activity SET code = ?, seconds = ?, reason = ?, target = ?, artifact = ?, namespace = ? "
     "WHERE id = ?"
@@ -61,18 +63,17 @@ _NAMES = (
 
 
 class UsageSql:
-    """Implements UsageStore."""
+    """Implements UsageStore; `window` is how many rows a page with several conditions looks at."""
+
+    def __init__(self, window: int = _WINDOW) -> None:
+        self._window = window
 
     def begin_activity(self, activity: Activity) -> int:
-        row = _row(activity)
-        marks = ", ".join("?" * len(row))
-        return sql.insert(f"INSERT INTO activity({', '.join(row)}) VALUES ({marks})", *row.values())
+        return sql.insert(_ADD, *_row(activity))
 
     def add_activities(self, activities: Sequence[Activity]) -> None:
         sql.run_many(_END, [_end(each) for each in activities if each.row])
-        new = [_row(each) for each in activities if not each.row]
-        for start in range(0, len(new), _ROWS_AT_ONCE):
-            ActivityRow.insert_many(new[start : start + _ROWS_AT_ONCE]).execute()
+        sql.run_many(_ADD, [_row(each) for each in activities if not each.row])
         callers: dict[tuple[str, str], _Sum] = {}
         for each in activities:
             if each.principal:
@@ -82,43 +83,26 @@ class UsageSql:
     def activities(
         self, wanted: ActivityFilter, before: int | None, limit: int
     ) -> tuple[list[Activity], int | None]:
-        conditions = [
-            (f"{name} = ?", value)
-            for name, value in (
-                ("principal", wanted.principal),
-                ("target", wanted.target),
-                ("action", wanted.action),
-                ("artifact", wanted.artifact),
-                ("namespace", wanted.namespace),
-            )
-            if value
-        ]
-        where = [condition for condition, _ in conditions]
-        values: list[sql.Value] = [value for _, value in conditions]
-        if wanted.failed:
-            where.append("reason != ''")
-        start = before
-        bottom = 0
-        if len(where) > 1:
+        where, values, index = _conditions(wanted)
+        start, bottom = before, 0
+        if index and len(where) > 1:  # no index has the rows in order: look at a bounded part
             start = before if before is not None else _newest() + 1
-            bottom = max(0, start - _WINDOW)
+            bottom = max(0, start - self._window)
             where.append("id >= ?")
             values.append(bottom)
         if start is not None:
             where.append("id < ?")
             values.append(start)
-        condition = f"WHERE {' AND '.join(where)} " if where else ""
-        found = list(
-            ActivityRow.raw(
-                f"SELECT * FROM activity {condition}ORDER BY id DESC LIMIT ?",
-                *values,
-                limit + 1,
-            )
+        found = sql.rows(
+            f"SELECT id, {_COLUMNS} FROM activity {f'INDEXED BY {index} ' if index else ''}"
+            f"{'WHERE ' if where else ''}{' AND '.join(where)} ORDER BY id DESC LIMIT ?",
+            *values,
+            limit + 1,
         )
-        shown = [_activity(row) for row in found[:limit]]
+        shown = [Activity(*row[1:]) for row in found[:limit]]
         if len(found) > limit:
-            return shown, found[limit - 1].id
-        return shown, bottom or None
+            return shown, int(found[limit - 1][0])
+        return shown, bottom if bottom > 1 else None
 
     def forget_activities(self, before: float, limit: int) -> int:
         return sql.run(
@@ -148,7 +132,8 @@ class UsageSql:
             _count(subject, mine, is_artifact=subject != SERVER and "/" not in subject)
 
     def of(self, subjects: Sequence[str]) -> Mapping[str, ArtifactUsage]:
-        rows = UsageCounter.select().where(UsageCounter.subject.in_(list(subjects)))
+        condition = "subject IN (SELECT value FROM json_each(?))"
+        rows = sql.rows_where(UsageCounter, condition, sql.text_list(subjects))
         return {row.subject: _usage(row) for row in rows}
 
     def days(self, subject: str, first: int, last: int) -> Sequence[UsageDay]:
@@ -180,6 +165,34 @@ class UsageSql:
             limit,
         )
         return [(f"namespaces/{row.name}", _usage(row)) for row in found]
+
+
+def _conditions(wanted: ActivityFilter) -> tuple[list[str], list[sql.Value], str]:
+    """Return what a filter asks for: conditions, their values, and the index to go along.
+
+    The index is the most selective one where several fit: SQLite knows nothing of how values are spread, and
+    would rather take any. It is empty where one index answers all conditions, which SQLite finds by itself.
+    """
+    where: list[str] = []
+    values: list[sql.Value] = []
+    index = ""
+    for name, value in (
+        ("artifact", wanted.artifact),
+        ("target", wanted.target),
+        ("principal", wanted.principal),
+        ("namespace", wanted.namespace),
+        ("action", wanted.action),
+    ):
+        if value:
+            where.append(f"{name} = ?")
+            values.append(value)
+            index = index or f"activity_{name}_id"
+    if wanted.failed:
+        where.append("reason != ''")
+        index = index or "activity_failed"
+    if len(where) == 1 or where == ["principal = ?", "action = ?"]:
+        index = ""
+    return where, values, index
 
 
 @dataclass(slots=True)
@@ -323,35 +336,20 @@ def _end(activity: Activity) -> tuple[sql.Value, ...]:
     )
 
 
-def _row(activity: Activity) -> dict[str, sql.Value]:
-    return {
-        "time": activity.time,
-        "action": activity.action,
-        "method": activity.method,
-        "target": activity.target,
-        "principal": activity.principal,
-        "declared_user": activity.declared_user,
-        "address": activity.address,
-        "code": activity.code,
-        "seconds": activity.seconds,
-        "call_id": activity.call_id,
-        "reason": activity.reason,
-        "artifact": activity.artifact,
-        "namespace": activity.namespace,
-    }
-
-
-def _activity(row: ActivityRow) -> Activity:
-    return Activity(
-        time=row.time,
-        action=row.action,
-        method=row.method,
-        target=row.target,
-        principal=row.principal,
-        declared_user=row.declared_user,
-        address=row.address,
-        code=row.code,
-        seconds=row.seconds,
-        call_id=row.call_id,
-        reason=row.reason,
+def _row(activity: Activity) -> tuple[sql.Value, ...]:
+    """Return the parameters of `_ADD`."""
+    return (
+        activity.time,
+        activity.action,
+        activity.method,
+        activity.target,
+        activity.principal,
+        activity.declared_user,
+        activity.address,
+        activity.code,
+        activity.seconds,
+        activity.call_id,
+        activity.reason,
+        activity.artifact,
+        activity.namespace,
     )
