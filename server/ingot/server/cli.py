@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from ingot.content import malloc
 from ingot.server import certs_command, settings_loading, settings_page, users_command
 from ingot.server.settings import Settings, SettingsError
+from ingot.server.settings_checks import is_loopback
 from ingot.server.settings_table import table
 
 if TYPE_CHECKING:
@@ -335,13 +336,13 @@ def _welcome(server: "App", *, with_worker: bool) -> str:
     lines = [
         f"Ingot {server.facts.version} is ready. Ctrl-C stops it.",
         "",
-        f"  Address      {', '.join(server.addresses)}",
+        f"  Address      {', '.join(server.addresses)}{_protection(server)}",
         f"  Data folder  {data}",
         f"  Log          {data / 'logs' / 'server.log'}",
     ]
     if with_worker:
         lines.append(f"  Worker       started; log {data / 'logs' / 'worker.log'}")
-    first = server.addresses[0]
+    first = server.addresses[0] if server.tls is None else f"unix:{server.unix_socket}"
     lines += [
         "",
         f"On this machine:   ingot ls --server {first}",
@@ -349,6 +350,15 @@ def _welcome(server: "App", *, with_worker: bool) -> str:
         f"                       {first} ingot.v1.SystemService/GetHealth",
     ]
     return "\n".join(lines)
+
+
+def _protection(server: "App") -> str:
+    """Return what protects the addresses, in words after them."""
+    if server.tls is not None:
+        return " (TLS; clients need a certificate)" if server.tls.asks_clients else " (TLS)"
+    if all(is_loopback(address) for address in server.addresses):
+        return ""
+    return "\n  Warning      no TLS: tokens and data can be read on the way (see ingot-server certs)"
 
 
 def _start_errors() -> tuple[type[Exception], ...]:

@@ -7,6 +7,7 @@ parts.credentials.for_operation(operation)           # the secrets that it may u
 parts.serve(hops, grpc_server)
 """
 
+import logging
 import os
 from pathlib import Path
 
@@ -36,6 +37,7 @@ from ingot.server.rpc.hops import Hops
 from ingot.server.rpc.password_hashing import PasswordHashing
 from ingot.server.rpc.tls import Tls
 from ingot.server.settings import Settings
+from ingot.server.settings_checks import is_loopback
 from ingot.server.sources import hub_login
 from ingot.server.storage.accounts_sql import AccountsSql
 from ingot.server.storage.credentials_sql import CredentialsSql
@@ -45,6 +47,8 @@ from ingot.server.storage.members_sql import MembersSql
 from ingot.server.storage.operations_sql import OperationsSql
 from ingot.server.storage.sealing import Sealer
 from ingot.v1 import auth_pb2_grpc
+
+log = logging.getLogger(__name__)
 
 
 class IdentityParts:
@@ -117,6 +121,9 @@ def hub_access(settings: Settings) -> HubAccess:
 def tls_of(settings: Settings) -> Tls | None:
     """Return what the addresses are protected with, as it is set. Raises TlsError."""
     if not settings.has_tls:
+        open_ = [address for address in settings.listen if not is_loopback(address)]
+        if open_:
+            log.warning("server.unprotected addresses=%s: tokens and data can be read there", ",".join(open_))
         return None
     authority = settings.tls_client_ca
     return Tls(settings.tls_cert, settings.tls_key, None if authority == Path() else authority)
