@@ -1,5 +1,6 @@
 """Transfers of one client side by side: to stop one leaves the others alone."""
 
+import itertools
 import pathlib
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -9,7 +10,7 @@ import pytest
 from helpers.eventually import eventually
 from helpers.patterns import pattern
 from helpers.sdk import member_client, tree_of, write_tree
-from ingot.client import Precondition, TransferProgress
+from ingot.client import Invalid, Precondition, TransferProgress
 from ingot.v1 import transfer_pb2 as pb
 
 FILES = {"a.bin": pattern("a", 9 * 1024 * 1024), "b.txt": b"small"}
@@ -81,3 +82,66 @@ def test_giving_up_one_upload_leaves_the_others_alone(tmp_path: pathlib.Path) ->
             pushes["one"].result(30)
         assert pushes["two"].result(30).size_bytes == 1_000_000
         assert eventually(lambda: client.verify("models/two").ok)
+
+
+def test_different_pushes_of_equal_looks_do_not_share_an_upload(tmp_path: pathlib.Path) -> None:
+    """Two files of one name and size, pushed at once as versions of one model, both become versions."""
+    held = Held("SENDING")
+    for name in ("one", "two"):
+        write_tree(tmp_path / name, {"m.bin": pattern(name, 3_000_000)})
+    with member_client() as (client, _), ThreadPoolExecutor(2) as threads:
+        first = threads.submit(client.push, "models/sweep", tmp_path / "one" / "m.bin", on_progress=held)
+        assert held.reached.wait(30)
+        second = client.push("models/sweep", tmp_path / "two" / "m.bin")
+        held.go.set()
+        names = {first.result(30).name, second.name}
+        assert len(names) == 2
+        for folder, made in (("one", first.result()), ("two", second)):
+            client.pull(made.name, tmp_path / "out" / folder)
+            assert tree_of(tmp_path / "out" / folder) == tree_of(tmp_path / folder)
+
+
+def test_the_same_push_twice_at_once_ends_well_twice(tmp_path: pathlib.Path) -> None:
+    held = Held("SENDING")
+    source = write_tree(tmp_path / "in", FILES)
+    with member_client() as (client, _), ThreadPoolExecutor(2) as threads:
+        first = threads.submit(client.push, "models/tiny", source, on_progress=held)
+        assert held.reached.wait(30)
+        second = client.push("models/tiny", source)
+        held.go.set()
+        assert first.result(30).digest == second.digest
+
+
+def test_a_dry_run_leaves_a_push_of_the_same_alone(tmp_path: pathlib.Path) -> None:
+    held = Held("SENDING")
+    source = write_tree(tmp_path / "in", FILES)
+    with member_client() as (client, _), ThreadPoolExecutor(2) as threads:
+        pushed = threads.submit(client.push, "models/tiny", source, on_progress=held)
+        assert held.reached.wait(30)
+        planned = client.push("models/tiny", source, dry_run=True)
+        held.go.set()
+        assert planned.digest == pushed.result(30).digest
+
+
+def test_a_rate_below_what_the_server_takes_is_refused_at_once(tmp_path: pathlib.Path) -> None:
+    source = write_tree(tmp_path / "in", FILES)
+    with member_client() as (client, _):
+        with pytest.raises(Invalid, match="limit_rate: expected at least 81920 bytes a second"):
+            client.push("models/tiny", source, limit_rate=50_000)
+        assert not list(client.uploads.list())
+
+
+def test_a_slow_rate_sends_small_messages_without_silence(tmp_path: pathlib.Path) -> None:
+    """One message of the usual size would take four seconds, with three streams twelve."""
+    source = write_tree(tmp_path / "in", {"a.bin": pattern("slow", 300_000)})
+    moved: list[int] = []
+    with member_client() as (client, _):
+        done = client.push(
+            "models/slow",
+            source,
+            limit_rate=256 * 1024,
+            on_progress=lambda progress: moved.append(progress.bytes_moved),
+        )
+    steps = [after - before for before, after in itertools.pairwise(moved) if after != before]
+    assert done.sent_bytes == 300_000
+    assert max(steps) <= 256 * 1024  # a report may tell of several messages

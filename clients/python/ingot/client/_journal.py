@@ -15,6 +15,7 @@ import os
 import struct
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -234,6 +235,23 @@ class Note:
     def remove(self) -> None:
         """Forget it."""
         self._path.unlink(missing_ok=True)
+
+    @contextmanager
+    def alone(self) -> Iterator[bool]:
+        """Tell whether nobody else uses this note now, on this machine, and keep others from it meanwhile."""
+        path = self._path.with_suffix(".lock")
+        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            mine = os.path.exists(path) and os.path.samestat(os.fstat(lock), os.stat(path))
+        except (BlockingIOError, FileNotFoundError):  # its holder is just removing it
+            mine = False
+        try:
+            yield mine
+        finally:
+            if mine:
+                path.unlink()  # while it is locked: whoever has opened it already finds it gone
+            os.close(lock)
 
 
 def _key(text: str) -> str:

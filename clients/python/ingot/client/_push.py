@@ -10,7 +10,7 @@ Both sides compute the digest of the tree, and the commit compares them.
 
 import os
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +19,7 @@ from ingot.client import _cutting, _manifests, _walk
 from ingot.client._calls import Calls, new_id
 from ingot.client._channels import Link
 from ingot.client._cutting import CutFile, Found
-from ingot.client._errors import Integrity, LimitReached, Precondition
+from ingot.client._errors import Integrity, Invalid, LimitReached, Precondition
 from ingot.client._held import Room
 from ingot.client._journal import FileState, Journal, Note
 from ingot.client._manifests import Manifests
@@ -32,6 +32,7 @@ from ingot.v1 import catalog_pb2, common_pb2, transfer_pb2_grpc
 from ingot.v1 import transfer_pb2 as pb
 
 _ASK_BYTES = 16 * 1024 * 1024  # then three times as many: the first question is early, the others are few
+_ABOVE_SLOW = 1.25  # times the rate below which the server ends a stream
 COMMIT_SECONDS = 600.0  # the server reads every chunk's row
 
 # Yields runs of chunks, and each file when it is complete.
@@ -84,7 +85,7 @@ def push(
         return _cutting.cut_files(wanted, journal, report, room)
 
     try:
-        return push_cut(link, calls, target, files, cutter, _name_of(sources), options)
+        return push_cut(link, calls, target, files, cutter, sources, options)
     finally:
         journal.close()
 
@@ -95,11 +96,11 @@ def push_cut(
     target: pb.UploadTarget,
     files: list[SourceFile],
     cutter: Cutter,
-    original_name: str,
+    sources: Sequence[str | os.PathLike[str]],
     options: PushOptions,
 ) -> PushResult:
     """Push files that `cutter` cuts, or knows the cuts of, into a new version or checkpoint."""
-    return _Push(link, calls, target, files, cutter, options).run(original_name)
+    return _Push(link, calls, target, files, cutter, options).run(sources)
 
 
 class _Push:
@@ -128,37 +129,50 @@ class _Push:
         self._recut: set[str] = set()  # paths of files that changed once already
         self._begun = time.monotonic()
 
-    def run(self, original_name: str) -> PushResult:
+    def run(self, sources: Sequence[str | os.PathLike[str]]) -> PushResult:
         """Do all of it."""
         size = sum(each.size for each in self._files)
         self._report.total(files=len(self._files), size=size)
         self._limits = self._calls.unary(self._stub.GetCapabilities, pb.GetCapabilitiesRequest())
         self._check_limits()
-        request = pb.BeginUploadRequest(target=self._target, size_bytes=size, original_name=original_name)
-        note = Note("upload", self._link.endpoint.target, request.SerializeToString(deterministic=True).hex())
+        request = pb.BeginUploadRequest(target=self._target, size_bytes=size, original_name=_name_of(sources))
+        if self._options.dry_run:
+            return self._dry_run(self._begin(request, None))
+        about = request.SerializeToString(deterministic=True).hex()
+        note = Note("upload", self._link.endpoint.target, about, *self._same(sources))
+        with note.alone() as mine:
+            return self._push(request, note if mine else None)
+
+    def _same(self, sources: Sequence[str | os.PathLike[str]]) -> Iterator[str]:
+        """Yield what must be the same for a push to go on with the upload of one before."""
+        yield from (os.path.abspath(each) for each in sources)
+        yield from ("include", *self._options.include, "exclude", *self._options.exclude)
+        yield f"hidden {self._options.hidden}"
+
+    def _push(self, request: pb.BeginUploadRequest, note: Note | None) -> PushResult:
+        """Push with the note, or as if there were none where somebody else is at the same push now."""
         upload = self._begin(request, note)
         result = None
-        if upload.state == pb.UPLOAD_STATE_COMMITTED:
+        if upload.state == pb.UPLOAD_STATE_COMMITTED and note is not None:
             result = self._already(upload)
             if result is None:
                 note.remove()
                 upload = self._begin(request, note)
-        if self._options.dry_run and result is None:
-            return self._dry_run(upload, note)
         result = result or self._fill(upload)
-        if self._options.wait and not self._options.dry_run:
+        if self._options.wait:
             result = self._validated(result)
-        note.remove()
+        if note is not None:
+            note.remove()
         self._report.stage(Stage.DONE)
         return result
 
     # --- the upload -------------------------------------------------------------------------------------
 
-    def _begin(self, request: pb.BeginUploadRequest, note: Note) -> pb.Upload:
+    def _begin(self, request: pb.BeginUploadRequest, note: Note | None) -> pb.Upload:
         """Open the upload, or the one that a run before this opened and did not finish."""
-        request.request_id = note.read_or(new_id())
+        request.request_id = note.read_or(new_id()) if note else new_id()
         upload = self._calls.unary(self._stub.BeginUpload, request).upload
-        if upload.stage != pb.UPLOAD_STAGE_FAILED:
+        if upload.stage != pb.UPLOAD_STAGE_FAILED or note is None:
             return upload
         request.request_id = note.keep(new_id())
         return self._calls.unary(self._stub.BeginUpload, request).upload
@@ -176,8 +190,8 @@ class _Push:
         self._report.total(files=len(self._files), size=sum(each.size for each in self._files))
         return None
 
-    def _dry_run(self, upload: pb.Upload, note: Note) -> PushResult:
-        """Ask what would have to travel, and take nothing."""
+    def _dry_run(self, upload: pb.Upload) -> PushResult:
+        """Ask what would have to travel, with an upload of its own, and take nothing."""
         missing = 0
         asking = Missing(self._link, self._calls, upload.name, self._limits.max_digests)
         for chunks in self._questions(self._files, asking.most):
@@ -185,7 +199,6 @@ class _Push:
         self._calls.unary(
             self._stub.AbortUpload, pb.AbortUploadRequest(name=upload.name, request_id=new_id())
         )
-        note.remove()
         size = self._size()
         self._report.stage(Stage.DONE)
         seconds = time.monotonic() - self._begun
@@ -336,13 +349,14 @@ class _Push:
     def _result(
         self, upload: pb.Upload, version: catalog_pb2.Version | None, digest: str, *, reused: int
     ) -> PushResult:
+        size, sent = self._size(), self._report.now.bytes_moved
         return PushResult(
             name=upload.result,
             digest=digest,
             file_count=len(self._files),
-            size_bytes=self._size(),
-            sent_bytes=self._report.now.bytes_moved,
-            reused_bytes=reused,
+            size_bytes=size,
+            sent_bytes=sent,
+            reused_bytes=min(reused, max(0, size - sent)),  # a file that changed was looked at twice
             seconds=time.monotonic() - self._begun,
             upload=upload.name,
             version=version,
@@ -356,6 +370,15 @@ class _Push:
         return sum(found.cut.size for found in self._cuts.values())
 
     def _check_limits(self) -> None:
+        least = int(self._limits.min_bytes_per_second * _ABOVE_SLOW)
+        if 0 < self._options.limit_rate < least:
+            raise Invalid(
+                f"limit_rate: expected at least {least} bytes a second, got {self._options.limit_rate:g}; "
+                "this server ends streams that are slower.",
+                reason="FIELD_INVALID",
+                facts={"expected": str(least), "got": f"{self._options.limit_rate:g}"},
+                next_step=f"Use --limit-rate {-(-least // 1024)}K or more.",
+            )
         most = self._limits.max_file_bytes
         for file in self._files:
             if most and file.size > most:

@@ -38,6 +38,9 @@ _FIRST_BATCH = 16 * MIB
 _LARGEST_BATCH = 64 * MIB  # whatever the server would take: what waits for it is held in memory
 _SMALLEST_BATCH = MIB
 _BATCH_SECONDS = 4.0
+_SLOW = 4 * MIB  # bytes a second that one stream is enough for
+_SLOW_SECONDS = 30.0  # of a stream, at the rate that is allowed
+_SMALLEST_MESSAGE = 16 * 1024
 _DENSE = 0.75  # of a held window: a batch holds at most a third more than it sends
 _MOST_CHUNKS = 8192  # so that one FindMissing asks about a whole batch
 
@@ -103,6 +106,11 @@ class Sender:
         self._limits, self._report, self._rate = limits, report, rate
         self._missing = Missing(link, calls, upload, limits.max_digests or _MOST_CHUNKS)
         self._largest = min(_LARGEST_BATCH, stream_bytes(limits, size))
+        self._message_bytes = limits.message_bytes or MIB
+        if rate.per_second:  # a stream must neither last too long nor be silent between its messages
+            self._largest = min(self._largest, max(_SMALLEST_BATCH, int(rate.per_second * _SLOW_SECONDS)))
+            self._message_bytes = max(_SMALLEST_MESSAGE, min(self._message_bytes, int(rate.per_second / 4)))
+            streams = 1 if rate.per_second < _SLOW else streams
         self.batch_bytes = min(_FIRST_BATCH, self._largest)
         self.refused: Batch = []
         self._lock = threading.Lock()
@@ -192,7 +200,7 @@ class Sender:
     def _messages(self, batch: Batch, size: int, reader: "_Reader", sent: "_Sent") -> Iterator[bytes]:
         header = pb.PutChunksHeader(upload=self._upload, declared_bytes=size, declared_chunks=len(batch))
         yield pb.PutChunksRequest(header=header).SerializeToString()
-        for count, message in _pieces(batch, reader, self._limits.message_bytes or MIB):
+        for count, message in _pieces(batch, reader, self._message_bytes):
             self.lanes.check()
             if pause := self._rate.reserve(count):
                 self.lanes.wait(pause)

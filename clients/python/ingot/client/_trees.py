@@ -10,7 +10,6 @@ Cuts stay as they are, so that a tree that is pushed again elsewhere has the dig
 import os
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from ingot.client import _fetch, _push
 from ingot.client._calls import Calls
@@ -130,7 +129,7 @@ class Trees:
             pb.UploadTarget(version=target),
             [each.file for each in placed],
             cutter,
-            Path(source).name,
+            [source],
             PushOptions(on_progress=on_progress),
         )
 
