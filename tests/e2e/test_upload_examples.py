@@ -88,10 +88,12 @@ def test_the_shell_uploads_a_file(server: ServerProcess, file: Path) -> None:
 
 def test_the_shell_puts_a_chunk(server: ServerProcess, tmp_path: Path) -> None:
     (_, program) = programs("bash")
-    small = tmp_path / "small.bin"
-    small.write_bytes(CONTENT[:1000])
-    printed = run(server, "namespaces/admin/datasets/chunk", "bash", "-eu", "-c", program, "bash", str(small))
-    assert json.loads(printed)["outcome"] == "CHUNK_OUTCOME_STORED"
+    chunk = tmp_path / "chunk.bin"
+    chunk.write_bytes(CONTENT)  # far more than a command line takes
+    printed = run(server, "namespaces/admin/datasets/chunk", "bash", "-eu", "-c", program, "bash", str(chunk))
+    stored, end = json.JSONDecoder().raw_decode(printed)
+    assert stored["outcome"] == "CHUNK_OUTCOME_STORED"
+    assert json.loads(printed[end:])["upload"]["state"] == "UPLOAD_STATE_ABORTED"
 
 
 def test_every_message_of_the_go_program_is_in_the_protos() -> None:
