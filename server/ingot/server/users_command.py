@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, TypeVar
 from ingot.server.settings import Settings
 
 if TYPE_CHECKING:
-    from ingot.server.domain.audit import Audit
+    from ingot.server.audit_parts import AuditParts
     from ingot.server.identity_parts import IdentityParts
     from ingot.server.storage.database import Database
 
@@ -73,7 +73,7 @@ class _Folder:
 
     database: "Database"
     people: "IdentityParts"
-    audit: "Audit"
+    audit: "AuditParts"
 
     def change(self, action: str, user: str, rule: Callable[[], T]) -> T:
         """Run a rule in a write together with its entry in the audit log."""
@@ -81,7 +81,7 @@ class _Folder:
 
         def whole() -> T:
             result = rule()
-            self.audit.append(
+            self.audit.audit.append(
                 Deed(
                     time=time.time(),
                     action="update",
@@ -98,21 +98,25 @@ class _Folder:
             )
             return result
 
-        return self.database.write(whole).result()
+        result = self.database.write(whole).result()
+        self.audit.heads.keep()
+        return result
 
 
 @contextlib.contextmanager
 def _opened(settings: Settings, options: argparse.Namespace) -> Iterator[_Folder]:
+    from ingot.server.audit_parts import AuditParts
     from ingot.server.core.clock import SystemClock
     from ingot.server.core.pages import PageTokens
-    from ingot.server.domain.audit import Audit
     from ingot.server.domain.requests import Requests
+    from ingot.server.domain.usage import Usage
     from ingot.server.identity_parts import IdentityParts
-    from ingot.server.storage.audit_sql import AuditSql
+    from ingot.server.storage import audit_head
     from ingot.server.storage.data_folder import DataFolder, DataFolderError, read_announcement
     from ingot.server.storage.database import open_database
     from ingot.server.storage.identity_sql import CountersSql, RequestsSql
     from ingot.server.storage.migration_runner import migrate
+    from ingot.server.storage.usage_sql import UsageSql
 
     try:
         held = DataFolder.hold(settings.data_dir)
@@ -138,7 +142,11 @@ def _opened(settings: Settings, options: argparse.Namespace) -> Iterator[_Folder
             database.after_commit,
         )
         database.write(people.identity.ensure_administrator, folder.token("admin")).result()
-        yield _Folder(database, people, Audit(AuditSql(), tokens, clock, folder.server_id))
+        usage = Usage(UsageSql(), tokens, clock, activity_days=settings.activity_days)
+        audit = AuditParts(settings, folder, database, usage, tokens, clock)
+        audit.heads.begin(audit_head.take_restored(folder.path))
+        audit_head.forget_restored(folder.path)
+        yield _Folder(database, people, audit)
 
 
 def _list(folder: _Folder) -> None:
