@@ -248,3 +248,15 @@ def test_an_intact_chunk_is_hashed_once_and_truncation_still_noticed(tmp_path: P
         file.truncate(place.offset + 5)
     with pytest.raises(DataLoss, match="only 5 of 10 bytes"):
         store.read(place)
+
+
+def test_files_that_others_leave_between_ours_are_left_alone(tmp_path: Path) -> None:
+    (sealed,) = put(DiskPacks(tmp_path), [b"x" * 1000])
+    strays = [tmp_path / "packs" / ".DS_Store", tmp_path / "ingest" / ".nfs0001"]
+    for stray in strays:
+        stray.write_bytes(b"?")
+    packs = DiskPacks(tmp_path)
+    packs.recover()
+    assert [pack.id for pack in packs.packs()] == [sealed.id]
+    assert packs.leftovers() == 0
+    assert all(stray.exists() for stray in strays)

@@ -141,7 +141,7 @@ class DiskPacks:
 
     def packs(self) -> Iterator[PackFile]:
         """List the files of all folders."""
-        for folder in sorted(self._packs.iterdir()):
+        for folder in _folders(self._packs):
             with os.scandir(folder) as found:
                 for file in found:
                     if file.name.endswith(".pack"):
@@ -204,12 +204,12 @@ class DiskPacks:
 
     def leftovers(self) -> int:
         """Count the files in the ingest folders of earlier runs."""
-        return sum(len(list(folder.iterdir())) for folder in self._boots.iterdir() if folder != self._ingest)
+        return sum(len(list(folder.iterdir())) for folder in _folders(self._boots) if folder != self._ingest)
 
     def recover(self) -> int:
         """Delete the ingest folders of earlier runs."""
         removed = 0
-        for folder in self._boots.iterdir():
+        for folder in _folders(self._boots):
             if folder != self._ingest:
                 for file in folder.iterdir():
                     file.unlink()
@@ -291,6 +291,11 @@ class DiskPacks:
         self._verified.forget(pack)
         with self._lock:
             self._files.pop(pack, None)
+
+
+def _folders(parent: Path) -> list[Path]:
+    """Return the folders in one, in order; files that other programs leave there are none of ours."""
+    return sorted(each for each in parent.iterdir() if each.is_dir())
 
 
 def _is_intact(file: pack_files.PackReader, place: ChunkPlace) -> bool:
