@@ -32,8 +32,8 @@ class MemberStoreContract:
         units.write(store.remove_namespace, TEAM, 4.0).result()
         assert not units.read(UsersSql().namespace_exists, TEAM)
         assert not units.write(store.add_namespace, TEAM, 5.0).result()
-        taken = User(TEAM, "uid-team", "", Role.MEMBER, 1.0)
-        assert not units.write(UsersSql().add, taken).result()
+        of_that_id = User(TEAM, "uid-team", "", Role.MEMBER, 1.0)
+        assert not units.write(UsersSql().add, of_that_id).result()
         assert units.write(UsersSql().ensure_namespace, TEAM, 6.0).result()  # the configuration may
         assert units.read(UsersSql().namespace_exists, TEAM)
 

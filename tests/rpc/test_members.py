@@ -6,8 +6,9 @@ from collections.abc import Iterator
 import grpc
 import pytest
 
+from helpers.patterns import pattern
 from helpers.servers import Server, Stubs, running_server
-from helpers.transfers import refused
+from helpers.transfers import Pusher, cut, refused
 from ingot.v1 import auth_pb2 as pb
 from ingot.v1 import catalog_pb2
 
@@ -219,3 +220,19 @@ def test_strangers_and_wrong_names_are_refused(running: Server, team: str) -> No
     worker = running.stubs(running.worker_token())
     with refused(GONE, "NAMESPACE_NOT_FOUND"):
         _members(worker, team)
+
+
+@pytest.mark.contract("S1-51")
+def test_who_left_asks_no_more_what_is_present_through_an_upload_it_began(running: Server, team: str) -> None:
+    sara, omid = running.member("sara"), running.member("omid")
+    chunk = cut(pattern("secret", 5000)).chunks[0][0]
+    Pusher(sara.transfer, ()).push({"a": pattern("secret", 5000)}, artifact=f"{team}/datasets/secret")
+    _set(sara, team, "omid", WRITER)
+    pusher = Pusher(omid.transfer, ())
+    upload = pusher.begin(f"{team}/datasets/mine")
+    assert pusher.missing(upload, [chunk]) == []
+    _remove(sara, team, "omid")
+    with refused(GONE, "UPLOAD_NOT_FOUND"):
+        pusher.missing(upload, [chunk])
+    with refused(GONE, "UPLOAD_NOT_FOUND"):
+        pusher.upload(upload)

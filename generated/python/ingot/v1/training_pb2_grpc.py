@@ -143,7 +143,8 @@ class TrainingServiceServicer(object):
     def DeleteTrainingJob(self, request, context):
         """Removes a job that is not live, with its checkpoints and logs. The model it made stays.
 
-        Errors: NOT_FOUND (TRAINING_JOB_NOT_FOUND) unless allow_missing; ABORTED (ETAG_MISMATCH); FAILED_PRECONDITION (STATE_INVALID: cancel it first).
+        Errors: NOT_FOUND (TRAINING_JOB_NOT_FOUND) unless allow_missing; ABORTED (ETAG_MISMATCH); FAILED_PRECONDITION (STATE_INVALID: cancel it
+        first); PERMISSION_DENIED (SCOPE_MISSING: you see it, but may not change it).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -152,7 +153,8 @@ class TrainingServiceServicer(object):
     def StartTrainingJob(self, request, context):
         """Queues a draft.
 
-        Errors: NOT_FOUND (TRAINING_JOB_NOT_FOUND); ABORTED (ETAG_MISMATCH); FAILED_PRECONDITION (STATE_INVALID).
+        Errors: NOT_FOUND (TRAINING_JOB_NOT_FOUND); ABORTED (ETAG_MISMATCH); FAILED_PRECONDITION (STATE_INVALID); PERMISSION_DENIED
+        (SCOPE_MISSING: you see it, but may not change it).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -53,12 +53,14 @@ class TrainingServiceStub:
     DeleteTrainingJob: _grpc.UnaryUnaryMultiCallable[_training_pb2.DeleteTrainingJobRequest, _training_pb2.DeleteTrainingJobResponse]
     """Removes a job that is not live, with its checkpoints and logs. The model it made stays.
 
-    Errors: NOT_FOUND (TRAINING_JOB_NOT_FOUND) unless allow_missing; ABORTED (ETAG_MISMATCH); FAILED_PRECONDITION (STATE_INVALID: cancel it first).
+    Errors: NOT_FOUND (TRAINING_JOB_NOT_FOUND) unless allow_missing; ABORTED (ETAG_MISMATCH); FAILED_PRECONDITION (STATE_INVALID: cancel it
+    first); PERMISSION_DENIED (SCOPE_MISSING: you see it, but may not change it).
     """
     StartTrainingJob: _grpc.UnaryUnaryMultiCallable[_training_pb2.StartTrainingJobRequest, _training_pb2.StartTrainingJobResponse]
     """Queues a draft.
 
-    Errors: NOT_FOUND (TRAINING_JOB_NOT_FOUND); ABORTED (ETAG_MISMATCH); FAILED_PRECONDITION (STATE_INVALID).
+    Errors: NOT_FOUND (TRAINING_JOB_NOT_FOUND); ABORTED (ETAG_MISMATCH); FAILED_PRECONDITION (STATE_INVALID); PERMISSION_DENIED
+    (SCOPE_MISSING: you see it, but may not change it).
     """
     PauseTrainingJob: _grpc.UnaryUnaryMultiCallable[_training_pb2.PauseTrainingJobRequest, _training_pb2.PauseTrainingJobResponse]
     """Asks a job to save and let go of the machine. Answers once that is recorded; the watch shows it done.
@@ -133,12 +135,14 @@ class TrainingServiceAsyncStub(TrainingServiceStub):
     DeleteTrainingJob: _aio.UnaryUnaryMultiCallable[_training_pb2.DeleteTrainingJobRequest, _training_pb2.DeleteTrainingJobResponse]  # type: ignore[assignment]
     """Removes a job that is not live, with its checkpoints and logs. The model it made stays.
 
-    Errors: NOT_FOUND (TRAINING_JOB_NOT_FOUND) unless allow_missing; ABORTED (ETAG_MISMATCH); FAILED_PRECONDITION (STATE_INVALID: cancel it first).
+    Errors: NOT_FOUND (TRAINING_JOB_NOT_FOUND) unless allow_missing; ABORTED (ETAG_MISMATCH); FAILED_PRECONDITION (STATE_INVALID: cancel it
+    first); PERMISSION_DENIED (SCOPE_MISSING: you see it, but may not change it).
     """
     StartTrainingJob: _aio.UnaryUnaryMultiCallable[_training_pb2.StartTrainingJobRequest, _training_pb2.StartTrainingJobResponse]  # type: ignore[assignment]
     """Queues a draft.
 
-    Errors: NOT_FOUND (TRAINING_JOB_NOT_FOUND); ABORTED (ETAG_MISMATCH); FAILED_PRECONDITION (STATE_INVALID).
+    Errors: NOT_FOUND (TRAINING_JOB_NOT_FOUND); ABORTED (ETAG_MISMATCH); FAILED_PRECONDITION (STATE_INVALID); PERMISSION_DENIED
+    (SCOPE_MISSING: you see it, but may not change it).
     """
     PauseTrainingJob: _aio.UnaryUnaryMultiCallable[_training_pb2.PauseTrainingJobRequest, _training_pb2.PauseTrainingJobResponse]  # type: ignore[assignment]
     """Asks a job to save and let go of the machine. Answers once that is recorded; the watch shows it done.
@@ -234,7 +238,8 @@ class TrainingServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_training_pb2.DeleteTrainingJobResponse, _abc.Awaitable[_training_pb2.DeleteTrainingJobResponse]]:
         """Removes a job that is not live, with its checkpoints and logs. The model it made stays.
 
-        Errors: NOT_FOUND (TRAINING_JOB_NOT_FOUND) unless allow_missing; ABORTED (ETAG_MISMATCH); FAILED_PRECONDITION (STATE_INVALID: cancel it first).
+        Errors: NOT_FOUND (TRAINING_JOB_NOT_FOUND) unless allow_missing; ABORTED (ETAG_MISMATCH); FAILED_PRECONDITION (STATE_INVALID: cancel it
+        first); PERMISSION_DENIED (SCOPE_MISSING: you see it, but may not change it).
         """
 
     @_abc_1.abstractmethod
@@ -245,7 +250,8 @@ class TrainingServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_training_pb2.StartTrainingJobResponse, _abc.Awaitable[_training_pb2.StartTrainingJobResponse]]:
         """Queues a draft.
 
-        Errors: NOT_FOUND (TRAINING_JOB_NOT_FOUND); ABORTED (ETAG_MISMATCH); FAILED_PRECONDITION (STATE_INVALID).
+        Errors: NOT_FOUND (TRAINING_JOB_NOT_FOUND); ABORTED (ETAG_MISMATCH); FAILED_PRECONDITION (STATE_INVALID); PERMISSION_DENIED
+        (SCOPE_MISSING: you see it, but may not change it).
         """
 
     @_abc_1.abstractmethod

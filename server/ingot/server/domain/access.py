@@ -7,6 +7,7 @@ operation may write only while its attempt lasts, and its operation's target is 
 before that is ready.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -65,12 +66,20 @@ class Access:
 
     def is_stranger(self, caller: Caller, artifact: Artifact) -> bool:
         """Return whether only its being public lets the caller read an artifact: approved versions, then."""
-        return (
-            artifact.fields.visibility is Visibility.PUBLIC
+        return bool(self.strange(caller, [artifact]))
+
+    def strange(self, caller: Caller, artifacts: Sequence[Artifact]) -> list[Artifact]:
+        """Return those among the artifacts to which the caller is a stranger."""
+        public = [
+            each
+            for each in artifacts
+            if each.fields.visibility is Visibility.PUBLIC
             and not caller.is_worker
-            and not caller.may_read(artifact.name.namespace)
-            and not self._granted(caller, artifact)
-        )
+            and not caller.may_read(each.name.namespace)
+        ]
+        user = user_of(caller.principal)
+        granted = self._grants.among(public, user) if public and user else frozenset()
+        return [each for each in public if each.uid not in granted]
 
     def require_artifact_read(self, caller: Caller, artifact: Artifact) -> None:
         """Refuse unless the caller may read the artifact. Raises NotFound (ARTIFACT_NOT_FOUND)."""
@@ -151,16 +160,23 @@ class Access:
         allowed = self.assignment(caller, job) if caller.is_worker else caller.may_read(namespace)
         if not allowed:
             raise job_not_found(job)
+        note_use(caller, namespace, job)
 
     def require_job_write(self, caller: Caller, job: str, namespace: str) -> None:
-        """Refuse unless the caller may change a training job or upload into it.
+        """Refuse unless the caller may change a training job.
 
-        Raises NotFound (TRAINING_JOB_NOT_FOUND), Unauthenticated (TOKEN_EXPIRED).
+        Raises NotFound (TRAINING_JOB_NOT_FOUND) when it may not even read it, else Denied (SCOPE_MISSING);
+        Unauthenticated (TOKEN_EXPIRED).
         """
         self._fence.require_current(caller)
-        allowed = self.assignment(caller, job) if caller.is_worker else caller.may_write(namespace)
-        if not allowed:
-            raise job_not_found(job)
+        self.require_job_read(caller, job, namespace)
+        if not caller.is_worker and not caller.may_write(namespace):
+            raise Denied(
+                Reason.SCOPE_MISSING,
+                f"{job} may be seen by {caller.principal}, but not changed.",
+                next_step=f"Ask who may write to namespaces/{namespace}, or make a job of your own.",
+                facts={"name": job},
+            )
 
     def require_version_write(self, caller: Caller, artifact: ArtifactName, training_job: str) -> None:
         """Refuse unless the caller may upload a version of the artifact as the result of that job, if any.

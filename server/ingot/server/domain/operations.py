@@ -34,6 +34,7 @@ from ingot.server.core.operations import (
     RetryPolicy,
 )
 from ingot.server.core.pages import Page, PageTokens, fit, page_size
+from ingot.server.domain.access import note_use
 from ingot.server.domain.catalog_refusals import check_etag
 from ingot.server.domain.events import AfterCommit, EventLog, LogPage
 from ingot.server.domain.operation_moves import OperationMoves, operation_not_found
@@ -173,6 +174,8 @@ class Operations:
         found = self.moves.find(operation)
         if not self.sees(caller, found):
             raise operation_not_found(operation)
+        if found.namespace and found.requester != caller.principal:
+            note_use(caller, found.namespace, found.name)
         return found
 
     def sees(self, caller: Caller, operation: Operation) -> bool:

@@ -27,6 +27,7 @@ from ingot.server.core.uploads import (
     closed,
     transition,
 )
+from ingot.server.domain.access import note_use
 from ingot.server.domain.checkpoints import Checkpoints
 from ingot.server.domain.disk_room import DiskRoom
 from ingot.server.domain.quotas import QuotaRules
@@ -101,6 +102,7 @@ class Uploads:
                 next_step="Begin a new one; chunks that are stored already need not be sent again.",
                 facts={"upload": str(name)},
             )
+        note_use(caller, upload.namespace, str(name))
         if caller.is_worker:
             self._checkpoints.begin(caller, upload.target)
         return upload
@@ -273,7 +275,8 @@ class Uploads:
 
     @staticmethod
     def _sees(caller: Caller, upload: Upload) -> bool:
-        mine = upload.creator == caller.principal and not caller.operation  # that acts in its namespace only
+        # People may lose the right to write after they began one: what is present there is theirs no more.
+        mine = caller.is_worker and upload.creator == caller.principal
         return mine or caller.may_write(upload.namespace)
 
     def _namespaces(self, caller: Caller, namespace: str) -> frozenset[str] | None:

@@ -1,0 +1,112 @@
+"""Who may call what: every RPC of the protos × every kind of caller × whose thing it is, on a real server.
+
+What is expected stands in permissions.txt, for people to read. Here each case is really asked, with a valid
+request (helpers/permission_requests.py), and the status is compared. An RPC without an expectation or without
+a request fails; so does a case that names an RPC there is not.
+"""
+
+import dataclasses
+import pathlib
+import sys
+from collections.abc import Iterator
+
+import grpc
+import pytest
+
+from helpers import permission_table
+from helpers.permission_requests import REQUESTS, At, messages
+from helpers.permission_table import CALLERS, Case
+from helpers.permission_world import World, world
+from helpers.servers import Stubs
+from ingot.server.rpc import methods
+
+TABLE = permission_table.read(pathlib.Path(__file__).with_name("permissions.txt"))
+RPCS = {method.name: method for service in methods.services() for method in service.methods}
+RULES = {rule.name: rule for rule in methods.all_methods().values()}
+SERVICES = sorted(service.name for service in methods.services())
+BAD = ("expired", "revoked", "without the scope")
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with world(tmp_path_factory.mktemp("matrix")) as made:
+        yield made
+
+
+def test_every_rpc_is_decided_upon_and_can_be_asked() -> None:
+    assert {case.rpc for case in TABLE} == set(RPCS), "permissions.txt says who may call each RPC"
+    names = [case.name for case in TABLE]
+    assert sorted(names) == sorted(REQUESTS), "permission_requests.py has one request a case"
+
+
+def test_everything_is_open_to_somebody_and_closed_to_others(capsys: pytest.CaptureFixture[str]) -> None:
+    """And tell how large the matrix is."""
+    calls = 0
+    for case in TABLE:
+        letters = [letter for row in case.rows.values() for letter in row.values()]
+        assert "." in letters, case.name
+        assert RULES[case.rpc].public or {"?", "x"} & {*letters}, case.name
+        calls += len(letters) - letters.count(permission_table.NO_CASE) + len(BAD)
+    rows = sum(len(case.rows) for case in TABLE)
+    with capsys.disabled():
+        sys.stdout.write(
+            f"\npermission matrix: {len(RPCS)} RPCs in {len(TABLE)} cases, {rows} rows of things, "
+            f"{len(CALLERS) + len(BAD)} callers: {calls} calls\n"
+        )
+
+
+@pytest.mark.contract("S0-97", "S0-101", "S1-11", "S1-14", "S1-50", "S1-51", "S1-52", "S4-48")
+@pytest.mark.parametrize("service", SERVICES)
+def test_everybody_may_what_the_table_says_and_no_more(found: World, service: str) -> None:
+    mine = [case for case in TABLE if RPCS[case.rpc].containing_service.name == service]
+    wrong = [line for case in mine for line in (*_by_thing(found, case), *_by_bad_credential(found, case))]
+    assert not wrong, "\n".join(wrong)
+
+
+def _by_thing(found: World, case: Case) -> Iterator[str]:
+    """Make the calls of all callers on all things; yield what was not as expected."""
+    request = REQUESTS[case.name]
+    for label in case.rows:
+        thing = ""
+        for caller in CALLERS:
+            expected = case.expected(label, caller)
+            if expected is None:
+                continue
+            at = At(found, caller, found.place(label, caller))
+            if request.fresh and (not thing or label == "own"):
+                thing = request.fresh(at)
+            at = dataclasses.replace(at, thing=thing)
+            got, told = _ask(found.stubs[caller], case, at)
+            if got == "OK":
+                thing = ""  # used up
+            if got != expected:
+                yield f"{case.name}, {label}, {caller}: expected {expected}, got {got}: {told}"
+
+
+def _by_bad_credential(found: World, case: Case) -> Iterator[str]:
+    """Make the calls with credentials of an administrator that are good no more, or for something else."""
+    request, rule = REQUESTS[case.name], RULES[case.rpc]
+    label = next(iter(case.rows))
+    at = At(found, "admin", found.place(label, "admin"))
+    for word in BAD:
+        if request.fresh:
+            at = dataclasses.replace(at, thing=request.fresh(at))
+        expected = "PERMISSION_DENIED" if word == BAD[-1] else "UNAUTHENTICATED"
+        got, told = _ask(found.bad(word, rule.scopes), case, at)
+        if got != (case.passes if rule.public else expected):
+            yield f"{case.name}, {label}, {word}: expected {expected}, got {got}: {told}"
+
+
+def _ask(stubs: Stubs, case: Case, at: At) -> tuple[str, str]:
+    """Make one call; return the name of its status and what it says. A stream counts once it has begun."""
+    method, sent = RPCS[case.rpc], messages(REQUESTS[case.name].ask(at))
+    service = getattr(stubs, method.containing_service.name.removesuffix("Service").lower())
+    call = getattr(service, method.name)
+    try:
+        reply = call(sent if method.client_streaming else next(sent), timeout=30)
+        if method.server_streaming:
+            next(reply, None)
+            reply.cancel()
+    except grpc.RpcError as error:
+        return error.code().name, error.details() or ""
+    return "OK", ""
