@@ -12,12 +12,14 @@ from ingot.server.core.identity import Caller, Role, Scope, system_caller
 from ingot.server.core.members import Member, MemberRole
 from ingot.server.core.names import artifact_name
 from ingot.server.core.operations import NewOperation, Operation, QueueLimits
+from ingot.server.core.pages import PageTokens
 from ingot.server.domain.identity import NewToken, NewUser
-from ingot.server.domain.operation_tokens import Fence, OperationTokens, SignIn
+from ingot.server.domain.operation_tokens import OperationTokens
 from ingot.server.domain.requests import RequestKey
+from ingot.server.identity_parts import IdentityParts
+from ingot.server.settings import Settings
 from ingot.server.storage import tables
 from ingot.server.storage.members_sql import MembersSql
-from ingot.server.storage.operations_sql import OperationsSql
 
 SECRET = b"the secret of this data folder, really"
 TARGET = "namespaces/sara/models/tiny"
@@ -29,8 +31,17 @@ class Rig(CatalogRig):
 
     def __init__(self, *, validation_required: bool = False) -> None:
         super().__init__(validation_required=validation_required)
-        self.tokens = OperationTokens(SECRET)
-        self.sign_in = SignIn(self.identity, self.tokens, Fence(OperationsSql()), self.users)
+        people = IdentityParts(
+            Settings(),
+            SECRET,
+            "server",
+            self.counters,
+            self.requests,
+            PageTokens(SECRET),
+            self.clock,
+            self.database.after_commit,
+        )
+        self.tokens, self.sign_in = people.operation_tokens, people.sign_in
 
     def begin(self, requester: Caller, namespace: str = "sara", **new: object) -> Operation:
         """Queue an operation and claim it."""
