@@ -98,7 +98,7 @@ def test_single_things_are_searched(rig: CatalogRig) -> None:
 def test_a_longer_page_takes_no_more_questions(rig: CatalogRig, caller: Caller) -> None:
     def count(rule: Callable[[int], object]) -> list[int]:
         counts = []
-        for size in (2, 40):
+        for size in (4, 40):
             with recorded(rig.database) as asked:
                 rig.read(rule, size)
             counts.append(len(asked))
@@ -109,7 +109,7 @@ def test_a_longer_page_takes_no_more_questions(rig: CatalogRig, caller: Caller) 
         rig.catalog.newest_versions(caller, page.items)
 
     few, many = count(artifacts)
-    assert few == many <= 12
+    assert few == many <= 20  # strangers to some of them are shown what was approved
     few, many = count(lambda size: rig.versions.page(caller, TINY, size, ""))
     assert few == many <= 5
     few, many = count(lambda size: rig.aliases.page(caller, TINY, size, ""))

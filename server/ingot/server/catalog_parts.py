@@ -130,7 +130,7 @@ class CatalogParts:
         self.catalog.follow(self.approvals)
         self.publishing.tell_gone(self.approvals.version_gone)
         self.trash.tell_gone(self.approvals.version_gone)
-        self.search = CatalogSearch(self.artifacts, self.access)
+        self.search = CatalogSearch(self.artifacts, self.catalog, self.access)
         self._tokens, self._clock = tokens, clock
         self.usage_reports = UsageReports(UsageSql(), self.catalog, UsersSql(), clock)
 

@@ -4,7 +4,7 @@ Whoever is granted an artifact reads it as a member of its namespace with the ro
 nothing else there. Who shall write joins the namespace.
 """
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -25,6 +25,10 @@ class GrantStore(Protocol):
 
     def has(self, artifact: Artifact, user: str) -> bool:
         """Return whether a user is granted an artifact."""
+        ...
+
+    def among(self, artifacts: Sequence[Artifact], user: str) -> Set[str]:
+        """Return the uids of those among the artifacts that a user is granted, in one question."""
         ...
 
     def has_any(self, user: str) -> bool:

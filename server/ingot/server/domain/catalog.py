@@ -128,7 +128,7 @@ class Catalog:
 
     def shown(self, caller: Caller, artifact: Artifact) -> Artifact:
         """Return an artifact as the caller sees it: to a stranger as if only approved versions existed."""
-        return self._shown(caller, [artifact])[0]
+        return self.all_shown(caller, [artifact])[0]
 
     def require_write(self, caller: Caller, name: ArtifactName) -> Artifact:
         """Return an artifact that the caller may change. Raises NotFound, Denied (SCOPE_MISSING)."""
@@ -152,7 +152,7 @@ class Catalog:
         if wanted.with_versions:
             size = min(size, _MOST_WITH_VERSIONS)
         rows = self._artifacts.page(query, after, size + 1)
-        seen = self._shown(caller, [each for _, each in rows.items])
+        seen = self.all_shown(caller, [each for _, each in rows.items])
         shown_ones = seen if wanted.with_versions else []
         versions = self.newest_versions(caller, shown_ones) if wanted.with_versions else {}
 
@@ -174,7 +174,7 @@ class Catalog:
         """
         if not caller.is_worker:
             hidden = [each.uid for each in artifacts if not caller.may_write(each.name.namespace)]
-            strange = [each.uid for each in artifacts if self._access.is_stranger(caller, each)]
+            strange = [each.uid for each in self._access.strange(caller, artifacts)]
             return self._versions.newest(artifacts, NEWEST_VERSIONS, ready_only=hidden, approved_only=strange)
         found = self._versions.newest(artifacts, NEWEST_VERSIONS)
         held = self._access.held_versions(caller)
@@ -312,8 +312,9 @@ class Catalog:
 
     # --- parts ------------------------------------------------------------------------------------------
 
-    def _shown(self, caller: Caller, artifacts: Sequence[Artifact]) -> list[Artifact]:
-        strange = [each for each in artifacts if self._access.is_stranger(caller, each)]
+    def all_shown(self, caller: Caller, artifacts: Sequence[Artifact]) -> list[Artifact]:
+        """Return artifacts as the caller sees them: to a stranger as if only approved versions existed."""
+        strange = self._access.strange(caller, artifacts)
         if not strange:
             return list(artifacts)
         newest = self._versions.newest(strange, 1, approved_only=[each.uid for each in strange])

@@ -6,13 +6,14 @@ Lists are in catalog.py. Every method runs inside a unit of work.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ingot.server.core.artifacts import ArtifactQuery, FacetCounts
+from ingot.server.core.artifacts import Artifact, ArtifactQuery, FacetCounts
 from ingot.server.core.catalog_stores import ArtifactChanges, ArtifactStore
 from ingot.server.core.errors import OutOfRange, Reason, invalid_field
 from ingot.server.core.identity import Caller
 from ingot.server.core.names import ANY_NAMESPACE, Kind
 from ingot.server.domain import catalog_fields, filters
 from ingot.server.domain.access import Access
+from ingot.server.domain.catalog import Catalog
 
 TOPIC = "artifacts"  # woken with every change of any of them
 DEFAULT_VALUES = 20
@@ -34,8 +35,9 @@ class Narrowing:
 class CatalogSearch:
     """The rules about finding artifacts."""
 
-    def __init__(self, artifacts: ArtifactStore, access: Access) -> None:
+    def __init__(self, artifacts: ArtifactStore, catalog: Catalog, access: Access) -> None:
         self._artifacts = artifacts
+        self._catalog = catalog
         self._access = access
 
     def facets(self, caller: Caller, wanted: Narrowing, fields: Sequence[str], size: int) -> FacetCounts:
@@ -74,7 +76,14 @@ class CatalogSearch:
                 "Artifacts were purged since this watch ended, and which ones is not known any more.",
                 next_step="List the artifacts again, and watch without a resume token.",
             )
-        return found
+        shown = {
+            each.uid: each
+            for each in self._catalog.all_shown(
+                caller, [each for _, each in found.items if isinstance(each, Artifact)]
+            )
+        }
+        items = [(at, shown[each.uid] if isinstance(each, Artifact) else each) for at, each in found.items]
+        return ArtifactChanges(items, found.more)
 
     # --- upkeep -----------------------------------------------------------------------------------------
 

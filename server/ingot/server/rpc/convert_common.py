@@ -23,9 +23,8 @@ def timestamp(seconds: float | None) -> timestamp_pb2.Timestamp | None:
     """Return epoch seconds as a message; None stays unset."""
     if seconds is None:
         return None
-    message = timestamp_pb2.Timestamp()
-    message.FromMicroseconds(round(seconds * 1e6))
-    return message
+    whole, micros = divmod(round(seconds * 1e6), 1_000_000)
+    return timestamp_pb2.Timestamp(seconds=whole, nanos=micros * 1000)
 
 
 def duration(seconds: float | None) -> duration_pb2.Duration | None:

@@ -28,9 +28,12 @@ def policy_of(message: catalog_pb2.ValidationPolicy, field: str) -> ValidationPo
     return ValidationPolicy(_MODES[message.mode], rules_of(message.rules, f"{field}.rules"))
 
 
+_NOTHING = ValidationPolicy()
+
+
 def policy_message(found: ValidationPolicy) -> catalog_pb2.ValidationPolicy | None:
     """Return a policy, None for one that says nothing."""
-    if found == ValidationPolicy():
+    if found == _NOTHING:
         return None
     return catalog_pb2.ValidationPolicy(mode=_MODE_VALUES[found.mode], rules=rules_message(found.rules))
 

@@ -9,6 +9,7 @@ from ingot.server.core.artifacts import (
     EVERYONE,
     Artifact,
     ArtifactFields,
+    JsonObject,
     Lifecycle,
     Visibility,
 )
@@ -67,8 +68,8 @@ def artifact_of(row: tables.Artifact) -> Artifact:
     fields = ArtifactFields(
         **{name: getattr(row, name) for name in _TEXTS},
         tags=tuple(json.loads(row.tags)),
-        requirements=json.loads(row.requirements),
-        metadata=json.loads(row.metadata),
+        requirements=_object(row.requirements),
+        metadata=_object(row.metadata),
         visibility=Visibility(row.visibility),
         lifecycle=Lifecycle(row.lifecycle),
         validation=policies.decode(row.validation),
@@ -91,6 +92,12 @@ def artifact_of(row: tables.Artifact) -> Artifact:
         delete_time=row.deleted,
         facts=facts_sql.decode(row.facts),
     )
+
+
+def _object(text: str) -> JsonObject:
+    """Return a JSON object; most are empty, and a page has a hundred."""
+    found: JsonObject = {} if text == "{}" else json.loads(text)
+    return found
 
 
 def by_ids(ids: Sequence[int]) -> Mapping[int, Artifact]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 
 from ingot.server.core.exports import KeptExport, Layout
-from ingot.server.storage import tables
+from ingot.server.storage import sql, tables
 
 _Row = tables.KeptExport
 
@@ -45,9 +45,12 @@ class KeptExportsSql:
         return [_kept(row) for row in query.order_by(_Row.id)]
 
     def folders(self, artifact_uids: Sequence[str]) -> Mapping[str, str]:
-        query = _Row.select().where(_Row.artifact_uid.in_(list(artifact_uids)))
-        written = query.where(_Row.version != "")
-        return {row.artifact_uid: row.folder for row in written.order_by(_Row.id.desc())}
+        rows = sql.rows(
+            "SELECT artifact_uid, folder FROM kept_export "
+            "WHERE artifact_uid IN (SELECT value FROM json_each(?)) AND version != '' ORDER BY id DESC",
+            sql.text_list(artifact_uids),
+        )
+        return dict(rows)
 
     def by_requester(self, requester: str) -> Sequence[KeptExport]:
         query = _Row.select().where(_Row.requester == requester)

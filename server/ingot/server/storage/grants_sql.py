@@ -1,6 +1,6 @@
 """Rows of grants: the GrantStore of core/grants.py. Lists ask for them in catalog_sql.py."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 from ingot.server.core.artifacts import Artifact
 from ingot.server.core.grants import Grant
@@ -15,6 +15,14 @@ class GrantsSql:
     def has(self, artifact: Artifact, user: str) -> bool:
         statement = f"SELECT 1 FROM access_grant WHERE user = ? AND artifact_id = {_ARTIFACT}"
         return bool(sql.rows(statement, user, artifact.uid))
+
+    def among(self, artifacts: Sequence[Artifact], user: str) -> Set[str]:
+        statement = (
+            "SELECT uid FROM artifact WHERE uid IN (SELECT value FROM json_each(?)) "
+            "AND id IN (SELECT artifact_id FROM access_grant WHERE user = ?)"
+        )
+        uids = sql.text_list(each.uid for each in artifacts)
+        return {uid for (uid,) in sql.rows(statement, uids, user)}
 
     def has_any(self, user: str) -> bool:
         return bool(sql.rows("SELECT 1 FROM access_grant WHERE user = ? LIMIT 1", user))

@@ -7,10 +7,12 @@ from ingot.server.core.approval_policies import ApprovalPolicy, MetricThreshold
 from ingot.server.core.artifacts import ValidationMode, ValidationPolicy
 from ingot.server.core.params import Rules
 
+_NOTHING, _NO_APPROVAL = ValidationPolicy(), ApprovalPolicy()  # what most artifacts have
+
 
 def encode(policy: ValidationPolicy) -> str:
     """Return a policy as JSON text."""
-    if policy == ValidationPolicy():
+    if policy == _NOTHING:
         return ""
     return json.dumps({"mode": policy.mode.value, "rules": policy.rules.document()}, ensure_ascii=False)
 
@@ -18,20 +20,20 @@ def encode(policy: ValidationPolicy) -> str:
 def decode(text: str) -> ValidationPolicy:
     """Return the policy from the text that `encode` made."""
     if not text:
-        return ValidationPolicy()
+        return _NOTHING
     fields = json.loads(text)
     return ValidationPolicy(ValidationMode(fields["mode"]), Rules.model_validate(fields["rules"]))
 
 
 def encode_approval(policy: ApprovalPolicy) -> str:
     """Return a policy of approvals as JSON text."""
-    return "" if policy == ApprovalPolicy() else json.dumps(asdict(policy), ensure_ascii=False)
+    return "" if policy == _NO_APPROVAL else json.dumps(asdict(policy), ensure_ascii=False)
 
 
 def decode_approval(text: str) -> ApprovalPolicy:
     """Return the policy from the text that `encode_approval` made."""
     if not text:
-        return ApprovalPolicy()
+        return _NO_APPROVAL
     fields = json.loads(text)
     return ApprovalPolicy(
         tuple(fields["required_evidence"]),

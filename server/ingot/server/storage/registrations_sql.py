@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from ingot.server.core.params import HubImport, UrlImport
 from ingot.server.core.registrations import FetchState, Registration
-from ingot.server.storage import tables, upload_targets
+from ingot.server.storage import sql, tables, upload_targets
 
 _Row = tables.Registration
 
@@ -17,7 +17,8 @@ class RegistrationsSql:
         return self.of([artifact_uid]).get(artifact_uid)
 
     def of(self, artifact_uids: Sequence[str]) -> Mapping[str, Registration]:
-        rows = _Row.select().where(_Row.artifact_uid.in_(list(artifact_uids)))
+        condition = "artifact_uid IN (SELECT value FROM json_each(?))"
+        rows = sql.rows_where(_Row, condition, sql.text_list(artifact_uids))
         return {row.artifact_uid: _registration(row) for row in rows}
 
     def put(self, registration: Registration) -> None:

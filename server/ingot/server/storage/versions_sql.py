@@ -58,29 +58,19 @@ class VersionsSql:
     def add(self, artifact: Artifact, version: Version) -> bool:
         if self._find(artifact, version.name.version) is not None:
             return False
-        tables.Version.insert(
-            **{name: getattr(version.origin, name) for name in _ORIGIN},
-            uid=version.uid,
-            artifact=row_id_of(artifact),
-            version=version.name.version,
-            number=leading_number(version.name.version),
-            state=version.state.value,
-            changelog=version.changelog,
-            metadata=json.dumps(version.metadata, ensure_ascii=False),
-            performance_metrics=json.dumps(version.performance_metrics, ensure_ascii=False),
-            format=version.format,
-            digest=version.digest,
-            file_count=version.file_count,
-            size_bytes=version.size_bytes,
-            new_bytes=version.new_bytes,
-            creator=version.creator,
-            created=version.create_time,
-            ready=version.ready_time,
-            asked_aliases=json.dumps(version.asked_aliases),
-            validation=version.last_validation,
-        ).execute()
-        accounts_sql.grow(artifact.name.namespace, size=version.size_bytes)
+        self.add_many(artifact, [version])
         return True
+
+    def add_many(self, artifact: Artifact, versions: Sequence[Version]) -> None:
+        """Add versions whose ids are free, in the order of their making."""
+        row_id = row_id_of(artifact)
+        rows = [_row(row_id, version) for version in versions]
+        names = ", ".join(rows[0])
+        sql.run_many(
+            f"INSERT INTO version({names}) VALUES ({', '.join('?' * len(rows[0]))})",
+            [tuple(row.values()) for row in rows],
+        )
+        accounts_sql.grow(artifact.name.namespace, size=sum(version.size_bytes for version in versions))
 
     def save(self, version: Version, expected: VersionState) -> bool:
         return bool(
@@ -169,7 +159,8 @@ class VersionsSql:
         ready, approved = json.dumps(list(ready_only)), json.dumps(list(approved_only))
         ranked = sql.rows(_NEWEST, ready, approved, size, json.dumps(list(by_uid)))
         ids = [row_id for _, row_id in ranked]
-        rows = {row.id: row for row in tables.Version.select().where(sql.id_in(ids))}
+        wanted = "id IN (SELECT value FROM json_each(?))"
+        rows = {row.id: row for row in sql.rows_where(tables.Version, wanted, sql.id_list(ids))}
         found: dict[str, list[tables.Version]] = {}
         for uid, row_id in sorted(ranked, key=lambda row: -row[1]):
             found.setdefault(uid, []).append(rows[row_id])
@@ -280,6 +271,31 @@ class AliasesSql:
             f"{_ALIAS} AND alias.alias > ? ORDER BY alias.alias LIMIT ?", row_id_of(artifact), after, size
         )
         return [_alias(artifact, row) for row in rows]
+
+
+def _row(artifact: int, version: Version) -> dict[str, sql.Value]:
+    """Return the columns of a new version of the artifact whose row has this id."""
+    return {
+        **{name: getattr(version.origin, name) for name in _ORIGIN},
+        "uid": version.uid,
+        "artifact_id": artifact,
+        "version": version.name.version,
+        "number": leading_number(version.name.version),
+        "state": version.state.value,
+        "changelog": version.changelog,
+        "metadata": json.dumps(version.metadata, ensure_ascii=False),
+        "performance_metrics": json.dumps(version.performance_metrics, ensure_ascii=False),
+        "format": version.format,
+        "digest": version.digest,
+        "file_count": version.file_count,
+        "size_bytes": version.size_bytes,
+        "new_bytes": version.new_bytes,
+        "creator": version.creator,
+        "created": version.create_time,
+        "ready": version.ready_time,
+        "asked_aliases": json.dumps(version.asked_aliases),
+        "validation": version.last_validation,
+    }
 
 
 def _named_by(condition: peewee.Expression) -> tuple[Artifact, Version] | None:
