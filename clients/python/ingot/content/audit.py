@@ -28,12 +28,13 @@ FORMAT = "ingot audit 1"
 _CHAIN_TAG = b"ingot audit chain 1\n"
 _ENTRY_TAG = b"ingot audit entry 1\n"
 _HEAD_TAG = b"ingot audit head 1\n"
+_ENCODER = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 _HEAD_FIELDS = ("hash", "number", "server", "time")
 
 
 def canonical(document: Document) -> bytes:
     """Return the one form in bytes of a document of strings, integers and objects of strings."""
-    return json.dumps(document, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
+    return _ENCODER.encode(document).encode()
 
 
 def first_previous(server: str) -> str:

@@ -20,6 +20,7 @@ from typing import Protocol, TypeVar
 from ingot.server.core import audit, journal
 from ingot.server.core.audit import Deed
 from ingot.server.core.clock import Clock
+from ingot.server.core.errors import Reason
 from ingot.server.core.journal import Note
 from ingot.server.core.usage import Activity
 from ingot.server.rpc.calls import Call
@@ -67,9 +68,11 @@ class Journaling:
         def run() -> T:
             before = self._log.changes()
             with journal.taking() as note:
-                result = fn()
+                try:
+                    result = fn()
+                finally:
+                    _merge(call, note)
             changed = self._log.changes() != before and not note.repeated
-            _merge(call, note)
             if changed and not act:
                 call.prepared = True
             if act and not call.entered and (changed or _new_use(call)):
@@ -94,15 +97,18 @@ class Journaling:
 
     def ended(self, call: Call) -> None:
         """Take note that a call is over: a refusal, or changes before its act, wait for `flush`."""
-        call.closed = True
         if call.entered or not call.method.audited:
             return
-        if call.prepared or call.code in _REFUSALS:
-            with self._lock:
-                if len(self._waiting) < MOST_REFUSED:
-                    self._waiting.append(_deed(call, call.code, self._clock.now()))
-                else:
-                    self._more += 1
+        refused = call.code in _REFUSALS or call.reason == Reason.LOGIN_LOCKED
+        if not (call.prepared or refused):
+            return
+        if call.reason:
+            call.facts["reason"] = call.reason
+        with self._lock:
+            if len(self._waiting) < MOST_REFUSED:
+                self._waiting.append(_deed(call, call.code, self._clock.now()))
+            else:
+                self._more += 1
 
     def pending(self) -> bool:
         """Return whether `flush` has anything to write."""

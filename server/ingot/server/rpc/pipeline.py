@@ -328,11 +328,12 @@ class Pipeline(grpc.aio.ServerInterceptor):
         seconds = self._clock.monotonic() - call.started
         for watcher in self._watchers:
             watcher.ended(call, seconds)
+        call.closed = True
         if not call.recorded:
             return
-        self._ended(call)
-        if call.caller is None and not self._strangers.keep(call.address, self._clock.now()):
+        if not (call.caller or call.row) and not self._strangers.keep(call.address, self._clock.now()):
             return
+        self._ended(call)
         activity = call.activity(seconds)
         log.log(
             logging.DEBUG if call.code in _ORDINARY else logging.INFO,

@@ -14,6 +14,7 @@ _TEXTS = (
     *("action", "method", "target", "principal", "user", "token"),
     *("declared_user", "address", "client", "call_id", "code"),
 )
+_ENCODER = json.JSONEncoder(ensure_ascii=False, sort_keys=True)
 _COLUMNS = ("number", "time", *_TEXTS, "facts", "previous", "hash")
 _SELECT = f"SELECT {', '.join(_COLUMNS)} FROM audit_entry"
 _INSERT = f"INSERT INTO audit_entry({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"
@@ -27,7 +28,7 @@ class AuditSql:
         return (int(found[0][0]), str(found[0][1])) if found else None
 
     def add(self, entry: Entry) -> None:
-        facts = json.dumps(entry.deed.facts, ensure_ascii=False, sort_keys=True) if entry.deed.facts else "{}"
+        facts = _ENCODER.encode(entry.deed.facts) if entry.deed.facts else "{}"
         texts = [getattr(entry.deed, name) for name in _TEXTS]
         sql.run(_INSERT, entry.number, entry.time, *texts, facts, entry.previous, entry.hash)
 
