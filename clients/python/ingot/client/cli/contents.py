@@ -151,7 +151,10 @@ def _show_rows(out: Output, found: "catalog_pb2.PreviewVersionResponse", name: s
         elif row.value.HasField("string_value"):
             out.line(row.value.string_value)
         else:
-            out.line(plain.dumps(plain.whole(plain.message(row.value))))
+            values = plain.whole(plain.message(row.value))
+            if isinstance(values, dict):
+                values = {name: values[name] for name in found.columns if name in values}
+            out.line(plain.dumps(values))
     how = {
         pb.PREVIEW_SAMPLING_BY_OFFSET: " The file is large: rows were taken at random places.",
         pb.PREVIEW_SAMPLING_FROM_BEGINNING: " The file is packed: only its beginning was read.",

@@ -45,9 +45,9 @@ def message(source: Message) -> Plain:
 
 
 def whole(value: Plain) -> Plain:
-    """Return a value of a free structure, which keeps all numbers as doubles, with whole ones whole again."""
+    """Return a value of a free structure in order; whole numbers, kept as doubles there, are whole again."""
     if isinstance(value, dict):
-        return {key: whole(each) for key, each in value.items()}
+        return {key: whole(value[key]) for key in sorted(value)}
     if isinstance(value, list):
         return [whole(each) for each in value]
     return int(value) if isinstance(value, float) and value.is_integer() else value
