@@ -153,7 +153,6 @@ def questions(database: Database) -> dict[str, Callable[[], object]]:
         "users of an artifact": lambda: database.read(STORE.users, "uid-m3", "", 10),
         "days of a namespace": lambda: database.read(STORE.days, namespace_subject("n3"), TODAY - 29, TODAY),
         "totals of everything": lambda: database.read(STORE.of, [SERVER]),
-        "most downloaded": lambda: database.read(STORE.most_downloaded, 10),
         "methods of 7 days": lambda: database.read(FIGURES.methods, TODAY - 6, TODAY),
         "problems of 7 days": lambda: database.read(FIGURES.problems, TODAY - 6, TODAY),
         "queues, jobs, uploads": lambda: database.read(_work),

@@ -99,3 +99,41 @@ def test_a_page_token_belongs_to_its_query(database: Database, usage: Usage) -> 
     ).next_token
     with pytest.raises(Exception, match="another query"):
         database.read(usage.activities, caller, target="t", action="", page_size=2, page_token=token)
+
+
+def test_what_could_not_be_written_is_kept_in_its_order(database: Database, usage: Usage) -> None:
+    usage.record(_activity(1))
+    usage.accessed(system_caller(), "uid")
+    taken = usage.take()
+    assert not usage.pending()
+    usage.record(_activity(2))
+    usage.put_back(taken)  # as after a full disk
+    _flush(database, usage)
+    assert _listed(database, usage) == ["call-2", "call-1"]
+    assert database.read(usage.of, ["uid"])["uid"].access_count == 1
+
+
+def test_what_is_put_back_is_bounded_too(
+    database: Database, usage: Usage, caplog: pytest.LogCaptureFixture
+) -> None:
+    limit = usage_rules.MOST_WAITING
+    for number in range(limit):
+        usage.record(_activity(number))
+    taken = usage.take()
+    for number in range(5):
+        usage.record(_activity(number))
+    usage.put_back(taken)
+    assert len(usage.take().activities) == limit
+    usage.put_back(taken)
+    _flush(database, usage)
+    assert "usage.activities_dropped" not in caplog.text
+
+
+def test_forgetting_takes_small_steps(database: Database, usage: Usage) -> None:
+    old = SystemClock().now() - 31 * 24 * 3600
+    for number in range(usage_rules.FORGET_AT_ONCE + 10):
+        usage.record(_activity(number, old))
+    _flush(database, usage)
+    assert database.write(usage.forget_old).result() == usage_rules.FORGET_AT_ONCE
+    assert database.write(usage.forget_old).result() == 10
+    assert database.write(usage.forget_old).result() == 0

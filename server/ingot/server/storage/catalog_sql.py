@@ -30,6 +30,7 @@ from ingot.server.storage import (
     artifact_sets,
     sql,
     tables,
+    usage_sql,
 )
 from ingot.server.storage.artifact_finding import COMMON, Finder
 from ingot.server.storage.artifact_index import NOT_LISTED, Counted, Found
@@ -97,6 +98,7 @@ class ArtifactsSql:
             sql.run("DELETE FROM alias_move WHERE artifact_id = ?", row_id)
             sql.run("DELETE FROM access_grant WHERE artifact_id = ?", row_id)
             sql.run("DELETE FROM artifact_marks WHERE artifact = ?", row_id)
+            usage_sql.forget(artifact.uid)
             sql.run(
                 "INSERT INTO counter(word, value) VALUES (?, ?) "
                 "ON CONFLICT (word) DO UPDATE SET value = max(value, excluded.value)",

@@ -40,7 +40,7 @@ class DashboardSql:
         }
 
     def pending_approvals(self) -> int:
-        return 0
+        return _one("SELECT count(*) FROM approval WHERE state = 'PENDING'")
 
 
 def _one(question: str) -> int:

@@ -167,6 +167,17 @@ class UsageSql:
         return [(f"namespaces/{row.name}", _usage(row)) for row in found]
 
 
+def forget(artifact_uid: str) -> None:
+    """Forget how an artifact was used that is gone for good; inside a write."""
+    for table, column in (
+        ("usage_counter", "subject"),
+        ("usage_day", "subject"),
+        ("usage_user", "subject"),
+        ("usage_download", "artifact_uid"),
+    ):
+        sql.run(f"DELETE FROM {table} WHERE {column} = ?", artifact_uid)
+
+
 def _conditions(wanted: ActivityFilter) -> tuple[list[str], list[sql.Value], str]:
     """Return what a filter asks for: conditions, their values, and the index to go along.
 
