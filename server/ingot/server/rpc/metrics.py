@@ -59,6 +59,8 @@ class Metrics:
             buckets=_BUCKETS,
             registry=self.registry,
         )
+        # Finding the child of a label costs more than counting.
+        self._known: dict[tuple[str, str], tuple[Counter, Histogram | None]] = {}
         self._running = Gauge("ingot_calls_running", "Calls that run now.", registry=self.registry)
         self._gauges = {
             name: Gauge(f"ingot_{name}", text, registry=self.registry) for name, text in _GAUGES.items()
@@ -71,10 +73,16 @@ class Metrics:
     def ended(self, call: Call, seconds: float) -> None:
         """Count how it ended."""
         self._running.dec()
-        method = call.method.short
-        self._calls.labels(method, call.code).inc()
-        if not call.method.follows:
-            self._seconds.labels(method).observe(seconds)
+        key = (call.method.path, call.code)
+        known = self._known.get(key)
+        if known is None:
+            method = call.method.short
+            times = None if call.method.follows else self._seconds.labels(method)
+            known = self._known[key] = (self._calls.labels(method, call.code), times)
+        counter, times = known
+        counter.inc()
+        if times is not None:
+            times.observe(seconds)
 
     def show(self, values: Mapping[str, float]) -> None:
         """Set gauges, by their names without `ingot_`."""
