@@ -1,9 +1,15 @@
 """What the stores of members and of grants promise, whatever database is below."""
 
+import dataclasses
+
 import pytest
 
+from ingot.server.core.artifacts import Artifact, ArtifactFields
+from ingot.server.core.grants import Grant, GrantStore
 from ingot.server.core.identity import Role, User
 from ingot.server.core.members import Member, MemberRole, MemberStore
+from ingot.server.core.names import ArtifactName, Kind
+from ingot.server.storage.catalog_sql import ArtifactsSql
 from ingot.server.storage.database import Database
 from ingot.server.storage.identity_sql import UsersSql
 
@@ -65,3 +71,46 @@ class MemberStoreContract:
         }
         units.write(store.remove_namespace, TEAM, 4.0).result()
         assert [each.namespace for each in units.read(UsersSql().memberships, "sara")] == ["sara"]
+
+
+class GrantStoreContract:
+    @pytest.fixture
+    def artifacts(self, units: Database) -> list[Artifact]:
+        """Three models of sara's."""
+        made = []
+        for word in ("one", "two", "three"):
+            name = ArtifactName("sara", Kind.MODEL, word)
+            made.append(Artifact(name, f"uid-{word}", ArtifactFields(), "users/sara", 1.0, 1.0))
+            units.write(ArtifactsSql().add, made[-1], "", ()).result()
+        return made
+
+    def test_grants_are_added_once_found_and_removed(
+        self, units: Database, store: GrantStore, artifacts: list[Artifact]
+    ) -> None:
+        one, two, three = artifacts
+        assert not units.read(store.has_any, "omid")
+        omid, nima = (Grant(user, "users/sara", 5.0) for user in ("omid", "nima"))
+        for artifact, grant in ((one, omid), (one, nima), (two, omid)):
+            assert units.write(store.add, artifact, grant).result()
+        assert not units.write(store.add, one, Grant("omid", "users/root", 9.0)).result()
+        assert list(units.read(store.of, one)) == [nima, omid]  # by user, and as they were given
+        assert units.read(store.has_any, "omid")
+        assert [units.read(store.has, each, "omid") for each in artifacts] == [True, True, False]
+        assert units.read(store.among, artifacts, "omid") == {one.uid, two.uid}
+        assert units.read(store.among, [three], "omid") == set()
+        assert units.write(store.remove, one, "omid").result()
+        assert not units.write(store.remove, one, "omid").result()
+        units.write(store.forget, "omid").result()
+        assert not units.read(store.has_any, "omid")
+        assert list(units.read(store.of, one)) == [nima]
+
+    def test_grants_go_with_an_artifact_that_is_purged(
+        self, units: Database, store: GrantStore, artifacts: list[Artifact]
+    ) -> None:
+        one = artifacts[0]
+        units.write(store.add, one, Grant("omid", "users/sara", 5.0)).result()
+        gone = dataclasses.replace(one, delete_time=9.0, revision=2)
+        assert units.write(ArtifactsSql().save, gone, "", ()).result()
+        assert units.read(store.has, one, "omid")
+        units.write(ArtifactsSql().remove, gone).result()
+        assert not units.read(store.has_any, "omid")

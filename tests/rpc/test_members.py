@@ -182,7 +182,7 @@ def test_only_an_empty_namespace_of_no_user_is_deleted(running: Server, team: st
     name = _create(sara, team, "tiny").name
     with refused(grpc.StatusCode.FAILED_PRECONDITION, "IN_USE") as problem:
         sara.auth.DeleteNamespace(delete)
-    assert "1 models" in problem["message"]
+    assert "models (1)" in problem["message"]
     sara.catalog.DeleteArtifact(catalog_pb2.DeleteArtifactRequest(name=name))
     with refused(grpc.StatusCode.FAILED_PRECONDITION, "IN_USE") as problem:
         sara.auth.DeleteNamespace(delete)

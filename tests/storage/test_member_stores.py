@@ -7,6 +7,7 @@ import pytest
 from contracts import member_stores_contract as contracts
 from helpers.schema import migrated
 from ingot.server.storage.database import Database, open_database
+from ingot.server.storage.grants_sql import GrantsSql
 from ingot.server.storage.members_sql import MembersSql
 
 
@@ -22,3 +23,9 @@ class TestMembers(contracts.MemberStoreContract):
     @pytest.fixture
     def store(self) -> MembersSql:
         return MembersSql()
+
+
+class TestGrants(contracts.GrantStoreContract):
+    @pytest.fixture
+    def store(self) -> GrantsSql:
+        return GrantsSql()

@@ -206,7 +206,7 @@ class Members:
 
 
 def _not_empty(namespace: str, contents: Mapping[str, int]) -> Precondition:
-    told = ", ".join(f"{count} {word}" for word, count in contents.items())
+    told = ", ".join(f"{word} ({count})" for word, count in contents.items())
     return Precondition(
         Reason.IN_USE,
         f"namespaces/{namespace} is not empty: it has {told}.",
