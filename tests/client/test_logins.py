@@ -95,7 +95,8 @@ def test_wrong_passwords_and_locks_are_typed(tmp_path: pathlib.Path, environ: di
         with pytest.raises(LimitReached) as locked:
             client.auth.login("nobody", "wrong password")
         assert locked.value.reason == "LOGIN_LOCKED"
-        assert locked.value.retry_after == pytest.approx(10, abs=5)
+        assert locked.value.retry_after is not None
+        assert 0 < locked.value.retry_after <= 10
 
 
 def test_a_password_is_never_sent_in_the_clear(environ: dict[str, str]) -> None:
@@ -146,7 +147,6 @@ def test_a_login_that_another_program_renewed_is_read_from_the_file(environ: dic
         first.renewed("access-2")
 
 
-@pytest.mark.contract("S1-56")
 def test_tls_with_an_authority_and_a_certificate_of_ones_own(
     tmp_path: pathlib.Path, environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -78,6 +78,9 @@ def test_people_and_workers_come_over_tls_with_certificates(tmp_path: Path) -> N
         (tmp_path / "file.txt").write_text("over TLS")
         pushed = ingot("push", "datasets/words", str(tmp_path / "file.txt"))
         assert pushed.returncode == 0, pushed.stderr
+        pulled = ingot("pull", "datasets/words", str(tmp_path / "back"))
+        assert pulled.returncode == 0, pulled.stderr
+        assert (tmp_path / "back" / "file.txt").read_text() == "over TLS"
         token = tmp_path / "worker.token"
         token.write_text(ingot("tokens", "create", "--role", "worker", "--quiet").stdout)
         arguments = ("--server", address, "--token-file", str(token), "--name", "gpu-1", "--devices", "cpu")

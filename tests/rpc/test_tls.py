@@ -67,7 +67,6 @@ def unreachable(channel: grpc.Channel) -> str:
     return str(caught.value.details())
 
 
-@pytest.mark.contract("S1-56")
 def test_addresses_speak_tls_and_nothing_else(
     tmp_path: Path, authority: trustme.CA, files: tuple[Path, Path]
 ) -> None:
@@ -78,6 +77,9 @@ def test_addresses_speak_tls_and_nothing_else(
             stub = auth_pb2_grpc.AuthServiceStub(channel)
             metadata = (("authorization", f"Bearer {server.admin_token}"),)
             assert stub.GetMe(auth_pb2.GetMeRequest(), metadata=metadata).user.name == "users/admin"
+        health = server.admin.system.GetHealth(system_pb2.GetHealthRequest())
+        told = {part.name: part for part in health.parts}["tls"]
+        assert told.status == system_pb2.HEALTH_STATUS_HEALTHY
         with dialled(address, None) as channel:
             unreachable(channel)
         with dialled(address, trusting(trustme.CA())) as channel:
@@ -156,6 +158,19 @@ def test_files_that_are_no_use_are_told_at_the_start(
     old = written(tmp_path / "other", authority.issue_cert("localhost", not_after=ended))
     with pytest.raises(TlsError, match="ended on"):
         Tls(*old)
+
+
+def test_health_warns_before_a_certificate_ends(tmp_path: Path, authority: trustme.CA) -> None:
+    soon = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=10)
+    files = written(tmp_path, authority.issue_cert("localhost", not_after=soon))
+    with running_server(tmp_path, tls_cert=files[0], tls_key=files[1]) as server:
+        health = server.admin.system.GetHealth(system_pb2.GetHealthRequest())
+        assert health.status == system_pb2.HEALTH_STATUS_DEGRADED
+        told = {part.name: part.message for part in health.parts}["tls"]
+        assert "ends in 10.0 days" in told
+        written(tmp_path, authority.issue_cert("localhost"))
+        health = server.admin.system.GetHealth(system_pb2.GetHealthRequest())
+        assert health.status == system_pb2.HEALTH_STATUS_HEALTHY
 
 
 def test_which_connections_keep_a_secret() -> None:

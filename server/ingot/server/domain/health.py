@@ -1,5 +1,7 @@
 """Whether the server is well: the database answers and takes writes, bytes are there, the disk has room."""
 
+from typing import Protocol
+
 from ingot.server.core.disk_room import DiskLevel
 from ingot.server.core.health import (
     HealthPart,
@@ -12,6 +14,8 @@ from ingot.server.core.health import (
 from ingot.server.domain.disk_room import DiskRoom
 
 PROBE_SECONDS = 2.0
+_DAY = 24 * 3600.0
+_RENEWAL_DAYS = 14
 _LONG_WAIT_SECONDS = 15 * 60.0  # of an operation whose time has come
 
 _ADVICE = "delete versions and run `ingot upkeep collect`, or add disk space"
@@ -23,18 +27,28 @@ _DISK = {
 }
 
 
+class Certificate(Protocol):
+    """What the addresses are protected with."""
+
+    def seconds_left(self) -> float:
+        """Return how long it is good still; below 0 when it has ended."""
+        ...
+
+
 class Health:
     """Asks the parts how they are. Its methods may wait: they run on an I/O thread, in no unit of work."""
 
-    def __init__(self, vitals: Vitals, disk: DiskRoom) -> None:
+    def __init__(self, vitals: Vitals, disk: DiskRoom, certificate: Certificate | None = None) -> None:
         self._vitals = vitals
         self._room = disk
+        self._certificate = certificate
 
     def report(self) -> HealthReport:
         """Return how every part is; a part that fails is told, not raised."""
         database, tallies = self._database()
+        parts = (database, self._writer(), _packs(tallies), self._disk(), _operations(tallies))
         return HealthReport(
-            parts=(database, self._writer(), _packs(tallies), self._disk(), _operations(tallies)),
+            parts=parts if self._certificate is None else (*parts, _tls(self._certificate.seconds_left())),
             database_version=self._vitals.database_version,
             writer=self._vitals.writer(),
             tallies=tallies,
@@ -76,6 +90,14 @@ class Health:
             f"{space.used_percent:.1f} % used"
         )
         return HealthPart("disk", *_DISK[level], figures)
+
+
+def _tls(left: float) -> HealthPart:
+    days = left / _DAY
+    if days > _RENEWAL_DAYS:
+        return HealthPart("tls", HealthStatus.HEALTHY, f"the certificate is good for {days:.0f} days")
+    told = f"ends in {days:.1f} days" if days > 0 else "has ended, and new connections fail"
+    return HealthPart("tls", HealthStatus.DEGRADED, f"the certificate {told}: renew the file of tls_cert")
 
 
 def _packs(tallies: Tallies) -> HealthPart:

@@ -5,8 +5,8 @@
 
 The files are looked at again for each new connection, so a renewed certificate is in use from the next one
 on, without a restart. A renewed one that cannot be used (half written, of another key, expired) is told in
-the log and the one before stays in use. With `client_ca`, only clients with a certificate from that authority get
-as far as saying a word; who they are still follows from their token.
+the log and the one before stays in use. With `client_ca`, only clients with a certificate from that authority
+get as far as saying a word; who they are still follows from their token.
 """
 
 import logging
@@ -51,6 +51,10 @@ class Tls:
         """Whether clients need a certificate too."""
         return len(self._files) > 2
 
+    def seconds_left(self) -> float:
+        """Return how long the certificate is good still; below 0 when it has ended."""
+        return (self._newest().expires - datetime.now(UTC)).total_seconds()
+
     def credentials(self) -> grpc.ServerCredentials:
         """Return what an address is served with."""
         return grpc.dynamic_ssl_server_credentials(
@@ -59,6 +63,10 @@ class Tls:
 
     def _fetched(self) -> grpc.ServerCertificateConfiguration:
         """Return what a new connection is begun with; never raises, or gRPC would refuse it."""
+        return self._configuration(self._newest())
+
+    def _newest(self) -> _Loaded:
+        """Return what the files hold now, or held when they were of use last."""
         with self._lock:
             stamps = self._stamps()
             if stamps != self._seen:
@@ -68,7 +76,7 @@ class Tls:
                     log.info("tls.reloaded expires=%s", self._loaded.expires.isoformat())
                 except TlsError as error:
                     log.error("tls.not_reloaded error=%s", error)
-            return self._configuration(self._loaded)
+            return self._loaded
 
     def _stamps(self) -> list[_Stamp | None]:
         """Return what differs for files that were written anew; None for one that is not there now."""
