@@ -18,6 +18,8 @@ ROOT = pathlib.Path(__file__).parents[2]
 STORY = """
 version env completion health login whoami context/ls context/use
 push ls show preview diff alias/set alias/ls alias/history cat pull verify edit tag uploads/ls uploads/show uploads/watch uploads/stats
+approvals/request approvals/ls approvals/show approvals/withdraw:0 approvals/policy
+audit/ls audit/head audit/verify audit/export
 cache/ls cache/verify cache/prune stats storage usage activity dashboard settings
 workers/ls operations/ls operations/show operations/watch operations/kinds
 credentials/set credentials/ls credentials/rm import validate export upkeep uploads/purge
@@ -28,7 +30,7 @@ alias/rm rm restore jobs/rm:0 logout
 """
 
 # These need a job, an upload or an operation in another state than the story leaves it in; test_jobs.py,
-# test_trash_commands.py, test_cache.py and test_operations_live.py show them.
+# test_trash_commands.py, test_cache.py, test_approval_commands.py and test_operations_live.py show them.
 ELSEWHERE = {
     "jobs start",
     "jobs pause",
@@ -42,6 +44,9 @@ ELSEWHERE = {
     "operations retry",
     "purge",
     "cache rm",
+    "approvals approve",
+    "approvals decline",
+    "approvals withdraw",
     "users rm",
 }
 

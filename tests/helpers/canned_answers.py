@@ -350,6 +350,81 @@ def install(server: CannedServer) -> None:
     _catalog(server)
     _training(server)
     _around(server)
+    _governance(server)
+
+
+def approval() -> catalog_pb2.Approval:
+    """An approval that was given."""
+    checks = [
+        catalog_pb2.EvidenceCheck(
+            name="validation",
+            passed=True,
+            required=True,
+            expected="its last validation passed",
+            found="operations/op_12: 7 records, no findings",
+        ),
+        catalog_pb2.EvidenceCheck(
+            name="metric:agreement", passed=False, required=True, expected="at least 0.9", found="none"
+        ),
+    ]
+    return catalog_pb2.Approval(
+        name="approvals/approval_1",
+        version=f"{DATASET}/versions/2",
+        state=catalog_pb2.APPROVAL_STATE_DECLINED,
+        requester="users/ada",
+        creator="users/ada",
+        comment="cleaned by hand",
+        evidence=catalog_pb2.Evidence(checks=checks, time=at(7)),
+        create_time=at(6),
+        decider="users/sara",
+        decision_comment="not measured",
+        decide_time=at(7),
+        etag="1",
+    )
+
+
+def _governance(server: CannedServer) -> None:
+    found = approval()
+    server.answer("CatalogService/ListApprovals", catalog_pb2.ListApprovalsResponse(approvals=[found]))
+    server.answer("CatalogService/GetApproval", catalog_pb2.GetApprovalResponse(approval=found))
+    server.answer("CatalogService/RequestApproval", catalog_pb2.RequestApprovalResponse(approval=found))
+    server.answer("CatalogService/DecideApproval", catalog_pb2.DecideApprovalResponse(approval=found))
+    server.answer("CatalogService/WithdrawApproval", catalog_pb2.WithdrawApprovalResponse(approval=found))
+    entry = system_pb2.AuditEntry(
+        number=3,
+        time=at(6),
+        action="update",
+        method="CatalogService/UpdateArtifact",
+        target=DATASET,
+        principal="users/ada",
+        user="ada",
+        token="users/ada/tokens/tok_1",
+        declared_user="ada",
+        address="127.0.0.1",
+        client="ingot-python/0.1.0",
+        request_id="call-1",
+        code="OK",
+        facts={"fields": "license"},
+        previous="blake3:" + 64 * "1",
+        hash="blake3:" + 64 * "2",
+    )
+    head = system_pb2.AuditHead(
+        server="server-1",
+        number=3,
+        hash=entry.hash,
+        time=at(7),
+        key="ed25519:" + 64 * "a",
+        signature=b"\1" * 64,
+    )
+    server.answer(
+        "SystemService/ListAuditEntries", system_pb2.ListAuditEntriesResponse(entries=[entry], head=head)
+    )
+    server.answer(
+        "SystemService/VerifyAudit",
+        system_pb2.VerifyAuditResponse(
+            checked=3, complete=True, last_number=3, last_hash=entry.hash, head=head
+        ),
+    )
 
 
 def _catalog(server: CannedServer) -> None:

@@ -46,6 +46,10 @@ CALLS = {
     "namespaces-show": ["namespaces", "show", "ada"],
     "members-ls": ["members", "ls", "ada"],
     "access-show": ["access", "show", "datasets/ada/chat"],
+    "approvals-ls": ["approvals", "ls"],
+    "approvals-show": ["approvals", "show", "1"],
+    "audit-ls": ["audit", "ls"],
+    "audit-verify": ["audit", "verify"],
     "plan": ["train", "datasets/ada/chat", "--plan"],
 }
 NO_GOLDEN_JSON = {"jobs-logs"}  # one object a line, see test_jobs.py

@@ -140,7 +140,7 @@ class Policy(Command):
 
     examples = (
         "ingot approvals policy datasets/chat",
-        "ingot approvals policy datasets/chat --metric agreement=0.9: --protect prod --require license",
+        "ingot approvals policy datasets/chat --metric agreement=0.9: --protect released",
     )
     ref: str
     require: list[str]

@@ -45,14 +45,24 @@ class Head(Command):
     A log that was cut off, or written anew, does not lead to a head that was kept.
     """
 
-    examples = ("ingot audit head", "ingot audit head --quiet")
+    examples = ("ingot audit head", "ingot audit head --output kept-head.json")
+    output: str
+
+    @classmethod
+    def declare(cls, parser: Parser) -> None:
+        parser.add_argument("--output", default="", metavar="FILE", help="write it to a file")
 
     def run(self, shell: Shell) -> int:
         from ingot.client import _audit
         from ingot.content import audit as canonical
 
-        head = shell.client.audit.head()
-        shell.out.line(canonical.canonical(_audit.head_document(head)).decode())
+        text = canonical.canonical(_audit.head_document(shell.client.audit.head())).decode()
+        if not self.output:
+            shell.out.line(text)
+            return 0
+        with open(self.output, "w", encoding="utf-8") as file:
+            file.write(f"{text}\n")
+        shell.out.line(self.output)
         return 0
 
 
