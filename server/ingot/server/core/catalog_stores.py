@@ -206,7 +206,7 @@ class ArtifactStore(Protocol):
     def totals(self, scopes: Sequence[Scope], fields: Collection[str]) -> CatalogTotals:
         """Count the artifacts in the scopes (which must not overlap), and their terms of these fields.
 
-        Of each field the 1,000 values that most artifacts have.
+        Of each field the 200 values that most artifacts have.
         """
         ...
 

@@ -143,6 +143,12 @@ class Catalog:
 
         Raises Invalid (FILTER_INVALID, FIELD_INVALID, PAGE_TOKEN_INVALID).
         """
+        return self.page_with_versions(caller, wanted)[0]
+
+    def page_with_versions(
+        self, caller: Caller, wanted: ArtifactListing
+    ) -> tuple[Page[Artifact], Mapping[str, Sequence[Version]]]:
+        """Return a page, and if they are asked for the newest versions of each artifact by its uid."""
         size = page_size(wanted.page_size)
         order, descending = catalog_fields.order_of(wanted.order_by)
         where = filters.parse(wanted.filter, catalog_fields.FILTERABLE)
@@ -163,7 +169,7 @@ class Catalog:
         placed = [(place, each) for (place, _), each in zip(rows.items, seen, strict=True)]
         items, last = fit(placed, size, weigh)
         place = last or rows.next_key  # a page of the store may have ended early
-        return Page(items, self._tokens.encode(fingerprint, place) if place else "")
+        return Page(items, self._tokens.encode(fingerprint, place) if place else ""), versions
 
     def newest_versions(
         self, caller: Caller, artifacts: Sequence[Artifact]

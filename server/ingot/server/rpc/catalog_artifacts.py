@@ -53,7 +53,7 @@ class ArtifactCalls(CatalogCalls):
             request.view == pb.ARTIFACT_VIEW_WITH_VERSIONS,
             request.show_deleted,
         )
-        page = await self._hops.read(self._list, pipeline.caller(), wanted, request.view)
+        page = await self._hops.read(self._list, pipeline.caller(), wanted)
         return pb.ListArtifactsResponse(artifacts=page.items, next_page_token=page.next_token)
 
     async def UpdateArtifact(
@@ -121,12 +121,14 @@ class ArtifactCalls(CatalogCalls):
             self._rules.registrations.checked_source(wanted.kind, source)
         elif source is not None:
             self._rules.registrations.register(caller, made, source)
-        return self._message(made)
+        return self._message(caller, made)
 
     def _update(
         self, caller: Caller, change: ArtifactChange, key: RequestKey, validate_only: bool
     ) -> pb.Artifact:
-        return self._message(self._rules.catalog.update(caller, change, key, validate_only=validate_only))
+        return self._message(
+            caller, self._rules.catalog.update(caller, change, key, validate_only=validate_only)
+        )
 
     def _show(
         self, caller: Caller, name: ArtifactName, view: pb.ArtifactView.ValueType
@@ -134,11 +136,9 @@ class ArtifactCalls(CatalogCalls):
         artifact = self._rules.catalog.require_read(caller, name)
         return artifact, self._messages(caller, [artifact], view)[0]
 
-    def _list(
-        self, caller: Caller, wanted: ArtifactListing, view: pb.ArtifactView.ValueType
-    ) -> Page[pb.Artifact]:
-        page = self._rules.catalog.page(caller, wanted)
-        return Page(tuple(self._messages(caller, page.items, view)), page.next_token)
+    def _list(self, caller: Caller, wanted: ArtifactListing) -> Page[pb.Artifact]:
+        page, versions = self._rules.catalog.page_with_versions(caller, wanted)
+        return Page(tuple(self._counted(caller, page.items, versions)), page.next_token)
 
     def _delete(
         self, caller: Caller, name: ArtifactName, request: pb.DeleteArtifactRequest
@@ -155,29 +155,29 @@ class ArtifactCalls(CatalogCalls):
         if gone.artifact is None:
             return pb.DeleteArtifactResponse()
         return pb.DeleteArtifactResponse(
-            artifact=self._message(gone.artifact),
+            artifact=self._message(caller, gone.artifact),
             version_count=gone.artifact.version_count,
             size_bytes=gone.artifact.version_bytes,
             dependants=gone.dependants,
         )
 
     def _restore(self, caller: Caller, name: ArtifactName, uid: str, key: RequestKey) -> pb.Artifact:
-        return self._message(self._rules.trash.restore_artifact(caller, name, uid, key))
+        return self._message(caller, self._rules.trash.restore_artifact(caller, name, uid, key))
 
     def _messages(
         self, caller: Caller, artifacts: Sequence[Artifact], view: pb.ArtifactView.ValueType
     ) -> list[pb.Artifact]:
         with_versions = view == pb.ARTIFACT_VIEW_WITH_VERSIONS
         versions = self._rules.catalog.newest_versions(caller, artifacts) if with_versions else {}
-        return self._counted(artifacts, versions)
+        return self._counted(caller, artifacts, versions)
 
-    def _message(self, artifact: Artifact) -> pb.Artifact:
-        return self._counted([artifact], {})[0]
+    def _message(self, caller: Caller, artifact: Artifact) -> pb.Artifact:
+        return self._counted(caller, [artifact], {})[0]
 
     def _counted(
-        self, artifacts: Sequence[Artifact], versions: Mapping[str, Sequence[Version]]
+        self, caller: Caller, artifacts: Sequence[Artifact], versions: Mapping[str, Sequence[Version]]
     ) -> list[pb.Artifact]:
-        usage = self._rules.usage.of([each.uid for each in artifacts])
+        usage = self._rules.usage.shown(caller, artifacts)
         folders = self._rules.folders.local_paths(artifacts)
         registered = self._rules.registrations.of(artifacts)
         return [

@@ -10,7 +10,7 @@ from ingot.server.storage import sql
 from ingot.server.storage.artifact_finding import Finder
 from ingot.server.storage.artifact_sets import Ids
 
-MOST_VALUES = 1000  # of one field that are told
+MOST_VALUES = 200  # of one field that are told
 FEW = 400  # artifacts whose values are counted one by one
 CANDIDATES = 60  # values of a field that are counted in many artifacts: those that most have anywhere
 
@@ -105,6 +105,15 @@ def has_counters(scopes: Sequence[Scope]) -> bool:
 
 def _counted(parts: _Parts, field: str, most: int) -> dict[Term, int]:
     """Return the values of a field that most artifacts have, from counters; about `most` of them."""
+    if len(parts) == 1:
+        rows = sql.rows(
+            "SELECT v.value, c.count FROM artifact_count AS c JOIN artifact_value AS v ON v.id = c.value "
+            "WHERE c.part = ? AND c.field = ? ORDER BY c.count DESC LIMIT ?",
+            parts[0][0],
+            field,
+            most,
+        )
+        return {Term(field, value): count for value, count in rows}
     candidates: set[int] = set()
     for key, sign in parts:
         if sign > 0:

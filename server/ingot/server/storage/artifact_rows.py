@@ -68,8 +68,8 @@ def artifact_of(row: tables.Artifact) -> Artifact:
     fields = ArtifactFields(
         **{name: getattr(row, name) for name in _TEXTS},
         tags=tuple(json.loads(row.tags)),
-        requirements=_object(row.requirements),
-        metadata=_object(row.metadata),
+        requirements=json_object(row.requirements),
+        metadata=json_object(row.metadata),
         visibility=Visibility(row.visibility),
         lifecycle=Lifecycle(row.lifecycle),
         validation=policies.decode(row.validation),
@@ -94,7 +94,7 @@ def artifact_of(row: tables.Artifact) -> Artifact:
     )
 
 
-def _object(text: str) -> JsonObject:
+def json_object(text: str) -> JsonObject:
     """Return a JSON object; most are empty, and a page has a hundred."""
     found: JsonObject = {} if text == "{}" else json.loads(text)
     return found

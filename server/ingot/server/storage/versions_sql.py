@@ -9,7 +9,7 @@ from ingot.server.core.approval_policies import ApprovalState
 from ingot.server.core.artifacts import Alias, AliasMove, Artifact, Version, VersionOrigin, VersionState
 from ingot.server.core.names import LATEST, AliasName, ArtifactName, VersionName, leading_number
 from ingot.server.storage import accounts_sql, facts_sql, sql, tables
-from ingot.server.storage.artifact_rows import artifact_of, row_id_of
+from ingot.server.storage.artifact_rows import artifact_of, json_object, row_id_of
 
 _ORIGIN = (
     *("upload", "operation", "training_job", "hub_commit"),
@@ -340,11 +340,11 @@ def _version(artifact: Artifact, row: tables.Version, aliases: Sequence[str]) ->
         create_time=row.created,
         ready_time=row.ready,
         changelog=row.changelog,
-        metadata=json.loads(row.metadata),
-        performance_metrics=json.loads(row.performance_metrics),
+        metadata=json_object(row.metadata),
+        performance_metrics=json_object(row.performance_metrics),
         origin=VersionOrigin(**{name: getattr(row, name) for name in _ORIGIN}),
         aliases=tuple(sorted((*latest, *aliases))),
-        asked_aliases=tuple(json.loads(row.asked_aliases)),
+        asked_aliases=tuple(json.loads(row.asked_aliases)) if row.asked_aliases != "[]" else (),
         last_validation=row.validation,
         approval=ApprovalState(row.approval) if row.approval else None,
         delete_time=row.deleted,
