@@ -553,7 +553,7 @@ class ModelFacts(_message.Message):
     TENSOR_COUNT_FIELD_NUMBER: _builtins.int
     VALIDATED_FIELD_NUMBER: _builtins.int
     parameter_count: _builtins.int
-    """Numbers in its tensors."""
+    """Numbers in its tensors; 0 when they are not known."""
     architecture: _builtins.str
     """For example `LlamaForCausalLM`."""
     tensor_count: _builtins.int
@@ -592,7 +592,7 @@ class DatasetFacts(_message.Message):
     ESTIMATED_FIELD_NUMBER: _builtins.int
     VALIDATED_FIELD_NUMBER: _builtins.int
     record_count: _builtins.int
-    """Records."""
+    """Records; 0 also when they are not known."""
     estimated: _builtins.bool
     """True when the number of records was estimated from a part of them."""
     validated: _builtins.bool
@@ -641,7 +641,7 @@ class Usage(_message.Message):
     first_downloaded_by: _builtins.str
     """Who pulled it first."""
     first_downloaded_from: _builtins.str
-    """Address of that pull."""
+    """Address of that pull; for those who may change the artifact."""
     @_builtins.property
     def first_download_time(self) -> _timestamp_pb2.Timestamp:
         """When that was."""
@@ -2463,7 +2463,7 @@ Global___ValueCount: _TypeAlias = ValueCount  # noqa: Y015
 
 @_typing.final
 class GetCatalogStatsResponse(_message.Message):
-    """Reply of GetCatalogStats."""
+    """Reply of GetCatalogStats: of each field the 200 values that most artifacts have."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
