@@ -263,3 +263,12 @@ def test_strangers_are_told_nothing(server: Server) -> None:
         catalog.PreviewVersion(pb.PreviewVersionRequest(name=name))
     with refused(grpc.StatusCode.NOT_FOUND, "ARTIFACT_NOT_FOUND"):
         catalog.GetVersionSummary(pb.GetVersionSummaryRequest(name=name))
+
+
+def test_no_number_pretends_that_all_files_were_read(server: Server) -> None:
+    files = {f"{number:04}.jsonl": _records(1) for number in range(1001)}
+    _push(server, files, CHAT)
+    found = _summary(server, CHAT)
+    assert not found.complete
+    assert (found.dataset.record_count, list(found.dataset.columns)) == (0, ["id", "text"])
+    assert len(found.files) == 200

@@ -60,6 +60,7 @@ class Summary:
     facts: FileFacts
     tensors: list[TensorInfo] = field(default_factory=list)
     findings: list[ContentFinding] = field(default_factory=list)
+    cut: bool = False  # it was too much to read: what is told is less than the file says
 
 
 def may_tell(path: str, *, model: bool) -> bool:
@@ -102,7 +103,7 @@ def of_model_file(path: str, source: BinarySource, most: int, pause: Callable[[]
             raise
         sink.error("check_failed", f"Reading it broke with {type(failure).__name__}: it is damaged.")
     told = facts.of_file(report.model_copy(update={"format": name}))
-    return Summary(_summary(told, source.size, left), told, tensors, _findings(sink))
+    return Summary(_summary(told, source.size, left), told, tensors, _findings(sink), left == _COSTLY)
 
 
 def of_data_file(path: str, source: BinarySource) -> Summary:
@@ -117,7 +118,7 @@ def of_data_file(path: str, source: BinarySource) -> Summary:
         left = _COSTLY
     except NoRows as none:
         left = str(none)
-    return Summary(_summary(told, source.size, left), told, [], _findings(sink))
+    return Summary(_summary(told, source.size, left), told, [], _findings(sink), left == _COSTLY)
 
 
 def _torch(

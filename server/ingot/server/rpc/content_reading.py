@@ -37,12 +37,14 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 MOST_TENSORS = 5000
-MOST_FILES = 200  # that are read for one summary
+MOST_FILES = 1000  # that are read for one summary
+SHOWN_FILES = 200
 MOST_FINDINGS = 100
 COUNTED_DATA_FILES = 1000
 _SUMMARY_BYTES = 64 * 1024 * 1024
 _PREVIEW_BYTES = 48 * 1024 * 1024
-_SECONDS = 3.0
+_SECONDS = 3.0  # somebody waits
+_PATIENT_SECONDS = 30.0  # nobody does
 _AT_ONCE = 2
 _KEPT = 32  # summaries in memory
 
@@ -77,7 +79,7 @@ class Reader:
         Raises as Contents.look, and DataLoss.
         """
         look = await self._hops.read(self._contents.look, caller, reference)
-        found = await self._summary(look)
+        found = await self._summary(look, _SECONDS)
         self._contents.accessed(caller, look)
         told = look.facts if look.facts is not None and look.facts.validated else found.facts
         return dataclasses.replace(
@@ -116,13 +118,14 @@ class Reader:
     async def turn(self) -> int:
         """Read the versions that wait for it, one after the other; return how many were."""
         count = 0
-        while (found := await self._hops.read(self._contents.waiting)) is not None:
-            uid, look = found
+        while (waiting := await self._hops.read(self._contents.waiting)) is not None:
+            uid, look = waiting
             if look is None:
                 await self._hops.write(self._contents.skip, uid)
                 continue
             try:
-                await self._hops.write(self._contents.keep, uid, (await self._summary(look)).facts)
+                found = await self._summary(look, _PATIENT_SECONDS)
+                await self._hops.write(self._contents.keep, uid, found.facts)
             except Exception as error:  # noqa: BLE001 (the next version is not to wait for this one)
                 log.warning("facts.not_read version=%s error=%s", look.name, error)
                 await self._hops.write(self._contents.skip, uid)
@@ -131,26 +134,27 @@ class Reader:
 
     # --- inside -----------------------------------------------------------------------------------------
 
-    async def _summary(self, look: Look) -> VersionSummary:
-        """Read a version, or return what was read before. Raises DataLoss."""
+    async def _summary(self, look: Look, seconds: float) -> VersionSummary:
+        """Read a version, or return what was read of it before. Raises DataLoss."""
         kept = self._kept.get(look.version_uid)
         if kept is not None:
             self._kept.move_to_end(look.version_uid)
             return kept
         async with self._turns:
             try:
-                found = await self._hops.io(self._read, look)
+                found, cut = await self._hops.io(self._read, look, seconds)
             except ChunkLost as lost:
                 await self._hops.prepare(self._downloads.lost, lost.place)
                 raise lost.error from None
-        self._kept[look.version_uid] = found
+        if not cut:  # else another time may be quieter
+            self._kept[look.version_uid] = found
         while len(self._kept) > _KEPT:
             self._kept.popitem(last=False)
         return found
 
-    def _read(self, look: Look) -> VersionSummary:
-        """Read the files that may tell something; on an I/O thread."""
-        allowance = Allowance(self._clock, _SUMMARY_BYTES, _SECONDS)
+    def _read(self, look: Look, seconds: float) -> tuple[VersionSummary, bool]:
+        """Read the files that may tell something; return also whether it was too much. On an I/O thread."""
+        allowance = Allowance(self._clock, _SUMMARY_BYTES, seconds)
         telling = [each for each in look.files if summaries.may_tell(each.path, model=look.of_model)]
         found: list[summaries.Summary] = []
         left = MOST_TENSORS
@@ -162,20 +166,27 @@ class Reader:
                 told = summaries.of_data_file(file.path, source)
             left -= len(told.tensors)
             found.append(told)
-        return VersionSummary(
+        cut = any(each.cut for each in found)
+        whole = look.listed_all and len(telling) <= MOST_FILES
+        summary = VersionSummary(
             version=look.name,
             digest=look.digest,
-            facts=self._facts(look, [each.facts for each in found], allowance),
+            facts=self._facts(look, [each.facts for each in found], allowance, known=whole and not cut),
             formats=look.formats,
-            files=[each.file for each in found],
+            files=[each.file for each in found[:SHOWN_FILES]],
             tensors=[tensor for each in found for tensor in each.tensors],
             findings=[finding for each in found for finding in each.findings][:MOST_FINDINGS],
-            complete=look.listed_all and len(telling) <= MOST_FILES and not any(e.file.note for e in found),
+            complete=whole and not any(each.file.note for each in found),
         )
+        return summary, cut
 
-    def _facts(self, look: Look, files: Sequence[facts.FileFacts], allowance: Allowance) -> VersionFacts:
+    def _facts(
+        self, look: Look, files: Sequence[facts.FileFacts], allowance: Allowance, *, known: bool
+    ) -> VersionFacts:
+        """Return the facts; without `known` not all files were read, and no number may pretend they were."""
         if not look.of_model:
-            return facts.of_dataset(files)
+            told = facts.of_dataset(files)
+            return told if known else told.model_copy(update={"records": None, "estimated": False})
         config = next((each for each in look.files if each.path == facts.CONFIG), None)
         architecture = ""
         if config is not None and config.size_bytes <= facts.MOST_CONFIG:
@@ -183,7 +194,8 @@ class Reader:
                 architecture = facts.architecture_of(self._source(look, config, allowance).read())
             except TooCostly:
                 log.info("facts.config_not_read version=%s", look.name)
-        return facts.of_model(files, architecture)
+        told = facts.of_model(files, architecture)
+        return told if known else told.model_copy(update={"parameters": 0, "tensors": 0})
 
     def _rows(self, look: Look, file: FileFacts, wanted: WantedRows, allowance: Allowance) -> Preview:
         try:
