@@ -91,6 +91,10 @@ def test_a_reader_sees_counters_and_its_own_calls_only(server: Server) -> None:
     _download(server.member("omid"), str(uuid.uuid4()))
     found = _usage(server.member("omid"))
     assert found.usage.download_count == 2
+    assert (found.usage.first_downloaded_by, found.usage.first_downloaded_from) == ("users/sara", "")
+    request = pb.GetArtifactRequest(name=NAME)
+    assert server.member("omid").catalog.GetArtifact(request).artifact.usage.first_downloaded_from == ""
+    assert server.member("sara").catalog.GetArtifact(request).artifact.usage.first_downloaded_from == "local"
     assert not found.users
     assert {each.principal for each in found.recent_activity} == {"users/omid"}
     assert {each.principal for each in _usage(server.admin).recent_activity} >= {"users/sara", "users/omid"}

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 _DAY = 24 * 3600
 _PLACE = re.compile(r"namespaces/([^/]+)(?:/(?:models|datasets)/[^/]+)?")
@@ -54,6 +54,10 @@ class ArtifactUsage:
     def total_requests(self) -> int:
         """Downloads and accesses together."""
         return self.download_count + self.access_count
+
+    def seen_by(self, *, owner: bool) -> "ArtifactUsage":
+        """Return what somebody sees of it: from where people came is for owners only."""
+        return self if owner else replace(self, first_downloaded_from="")
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Sequence
 
 from ingot.server.core import pages
+from ingot.server.core.artifacts import Artifact
 from ingot.server.core.clock import Clock
 from ingot.server.core.identity import Caller
 from ingot.server.core.pages import Page, PageTokens
@@ -137,6 +138,14 @@ class Usage:
         """Return the counters of each of the artifacts, by uid."""
         found = self._store.of(artifact_uids)
         return {uid: found.get(uid, ArtifactUsage()) for uid in artifact_uids}
+
+    def shown(self, caller: Caller, artifacts: Sequence[Artifact]) -> dict[str, ArtifactUsage]:
+        """Return the counters of artifacts that the caller reads, by uid; addresses only of its own."""
+        found = self.of([each.uid for each in artifacts])
+        return {
+            each.uid: found[each.uid].seen_by(owner=caller.may_write(each.name.namespace))
+            for each in artifacts
+        }
 
     def activities(
         self, caller: Caller, *, target: str, action: str, page_size: int, page_token: str

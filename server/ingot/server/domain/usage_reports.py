@@ -80,8 +80,9 @@ class UsageReports:
         first = last - span + 1
         found = {each.day: each for each in self._store.days(subject, first, last)}
         recent, _ = self._store.activities(wanted, None, limit)
+        totals = self._store.of([subject]).get(subject, ArtifactUsage())
         return UsageReport(
-            totals=self._store.of([subject]).get(subject, ArtifactUsage()),
+            totals=totals.seen_by(owner=not wanted.principal),
             days=[found.get(day, UsageDay(day)) for day in range(first, last + 1)],
             users=() if wanted.principal else self._store.users(subject, "", limit),
             recent=recent,

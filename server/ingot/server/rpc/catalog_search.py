@@ -49,7 +49,7 @@ class SearchCalls(ArtifactCalls):
     def _look(self, caller: Caller, wanted: Narrowing, place: Place) -> Looked:
         found = self._rules.search.changes(caller, wanted, place.position, place.start, _LOOKED_AT_ONCE)
         shown = [each for _, each in found.items if isinstance(each, Artifact)]
-        told = {message.uid: message for message in self._counted(shown, {})}
+        told = {message.uid: message for message in self._counted(caller, shown, {})}
         messages = [
             (change, Told(artifact=told[each.uid]) if isinstance(each, Artifact) else Told(gone=each))
             for change, each in found.items
