@@ -83,6 +83,17 @@ def test_what_was_cut_off_or_changed_is_found(server: Server, admin: Client) -> 
     assert pb.AUDIT_FAULT_BAD_HEAD in {each.fault for each in admin.audit.verify(forged).findings}
 
 
+def test_health_tells_of_an_alarm(server: Server, admin: Client, tmp_path: pathlib.Path) -> None:
+    _make(server, 3)
+    server.app.audit.heads.keep()
+    assert "audit" not in {part.name for part in admin.system.health().parts}
+    with _tampered(server, "DELETE FROM audit_entry WHERE number > 1"):
+        server.app.audit.heads.keep()
+    parts = {part.name: part for part in admin.system.health().parts}
+    assert parts["audit"].status == pb.HEALTH_STATUS_DEGRADED
+    assert "ingot audit verify" in parts["audit"].message
+
+
 def test_a_check_goes_on_where_it_stopped(server: Server) -> None:
     _make(server, 4)
     whole = server.admin.system.VerifyAudit(pb.VerifyAuditRequest())

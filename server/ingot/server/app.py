@@ -175,7 +175,7 @@ class App:
 
     def _doors(self) -> None:
         settings, folder, clock = self.settings, self.folder, self._clock
-        health = Health(SqliteVitals(self.database, folder.path), self._disk, self.tls)
+        health = Health(SqliteVitals(self.database, folder.path), self._disk, self.tls, self.audit.heads)
         self.hops = self.used.hops(self.database, self.audit.journaling)
         self.pipeline = Pipeline(
             Credentials(self.hops, self.people.sign_in, clock),

@@ -147,7 +147,3 @@ class ApprovalStore(Protocol):
     def page(self, query: ApprovalQuery, before: int | None, limit: int) -> Sequence[Approval]:
         """Return up to `limit` approvals, newest first, with numbers below `before`."""
         ...
-
-    def count(self, state: ApprovalState) -> int:
-        """Return how many approvals are in a state."""
-        ...

@@ -184,10 +184,6 @@ class Approvals:
         following = self._tokens.encode(fingerprint, (found[size - 1].number,)) if more else ""
         return Page(tuple(found[:size]), following)
 
-    def pending(self) -> int:
-        """Return how many wait for a decision."""
-        return self._stores.approvals.count(ApprovalState.PENDING)
-
     # --- inside -----------------------------------------------------------------------------------------
 
     def _query(

@@ -67,6 +67,12 @@ class AuditHeads:
         self._has_signed = has_signed
         self._clock = clock
         self._kept: Head | None = None
+        self._told = ""
+
+    @property
+    def alarm(self) -> str:
+        """What was wrong with the log since the start, "" when nothing was."""
+        return self._told
 
     def begin(self, restored: Mapping[str, str]) -> None:
         """Compare the log with the kept head, and keep a new one; `restored` tells of a restored backup."""
@@ -133,6 +139,7 @@ class AuditHeads:
         return next(iter(self._audit.compare(kept, "the head kept beside the database")), None)
 
     def _alarm(self, finding: Finding) -> None:
+        self._told = finding.message
         log.error("audit.alarm fault=%s entry=%d message=%s", finding.fault, finding.number, finding.message)
         facts = {"fault": finding.fault.value, "entry": str(finding.number), "message": finding.message}
         self._enter(ALARM, facts)

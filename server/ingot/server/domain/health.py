@@ -35,18 +35,36 @@ class Certificate(Protocol):
         ...
 
 
+class AuditWatch(Protocol):
+    """Who compares the audit log with its kept head."""
+
+    @property
+    def alarm(self) -> str:
+        """What was wrong with the log since the start, "" when nothing was."""
+        ...
+
+
 class Health:
     """Asks the parts how they are. Its methods may wait: they run on an I/O thread, in no unit of work."""
 
-    def __init__(self, vitals: Vitals, disk: DiskRoom, certificate: Certificate | None = None) -> None:
+    def __init__(
+        self,
+        vitals: Vitals,
+        disk: DiskRoom,
+        certificate: Certificate | None = None,
+        audit: AuditWatch | None = None,
+    ) -> None:
         self._vitals = vitals
         self._room = disk
         self._certificate = certificate
+        self._audit = audit
 
     def report(self) -> HealthReport:
         """Return how every part is; a part that fails is told, not raised."""
         database, tallies = self._database()
         parts = (database, self._writer(), _packs(tallies), self._disk(), _operations(tallies))
+        if self._audit is not None and self._audit.alarm:
+            parts = (*parts, _audit(self._audit.alarm))
         return HealthReport(
             parts=parts if self._certificate is None else (*parts, _tls(self._certificate.seconds_left())),
             database_version=self._vitals.database_version,
@@ -90,6 +108,11 @@ class Health:
             f"{space.used_percent:.1f} % used"
         )
         return HealthPart("disk", *_DISK[level], figures)
+
+
+def _audit(alarm: str) -> HealthPart:
+    message = f"the log is not what it was: {alarm} Run `ingot audit verify`, and compare exported logs"
+    return HealthPart("audit", HealthStatus.DEGRADED, message)
 
 
 def _tls(left: float) -> HealthPart:

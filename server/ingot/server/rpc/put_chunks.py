@@ -20,7 +20,7 @@ from ingot.server.core.stores import PackStore
 from ingot.server.core.uploads import Pace, TransferLimits, unfinished
 from ingot.server.domain.chunk_intake import ChunkIntake, StreamTicket
 from ingot.server.domain.chunk_stream import ChunkStream
-from ingot.server.rpc import admission
+from ingot.server.rpc import admission, pipeline
 from ingot.server.rpc.bulk_messages import BulkPieces, PutChunksMessage
 from ingot.server.rpc.hops import Hops
 from ingot.v1 import transfer_pb2
@@ -67,6 +67,7 @@ class ChunkReceiver:
         if isinstance(first, BulkPieces) or first.WhichOneof("message") != "header":
             raise _out_of_order("the first message is not a header")
         name = UploadName(made_id(first.header.upload, "uploads", "header.upload"))
+        pipeline.about(str(name))
         ticket = await admission.admitted(
             self._hops, self._intake, caller, name, first.header.declared_chunks, first.header.declared_bytes
         )

@@ -60,9 +60,6 @@ class ApprovalsSql:
         unique = (next(same) for _, same in itertools.groupby(merged, key=lambda each: each.number))
         return list(itertools.islice(unique, limit))
 
-    def count(self, state: ApprovalState) -> int:
-        return int(sql.rows("SELECT count(*) FROM approval WHERE state = ?", state.value)[0][0])
-
 
 def _ranges(query: ApprovalQuery) -> list[tuple[str, list[sql.Value]]]:
     """Return the ranges of indexes that a query asks for; they may overlap."""
