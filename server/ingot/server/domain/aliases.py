@@ -144,7 +144,11 @@ class Aliases:
         found = self._aliases.moves(artifact, name.alias, int(key[0]) if key else None, size + 1)
         if not found and not key:
             raise alias_not_found(name)
-        items = tuple(move for _, move in found[:size] if self._shows(caller, artifact, move.version))
+        items = tuple(
+            move if self._shows(caller, artifact, move.previous) else dataclasses.replace(move, previous="")
+            for _, move in found[:size]
+            if self._shows(caller, artifact, move.version)
+        )
         more = len(found) > size
         return Page(items, self._tokens.encode(query, (found[size - 1][0],)) if more else "")
 

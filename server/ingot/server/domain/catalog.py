@@ -445,5 +445,5 @@ def _public(artifact: Artifact, newest: Sequence[Version], count: int) -> Artifa
         size_bytes=version.size_bytes if version else 0,
         version_count=count,
         stored_bytes=0,
-        facts=None,
+        facts=version.facts if version else None,
     )
