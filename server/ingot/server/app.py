@@ -117,14 +117,7 @@ class App:
             settings, training_shelves.log, counters, self.database.after_commit, tokens, folder.secret, clock
         )
         self.people = IdentityParts(
-            settings,
-            folder.secret,
-            folder.server_id,
-            counters,
-            requests,
-            tokens,
-            clock,
-            self.database.after_commit,
+            settings, folder, counters, requests, tokens, clock, self.database.after_commit
         )
         self.identity = self.people.identity
         self.used = UsageParts(settings, tokens, clock, folder.server_id, version())

@@ -1,6 +1,6 @@
 """The parts of users, tokens and credentials, wired for app.py.
 
-parts = IdentityParts(settings, folder.secret, folder.server_id, counters, requests, tokens, clock, …)
+parts = IdentityParts(settings, folder, counters, requests, tokens, clock, database.after_commit)
 Credentials(hops, parts.sign_in, clock)              # of the pipeline
 parts.operation_tokens.make(operation)               # for the body of an operation
 parts.credentials.for_operation(operation)           # the secrets that it may use
@@ -41,6 +41,7 @@ from ingot.server.settings_checks import is_loopback
 from ingot.server.sources import hub_login
 from ingot.server.storage.accounts_sql import AccountsSql
 from ingot.server.storage.credentials_sql import CredentialsSql
+from ingot.server.storage.data_folder import DataFolder
 from ingot.server.storage.identity_sql import TokensSql, UsersSql
 from ingot.server.storage.logins_sql import LoginsSql
 from ingot.server.storage.members_sql import MembersSql
@@ -52,20 +53,19 @@ log = logging.getLogger(__name__)
 
 
 class IdentityParts:
-    """The rules of who may come in, and their servicer; `secret` is that of the data folder."""
+    """The rules of who may come in, and their servicer."""
 
     def __init__(
         self,
         settings: Settings,
-        secret: bytes,
-        server_id: str,
+        folder: DataFolder,
         counters: CounterStore,
         requests: Requests,
         tokens: PageTokens,
         clock: Clock,
         after_commit: AfterCommit,
     ) -> None:
-        users = UsersSql()
+        users, secret, server_id = UsersSql(), folder.secret, folder.server_id
         self.identity = Identity(users, TokensSql(), counters, requests, tokens, clock, after_commit)
         self.operation_tokens = OperationTokens(secret)
         login_tokens = Tokens(

@@ -133,8 +133,7 @@ def _opened(settings: Settings, options: argparse.Namespace) -> Iterator[_Folder
         clock, tokens = SystemClock(), PageTokens(folder.secret)
         people = IdentityParts(
             settings,
-            folder.secret,
-            folder.server_id,
+            folder,
             CountersSql(),
             Requests(RequestsSql(), clock),
             tokens,
