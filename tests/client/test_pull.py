@@ -172,14 +172,33 @@ def test_parts_of_another_version_are_not_taken_over(tmp_path: pathlib.Path) -> 
     content = pattern("one", 12 * MIB)
     with member_client() as (client, _):
         pushed(client, tmp_path / "in", {"large": content})
-        out = write_tree(tmp_path / "out", {"large.part": pattern("two", 12 * MIB)})
-        (out / "large.part.map").write_bytes(b"ingot part 1\n" + bytes(32) + b"\xff" * 8)
+        mine = {"large.part": b"mine", ".ingot-pull.txt": b"mine"}
+        out = write_tree(tmp_path / "out", {**mine, ".ingot-pull/0123": pattern("two", 12 * MIB)})
         client.pull("models/tiny", out)
-    assert tree_of(out) == {"large": content}
+    assert tree_of(out) == {"large": content, **mine}
 
 
-def test_a_tree_may_hold_files_called_part(tmp_path: pathlib.Path) -> None:
-    files = {"a": pattern("a", 9 * MIB), "a.part": b"one", "a.part.map": b"two"}
+def test_a_tree_with_what_a_pull_keeps_for_itself_is_refused(tmp_path: pathlib.Path) -> None:
+    with pytest.raises(Invalid, match="where a pull keeps its own files") as caught:
+        pull_from(tmp_path, [file_at(".Ingot-Pull/lock")], [pieces(GOOD)])
+    assert caught.value.reason == "BAD_PATH"
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("kind", ["link", "file"])
+def test_what_stands_where_a_pull_keeps_its_files_is_left_alone(tmp_path: pathlib.Path, kind: str) -> None:
+    outside = write_tree(tmp_path / "outside", {"kept": b"kept"})
+    place = write_tree(tmp_path / "out", {"mine": b""}) / ".ingot-pull"
+    place.symlink_to(outside) if kind == "link" else place.write_bytes(b"mine")
+    with member_client() as (client, _):
+        pushed(client, tmp_path / "in")
+        with pytest.raises(Invalid, match=r"\.ingot-pull: something else"):
+            client.pull("models/tiny", tmp_path / "out")
+    assert tree_of(outside) == {"kept": b"kept"}
+
+
+def test_names_may_be_as_long_as_a_file_system_takes(tmp_path: pathlib.Path) -> None:
+    files = {"n" * 255: pattern("long", 9 * MIB), "ن" * 127: b"small"}
     with member_client() as (client, _):
         pushed(client, tmp_path / "in", files)
         client.pull("models/tiny", tmp_path / "out")

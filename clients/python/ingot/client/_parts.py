@@ -1,46 +1,53 @@
-"""Files on their way here: `<name>.part` beside its place, and `<name>.part.map` with which chunks it has.
+"""Files on their way here, each in a part of its own that is renamed into place when all of it is there.
 
-A bit of the map is set only after the bytes are on disk (fdatasync), so a map never promises what a power cut
-can take. A thread beside the lanes does that; meanwhile they go on, up to as much again. When all chunks are
-there the part is synced and renamed into place in one step; nobody ever sees half a file under its real name.
-Small files have no map, they are simply fetched again; and they are synced many at a time, because one sync
-for each would take longer than to fetch it.
+Nobody ever sees half a file under its real name. A part that an earlier pull left is read: the chunks that
+are right as they stand are kept, whatever happened to it meanwhile, and nothing else is believed. While a
+large file comes in, a thread beside the lanes brings it to the disk, so that the sync at the end is short.
+Small files are simply fetched again; and they are synced many at a time, because one sync for each would
+take longer than to fetch it.
 """
 
 import ctypes
+import errno
 import os
+import stat
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ingot.client import _copying
+from ingot.client._errors import Conflict
+from ingot.client._journal import FileState
 from ingot.client._manifest import TreeFile
 from ingot.client._places import unwritable
-from ingot.content import digests
+from ingot.client._seeds import compared, is_chunk
 
-SUFFIX = ".part"
-OTHER_SUFFIX = ".ingot-part"  # for trees that have files called *.part themselves
-MAP = ".map"  # behind the suffix
-_MAPPED_ABOVE = 8 * 1024 * 1024  # bytes
+_LARGE_ABOVE = 8 * 1024 * 1024  # bytes
 _FLUSH_BYTES = 64 * 1024 * 1024
 _FEW = 16  # files for which a sync of everything is not worth it
-_MAGIC = b"ingot part 1\n"
-_FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+_OPEN = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+_NEW = _OPEN | os.O_CREAT | os.O_EXCL
+
+
+def is_large(file: TreeFile) -> bool:
+    """Return whether a file is gone on with after a stop, and synced by itself."""
+    return file.size > _LARGE_ABOVE
 
 
 class Part:
     """One file that is being fetched; lanes may write into it side by side.
 
-    `aside` runs its flushes, `begun` says whether something may have been left of it by an earlier pull.
+    It lies at `place` until it is complete; `aside` runs its flushes.
     """
 
-    def __init__(self, file: TreeFile, target: str, suffix: str, aside: Executor, *, begun: bool) -> None:
+    def __init__(self, file: TreeFile, target: str, place: str, aside: Executor) -> None:
         self.file = file
         self.target = target
         self.chunks = list(file.cut.chunks())
-        self._part = target + suffix
+        self.left = len(self.chunks)
+        self._place = place
         self._lock = threading.Lock()
         self._have = bytearray((len(self.chunks) + 7) // 8)
         self._unsynced_bytes = 0
@@ -48,21 +55,41 @@ class Part:
         self._turn = threading.Lock()  # of those who want to flush
         self._flushing: Future[None] | None = None
         self._descriptor = -1
-        self._finished = False
-        if begun and self.is_large:
-            self._load_map()
-        elif begun:
-            Path(self._part).unlink(missing_ok=True)
-        self.left = sum(not self.has(index) for index in range(len(self.chunks)))
+        self._users = 0  # of the descriptor: a lane may still write when a pull is given up
+        self._stamp: tuple[int, int] | None = None  # of the part as we left it
+        self._doubtful = False  # somebody else may have written to it
+        self._finished = self._closed = False
 
     @property
     def is_large(self) -> bool:
-        """Whether it has a map and is synced by itself."""
-        return self.file.size > _MAPPED_ABOVE
+        """Whether it is gone on with after a stop, and synced by itself."""
+        return is_large(self.file)
 
     def has(self, index: int) -> bool:
         """Return whether chunk `index` is here and verified."""
         return bool(self._have[index // 8] >> (index % 8) & 1)
+
+    def take_over(self, read: Callable[[], None]) -> None:
+        """Keep the chunks that are right in what an earlier pull left; `read` is called after each.
+
+        All of it is read: a crash, a disk or a person may have changed it since it was written.
+        """
+        try:
+            descriptor = os.open(self._place, _OPEN)
+        except OSError:  # of somebody else, or no file at all
+            self._remove()
+            return
+        seen = os.fstat(descriptor)
+        if not stat.S_ISREG(seen.st_mode) or seen.st_nlink != 1:  # it would be written to under another name
+            os.close(descriptor)
+            self._remove()
+            return
+        self._descriptor, self._stamp = descriptor, _stamp_of(seen)
+        for index, (offset, length, _) in enumerate(self.chunks):
+            with suppress(OSError):  # a part of the disk that cannot be read
+                if _is_written(descriptor, offset, length):
+                    self._check(index, descriptor)
+            read()
 
     def write(self, first: int, count: int, data: "Sequence[bytes | memoryview]") -> bool:
         """Store verified bytes, in parts, of `count` chunks from `first`; return whether it was the last."""
@@ -105,8 +132,7 @@ class Part:
     def _check(self, index: int, mine: int) -> bool:
         """Note that a chunk is here if it is right as it stands in the part; return whether it is."""
         offset, length, digest = self.chunks[index]
-        data = os.pread(mine, length, offset)
-        right = len(data) == length and digests.chunk_digest(data) == digest
+        right = is_chunk(mine, offset, length, digest)
         if right:
             self._mark(index, 1, length)
         return right
@@ -119,8 +145,10 @@ class Part:
                     self._have[index // 8] |= 1 << index % 8
                     self.left -= 1
             self._unsynced_bytes += size
-            flush = self.is_large and self._unsynced_bytes >= _FLUSH_BYTES and self.left > 0
             done = self.left == 0
+            flush = self.is_large and self._unsynced_bytes >= _FLUSH_BYTES and not done
+            if flush:
+                self._unsynced_bytes = 0
         if flush:
             self._flush_aside()
         return done
@@ -128,7 +156,7 @@ class Part:
     def read(self, index: int) -> bytes:
         """Return the bytes of a chunk that is here, from the part or from the finished file."""
         offset, length, _ = self.chunks[index]
-        with open(self.target if self._finished else self._part, "rb", buffering=0) as file:
+        with open(self.target if self._finished else self._place, "rb", buffering=0) as file:
             return os.pread(file.fileno(), length, offset)
 
     def _flush_aside(self) -> None:
@@ -143,20 +171,9 @@ class Part:
             self._flushing.result()
 
     def _flush(self) -> None:
-        """Bring what is here to the disk and then say so in the map."""
-        with self._lock:
-            if self._descriptor < 0 or not self._unsynced_bytes:
-                return
-            promised = bytes(self._have)
-            self._unsynced_bytes = 0
-            descriptor = os.dup(self._descriptor)
-        try:
+        """Bring what is here to the disk, unless the pull was given up meanwhile."""
+        with suppress(Conflict), self._borrowed() as descriptor:
             os.fdatasync(descriptor)
-            with self._lock:
-                if self._descriptor >= 0:
-                    Path(self._part + MAP).write_bytes(_MAGIC + self.file.root + promised)
-        finally:
-            os.close(descriptor)
 
     def sync(self) -> None:
         """Bring the complete file to the disk."""
@@ -164,69 +181,123 @@ class Part:
         with self._borrowed() as descriptor:
             os.ftruncate(descriptor, self.file.size)
             os.fsync(descriptor)
+            self._stamp = _stamp_of(os.fstat(descriptor))
 
-    def place(self) -> None:
-        """Put the synced file in its place and remove the map."""
+    def put(self) -> FileState:
+        """Put the synced file in its place and return its state there. Raises Conflict, LimitReached."""
         if not self.file.size:
             self.sync()  # nothing was written, so nothing is there yet
-        os.replace(self._part, self.target)
-        self._finished = True
-        if self.is_large:
-            Path(self._part + MAP).unlink(missing_ok=True)
+        with self._lock:
+            if self._closed:  # the pull was given up, and another one may be at work by now
+                raise self._taken()
+            try:
+                state = self._move()
+            except FileNotFoundError as failure:
+                raise self._taken() from failure
+            except OSError as failure:
+                raise unwritable(self.target, str(failure.strerror)) from failure
+            self._finished = True
             self._let_go()
+        return state
 
     def close(self) -> None:
-        """Keep what is here of a large file for the next pull and let go of it."""
-        try:
-            if self.is_large:
-                self._flushed()
-                self._flush()
-        finally:
+        """Let go of it, and write nothing after that; what is here of a large file stays."""
+        with self._lock:
+            self._closed = True
             self._let_go()
-        if not self._finished and not self.is_large:
-            Path(self._part).unlink(missing_ok=True)
+        if not self._finished and not self.is_large and self._stamp:
+            self._remove()
+
+    def _move(self) -> FileState:
+        """Rename the part; carry it over where the folder of the target is on another file system.
+
+        A part that is not as we left it is read before: it may be somebody else's.
+        """
+        if self._doubtful or _stamp_of(os.lstat(self._place)) != self._stamp:
+            self._require_intact()
+        try:
+            os.replace(self._place, self.target)
+        except OSError as failure:
+            if failure.errno != errno.EXDEV:
+                raise
+            self._carry()
+            return FileState.of(os.lstat(self.target))
+        return FileState.of(os.lstat(self.target))
+
+    def _require_intact(self) -> None:
+        if not compared(Path(self._place), self.file):
+            raise self._taken()
+
+    def _carry(self) -> None:
+        folder, key = os.path.dirname(self.target), os.path.basename(self._place)
+        beside = os.path.join(folder, f".{key}.ingot-pull")
+        with suppress(FileNotFoundError):
+            os.unlink(beside)
+        source, sink = os.open(self._place, _OPEN), os.open(beside, _NEW, 0o644)
+        try:
+            for offset, length, digest in self.chunks:
+                _copying.copy_range(source, offset, sink, offset, length)
+                if not is_chunk(sink, offset, length, digest):
+                    raise self._taken()
+            os.fsync(sink)
+            os.replace(beside, self.target)
+        finally:
+            os.close(source)
+            os.close(sink)
+            with suppress(FileNotFoundError):
+                os.unlink(beside)
+        os.unlink(self._place)
 
     @contextmanager
     def _borrowed(self) -> Iterator[int]:
         """Give a descriptor of the part: kept open for a large file, opened for now for a small one."""
-        if self.is_large:
-            with self._lock:
-                if self._descriptor < 0:
-                    self._descriptor = self._open()
-            yield self._descriptor
-            return
-        descriptor = self._open()
+        with self._lock:
+            if self._closed:
+                raise self._taken()
+            if self._descriptor < 0:
+                self._descriptor = self._open()
+            self._users += 1
+            descriptor = self._descriptor
         try:
             yield descriptor
         finally:
-            os.close(descriptor)
-
-    def _open(self) -> int:
-        try:
-            return os.open(self._part, _FLAGS, 0o644)
-        except OSError as failure:
-            raise unwritable(self._part, str(failure.strerror)) from failure
+            with self._lock:
+                self._users -= 1
+                self._let_go()
 
     def _let_go(self) -> None:
-        with self._lock:
-            if self._descriptor >= 0:
-                os.close(self._descriptor)
-                self._descriptor = -1
+        """Close the descriptor when nobody uses it and nobody will, or when there are many such files."""
+        over = self._closed or self._finished or not self.is_large
+        if over and not self._users and self._descriptor >= 0:
+            if not self.is_large:
+                self._stamp = _stamp_of(os.fstat(self._descriptor))
+            os.close(self._descriptor)
+            self._descriptor = -1
 
-    def _load_map(self) -> None:
-        """Go on with what a pull before this left, when it was of the same file."""
-        head = _MAGIC + self.file.root
+    def _open(self) -> int:
+        """Return a descriptor of the part, which is made the first time and must be the same ever after."""
         try:
-            found = Path(self._part + MAP).read_bytes()
-            size = os.stat(self._part).st_size
-        except OSError:
-            return
-        if not found.startswith(head) or len(found) != len(head) + len(self._have):
-            return
-        self._have[:] = found[len(head) :]
-        for index, (offset, length, _) in enumerate(self.chunks):
-            if offset + length > size and self.has(index):
-                self._have[index // 8] &= ~(1 << index % 8)
+            descriptor = os.open(self._place, _OPEN if self._stamp else _NEW, 0o644)
+        except OSError as failure:
+            if failure.errno in (errno.EEXIST, errno.ENOENT):
+                raise self._taken() from failure
+            raise unwritable(self._place, str(failure.strerror)) from failure
+        stamp = _stamp_of(os.fstat(descriptor))
+        self._doubtful |= self._stamp not in (None, stamp)
+        self._stamp = stamp
+        return descriptor
+
+    def _remove(self) -> None:
+        with suppress(OSError):
+            os.unlink(self._place)
+
+    def _taken(self) -> Conflict:
+        return Conflict(
+            f"Somebody took {self._place} away or replaced it while {self.target} was fetched.",
+            reason="LOCAL_CHANGES",
+            facts={"path": self.target},
+            next_step="See that nothing else writes into the folder, then pull again: what is here is kept.",
+        )
 
 
 def sync_all(parts: Sequence[Part], folder: Path) -> None:
@@ -244,9 +315,16 @@ def sync_all(parts: Sequence[Part], folder: Path) -> None:
         os.close(descriptor)
 
 
-def suffix_for(paths: Iterable[str]) -> str:
-    """Return what to put behind the names of unfinished files so that they meet no file of the tree."""
-    return OTHER_SUFFIX if any(path.endswith((SUFFIX, SUFFIX + MAP)) for path in paths) else SUFFIX
+def _stamp_of(found: os.stat_result) -> tuple[int, int]:
+    return found.st_ino, found.st_mtime_ns
+
+
+def _is_written(descriptor: int, offset: int, length: int) -> bool:
+    """Return whether anything of a range was written; True where a file system does not tell."""
+    try:
+        return os.lseek(descriptor, offset, os.SEEK_DATA) < offset + length
+    except OSError as failure:
+        return failure.errno != errno.ENXIO  # nothing follows
 
 
 def _write_all(descriptor: int, data: "bytes | memoryview", offset: int, target: str) -> None:

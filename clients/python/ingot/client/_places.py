@@ -4,6 +4,7 @@ A pull of many small files spends its time on calls of the operating system, so 
 nothing is asked about files that are not there.
 """
 
+import errno
 import os
 import unicodedata
 from pathlib import Path
@@ -37,7 +38,7 @@ class Folders:
             self._make(folder)
         target = os.path.join(self._root, path)
         if self.may_have(path) and os.path.isdir(target) and not os.path.islink(target):
-            raise _in_the_way(Path(target))
+            raise in_the_way(Path(target))
         return target
 
     def _make(self, folder: str) -> None:
@@ -49,7 +50,9 @@ class Folders:
             place.mkdir()
         except FileExistsError:
             if place.is_symlink() or not place.is_dir():
-                raise _in_the_way(place) from None
+                raise in_the_way(place) from None
+            if not os.access(place, os.W_OK | os.X_OK):  # better known before anything travels
+                raise unwritable(place, os.strerror(errno.EACCES)) from None
         except OSError as failure:
             raise unwritable(place, str(failure.strerror)) from failure
         self._ready.add(folder)
@@ -88,7 +91,8 @@ def _folded(name: str) -> str:
     return (name if name.isascii() else unicodedata.normalize("NFC", name)).casefold()
 
 
-def _in_the_way(place: Path) -> Invalid:
+def in_the_way(place: Path) -> Invalid:
+    """Return the error for a place where something else is than a pull may replace."""
     return Invalid(
         f"Cannot pull over {place}: something else than the tree's own file or folder is there.",
         reason="BAD_PATH",

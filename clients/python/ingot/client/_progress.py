@@ -16,6 +16,7 @@ _INTERVAL = 0.1  # seconds
 class Stage(StrEnum):
     """What is being done; the value is the word people see."""
 
+    WAITING = "Waiting"  # for another pull that writes into the folder
     HASHING = "Hashing"
     SENDING = "Sending"
     RECEIVING = "Receiving"

@@ -1,39 +1,36 @@
 """Pull: the files of a tree come into a folder, and only what is not there already travels.
 
-    manifest → look at what is here → fetch what is missing → put each file in its place
+    manifest → wait for other pulls into the folder → look at what is here → fetch what is missing → confirm
 
 A file that has its chunks already is left alone. One that no pull brought, or that was edited since, is not
 replaced unless that is forced (`_pulled.py`); this is found out before any chunk travels. For the others,
 equal chunks are copied from files that are here: the one it replaces, others that the journal of the folder
-knows, and earlier places in the same tree. Everything is verified by digest, what is copied as well as what
-arrives. A pull that was killed goes on when it is run again (`_parts.py`).
+knows, and earlier places in the same tree. Everything is verified by digest: what is copied, what arrives,
+and what a killed pull left, with which the next one goes on (`_parts.py`). In the end each file has to be as
+it was when it was verified, so success says that the folder holds the tree.
 """
 
 import os
-import threading
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from ingot.client import _fetch, _file_cache, _parts, _places, _pulled
+from ingot.client import _file_cache, _part_folder, _parts
+from ingot.client._bringing import Bringing
 from ingot.client._calls import Calls, new_id
 from ingot.client._channels import Link
-from ingot.client._errors import Integrity, LimitReached, NotFound
-from ingot.client._fetch import Fetcher
+from ingot.client._errors import Invalid, NotFound
+from ingot.client._fetch import Fetcher, Store
 from ingot.client._file_cache import FileCache
-from ingot.client._journal import SETTLED_SECONDS, Cut, FileState, Journal, Note
+from ingot.client._here import Here
+from ingot.client._journal import SETTLED_SECONDS, Journal, Note
 from ingot.client._manifest import Manifest, TreeFile, read_manifest
-from ingot.client._parts import Part
+from ingot.client._part_folder import PartFolder
 from ingot.client._progress import OnProgress, Reporter, Stage
+from ingot.client._pulled import Pulled
 from ingot.client._rates import Rate
-from ingot.client._seeds import Seeds, has_content
-from ingot.content import digests, globs
-from ingot.content.cuts import PROFILES
-
-_SMALL_FILES = 2000  # that are synced together
+from ingot.content import globs
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,35 +66,43 @@ class PullOptions:
 
 
 def pull(link: Link, calls: Calls, tree: str, folder: Path, options: PullOptions) -> PullResult:
-    """Bring a tree, by its long name, into a folder. Raises IngotError."""
+    """Bring a tree, by its long name, into a folder. Raises IngotError.
+
+    Waits while another pull writes into the folder; `on_progress` hears of it and may raise to give up.
+    """
     folder = Path(os.path.abspath(folder))
     note = Note("download", link.endpoint.target, tree, str(folder))
     download_id = "" if options.dry_run else note.read_or(new_id())
     manifest = read_manifest(link, calls, tree, download_id)
-    files = _chosen(manifest, options)
-    if not options.dry_run:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as failure:
-            raise _places.unwritable(folder, str(failure.strerror)) from failure
-    cache = _file_cache.chosen(options.cache)
-    journal = Journal(folder)
-    try:
-        work = _Pull(link, calls, manifest, files, folder.resolve(), journal, cache, options)
-        result = work.run(download_id)
-    finally:
-        journal.close()
-    if not options.dry_run:
+    _check_names(manifest)
+    work = _Pull(link, calls, manifest, _chosen(manifest, options), folder, options, download_id)
+    if options.dry_run:
+        return work.plan()
+    parts = PartFolder(folder)
+    with parts.held(work.waiting):
+        result = work.run(parts)
         note.remove()
         pulled_tree(folder).keep(manifest.tree)
-        if cache is not None:
-            cache.keep(manifest.tree, files, folder)
+    if work.cache is not None:
+        work.cache.keep(manifest.tree, work.files, folder)
     return result
 
 
 def pulled_tree(folder: Path) -> Note:
     """Return the note that says which tree was last pulled into a folder."""
     return Note("tree", os.path.realpath(folder))
+
+
+def _check_names(manifest: Manifest) -> None:
+    """Raise Invalid for a tree that has what pulls themselves put into a folder."""
+    for file in manifest.files:
+        if file.path.partition("/")[0].casefold() == _part_folder.NAME:
+            raise Invalid(
+                f"{manifest.tree} has {file.path!r}, where a pull keeps its own files.",
+                reason="BAD_PATH",
+                facts={"path": file.path},
+                next_step=f"Push it again without its folder {_part_folder.NAME}, which a pull left there.",
+            )
 
 
 def _chosen(manifest: Manifest, options: PullOptions) -> list[TreeFile]:
@@ -127,265 +132,98 @@ class _Pull:
         manifest: Manifest,
         files: Sequence[TreeFile],
         folder: Path,
-        journal: Journal,
-        cache: FileCache | None,
         options: PullOptions,
+        download_id: str,
     ) -> None:
-        self._link, self._calls, self._manifest = link, calls, manifest
-        self._files, self._folder, self._journal, self._options = files, folder, journal, options
-        self._cache = cache
+        self.files = files
+        self.cache: FileCache | None = _file_cache.chosen(options.cache)
+        self._link, self._calls, self._manifest, self._download_id = link, calls, manifest, download_id
+        self._folder, self._options = folder, options
         self._report = Reporter(options.on_progress)
-        self._parts: dict[str, Part] = {}
-        self._first: dict[bytes, tuple[str, int]] = {}  # where a chunk stands in this tree for the first time
-        self._later: list[tuple[Part, int]] = []  # chunks that stand there again
-        self._seeds = Seeds(None if options.reread else journal)
-        self._pulled = _pulled.Pulled(folder)
-        self._endangered: list[str] = []  # files that this would overwrite unasked
-        self._folders = _places.Folders(folder)
-        self._suffix = _parts.suffix_for(each.path for each in manifest.files)
-        self._complete: list[Part] = []  # small files that wait to be synced together
-        self._touched = {str(folder)}  # folders in which names change
-        self._aside = ThreadPoolExecutor(1, "ingot-flush")
-        self._lock = threading.Lock()
         self._begun = time.monotonic()
-        self._unchanged = 0
+        self._size = sum(each.size for each in files)
+        self._report.total(files=len(files), size=self._size)
 
-    def run(self, download_id: str) -> PullResult:
-        """Do all of it."""
-        size = sum(each.size for each in self._files)
-        self._report.total(files=len(self._files), size=size)
-        todo = [each for each in self._files if not self._is_here(each)]
-        if self._endangered and not self._options.force:
-            raise _pulled.refusal(self._folder, self._endangered)
-        if self._options.dry_run:
-            absent = [each for each in todo if self._cache is None or not self._cache.has(each)]
-            missing = sum(
-                length for each in absent for _, length, digest in each.cut.chunks() if self._is_new(digest)
-            )
-            return self._result(size, received=missing, reused=size - missing)
-        self._check_room(sum(max(0, each.size - self._begun_size(each)) for each in todo))
-        with self._aside:
-            try:
-                self._bring(todo, download_id)
-            finally:
-                self._settle(self._complete)
-                for part in self._parts.values():
-                    part.close()
-        for folder in self._touched:
-            _places.sync_folder(folder)
-        self._remember()
+    def waiting(self) -> None:
+        """Tell that another pull writes into the folder."""
+        self._report.stage(Stage.WAITING)
+        self._report.add()
+
+    def plan(self) -> PullResult:
+        """Tell what `run` would bring, and change nothing."""
+        journal = Journal(self._folder)
+        try:
+            here, todo = self._looked(journal, Pulled(self._folder.resolve()))
+        finally:
+            journal.close()
+        absent = [each for each in todo if self.cache is None or not self.cache.has(each)]
+        chunks = {digest: length for each in absent for _, length, digest in each.cut.chunks()}
+        missing = sum(length for digest, length in chunks.items() if not here.seeds.has(digest))
+        return self._result(missing, self._size - missing, len(self.files) - len(todo), ())
+
+    def run(self, parts: PartFolder) -> PullResult:
+        """Bring what is missing into the folder, which is held."""
+        folder = self._folder.resolve()
+        pulled = Pulled(folder)
+        journal = Journal(folder)
+        try:
+            here, todo = self._looked(journal, pulled)
+            parts.remove_others(each for each in self._manifest.files if _parts.is_large(each))
+            if todo:
+                Bringing(folder, parts, here, pulled, self.cache, self._report).run(todo, self._fetcher)
+            self._report.stage(Stage.VERIFYING)
+            here.confirm(self.files)
+            written = {each.path for each in todo}
+            settled = time.monotonic() - self._begun >= SETTLED_SECONDS  # else nothing that came now is
+            here.remember(each for each in self.files if settled or each.path not in written)
+        finally:
+            journal.close()
         self._report.stage(Stage.DONE)
         counts = self._report.now
-        return self._result(size, received=counts.bytes_moved, reused=counts.bytes_reused)
+        return self._result(
+            counts.bytes_moved,
+            counts.bytes_reused,
+            len(self.files) - len(todo),
+            tuple(each.path for each in todo),
+        )
 
-    # --- what is here -----------------------------------------------------------------------------------
+    def _looked(self, journal: Journal, pulled: Pulled) -> tuple[Here, list[TreeFile]]:
+        """Return what is here, and the files that are not. Raises Conflict before anything is touched."""
+        self._report.stage(Stage.HASHING)
+        here = Here(self._folder.resolve(), journal, pulled, reread=self._options.reread)
+        todo: list[TreeFile] = []
+        for file in self.files:
+            if here.has(file):
+                self._report.add(files=1, hashed=file.size, reused=file.size)
+            else:
+                self._report.add(hashed=file.size)
+                todo.append(file)
+        if not self._options.force:
+            here.refuse()
+        return here, todo
 
-    def _is_here(self, file: TreeFile) -> bool:
-        """Return whether the file is in its place already; note when another is that is not ours."""
-        if not self._folders.may_have(file.path):
-            self._report.add(hashed=file.size)
-            return False
-        place = self._folder / file.path
-        here = place.is_file() and not place.is_symlink() and self._has_content(place, file)
-        self._report.add(hashed=file.size)
-        if here:
-            self._unchanged += 1
-            self._seeds.add_cut(place, file.cut)
-            self._report.add(files=1, reused=file.size)
-        elif self._is_endangered(place, file):
-            self._endangered.append(file.path)
-        return here
-
-    def _has_content(self, place: Path, file: TreeFile) -> bool:
-        if self._options.reread:
-            return self._seeds.add_intact(place, file)
-        return has_content(place, file, self._journal)
-
-    def _is_endangered(self, place: Path, file: TreeFile) -> bool:
-        """Return whether something is in the place that no pull put there; a file's chunks may serve."""
-        if place.is_symlink():
-            return True
-        if not place.is_file():
-            return False
-        if self._options.reread and self._is_untouched(place, file):
-            return False
-        # What a pull put there may have been cut by the other profile.
-        profiles = sorted(PROFILES, key=lambda each: each != file.cut.profile)
-        found = (self._seeds.add_file(place, each) for each in profiles)
-        return not any(self._pulled.brought(file.path, cut) for cut in found)
-
-    def _is_untouched(self, place: Path, file: TreeFile) -> bool:
-        """Return whether nobody wrote to a file since a pull put it there, whatever its bytes are now."""
-        known = self._journal.get(str(place), FileState.of(place.stat(follow_symlinks=False)))
-        return self._pulled.brought(file.path, known)
-
-    def _is_new(self, digest: bytes) -> bool:
-        """Return whether a dry run meets a chunk that would have to travel, each once."""
-        if digest in self._first or self._seeds.has(digest):
-            return False
-        self._first[digest] = ("", 0)
-        return True
-
-    def _begun_size(self, file: TreeFile) -> int:
-        """Return what an unfinished pull has of a file already, in bytes."""
-        if not self._is_begun(file):
-            return 0
-        try:
-            return (self._folder / (file.path + self._suffix)).stat().st_blocks * 512
-        except OSError:
-            return 0
-
-    def _is_begun(self, file: TreeFile) -> bool:
-        return self._folders.may_have(file.path + self._suffix)
-
-    def _check_room(self, size: int) -> None:
-        disk = os.statvfs(self._folder)
-        free = disk.f_bavail * disk.f_frsize
-        if size > free:
-            raise LimitReached(
-                f"The disk of {self._folder} has {free} bytes left; these files need {size}.",
-                reason="DISK_LOW",
-                facts={"expected": str(size), "got": str(free)},
-                next_step="Make room, or pull into a folder on another disk.",
-            )
-
-    # --- bringing the rest ------------------------------------------------------------------------------
-
-    def _bring(self, todo: Sequence[TreeFile], download_id: str) -> None:
-        fetcher = Fetcher(
+    def _fetcher(self, store: Store) -> Fetcher:
+        return Fetcher(
             self._link,
             self._calls,
             self._manifest.tree,
-            self._store,
+            store,
             self._report,
-            download_id=download_id,
+            download_id=self._download_id,
             rate=Rate(self._options.limit_rate),
             streams=self._options.streams,
         )
-        unit = _fetch.unit_for(sum(each.size for each in todo))
-        with fetcher.lanes:
-            for file in todo:
-                self._begin(file, fetcher, unit)
-            self._report.stage(Stage.RECEIVING)
-            fetcher.finish()
-        self._report.stage(Stage.VERIFYING)
-        self._copy_later()
 
-    def _begin(self, file: TreeFile, fetcher: Fetcher, unit: int) -> None:
-        """Copy what is here, put off what comes anyway, queue the rest."""
-        target = self._folders.place(file.path)
-        part = Part(file, target, self._suffix, self._aside, begun=self._is_begun(file))
-        self._parts[file.path] = part
-        if part.left and self._cache is not None:
-            self._take_from(self._cache, part)
-        if part.is_large and self._seeds.most_in_place(target, file):
-            _share(target, part)
-        put_off: set[int] = set()
-        for index, (_, length, digest) in enumerate(part.chunks):
-            if part.has(index):
-                self._report.add(reused=length)
-                self._first.setdefault(digest, (file.path, index))
-            elif (data := self._seeds.read(digest)) is not None:
-                part.write(index, 1, [data])
-                self._report.add(reused=length)
-            elif digest in self._first:
-                put_off.add(index)
-                self._later.append((part, index))
-            else:
-                self._first[digest] = (file.path, index)
-        if part.left == 0:
-            self._finish(part)
-            return
-        for span in _fetch.spans(file, lambda index: index not in put_off and not part.has(index), unit):
-            fetcher.add(span)
-
-    def _take_from(self, cache: FileCache, part: Part) -> None:
-        """Take a file from the cache, or what is right of it; one that has wrong bytes leaves the cache."""
-        with cache.reading(part.file) as kept:
-            intact = kept is None or part.take_from(kept)
-        if not intact:
-            with suppress(OSError):  # who may not remove it fetches what is wrong each time
-                cache.drop(part.file.root.hex())
-
-    def _store(self, file: TreeFile, first: int, count: int, data: Sequence[memoryview]) -> None:
-        part = self._parts[file.path]
-        if part.write(first, count, data):
-            self._finish(part)
-
-    def _copy_later(self) -> None:
-        """Fill in chunks that stand in the tree more than once from where they were put first."""
-        for part, index in self._later:
-            _, length, digest = part.chunks[index]
-            path, at = self._first[digest]
-            data = self._parts[path].read(at)
-            if digests.chunk_digest(data) != digest:
-                raise Integrity(
-                    f"{self._folder / path} does not hold what was just written to it.",
-                    reason="DIGEST_MISMATCH",
-                    facts={"path": path},
-                    next_step="Check the disk, and that nothing else writes there; then pull again.",
-                )
-            done = part.write(index, 1, [data])
-            self._report.add(reused=length)
-            if done:
-                self._finish(part)
-
-    def _finish(self, part: Part) -> None:
-        """Put a complete file in its place: a large one now, small ones when there are many of them."""
-        if part.is_large:
-            part.sync()
-            self._place([part])
-            return
-        with self._lock:
-            self._complete.append(part)
-            ready = self._complete if len(self._complete) >= _SMALL_FILES else []
-            if ready:
-                self._complete = []
-        if ready:
-            self._settle(ready)
-
-    def _settle(self, parts: list[Part]) -> None:
-        _parts.sync_all(parts, self._folder)
-        self._place(parts)
-
-    def _place(self, parts: list[Part]) -> None:
-        for part in parts:
-            part.place()
-        self._pulled.add((part.file.path, part.file.root) for part in parts)
-        with self._lock:
-            self._touched.update(os.path.dirname(part.target) for part in parts)
-        self._report.add(files=len(parts))
-
-    def _remember(self) -> None:
-        """Tell the journal what these files are, so that the next push or pull need not read them."""
-        settled = time.monotonic() - self._begun >= SETTLED_SECONDS  # else nothing that came now is
-        files = self._files if settled else [each for each in self._files if each.path not in self._parts]
-        self._journal.put_all(map(self._remembered, files))
-
-    def _remembered(self, file: TreeFile) -> tuple[str, FileState, Cut]:
-        place = os.path.join(self._folder, file.path)
-        return place, FileState.of(os.stat(place, follow_symlinks=False)), file.cut
-
-    def _result(self, size: int, *, received: int, reused: int) -> PullResult:
+    def _result(self, received: int, reused: int, unchanged: int, written: tuple[str, ...]) -> PullResult:
         return PullResult(
             name=self._manifest.tree,
             digest=self._manifest.digest,
             folder=self._folder,
-            file_count=len(self._files),
-            size_bytes=size,
+            file_count=len(self.files),
+            size_bytes=self._size,
             received_bytes=received,
             reused_bytes=reused,
-            unchanged_files=self._unchanged,
-            written=tuple(self._parts),
+            unchanged_files=unchanged,
+            written=written,
             seconds=time.monotonic() - self._begun,
         )
-
-
-def _share(place: str, part: Part) -> None:
-    """Let a part share blocks with the file that it replaces, so that only the rest of it is written."""
-    with suppress(OSError):
-        descriptor = os.open(place, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-        try:
-            part.share(descriptor)
-        finally:
-            os.close(descriptor)

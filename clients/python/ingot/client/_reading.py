@@ -1,6 +1,5 @@
 """Read files of a tree without keeping them: a range as an iterator of bytes, and a check of everything."""
 
-import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,9 +10,9 @@ from ingot.client._calls import Calls, new_id
 from ingot.client._channels import Link
 from ingot.client._errors import Cancelled, IngotError, TimedOut, Unreachable
 from ingot.client._fetch import Fetcher
-from ingot.client._manifest import TreeFile, read_manifest
+from ingot.client._manifest import read_manifest
 from ingot.client._progress import OnProgress, Reporter, Stage
-from ingot.client._seeds import is_intact
+from ingot.client._seeds import compared
 from ingot.v1 import transfer_pb2 as pb
 from ingot.v1 import transfer_pb2_grpc
 
@@ -125,17 +124,3 @@ def verify_folder(
         tuple(missing),
         time.monotonic() - begun,
     )
-
-
-def compared(place: Path, file: TreeFile) -> bool | None:
-    """Return whether the file at `place` is `file`; None when there is none."""
-    try:
-        descriptor = os.open(place, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except FileNotFoundError:
-        return None
-    except OSError:
-        return False
-    try:
-        return os.fstat(descriptor).st_size == file.size and is_intact(descriptor, file)
-    finally:
-        os.close(descriptor)

@@ -10,13 +10,14 @@ import os
 import time
 from pathlib import Path
 
-from ingot.client import _pull, _reading
+from ingot.client import _pull
 from ingot.client._calls import Calls
 from ingot.client._channels import Link
 from ingot.client._manifest import read_manifest
 from ingot.client._progress import OnProgress
 from ingot.client._pull import PullOptions
 from ingot.client._reading import VerifyResult
+from ingot.client._seeds import compared
 
 
 def repair_folder(
@@ -40,7 +41,7 @@ def repair_folder(
         if file.path in written:
             place = folder / file.path
             _forget(place)
-            if not _reading.compared(place, file):
+            if not compared(place, file):
                 wrong.append(file.path)
     return VerifyResult(
         name=done.name,

@@ -23,8 +23,8 @@ class Seeds:
         for offset, length, digest in cut.chunks():
             self._places[digest] = (str(path), offset, length)
 
-    def add_intact(self, path: Path, file: TreeFile) -> bool:
-        """Offer the chunks that are intact in their place in what should be `file`; return whether all are.
+    def add_intact(self, path: Path, file: TreeFile) -> FileState | None:
+        """Offer the chunks that are in their place in what should be `file`; return its state if all are.
 
         Reads all of it, so it finds what a journal cannot know: bytes that changed without a write.
         """
@@ -32,18 +32,19 @@ class Seeds:
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         except OSError:
-            return False
+            return None
         try:
-            size = os.fstat(descriptor).st_size
+            state = FileState.of(os.fstat(descriptor))
             for offset, length, digest in file.cut.chunks():
-                if _is_chunk(descriptor, offset, length, digest):
+                if is_chunk(descriptor, offset, length, digest):
                     self._places[digest] = (str(path), offset, length)
                     count += 1
+            whole = state.size == file.size and count == file.cut.chunk_count
+            return state if whole and FileState.of(os.fstat(descriptor)) == state else None
         except OSError:  # a part of the disk that cannot be read
-            return False
+            return None
         finally:
             os.close(descriptor)
-        return size == file.size and count == file.cut.chunk_count
 
     def add_file(self, path: Path, profile: str) -> Cut | None:
         """Cut a file that may be replaced, offer its chunks and return the cut; None if it is unreadable.
@@ -87,26 +88,43 @@ class Seeds:
         return data if digests.chunk_digest(data) == digest else None
 
 
-def has_content(place: Path, file: TreeFile, journal: Journal) -> bool:
-    """Return whether the file at `place` is exactly `file`, by the journal or else by reading it."""
+def state_of_content(place: Path, file: TreeFile, journal: Journal) -> FileState | None:
+    """Return the state of the file at `place` if it is exactly `file`, by the journal or else by reading."""
     descriptor = os.open(place, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
         state = FileState.of(os.fstat(descriptor))
         if state.size != file.size:
-            return False
+            return None
         known = journal.get(str(place), state)
         if known is not None and known.profile == file.cut.profile:
-            return known.entries == file.cut.entries
-        return is_intact(descriptor, file) and FileState.of(os.fstat(descriptor)) == state
+            return state if known.entries == file.cut.entries else None
+        return state if is_intact(descriptor, file) and FileState.of(os.fstat(descriptor)) == state else None
+    finally:
+        os.close(descriptor)
+
+
+def compared(place: Path, file: TreeFile) -> bool | None:
+    """Return whether the file at `place` is `file`, reading all of it; None when there is none."""
+    try:
+        descriptor = os.open(place, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return None
+    except OSError:
+        return False
+    try:
+        return os.fstat(descriptor).st_size == file.size and is_intact(descriptor, file)
+    except OSError:  # a folder, or a part of the disk that cannot be read
+        return False
     finally:
         os.close(descriptor)
 
 
 def is_intact(descriptor: int, file: TreeFile) -> bool:
     """Return whether an open file has every chunk of `file` in its place; reads all of it."""
-    return all(_is_chunk(descriptor, *chunk) for chunk in file.cut.chunks())
+    return all(is_chunk(descriptor, *chunk) for chunk in file.cut.chunks())
 
 
-def _is_chunk(descriptor: int, offset: int, length: int, digest: bytes) -> bool:
+def is_chunk(descriptor: int, offset: int, length: int, digest: bytes) -> bool:
+    """Return whether an open file has a chunk in its place."""
     data = os.pread(descriptor, length, offset)
     return len(data) == length and digests.chunk_digest(data) == digest

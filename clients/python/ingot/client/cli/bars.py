@@ -39,6 +39,8 @@ class TransferBar:
         changed = progress.stage is not self._stage
         if changed:
             self._stage, self._at, self._speed = progress.stage, (progress.seconds, progress.bytes_done), 0.0
+            if progress.stage is Stage.WAITING and not (self._out.json or self._out.quiet):
+                self._line.keep("Another pull writes into this folder: this one goes on when that has ended.")
         else:
             self._measure(progress)
         if self._out.json and not self._out.quiet:

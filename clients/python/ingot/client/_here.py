@@ -1,0 +1,113 @@
+"""What is in a folder that is pulled into: files as they should be, others of ours, and somebody else's."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from ingot.client import _places, _pulled
+from ingot.client._errors import SourceChanged
+from ingot.client._journal import FileState, Journal
+from ingot.client._manifest import TreeFile
+from ingot.client._pulled import Pulled
+from ingot.client._seeds import Seeds, compared, state_of_content
+from ingot.content.cuts import PROFILES
+
+_NAMED = 5  # files that an error names
+
+
+class Here:
+    """Looks at each file once, offers its chunks to `seeds` and notes in what state it was good."""
+
+    def __init__(self, folder: Path, journal: Journal, pulled: Pulled, *, reread: bool) -> None:
+        """With `reread` no journal is believed: every file is read."""
+        self._folder, self._journal, self._pulled, self._reread = folder, journal, pulled, reread
+        self._folders = _places.Folders(folder)
+        self._states: dict[str, FileState] = {}  # of files that have their content
+        self._endangered: list[str] = []  # files that would be overwritten unasked
+        self.seeds = Seeds(None if reread else journal)
+
+    def has(self, file: TreeFile) -> bool:
+        """Return whether a file is in its place already; note when another is that is not ours."""
+        if not self._folders.may_have(file.path):
+            return False
+        place = self._folder / file.path
+        state = self._state(place, file) if place.is_file() and not place.is_symlink() else None
+        if state is not None:
+            self._states[file.path] = state
+            self.seeds.add_cut(place, file.cut)
+        elif self._is_endangered(place, file):
+            self._endangered.append(file.path)
+        return state is not None
+
+    def refuse(self) -> None:
+        """Raise Conflict when a file would be overwritten unasked."""
+        if self._endangered:
+            raise _pulled.refusal(self._folder, self._endangered)
+
+    def place(self, file: TreeFile) -> str:
+        """Return where a file belongs, making its folders. Raises Invalid, LimitReached."""
+        return self._folders.place(file.path)
+
+    def put(self, file: TreeFile, state: FileState) -> None:
+        """Note that a file was put in its place."""
+        self._states[file.path] = state
+
+    def confirm(self, files: Iterable[TreeFile]) -> None:
+        """Raise SourceChanged unless all files still are as they were found or put.
+
+        One whose state is another is read once more: who changes only permissions changes no content.
+        """
+        changed: list[str] = []
+        for file in files:
+            place = os.path.join(self._folder, file.path)
+            try:
+                state = FileState.of(os.lstat(place))
+            except OSError:
+                changed.append(file.path)
+                continue
+            if state != self._states[file.path]:
+                if not compared(Path(place), file):
+                    changed.append(file.path)
+                self._states[file.path] = state
+        if changed:
+            raise _changed(self._folder, changed)
+
+    def remember(self, files: Iterable[TreeFile]) -> None:
+        """Tell the journal what confirmed files are, so that the next push or pull need not read them."""
+        self._journal.put_all(
+            (os.path.join(self._folder, each.path), self._states[each.path], each.cut) for each in files
+        )
+
+    def _state(self, place: Path, file: TreeFile) -> FileState | None:
+        if self._reread:
+            return self.seeds.add_intact(place, file)
+        return state_of_content(place, file, self._journal)
+
+    def _is_endangered(self, place: Path, file: TreeFile) -> bool:
+        """Return whether something is in the place that no pull put there; a file's chunks may serve."""
+        if place.is_symlink():
+            return True
+        if not place.is_file():
+            return False
+        if self._reread and self._is_untouched(place, file):
+            return False
+        # What a pull put there may have been cut by the other profile.
+        profiles = sorted(PROFILES, key=lambda each: each != file.cut.profile)
+        found = (self.seeds.add_file(place, each) for each in profiles)
+        return not any(self._pulled.brought(file.path, cut) for cut in found)
+
+    def _is_untouched(self, place: Path, file: TreeFile) -> bool:
+        """Return whether nobody wrote to a file since a pull put it there, whatever its bytes are now."""
+        known = self._journal.get(str(place), FileState.of(place.stat(follow_symlinks=False)))
+        return self._pulled.brought(file.path, known)
+
+
+def _changed(folder: Path, paths: list[str]) -> SourceChanged:
+    names = ", ".join(paths[:_NAMED]) + (", …" if len(paths) > _NAMED else "")
+    what = "1 file" if len(paths) == 1 else f"{len(paths)} files"
+    return SourceChanged(
+        f"{what} in {folder} changed while it was pulled into: {names}.",
+        reason="SOURCE_CHANGED",
+        facts={"path": paths[0], "count": str(len(paths))},
+        next_step="See that nothing else writes there, then pull again: what is here already is kept.",
+    )
