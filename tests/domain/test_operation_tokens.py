@@ -1,5 +1,6 @@
 """Tokens of operations: good for one attempt, for what its operation is about, and for nothing else."""
 
+import dataclasses
 from collections.abc import Iterator
 
 import pytest
@@ -26,6 +27,14 @@ TARGET = "namespaces/sara/models/tiny"
 ANY = QueueLimits({"maintenance": 100, "validate": 100})
 
 
+@dataclasses.dataclass(slots=True)
+class Folder:
+    """What signs credentials."""
+
+    secret: bytes
+    server_id: str
+
+
 class Rig(CatalogRig):
     """The catalog, with the way in for bodies."""
 
@@ -33,8 +42,7 @@ class Rig(CatalogRig):
         super().__init__(validation_required=validation_required)
         people = IdentityParts(
             Settings(),
-            SECRET,
-            "server",
+            Folder(SECRET, "server"),
             self.counters,
             self.requests,
             PageTokens(SECRET),

@@ -10,6 +10,7 @@ parts.serve(hops, grpc_server)
 import logging
 import os
 from pathlib import Path
+from typing import Protocol
 
 import grpc
 
@@ -41,7 +42,6 @@ from ingot.server.settings_checks import is_loopback
 from ingot.server.sources import hub_login
 from ingot.server.storage.accounts_sql import AccountsSql
 from ingot.server.storage.credentials_sql import CredentialsSql
-from ingot.server.storage.data_folder import DataFolder
 from ingot.server.storage.identity_sql import TokensSql, UsersSql
 from ingot.server.storage.logins_sql import LoginsSql
 from ingot.server.storage.members_sql import MembersSql
@@ -52,13 +52,20 @@ from ingot.v1 import auth_pb2_grpc
 log = logging.getLogger(__name__)
 
 
+class Secrets(Protocol):
+    """What of a data folder credentials are made with."""
+
+    secret: bytes
+    server_id: str
+
+
 class IdentityParts:
     """The rules of who may come in, and their servicer."""
 
     def __init__(
         self,
         settings: Settings,
-        folder: DataFolder,
+        folder: Secrets,
         counters: CounterStore,
         requests: Requests,
         tokens: PageTokens,
