@@ -272,3 +272,38 @@ def test_no_number_pretends_that_all_files_were_read(server: Server) -> None:
     assert not found.complete
     assert (found.dataset.record_count, list(found.dataset.columns)) == (0, ["id", "text"])
     assert len(found.files) == 200
+
+
+@pytest.fixture(name="lenient")
+def _lenient(tmp_path: Path) -> Iterator[Server]:
+    with running_server(tmp_path, approval_evidence=("license",)) as running:
+        yield running
+
+
+def test_strangers_are_told_of_what_was_approved_only(lenient: Server) -> None:
+    server = lenient
+    fields = pb.Artifact(visibility=pb.VISIBILITY_PUBLIC, license="MIT")
+    create = pb.CreateArtifactRequest(
+        parent="namespaces/sara", kind=pb.ARTIFACT_KIND_MODEL, artifact_id="tiny", artifact=fields
+    )
+    server.member().catalog.CreateArtifact(create)
+    first, second = (_push(server, {"model.safetensors": _weights((rows, 2))}) for rows in (2, 3))
+    approval = server.member().catalog.RequestApproval(pb.RequestApprovalRequest(version=first)).approval
+    decision = pb.DecideApprovalRequest(
+        name=approval.name, decision=pb.APPROVAL_DECISION_APPROVE, comment="good"
+    )
+    server.admin.catalog.DecideApproval(decision)
+    for version in (second, first):
+        alias = pb.SetAliasRequest(name=f"{TINY}/aliases/prod", version=version)
+        server.member().catalog.SetAlias(alias)
+    catalog = server.member("omid").catalog
+    get = pb.GetArtifactRequest(name=TINY)
+    assert eventually(lambda: catalog.GetArtifact(get).artifact.model.parameter_count == 4)
+    moves = catalog.ListAliasMoves(pb.ListAliasMovesRequest(parent=f"{TINY}/aliases/prod")).moves
+    assert [(each.version, each.previous) for each in moves] == [(first, "")]
+    with refused(grpc.StatusCode.NOT_FOUND, "VERSION_NOT_FOUND"):
+        catalog.CompareVersions(pb.CompareVersionsRequest(base=first, other=second))
+    with refused(grpc.StatusCode.NOT_FOUND, "VERSION_NOT_FOUND"):
+        catalog.GetVersionSummary(pb.GetVersionSummaryRequest(name=second))
+    bare = catalog.GetVersionSummary(pb.GetVersionSummaryRequest(name=TINY)).summary
+    assert bare.version == first
