@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 
 GOOD = b"".join(b'{"text": "sentence number %d"}\n' % number for number in range(100))
 BAD = GOOD + b'{"text": nul}\n'
-PUBLIC = artifact_fields(visibility="public")
+INTERNAL = artifact_fields(visibility="internal")
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def omid(server: Server) -> Iterator[Client]:
 
 @pytest.mark.contract("S1-63", "S4-37", "S3-6", "S0-19", "S0-9")
 def test_good_data_is_published_and_bad_data_is_not(sara: Client, omid: Client, tmp_path: Path) -> None:
-    good = sara.push("datasets/chat@prod", write_tree(tmp_path / "good", {"a.jsonl": GOOD}), fields=PUBLIC)
+    good = sara.push("datasets/chat@prod", write_tree(tmp_path / "good", {"a.jsonl": GOOD}), fields=INTERNAL)
     assert good.version is not None
     assert good.version.state == catalog_pb2.VERSION_STATE_READY
     assert omid.catalog.version("datasets/chat@prod").name == good.name
@@ -89,7 +89,7 @@ def test_a_model_that_runs_code_when_it_is_loaded_is_not_published(
     sara: Client, omid: Client, tmp_path: Path
 ) -> None:
     good = write_tree(tmp_path / "good", {"weights.pkl": pickle.dumps({"weights": [0.5, 0.25]})})
-    assert sara.push("models/tiny", good, fields=PUBLIC).version is not None
+    assert sara.push("models/tiny", good, fields=INTERNAL).version is not None
     bad = pickle.dumps({"weights": Opens()})
     with pytest.raises(Integrity) as caught:
         sara.push("models/tiny", write_tree(tmp_path / "bad", {"weights.pkl": bad}))
