@@ -1,7 +1,7 @@
 """A real, valid request for every case of the permission matrix (tests/rpc/permissions.txt).
 
-`At` is one call to be made: by whom, on which things, and `thing`, the name of what was made for it. A case
-with `fresh` uses that up when it goes through; the next call gets another one.
+`At` is one call to be made: by whom, on which things, and `thing`, the name of what was made for it. A call
+that goes through uses that up, unless the request says that it `lasts`; the next call gets another one.
 """
 
 import dataclasses
@@ -38,10 +38,11 @@ class At:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Request:
-    """How to ask, and how to make what that uses up."""
+    """How to ask, and how to make what is asked about; `lasts` when asking does not use that up."""
 
     ask: Callable[[At], Message | Sequence[Message]]
     fresh: Callable[[At], str] | None = None
+    lasts: bool = False
 
 
 def _made(make: Callable[[World, Place], str]) -> Callable[[At], str]:
@@ -73,7 +74,7 @@ def _job(at: At) -> str:
 
 _ARTIFACTS = _made(World.new_artifact)
 _VERSIONS = _made(World.new_version)
-_UPLOADS = _made(World.new_upload)
+_UPLOADS, _OPEN = _made(World.new_upload), _made(World.new_open_upload)
 
 REQUESTS: dict[str, Request] = {
     # --- catalog: reading
@@ -113,6 +114,7 @@ REQUESTS: dict[str, Request] = {
             )
         ),
         _ARTIFACTS,
+        lasts=True,
     ),
     "DeleteArtifact": Request(lambda at: catalog.DeleteArtifactRequest(name=at.thing), _ARTIFACTS),
     "RestoreArtifact": Request(
@@ -128,6 +130,7 @@ REQUESTS: dict[str, Request] = {
             version=catalog.Version(name=at.thing, changelog="Told by somebody.")
         ),
         _VERSIONS,
+        lasts=True,
     ),
     "DeleteVersion": Request(lambda at: catalog.DeleteVersionRequest(name=at.thing, force=True), _VERSIONS),
     "RestoreVersion": Request(
@@ -138,8 +141,12 @@ REQUESTS: dict[str, Request] = {
         lambda at: catalog.SetAccessRequest(name=at.place.dataset, add_readers=[f"users/{NINA}"])
     ),
     # --- catalog: approvals
-    "RequestApproval": Request(lambda at: catalog.RequestApprovalRequest(version=at.thing), _VERSIONS),
-    "GetApproval": Request(lambda at: catalog.GetApprovalRequest(name=at.thing), _made(World.new_approval)),
+    "RequestApproval": Request(
+        lambda at: catalog.RequestApprovalRequest(version=at.thing), _VERSIONS, lasts=True
+    ),
+    "GetApproval": Request(
+        lambda at: catalog.GetApprovalRequest(name=at.thing), _made(World.new_approval), lasts=True
+    ),
     "WithdrawApproval": Request(
         lambda at: catalog.WithdrawApprovalRequest(name=at.thing), _made(World.new_approval)
     ),
@@ -169,24 +176,27 @@ REQUESTS: dict[str, Request] = {
         lambda at: _whole_file(transfer.UploadFileHeader(path="a.txt", version=_new_version(at)))
     ),
     "UploadFile:upload": Request(
-        lambda at: _whole_file(transfer.UploadFileHeader(path="a.txt", upload=at.thing)), _UPLOADS
+        lambda at: _whole_file(transfer.UploadFileHeader(path="a.txt", upload=at.thing)), _OPEN
     ),
-    "GetUpload": Request(lambda at: transfer.GetUploadRequest(name=at.thing), _UPLOADS),
-    "WatchUpload": Request(lambda at: transfer.WatchUploadRequest(name=at.thing), _UPLOADS),
+    "GetUpload": Request(lambda at: transfer.GetUploadRequest(name=at.thing), _OPEN, lasts=True),
+    "WatchUpload": Request(lambda at: transfer.WatchUploadRequest(name=at.thing), _OPEN, lasts=True),
     "FindMissing": Request(
-        lambda at: transfer.FindMissingRequest(upload=at.thing, digests=CHUNK[0]), _UPLOADS
+        lambda at: transfer.FindMissingRequest(upload=at.thing, digests=CHUNK[0]), _OPEN, lasts=True
     ),
-    "PutChunks": Request(lambda at: list(stream(at.thing, [CHUNK])), _UPLOADS),
-    "PutChunk": Request(lambda at: transfer.PutChunkRequest(upload=at.thing, data=CHUNK[1]), _UPLOADS),
+    "PutChunks": Request(lambda at: list(stream(at.thing, [CHUNK])), _OPEN, lasts=True),
+    "PutChunk": Request(
+        lambda at: transfer.PutChunkRequest(upload=at.thing, data=CHUNK[1]), _OPEN, lasts=True
+    ),
     "PutManifest": Request(
         lambda at: transfer.PutManifestRequest(
             upload=at.thing, files=[file_manifest(path, file) for path, file in UPLOADED.items()]
         ),
-        _UPLOADS,
+        _OPEN,
+        lasts=True,
     ),
-    "RenewUpload": Request(lambda at: transfer.RenewUploadRequest(name=at.thing), _UPLOADS),
-    "RetryUpload": Request(lambda at: transfer.RetryUploadRequest(name=at.thing), _UPLOADS),
-    "AbortUpload": Request(lambda at: transfer.AbortUploadRequest(name=at.thing), _UPLOADS),
+    "RenewUpload": Request(lambda at: transfer.RenewUploadRequest(name=at.thing), _OPEN, lasts=True),
+    "RetryUpload": Request(lambda at: transfer.RetryUploadRequest(name=at.thing), _OPEN, lasts=True),
+    "AbortUpload": Request(lambda at: transfer.AbortUploadRequest(name=at.thing), _OPEN),
     "CommitUpload": Request(
         lambda at: transfer.CommitUploadRequest(
             upload=at.thing, expected_digest=tree_digest(UPLOADED), file_count=1
@@ -194,11 +204,12 @@ REQUESTS: dict[str, Request] = {
         _UPLOADS,
     ),
     "GetUpload:checkpoint": Request(
-        lambda at: transfer.GetUploadRequest(name=at.thing), _made(World.new_checkpoint_upload)
+        lambda at: transfer.GetUploadRequest(name=at.thing), _made(World.new_checkpoint_upload), lasts=True
     ),
     "FindMissing:checkpoint": Request(
         lambda at: transfer.FindMissingRequest(upload=at.thing, digests=CHUNK[0]),
         _made(World.new_checkpoint_upload),
+        lasts=True,
     ),
     "ListUploads": Request(lambda at: transfer.ListUploadsRequest(parent="namespaces/-")),
     "GetUploadStats": Request(lambda at: transfer.GetUploadStatsRequest(parent="namespaces/-")),
@@ -222,16 +233,16 @@ REQUESTS: dict[str, Request] = {
     ),
     "StartUpkeep": Request(lambda at: operations.StartUpkeepRequest(kind=operations.UPKEEP_KIND_CLEAN)),
     "GetOperation": Request(
-        lambda at: operations.GetOperationRequest(name=at.thing), _made(World.new_operation)
+        lambda at: operations.GetOperationRequest(name=at.thing), _made(World.new_operation), lasts=True
     ),
     "WatchOperation": Request(
-        lambda at: operations.WatchOperationRequest(name=at.thing), _made(World.new_operation)
+        lambda at: operations.WatchOperationRequest(name=at.thing), _made(World.new_operation), lasts=True
     ),
     "CancelOperation": Request(
         lambda at: operations.CancelOperationRequest(name=at.thing), _made(World.new_operation)
     ),
     "RetryOperation": Request(
-        lambda at: operations.RetryOperationRequest(name=at.thing), _made(World.new_operation)
+        lambda at: operations.RetryOperationRequest(name=at.thing), _made(World.new_operation), lasts=True
     ),
     "ListOperations": Request(lambda at: operations.ListOperationsRequest()),
     "WatchOperations": Request(lambda at: operations.WatchOperationsRequest()),
@@ -250,11 +261,13 @@ REQUESTS: dict[str, Request] = {
         )
     ),
     "GenerateText": Request(lambda at: training.GenerateTextRequest(model=at.place.model, prompt="Salaam")),
-    "GetTrainingJob": Request(lambda at: training.GetTrainingJobRequest(name=at.thing), _job),
-    "WatchTrainingJob": Request(lambda at: training.WatchTrainingJobRequest(name=at.thing), _job),
-    "ReadTrainingLogs": Request(lambda at: training.ReadTrainingLogsRequest(name=at.thing), _job),
-    "ListTrainingMetrics": Request(lambda at: training.ListTrainingMetricsRequest(name=at.thing), _job),
-    "ListCheckpoints": Request(lambda at: training.ListCheckpointsRequest(parent=at.thing), _job),
+    "GetTrainingJob": Request(lambda at: training.GetTrainingJobRequest(name=at.thing), _job, lasts=True),
+    "WatchTrainingJob": Request(lambda at: training.WatchTrainingJobRequest(name=at.thing), _job, lasts=True),
+    "ReadTrainingLogs": Request(lambda at: training.ReadTrainingLogsRequest(name=at.thing), _job, lasts=True),
+    "ListTrainingMetrics": Request(
+        lambda at: training.ListTrainingMetricsRequest(name=at.thing), _job, lasts=True
+    ),
+    "ListCheckpoints": Request(lambda at: training.ListCheckpointsRequest(parent=at.thing), _job, lasts=True),
     "StartTrainingJob": Request(
         lambda at: training.StartTrainingJobRequest(name=at.thing), _made(World.new_job)
     ),
@@ -304,7 +317,9 @@ REQUESTS: dict[str, Request] = {
     "Logout": Request(lambda at: auth.LogoutRequest(everywhere=True)),
     "ChangePassword": Request(lambda at: auth.ChangePasswordRequest(new_password=PASSWORD)),
     "ChangePassword:other": Request(
-        lambda at: auth.ChangePasswordRequest(name=at.thing, new_password=PASSWORD), _made(World.new_user)
+        lambda at: auth.ChangePasswordRequest(name=at.thing, new_password=PASSWORD),
+        _made(World.new_user),
+        lasts=True,
     ),
     "GetMe": Request(lambda at: auth.GetMeRequest()),
     "CreateUser": Request(lambda at: auth.CreateUserRequest(user_id=f"made-{at.world.number()}")),

@@ -175,11 +175,15 @@ class World:
 
     def new_upload(self, place: Place) -> str:
         """Begin an upload that could be committed; return its name."""
-        pusher = Pusher(self.keeper(place).transfer, ())
-        name = pusher.begin(f"{place.parent}/datasets/u{self.number()}")
+        name, pusher = self.new_open_upload(place), Pusher(self.keeper(place).transfer, ())
         pusher.put_missing(name, UPLOADED)
         pusher.manifest(name, UPLOADED)
         return name
+
+    def new_open_upload(self, place: Place) -> str:
+        """Begin an upload; return its name."""
+        artifact = f"{place.parent}/datasets/u{self.number()}"
+        return Pusher(self.keeper(place).transfer, ()).begin(artifact)
 
     def new_job(self, place: Place, *, start: bool = False) -> str:
         """Make a training job; return its name."""

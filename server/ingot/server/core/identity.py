@@ -87,7 +87,9 @@ class Caller:
     def covers(self, other: "Caller") -> bool:
         """Return whether this caller has all rights by role and membership that another one has."""
         mine, theirs = (self.owns, self.writes, self.reads), (other.owns, other.writes, other.reads)
-        return self.role is other.role and all(left >= right for left, right in zip(mine, theirs, strict=True))
+        return self.role is other.role and all(
+            left >= right for left, right in zip(mine, theirs, strict=True)
+        )
 
     def may_write(self, namespace: str) -> bool:
         """Return whether the caller may change what the namespace owns; workers never may by themselves."""
