@@ -41,12 +41,28 @@ class System:
         return self._calls.unary(self._stub.ListSettings, pb.ListSettingsRequest()).settings
 
     def activity(
-        self, *, target: str = "", action: str = "", limit: int | None = None
+        self,
+        *,
+        target: str = "",
+        action: str = "",
+        principal: str = "",
+        failed_only: bool = False,
+        limit: int | None = None,
     ) -> Iterator[common_pb2.Activity]:
-        """Yield what was done, newest first: one's own, or everyone's for administrators."""
+        """Yield what was done, newest first: one's own, or everyone's for administrators.
+
+        `target` is a long name; a model, a dataset or a namespace stands for what belongs to it, too.
+        """
 
         def page(size: int, token: str) -> tuple[Sequence[common_pb2.Activity], str]:
-            request = pb.ListActivityRequest(page_size=size, page_token=token, target=target, action=action)
+            request = pb.ListActivityRequest(
+                page_size=size,
+                page_token=token,
+                target=target,
+                action=action,
+                principal=principal,
+                failed_only=failed_only,
+            )
             reply = self._calls.unary(self._stub.ListActivity, request)
             return reply.activities, reply.next_page_token
 

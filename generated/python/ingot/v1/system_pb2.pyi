@@ -436,14 +436,20 @@ class ListActivityRequest(_message.Message):
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     TARGET_FIELD_NUMBER: _builtins.int
     ACTION_FIELD_NUMBER: _builtins.int
+    FAILED_ONLY_FIELD_NUMBER: _builtins.int
+    PRINCIPAL_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """0 gives 50; above 1000 gives 1000."""
     page_token: _builtins.str
     """From the reply before."""
     target: _builtins.str
-    """Only on this name."""
+    """Only on this name; of a model, a dataset or a namespace also on what belongs to it."""
     action: _builtins.str
     """Only this action."""
+    failed_only: _builtins.bool
+    """Only calls that failed."""
+    principal: _builtins.str
+    """Only by this principal, `users/{id}` or a worker's `users/{id}/tokens/{token}`; members see their own calls in any case."""
     def __init__(
         self,
         *,
@@ -451,10 +457,12 @@ class ListActivityRequest(_message.Message):
         page_token: _builtins.str = ...,
         target: _builtins.str = ...,
         action: _builtins.str = ...,
+        failed_only: _builtins.bool = ...,
+        principal: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "page_size", b"page_size", "page_token", b"page_token", "target", b"target"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "failed_only", b"failed_only", "page_size", b"page_size", "page_token", b"page_token", "principal", b"principal", "target", b"target"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

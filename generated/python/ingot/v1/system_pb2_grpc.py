@@ -109,7 +109,8 @@ class SystemServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListActivity(self, request, context):
-        """Returns a page of what was done: who, what, on what, from where, newest first. One's own, or everyone's for administrators.
+        """Returns a page of what was done: who, what, on what, from where, newest first. One's own, or everyone's for administrators. With several
+        conditions a page may be short or empty although more follow: only an empty token ends the list.
 
         Errors: INVALID_ARGUMENT (FIELD_INVALID, PAGE_TOKEN_INVALID).
         """

@@ -49,7 +49,8 @@ class SystemServiceStub:
     Errors: PERMISSION_DENIED (SCOPE_MISSING).
     """
     ListActivity: _grpc.UnaryUnaryMultiCallable[_system_pb2.ListActivityRequest, _system_pb2.ListActivityResponse]
-    """Returns a page of what was done: who, what, on what, from where, newest first. One's own, or everyone's for administrators.
+    """Returns a page of what was done: who, what, on what, from where, newest first. One's own, or everyone's for administrators. With several
+    conditions a page may be short or empty although more follow: only an empty token ends the list.
 
     Errors: INVALID_ARGUMENT (FIELD_INVALID, PAGE_TOKEN_INVALID).
     """
@@ -99,7 +100,8 @@ class SystemServiceAsyncStub(SystemServiceStub):
     Errors: PERMISSION_DENIED (SCOPE_MISSING).
     """
     ListActivity: _aio.UnaryUnaryMultiCallable[_system_pb2.ListActivityRequest, _system_pb2.ListActivityResponse]  # type: ignore[assignment]
-    """Returns a page of what was done: who, what, on what, from where, newest first. One's own, or everyone's for administrators.
+    """Returns a page of what was done: who, what, on what, from where, newest first. One's own, or everyone's for administrators. With several
+    conditions a page may be short or empty although more follow: only an empty token ends the list.
 
     Errors: INVALID_ARGUMENT (FIELD_INVALID, PAGE_TOKEN_INVALID).
     """
@@ -170,7 +172,8 @@ class SystemServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _system_pb2.ListActivityRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_system_pb2.ListActivityResponse, _abc.Awaitable[_system_pb2.ListActivityResponse]]:
-        """Returns a page of what was done: who, what, on what, from where, newest first. One's own, or everyone's for administrators.
+        """Returns a page of what was done: who, what, on what, from where, newest first. One's own, or everyone's for administrators. With several
+        conditions a page may be short or empty although more follow: only an empty token ends the list.
 
         Errors: INVALID_ARGUMENT (FIELD_INVALID, PAGE_TOKEN_INVALID).
         """

@@ -27,16 +27,25 @@ class Activity:
     row: int = 0  # of the list, where the write that the call made has put it there already
 
     @property
-    def artifact(self) -> str:
-        """The model or dataset that its target is or belongs to, in small letters; empty for others."""
-        found = _PLACE.match(self.target)
-        return found[0].lower() if found and found[0].count("/") > 1 else ""
+    def place(self) -> "Place":
+        """What its target belongs to."""
+        return Place.of(self.target)
 
-    @property
-    def namespace(self) -> str:
-        """The namespace that its target is or belongs to; empty for others."""
-        found = _PLACE.match(self.target)
-        return found[1] if found else ""
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Which artifact (in small letters) and which namespace a name is, or belongs to; empty for others."""
+
+    artifact: str = ""
+    namespace: str = ""
+
+    @classmethod
+    def of(cls, target: str) -> "Place":
+        """Return the place of a name, which may be any text."""
+        found = _PLACE.match(target)
+        if found is None:
+            return cls()
+        return cls(found[0].lower() if found[0].count("/") > 1 else "", found[1])
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ changes something is recorded in the write that changes it.
 import logging
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ingot.server.core import pages
 from ingot.server.core.artifacts import Artifact
@@ -22,8 +23,10 @@ from ingot.server.core.usage import (
     ActivityFilter,
     ArtifactUsage,
     Gathered,
+    Place,
     Use,
     day_of,
+    namespace_subject,
 )
 from ingot.server.core.usage_stores import UsageStore
 
@@ -78,6 +81,8 @@ class Usage:
         self._use(caller, artifact_uid, download_id, version)
 
     def _use(self, caller: Caller, artifact_uid: str, download_id: str, version: str) -> None:
+        if caller.operation:  # what the server itself does is nobody's use
+            return
         use = Use(
             artifact_uid,
             caller.principal,
@@ -148,17 +153,32 @@ class Usage:
         }
 
     def activities(
-        self, caller: Caller, *, target: str, action: str, page_size: int, page_token: str
+        self, caller: Caller, wanted: ActivityFilter, page_size: int, page_token: str
     ) -> Page[Activity]:
         """Return a page of what was done, newest first: one's own, everyone's for administrators.
 
+        A target that is an artifact or a namespace stands for what belongs to it, too.
         A page may be short or empty although more follow: only an empty token ends the list.
         Raises Invalid (FIELD_INVALID, PAGE_TOKEN_INVALID).
         """
-        wanted = ActivityFilter("" if caller.is_admin else caller.principal, target, action)
+        if not caller.is_admin:
+            if wanted.principal not in ("", caller.principal):
+                return Page((), "")
+            wanted = replace(wanted, principal=caller.principal)
+        wanted = _widened(wanted)
         query = f"activity {wanted!r}"
         key = self._tokens.decode(query, page_token)
         before = int(key[0]) if key else None
         found, following = self._store.activities(wanted, before, pages.page_size(page_size))
         token = "" if following is None else self._tokens.encode(query, (following,))
         return Page(tuple(found), token)
+
+
+def _widened(wanted: ActivityFilter) -> ActivityFilter:
+    """Return the filter with what belongs to its target, where that is an artifact or a namespace."""
+    at = Place.of(wanted.target)
+    if at.artifact and at.artifact == wanted.target.lower():
+        return replace(wanted, target="", artifact=at.artifact)
+    if at.namespace and wanted.target == namespace_subject(at.namespace):
+        return replace(wanted, target="", namespace=at.namespace)
+    return wanted

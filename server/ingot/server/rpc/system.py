@@ -8,6 +8,7 @@ import grpc
 
 from ingot.server.core.clock import Clock
 from ingot.server.core.health import HealthReport, HealthStatus, StorageReport
+from ingot.server.core.usage import ActivityFilter
 from ingot.server.domain.health import Health
 from ingot.server.domain.usage import Usage
 from ingot.server.rpc import calls, convert_usage, methods, pipeline, usage_storing
@@ -94,10 +95,14 @@ class SystemServicer(AuditCalls, DashboardCalls):
         page = await self._hops.read(
             self._usage.activities,
             pipeline.caller(),
-            target=request.target,
-            action=request.action,
-            page_size=request.page_size,
-            page_token=request.page_token,
+            ActivityFilter(
+                principal=request.principal,
+                target=request.target,
+                action=request.action,
+                failed=request.failed_only,
+            ),
+            request.page_size,
+            request.page_token,
         )
         activities = map(convert_usage.activity_message, page.items)
         return system_pb2.ListActivityResponse(activities=activities, next_page_token=page.next_token)

@@ -336,19 +336,21 @@ def _usage(row: UsageCounter) -> ArtifactUsage:
 
 def _end(activity: Activity) -> tuple[sql.Value, ...]:
     """Return the parameters of `_END`: how a call ended whose row was written with its change."""
+    place = activity.place
     return (
         activity.code,
         activity.seconds,
         activity.reason,
         activity.target,
-        activity.artifact,
-        activity.namespace,
+        place.artifact,
+        place.namespace,
         activity.row,
     )
 
 
 def _row(activity: Activity) -> tuple[sql.Value, ...]:
     """Return the parameters of `_ADD`."""
+    place = activity.place
     return (
         activity.time,
         activity.action,
@@ -361,6 +363,6 @@ def _row(activity: Activity) -> tuple[sql.Value, ...]:
         activity.seconds,
         activity.call_id,
         activity.reason,
-        activity.artifact,
-        activity.namespace,
+        place.artifact,
+        place.namespace,
     )

@@ -55,20 +55,30 @@ class Activity(Command):
     examples = ("ingot activity --limit 20", "ingot activity datasets/chat --action download")
     ref: str | None
     action: str
+    by: str
+    failed: bool
     limit: int
 
     @classmethod
     def declare(cls, parser: Parser) -> None:
-        parser.add_argument("ref", nargs="?", metavar="REF", help="only on this model or dataset")
+        parser.add_argument("ref", nargs="?", metavar="REF", help="only on this model, dataset or version")
         parser.add_argument(
             "--action", default="", metavar="WORD", help="only list, get, download, delete, …"
         )
+        parser.add_argument("--by", default="", metavar="USER", help="only by this user (administrators)")
+        parser.add_argument("--failed", action="store_true", help="only what failed")
         declare_limit(parser)
 
     def run(self, shell: Shell) -> int:
         listing = Listing(shell.out, self.limit)
         target = shell.client.names.version(self.ref) if self.ref else ""
-        found = shell.client.system.activity(target=target, action=self.action, limit=listing.wanted)
+        found = shell.client.system.activity(
+            target=target,
+            action=self.action,
+            principal=self.by if not self.by or "/" in self.by else f"users/{self.by}",
+            failed_only=self.failed,
+            limit=listing.wanted,
+        )
         listing.show(found, ACTIVITY, activity_row, lambda activity: activity.method)
         return 0
 
