@@ -1,5 +1,6 @@
 """GetAccess and SetAccess on a whole server: who sees an artifact, whose it is, and what a grant gives."""
 
+import concurrent.futures
 import uuid
 from collections.abc import Iterator
 
@@ -222,3 +223,15 @@ def test_a_grant_gives_the_bytes_of_one_artifact_and_no_presence_elsewhere(runni
     _set(running.member("sara"), shown, remove_readers=["users/omid"])
     with refused(GONE, "ARTIFACT_NOT_FOUND"):
         omid.read(versions[shown], "a")
+
+
+def test_grants_that_are_given_at_once_are_all_kept(running: Server, secret: str) -> None:
+    users = [f"reader-{number}" for number in range(8)]
+    for user in users:
+        running.token(user)
+    sara = running.member("sara")
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        for done in [pool.submit(_grant, sara, secret, user) for user in users]:
+            done.result(30)
+    found = sara.catalog.GetAccess(pb.GetAccessRequest(name=secret)).access
+    assert [each.user for each in found.readers] == [f"users/{user}" for user in users]

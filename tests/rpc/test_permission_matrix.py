@@ -19,6 +19,7 @@ from helpers.permission_table import CALLERS, Case
 from helpers.permission_world import World, world
 from helpers.servers import Stubs
 from ingot.server.rpc import methods
+from ingot.v1 import catalog_pb2, catalog_pb2_grpc
 
 TABLE = permission_table.read(pathlib.Path(__file__).with_name("permissions.txt"))
 RPCS = {method.name: method for service in methods.services() for method in service.methods}
@@ -110,3 +111,35 @@ def _ask(stubs: Stubs, case: Case, at: At) -> tuple[str, str]:
     except grpc.RpcError as error:
         return error.code().name, error.details() or ""
     return "OK", ""
+
+
+@pytest.mark.contract("S1-51")
+@pytest.mark.parametrize("caller", [each for each in CALLERS if each not in ("none", "assignd")])
+def test_lists_show_exactly_what_may_be_read(found: World, caller: str) -> None:
+    """Each of some fifty things by itself, in lists, with a filter, and counted."""
+    stubs, admin = found.stubs[caller].catalog, found.stubs["admin"].catalog
+    everything = catalog_pb2.ListArtifactsRequest(parent="namespaces/-", page_size=1000)
+    names = [each.name for each in admin.ListArtifacts(everything).artifacts]
+    readable = {name for name in names if _may_read(stubs, name)}
+    for request in (
+        everything,
+        catalog_pb2.ListArtifactsRequest(parent="namespaces/-", page_size=1000, order_by="name"),
+        catalog_pb2.ListArtifactsRequest(parent="namespaces/-", page_size=1000, filter="size_bytes >= 0"),
+    ):
+        assert {each.name for each in stubs.ListArtifacts(request).artifacts} == readable
+    facets = stubs.GetFacets(catalog_pb2.GetFacetsRequest(parent="namespaces/-"))
+    assert facets.total_count == len(readable)
+    if caller == "worker":
+        assert not readable, "workers are told names, and list nothing"
+    elif caller != "admin":
+        assert len(readable) < len(names)
+
+
+def _may_read(stubs: catalog_pb2_grpc.CatalogServiceStub, name: str) -> bool:
+    try:
+        stubs.GetArtifact(catalog_pb2.GetArtifactRequest(name=name))
+    except grpc.RpcError as error:
+        if error.code() is not grpc.StatusCode.NOT_FOUND:
+            raise
+        return False
+    return True
