@@ -14,7 +14,7 @@ from ingot.client import Client
 from ingot.server.core.audit import Entry
 from ingot.server.rpc import methods
 from ingot.server.storage import sql
-from ingot.v1 import catalog_pb2, transfer_pb2
+from ingot.v1 import catalog_pb2, transfer_pb2, workers_pb2
 
 ROUTINE = {"FindMissing", "RenewUpload", "Heartbeat", "ReportEvents"}
 
@@ -160,6 +160,40 @@ def test_an_administrator_who_uses_what_is_others_leaves_an_entry(server: Server
     changed = entries(server)[-1].deed
     assert (changed.method, changed.facts["as_administrator"]) == ("CatalogService/UpdateArtifact", name)
     assert len(entries(server)) == before + 2  # one for each call
+
+
+def test_a_worker_that_finds_no_work_leaves_no_entry(server: Server) -> None:
+    worker = server.worker()
+    registered = worker.workers.RegisterWorker(
+        workers_pb2.RegisterWorkerRequest(display_name="under the desk")
+    ).worker
+    before = [each.deed.method for each in entries(server)]
+    assert before[-1] == "WorkersService/RegisterWorker"
+    for _ in range(3):
+        worker.workers.ClaimWork(workers_pb2.ClaimWorkRequest(worker=registered.name))
+        worker.workers.Heartbeat(workers_pb2.HeartbeatRequest(worker=registered.name))
+    assert [each.deed.method for each in entries(server)] == before
+
+
+def test_a_file_that_flows_in_is_one_entry(server: Server) -> None:
+    sara = server.stubs(server.token("sara"), x_request_id="flow-1")
+
+    def messages() -> Iterator[transfer_pb2.UploadFileRequest]:
+        target = transfer_pb2.NewVersion(
+            artifact="namespaces/sara/datasets/notes", create=catalog_pb2.Artifact()
+        )
+        header = transfer_pb2.UploadFileHeader(version=target, path="notes.txt")
+        yield transfer_pb2.UploadFileRequest(header=header)
+        for _ in range(40):
+            yield transfer_pb2.UploadFileRequest(data=b"x" * 8192)
+        yield transfer_pb2.UploadFileRequest(finish=transfer_pb2.UploadFileFinish())
+
+    done = sara.transfer.UploadFile(messages())
+    mine = [each.deed for each in entries(server) if each.deed.call_id == "flow-1"]
+    assert [(deed.method, deed.target) for deed in mine] == [
+        ("TransferService/UploadFile", done.version.name)
+    ]
+    assert activity_rows(server, "flow-1") == [("TransferService/UploadFile", "OK")]
 
 
 @pytest.fixture(name="server")

@@ -84,7 +84,7 @@ def test_nothing_changed_is_no_entry(log: Log, made: Journaling) -> None:
 
     def again() -> None:
         log.rows += 1  # what it forgot by the way
-        journal.repeated()
+        journal.no_act()
 
     made.around(_call(), again, act=True)()
     assert log.deeds == []

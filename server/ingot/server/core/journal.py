@@ -3,7 +3,7 @@
     journal.detail(version=str(version.name))    # a fact of the entry that this write makes
     journal.about(str(user.name))                # what it is about, where the request cannot name it
     journal.used(str(artifact.name))             # an administrator uses another's private thing
-    journal.repeated()                           # the request was carried out before: nothing happens now
+    journal.no_act()                             # a repetition, or a sign of life: no entry tells of it
 
 Whoever runs the rule listens (`taking`), and makes the entry inside the same write. Where nobody listens (in
 tests of rules, in work of the server itself) these calls do nothing.
@@ -25,7 +25,7 @@ class Note:
     target: str = ""
     facts: dict[str, str] = field(default_factory=dict)
     used: str = ""  # another's private thing that an administrator used
-    repeated: bool = False
+    no_act: bool = False
 
 
 _note: ContextVar[Note | None] = ContextVar("ingot_note", default=None)
@@ -65,10 +65,10 @@ def used(name: str) -> None:
         note.used = name
 
 
-def repeated() -> None:
-    """Note that this request was carried out before, so that it is no entry now."""
+def no_act() -> None:
+    """Note that what changes is nobody's act: the request was carried out before, or says "I am here"."""
     if (note := _note.get()) is not None:
-        note.repeated = True
+        note.no_act = True
 
 
 def clean(text: str) -> str:

@@ -64,7 +64,7 @@ class Requests:
                 next_step="Make a new request id for each new request; keep it only to repeat one unchanged.",
                 facts={"request_id": request_id, "method": method},
             )
-        journal.repeated()
+        journal.no_act()
         return known[1], True
 
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from ingot.content import digests
+from ingot.server.core import journal
 from ingot.server.core.catalog_stores import CounterStore
 from ingot.server.core.clock import Clock
 from ingot.server.core.errors import Precondition, Problem, Reason, invalid_field
@@ -145,12 +146,15 @@ class Workers:
                 next_step="Install what is missing (see ingot-worker check) and start the worker again.",
                 facts={"missing_software": ", ".join(found.facts.missing_software)},
             )
+        assignment: TrainingAssignment | GenerationAssignment | None = None
         if kind is not WorkKind.TRAINING:
             assignment = self._generations.claim(found)
-            if assignment is not None or kind is WorkKind.GENERATION:
-                return assignment
-        job = self._suitable(found)
-        return None if job is None else self._leased(job, found)
+        if assignment is None and kind is not WorkKind.GENERATION:
+            job = self._suitable(found)
+            assignment = None if job is None else self._leased(job, found)
+        if assignment is None:  # it was only heard
+            journal.no_act()
+        return assignment
 
     def heartbeat(self, caller: Caller, worker: str, held: Sequence[HeldWork], free_disk_bytes: int) -> Beat:
         """Extend the leases of the named work and return what each is asked to do. Raises NotFound."""

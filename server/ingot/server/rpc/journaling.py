@@ -72,7 +72,7 @@ class Journaling:
                     result = fn()
                 finally:
                     _merge(call, note)
-            changed = self._log.changes() != before and not note.repeated
+            changed = self._log.changes() != before and not note.no_act
             if changed and not act:
                 call.prepared = True
             if act and not call.entered and (changed or _new_use(call)):
