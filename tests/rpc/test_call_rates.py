@@ -54,6 +54,10 @@ def test_zero_is_no_limit_and_the_unix_socket_needs_none() -> None:
     with pytest.raises(Exhausted):
         rates.take_stranger("10.0.0.1", 1.0)
     rates.take_stranger("10.0.0.2", 1.0)
+    rates.take_stranger("2001:db8::1", 1.0)
+    with pytest.raises(Exhausted):  # an IPv6 network is one place: whoever has an address has them all
+        rates.take_stranger("2001:db8::2", 1.0)
+    rates.take_stranger("2001:db8:0:1::1", 1.0)
 
 
 def test_a_flood_of_addresses_takes_bounded_memory_and_the_log_stays_quiet(

@@ -23,7 +23,7 @@ from google.protobuf.message import Message
 
 from ingot.client import _retries, _statuses
 from ingot.client._bearers import NOBODY, Bearer
-from ingot.client._errors import IngotError, TimedOut
+from ingot.client._errors import IngotError, NotAllowed, TimedOut
 from ingot.client._retries import DEFAULT_RETRY, Retry
 
 Q = TypeVar("Q", bound=Message)
@@ -96,8 +96,21 @@ class Calls:
 
         `idle` seconds without a message raise TimedOut.
         """
+        token, begun = self.bearer.token(), False
+        try:
+            for message in self._stream(call, request, idle, token):
+                begun = True
+                yield message
+        except NotAllowed as error:
+            if begun or error.reason not in _ENDED or not self.bearer.renewed(token):
+                raise
+            yield from self._stream(call, request, idle, self.bearer.token())
+
+    def _stream(
+        self, call: grpc.UnaryStreamMultiCallable[Q, T], request: Q, idle: float, token: str
+    ) -> Iterator[T]:
         call_id = new_id()
-        running = call(request, metadata=self.metadata(call_id))
+        running = call(request, metadata=self._metadata(call_id, token))
         with _watched(running.cancel, idle) as watchdog:
             try:
                 for message in running:

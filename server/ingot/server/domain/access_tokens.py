@@ -7,6 +7,7 @@ so there is nothing to gain from key pairs. What their header says is never used
 The login they name is looked up with every call, so that ending it works at once.
 """
 
+import math
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -54,7 +55,7 @@ class AccessTokens:
             "sub": f"{_USERS}{login.user}",
             "login": login.number,
             "iat": int(now),
-            "exp": int(now + self.seconds),
+            "exp": math.ceil(now + self.seconds),
             "jti": uuid.uuid4().hex,
         }
         return jwt.encode(claims, self._key, _ALGORITHM)

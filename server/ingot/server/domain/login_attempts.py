@@ -11,10 +11,10 @@ all pass. Counts live in memory: a restart forgets them, and there are never mor
 """
 
 import contextlib
-import ipaddress
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from ingot.server.core import peers
 from ingot.server.core.clock import Clock
 from ingot.server.core.errors import Exhausted, Reason
 
@@ -23,8 +23,6 @@ FIRST_PAUSE, LONGEST_PAUSE = 10.0, 900.0  # seconds
 FORGOTTEN_AFTER = 3600.0
 ADDRESS_BURST, ADDRESS_SECONDS = 100, 20.0  # wrong passwords of one address; then one in so many seconds
 _MOST = 20_000  # entries of each kind
-_LOCAL = "local"  # the unix socket: who reaches it owns the data folder
-_NETWORK_BITS = 64  # of an IPv6 address; whoever has one has all of its network
 
 
 @dataclass(slots=True)
@@ -54,7 +52,7 @@ class LoginAttempts:
 
         Raises Exhausted (LOGIN_LOCKED), which counts nothing.
         """
-        key = (user, _network(address))
+        key = (user, peers.network_of(address))
         now = self._clock.monotonic()
         self._make_room()
         known = self._counts.get(key)
@@ -84,7 +82,7 @@ class LoginAttempts:
 
     def _take(self, address: str, now: float) -> _Allowance | None:
         """Count an attempt of an address, whoever it is for."""
-        if address == _LOCAL:
+        if address == peers.LOCAL:
             return None
         found = self._addresses.setdefault(address, _Allowance(ADDRESS_BURST, now))
         found.left = min(float(ADDRESS_BURST), found.left + (now - found.time) / ADDRESS_SECONDS)
@@ -120,17 +118,6 @@ class Attempt:
     def was_not_heard(self) -> None:
         """Tell that nobody looked at the password: it counts as if it had never been sent."""
         self.unheard = True
-
-
-def _network(address: str) -> str:
-    """Return what is counted as one address: of IPv6 the network that a household or a machine gets."""
-    try:
-        found = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return address
-    if found.version == 4 or found.ipv4_mapped:
-        return address
-    return str(ipaddress.ip_network((int(found), _NETWORK_BITS), strict=False))
 
 
 def _locked(whom: str, seconds: float) -> Exhausted:

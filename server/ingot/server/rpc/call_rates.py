@@ -10,10 +10,10 @@ import logging
 from dataclasses import dataclass
 
 from ingot.server.core.errors import Exhausted, Reason
+from ingot.server.core.peers import LOCAL, network_of
 
 log = logging.getLogger(__name__)
 
-LOCAL = "local"  # address of the unix socket
 _MOST_BUCKETS = 10_000
 _QUIET_SECONDS = 60.0  # between two lines of the log about the same one
 
@@ -48,7 +48,7 @@ class CallRates:
     def take_stranger(self, address: str, now: float) -> None:
         """Count a call that nobody answers for. Raises Exhausted (RATE_LIMITED)."""
         if address != LOCAL:
-            self._take(f"address {address}", self._strangers, now)
+            self._take(f"address {network_of(address)}", self._strangers, now)
 
     def _take(self, who: str, allowed: Allowance, now: float) -> None:
         if not allowed.per_second:

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import dataclasses
-import ipaddress
 import re
 import urllib.parse
 import uuid
@@ -12,6 +11,7 @@ from typing import Any
 
 import grpc
 
+from ingot.server.core import peers
 from ingot.server.core.clock import Clock
 from ingot.server.core.errors import (
     Denied,
@@ -30,7 +30,6 @@ REQUEST_ID = "x-request-id"  # also sent back, with every answer
 DECLARED_USER = "x-ingot-user"  # percent-encoded where not ASCII
 CLIENT = "x-client"  # name/version
 OLDEST_CLIENT = (0, 1, 0)  # of our own clients
-LOCAL = "local"  # address of the unix socket
 
 _CALL_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _OUR_CLIENT = re.compile(r"ingot-[a-z]+/(\d+)\.(\d+)\.(\d+)")
@@ -133,7 +132,7 @@ def address_of(peer: str) -> str:
     """Return the address of a gRPC peer without its port: `127.0.0.1`, `::1`, `local` for a unix socket."""
     kind, _, rest = urllib.parse.unquote(peer).partition(":")
     if kind not in ("ipv4", "ipv6"):
-        return LOCAL
+        return peers.LOCAL
     return rest.rpartition(":")[0].strip("[]")
 
 
@@ -142,10 +141,7 @@ def is_protected(address: str, security: Mapping[str, object]) -> bool:
 
     `security` is what gRPC tells of the connection (`auth_context`).
     """
-    if address == LOCAL or security.get("transport_security_type") == [b"ssl"]:
-        return True
-    found = ipaddress.ip_address(address.partition("%")[0])
-    return (getattr(found, "ipv4_mapped", None) or found).is_loopback
+    return security.get("transport_security_type") == [b"ssl"] or peers.is_loopback(address)
 
 
 def tls_required(method: Method) -> Denied:
