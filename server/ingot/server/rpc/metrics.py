@@ -48,6 +48,7 @@ class Metrics:
     """Counts calls for Prometheus; implements CallWatcher."""
 
     def __init__(self) -> None:
+        prometheus_client.disable_created_metrics()  # a series beside each one, which nobody asks for
         self.registry = CollectorRegistry()
         prometheus_client.ProcessCollector(registry=self.registry)
         prometheus_client.GCCollector(registry=self.registry)

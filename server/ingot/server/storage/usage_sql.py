@@ -21,6 +21,7 @@ from ingot.server.storage.tables import UsageCounter
 
 _WINDOW = 20_000
 _MOST_NAMES = 1000  # declared names of one principal that are told apart
+Who = tuple[str, str]  # principal and declared name
 
 # In the order of the fields of Activity, for lists; what is looked for besides stands in columns of its own.
 _COLUMNS = "time, action, method, target, principal, declared_user, address, code, seconds, call_id, reason"
@@ -53,8 +54,9 @@ _USER = (
     "last_time = max(last_time, excluded.last_time)"
 )
 _KNOWN = (
-    "SELECT count(*) FROM usage_user WHERE subject = ? AND version = '' AND principal = ? "
-    "AND declared_user = ?"
+    "SELECT u.principal, u.declared_user FROM json_each(?) AS each CROSS JOIN usage_user u "
+    "WHERE u.subject = ? AND u.version = '' AND u.principal = each.value ->> 0 "
+    "AND u.declared_user = each.value ->> 1"
 )
 _NAMES = (
     "SELECT count(*) FROM (SELECT 1 FROM usage_user WHERE subject = ? AND version = '' AND principal = ? "
@@ -74,7 +76,7 @@ class UsageSql:
     def add_activities(self, activities: Sequence[Activity]) -> None:
         sql.run_many(_END, [_end(each) for each in activities if each.row])
         sql.run_many(_ADD, [_row(each) for each in activities if not each.row])
-        callers: dict[tuple[str, str], _Sum] = {}
+        callers: dict[Who, _Sum] = {}
         for each in activities:
             if each.principal:
                 callers.setdefault((each.principal, each.declared_user), _Sum()).seen(each.address, each.time)
@@ -216,6 +218,12 @@ class _Sum:
     first: float = 0.0
     last: float = 0.0
 
+    def add_all(self, other: "_Sum") -> None:
+        self.seen(other.address, other.last)
+        self.first = min(self.first, other.first)
+        self.downloads += other.downloads
+        self.accesses += other.accesses
+
     def seen(self, address: str, time: float) -> None:
         self.address = address
         self.first = min(self.first or time, time)
@@ -229,8 +237,8 @@ class _Sum:
 
 def _count(subject: str, uses: Sequence[Use], *, is_artifact: bool) -> None:
     days: dict[int, Counter[bool]] = {}
-    users: dict[tuple[str, str], _Sum] = {}
-    versions: dict[str, dict[tuple[str, str], _Sum]] = {}
+    users: dict[Who, _Sum] = {}
+    versions: dict[str, dict[Who, _Sum]] = {}
     for use in uses:
         days.setdefault(day_of(use.time), Counter())[bool(use.download_id)] += 1
         who = (use.principal, use.declared_user)
@@ -261,35 +269,44 @@ def _add_counts(subject: str, uses: Sequence[Use], new_users: int, *, is_artifac
     )
 
 
-def _count_users(subject: str, users: Mapping[tuple[str, str], _Sum]) -> int:
+def _count_users(subject: str, users: Mapping[Who, _Sum]) -> int:
     """Add to what users did, and count those who are new; return how many they are.
 
     A client may declare any name, so each principal has a bounded number of them; what it does under more
     counts for the principal alone.
     """
+    known = _known(subject, users)
+    names: dict[str, int] = {}
+    kept: dict[Who, _Sum] = {}
     new = 0
     for who, each in users.items():
         principal, declared = who
-        known = _is_known(subject, who)
-        if declared and not known and _has_many_names(subject, principal):
-            who = (principal, "")
-            known = _is_known(subject, who)
-        new += not known
-        _add_users(subject, "", {who: each})
+        if who not in known and principal not in names:
+            names[principal] = _names(subject, principal)
+        if declared and who not in known and names[principal] >= _MOST_NAMES:
+            who = (principal, "")  # under this one it is kept
+            known |= _known(subject, [who])
+        if who not in known:
+            new, names[principal] = new + 1, names[principal] + 1
+            known.add(who)
+        kept.setdefault(who, _Sum()).add_all(each)
+    _add_users(subject, "", kept)
     if subject == SERVER and new:
         sql.run(_COUNT, SERVER, 0, 0, 0, new, "", "", None)
     return new
 
 
-def _is_known(subject: str, who: tuple[str, str]) -> bool:
-    return bool(sql.rows(_KNOWN, subject, *who)[0][0])
+def _known(subject: str, users: Iterable[Who]) -> set[Who]:
+    """Return those of the users who used the subject before."""
+    return set(sql.rows(_KNOWN, json.dumps(list(users)), subject))
 
 
-def _has_many_names(subject: str, principal: str) -> bool:
-    return int(sql.rows(_NAMES, subject, principal, _MOST_NAMES)[0][0]) >= _MOST_NAMES
+def _names(subject: str, principal: str) -> int:
+    """Return how many names of a principal are told apart, counting no further than there may be."""
+    return int(sql.rows(_NAMES, subject, principal, _MOST_NAMES)[0][0])
 
 
-def _add_users(subject: str, version: str, users: Mapping[tuple[str, str], _Sum]) -> None:
+def _add_users(subject: str, version: str, users: Mapping[Who, _Sum]) -> None:
     sql.run_many(
         _USER,
         [
