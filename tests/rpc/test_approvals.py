@@ -106,7 +106,13 @@ def test_a_version_becomes_public_by_another_persons_decision(rig: Rig) -> None:
     assert (asked.state, asked.requester, asked.creator) == (PENDING, "users/omid", "users/omid")
     inbox = rig.sara.catalog.ListApprovals(pb.ListApprovalsRequest(inbox=True)).approvals
     assert [each.name for each in inbox] == [asked.name]
+    before = rig.sara.catalog.GetVersion(pb.GetVersionRequest(name=first)).version
     decided = rig.decide(asked.name)
+    after = rig.sara.catalog.GetVersion(pb.GetVersionRequest(name=first)).version
+    assert (before.approval, after.approval) == (PENDING, APPROVED)
+    assert before.etag != after.etag
+    seen = rig.mina.catalog.GetArtifact(pb.GetArtifactRequest(name=NAME)).artifact
+    assert seen.etag != shown.etag
     assert (decided.state, decided.decider, decided.decision_comment) == (
         APPROVED,
         "users/sara",

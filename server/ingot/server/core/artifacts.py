@@ -193,7 +193,7 @@ class Version:
     @property
     def etag(self) -> str:
         """Return what changes when its state changes, or what is said about it."""
-        return ids.etag_of(self.uid, self.state, self.delete_time or 0, self.revision)
+        return ids.etag_of(self.uid, self.state, self.delete_time or 0, self.revision, self.approval or "")
 
     @property
     def is_approved(self) -> bool:

@@ -267,6 +267,9 @@ class Approvals:
             decide_time=self._clock.now(),
         )
         self._stores.approvals.save(closed)
+        artifact = self._stores.artifacts.by_uid(closed.artifact_uid)
+        if move is ApprovalMove.APPROVE and artifact is not None:
+            self._catalog.amend(artifact)  # strangers see more of it now, and whoever watches hears of that
         journal.detail(approval=closed.name, version=closed.version, decision=closed.state, comment=comment)
         log.info("approval.%s name=%s version=%s", closed.state.lower(), closed.name, closed.version)
 
