@@ -7,11 +7,14 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import argon2
 import grpc
 import pytest
 
 from helpers.servers import Server, running_server
 from helpers.transfers import refused
+from ingot.server.core.errors import Conflict, Reason, Unauthenticated
+from ingot.server.core.identity import system_caller
 from ingot.server.domain import login_attempts, logins
 from ingot.v1 import auth_pb2 as pb
 from ingot.v1 import system_pb2
@@ -253,6 +256,43 @@ def test_wrong_passwords_side_by_side_are_all_counted(server: Server) -> None:
         thread.join()
     assert codes.count(UNAUTHENTICATED) == login_attempts.FREE
     assert codes.count(LOCKED) == 20 - login_attempts.FREE
+
+
+def test_an_outdated_hash_is_made_anew_at_the_next_login(server: Server) -> None:
+    rules = server.app.people.logins
+    cheap = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD)
+    server.app.database.write(rules.set_password, "sara", cheap).result(30)
+    _login(server)
+    renewed = server.app.database.read(rules.stored, "sara")
+    assert renewed not in (None, cheap)
+    _login(server)
+    assert server.app.database.read(rules.stored, "sara") == renewed
+
+
+def test_a_password_that_changed_while_it_was_checked_opens_nothing(server: Server) -> None:
+    rules, write = server.app.people.logins, server.app.database.write
+    caller = server.app.database.read(rules.signing_in, "sara")
+    stored = server.app.database.read(rules.stored, "sara")
+    write(rules.set_password, "sara", "another hash").result(30)
+    with pytest.raises(Unauthenticated) as caught:
+        write(rules.open, caller, stored).result(30)
+    assert caught.value.reason is Reason.LOGIN_FAILED
+    wanted = dataclasses.replace(
+        server.app.database.read(rules.changing, system_caller(), "sara"), stored=stored
+    )
+    with pytest.raises(Conflict):
+        write(rules.change, system_caller(), wanted, "a third hash").result(30)
+
+
+def test_the_oldest_of_very_many_logins_ends(server: Server) -> None:
+    rules, write = server.app.people.logins, server.app.database.write
+    caller = server.app.database.read(rules.signing_in, "sara")
+    stored = server.app.database.read(rules.stored, "sara")
+    issued = [write(rules.open, caller, stored).result(30) for _ in range(logins.MOST_LOGINS + 1)]
+    with refused(UNAUTHENTICATED, "TOKEN_INVALID"):
+        server.stubs(issued[0].access_token).auth.GetMe(ME)
+    for each in (issued[1], issued[-1]):
+        assert server.stubs(each.access_token).auth.GetMe(ME).principal == "users/sara"
 
 
 def test_what_is_kept_gives_neither_password_nor_tokens(server: Server) -> None:
