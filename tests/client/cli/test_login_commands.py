@@ -1,6 +1,8 @@
 """Signing in with a password on the command line, on a real server: what is kept, shown and forgotten."""
 
 import pathlib
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -102,6 +104,32 @@ def test_administrators_show_change_and_remove_users(server: Server, monkeypatch
     assert refused.code == 4
     assert "sara" not in administrator(server, monkeypatch, "users", "rm", "sara", "--yes", "-q")
     assert "sara" not in administrator(server, monkeypatch, "users", "ls")
+
+
+@pytest.mark.slow
+def test_on_a_terminal_the_password_is_asked_for_and_never_shown(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.token("sara")
+    administrator(server, monkeypatch, "users", "passwd", "sara", "--password-stdin", typed=PASSWORD)
+    program = [str(pathlib.Path(sys.executable).parent / "ingot"), "login", "--server", server.address]
+    terminal = [sys.executable, "-c", "import pty, sys; sys.exit(pty.spawn(sys.argv[1:]) >> 8)", *program]
+    with subprocess.Popen(terminal, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        shown = b""
+        for question, answer in ((b"give a token): ", "sara"), (b"Password of sara: ", PASSWORD)):
+            while question not in shown:
+                letter = process.stdout.read(1)
+                assert letter, shown
+                shown += letter
+            process.stdin.write(f"{answer}\n".encode())
+            process.stdin.flush()
+        shown += process.stdout.read()
+        assert process.wait(60) == 0, shown
+    assert b"as sara (member)" in shown
+    assert PASSWORD.encode() not in shown
+    assert CommandLine().run("whoami", "-q").out == "sara\n"
 
 
 @pytest.mark.parametrize(
