@@ -18,7 +18,7 @@ RELEASE := $(shell git describe --tags --abbrev=0 --match 'v*' 2>/dev/null)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup proto proto-check fmt lint types layers docs check test-fast test test-all run demo bench coverage clean
+.PHONY: help setup proto proto-check fmt lint types layers docs check test-fast test test-all run demo bench bench-catalog coverage clean
 
 help:
 	@echo "usage: make TARGET    (PYTHON=python3.12 picks the interpreter, JOBS=N the test processes)"
@@ -128,6 +128,9 @@ demo: $(READY) ## push a dataset, train on it with DeepSpeed, pause, resume, pul
 
 bench: $(READY) ## measure beside cp, raw gRPC, rsync and other peers, and plain PyTorch; tables in bench/results/
 	$(BIN)/python bench/run.py $(ARGS)
+
+bench-catalog: $(READY) ## ask a catalog of a million versions for pages, facets and statistics; table in bench/results/
+	$(BIN)/python bench/catalog.py $(ARGS)
 
 clean: ## remove what can be made again (environments and .run/ stay)
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .grimp_cache .hypothesis

@@ -423,7 +423,7 @@ class FactsStoreContract:
         for each in (first, second):
             units.write(versions.add, tiny, each).result()
             units.write(store.want, each.uid).result()
-        assert units.read(store.wanted, 9) == [second.uid, first.uid]
+        assert [uid for uid, _ in units.read(store.wanted, 9)] == [second.uid, first.uid]
         small, large = VersionFacts(parameters=7, dtypes=("F32",)), VersionFacts(records=0, columns=("متن",))
         assert units.write(store.put, first.uid, small).result()
         assert units.write(store.put, second.uid, large).result()

@@ -4,13 +4,14 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from google.protobuf import field_mask_pb2
 
-from ingot.client import _filling, _pages, _structs
+from ingot.client import _filling, _pages, _structs, _watches
 from ingot.client._access import AccessPart, visibility_of
 from ingot.client._calls import Calls, new_id
 from ingot.client._channels import Link
 from ingot.client._errors import Invalid
 from ingot.client._names import Names
 from ingot.client._references import DATASETS, MODELS, Reference
+from ingot.client._watches import OnBreak
 from ingot.v1 import catalog_pb2 as pb
 from ingot.v1 import catalog_pb2_grpc
 
@@ -59,6 +60,8 @@ class Catalog(AccessPart):
     ) -> Iterator[pb.Artifact]:
         """Yield what one may see: `kind` is models, datasets or empty for both; newest first by default.
 
+        `filter` joins values, comparisons and words, as in `tag:chat AND size_bytes > 10MB small*`; see
+        ListArtifacts. `order_by` is create_time, update_time, name, size_bytes or version_count, and ` desc`.
         With `deleted` what is in the trash of the namespaces one may write to.
         """
 
@@ -77,6 +80,64 @@ class Catalog(AccessPart):
             return reply.artifacts, reply.next_page_token
 
         return _pages.walk(page, limit)
+
+    def facets(
+        self,
+        kind: str = "",
+        *,
+        namespace: str | None = None,
+        filter: str = "",
+        fields: Sequence[str] = (),
+        max_values: int = 0,
+    ) -> pb.GetFacetsResponse:
+        """Count what one may see and what matches, and of it each value of some fields.
+
+        Without `fields` those that people narrow lists by; 20 values of each unless `max_values` says more.
+        """
+        request = pb.GetFacetsRequest(
+            parent=self._names.parent(namespace),
+            kind=kind_of(kind) if kind else pb.ARTIFACT_KIND_UNSPECIFIED,
+            filter=filter,
+            fields=fields,
+            max_values=max_values,
+        )
+        return self._calls.unary(self._stub.GetFacets, request)
+
+    def watch(
+        self,
+        kind: str = "",
+        *,
+        namespace: str | None = None,
+        filter: str = "",
+        changes_only: bool = False,
+        resume_token: str = "",
+        on_break: OnBreak | None = None,
+    ) -> Iterator[pb.WatchArtifactsResponse]:
+        """Yield the latest state of everything that matches, `synced` once, then each change.
+
+        `gone` is the uid of one that does not match (any more). It does not end by itself. States in between
+        may be skipped. Broken connections are resumed with the token of the last message; give that as
+        `resume_token` to go on later. With `changes_only` what is there already is left out.
+        """
+
+        def open_stream(token: str) -> Iterator[pb.WatchArtifactsResponse]:
+            request = pb.WatchArtifactsRequest(
+                parent=self._names.parent(namespace),
+                kind=kind_of(kind) if kind else pb.ARTIFACT_KIND_UNSPECIFIED,
+                filter=filter,
+                changes_only=changes_only,
+                resume_token=token,
+            )
+            return self._calls.stream(self._stub.WatchArtifacts, request)
+
+        synced = False
+        for message in _watches.go_on(
+            self._calls, open_stream, lambda before, now: now.resume_token or before, resume_token, on_break
+        ):
+            found = message.WhichOneof("message")
+            if found in ("artifact", "gone") or (found == "synced" and not synced):
+                synced = synced or found == "synced"
+                yield message
 
     def update(
         self, ref: str | Reference, fields: pb.Artifact, paths: Sequence[str], *, etag: str = ""

@@ -73,8 +73,9 @@ def facets(scopes: Sequence[Scope], ids: Ids | None, fields: Sequence[str], size
         )
         if len(candidates) > CANDIDATES:
             more.add(field)
-        counts = {Term(field, value): sets.count_in(number, ids) for number, value in candidates[:CANDIDATES]}
-        held = {term: count for term, count in counts.items() if count}
+        names: dict[int, str] = dict(candidates[:CANDIDATES])
+        counts = sets.counts_in(names, ids)
+        held = {Term(field, names[number]): count for number, count in counts.items() if count}
         if len(held) > size:
             more.add(field)
         told[field] = _most(held, size)

@@ -2,7 +2,8 @@
 
 Without a filter a list is made of scopes that do not overlap, each of which is one range of an index; their
 pages are merged. With one, the ids that it holds for are known first (artifact_finding.py). In the order of
-ids a page is a slice of them. In another order a few are sorted; of many, the index of that order is walked
+ids a page is a slice of them. In another order a few are sorted; of many, those in the buckets that fill the
+page. Where that is no help, for names and in buckets of very many, the index of the order is walked
 until the page is full, and after `steps` rows without enough of them the page ends early.
 """
 
@@ -14,12 +15,15 @@ from dataclasses import dataclass
 from ingot.server.core.artifacts import ArtifactOrder, ArtifactQuery, Scope
 from ingot.server.core.expressions import EVERYTHING
 from ingot.server.core.pages import Key
+from ingot.server.storage import artifact_sets as sets
 from ingot.server.storage import sql
 from ingot.server.storage.artifact_finding import Finder
+from ingot.server.storage.artifact_index import NUMBERS
 from ingot.server.storage.artifact_sets import Ids
 
 FEW = 4000  # sorted for each page
-STEPS = 20_000
+STEPS = 8000
+_BUCKETS = 8  # looked into at once
 # The key of each order: its last column is unique, so that no row is shown twice.
 _KEYS = {
     ArtifactOrder.CREATED: ("id",),
@@ -62,12 +66,40 @@ class Pager:
             return _slice(ids, after, size, descending=query.descending)
         if len(ids) <= self.few:
             return _sorted(ids, key, after, size, descending=query.descending)
-        return self._walked(ids, key, after, size, descending=query.descending)
+        if key[0] in NUMBERS:
+            return self._in_buckets(ids, key, after, size, descending=query.descending)
+        return self._walked(ids, key, _after(key, after, descending=query.descending), size, query.descending)
 
-    def _walked(
+    def _in_buckets(
         self, ids: Ids, key: Sequence[str], after: Sequence[Key] | None, size: int, *, descending: bool
     ) -> Places:
+        """Find the buckets that fill the page; it lies in them, however the ids are spread over the order."""
+        column, place = key[0], None if after is None else sets.bucket_of(key[0], float(after[0]))
+        waiting = [
+            (bucket, number)
+            for bucket, number in sorted(sets.buckets(column), reverse=descending)
+            if place is None or (bucket <= place if descending else bucket >= place)
+        ]
+        found, enough, first = Ids(), 0, place
+        while waiting and enough < size:
+            group, waiting = waiting[:_BUCKETS], waiting[_BUCKETS:]
+            parts = sets.each_of(number for _, number in group)
+            for bucket, number in group:
+                part = ids & parts[number] if enough < size and number in parts else Ids()
+                found |= part
+                first = bucket if first is None and part else first
+                enough += 0 if bucket == place else len(part)  # of that one, some were shown before
+        if len(found) <= self.few or first is None:
+            return _sorted(found, key, after, size, descending=descending)
         condition, values = _after(key, after, descending=descending)
+        low, high = sets.bounds_of(column, first)
+        condition += f" AND {column} < ?" if descending else f" AND {column} >= ?"
+        return self._walked(found, key, (condition, [*values, high if descending else low]), size, descending)
+
+    def _walked(
+        self, ids: Ids, key: Sequence[str], after: tuple[str, list[sql.Value]], size: int, descending: bool
+    ) -> Places:
+        condition, values = after
         rows = sql.each_row(
             f"SELECT {', '.join(key)}, id FROM artifact WHERE {_LISTED[key[0]]} {condition} "
             f"ORDER BY {_order(key, descending=descending)} LIMIT ?",

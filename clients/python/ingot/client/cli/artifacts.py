@@ -1,5 +1,6 @@
 """ls and show: models, datasets, their versions and files."""
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from ingot.client._references import KINDS, Reference, TreeReference, parse_tree
@@ -17,11 +18,15 @@ if TYPE_CHECKING:
 class Ls(Command):
     """List models and datasets, newest first; the files of one when a reference is given.
 
-    A filter joins terms with AND: tag:chat, language = "fa", framework = "pytorch"; bare words search names,
-    descriptions and tags.
+    A filter joins values (tag:chat, language = fa, framework != onnx), comparisons of size_bytes,
+    version_count, create_time and update_time (size_bytes > 10MB) and words to search for with AND, OR, NOT
+    and brackets; AND may be left out.
     """
 
-    examples = ("ingot ls datasets --filter 'tag:chat'", "ingot ls models --limit 10")
+    examples = (
+        "ingot ls datasets --filter 'tag:chat size_bytes>10MB'",
+        "ingot ls models --sort 'size_bytes desc' --limit 10",
+    )
     what: str
     filter: str
     sort: str
@@ -33,7 +38,10 @@ class Ls(Command):
         parser.add_argument("what", nargs="?", default="", metavar="KIND|REF", help="models, datasets or one")
         parser.add_argument("--filter", default="", metavar="F", help="only those that match")
         parser.add_argument(
-            "--sort", default="", metavar="F", help="name, create_time, update_time; and ' desc'"
+            "--sort",
+            default="",
+            metavar="F",
+            help="name, create_time, update_time, size_bytes, version_count; and ' desc'",
         )
         parser.add_argument("--deleted", action="store_true", help="those in the trash instead")
         declare_limit(parser)
@@ -53,8 +61,7 @@ class Ls(Command):
             order_by=self.sort,
             limit=listing.wanted,
         )
-        heading = ("NAME", "VERSION", "SIZE", "FORMAT", "LANGUAGE", "DOWNLOADS", "UPDATED")
-        listing.show(found, heading, _artifact_row, lambda artifact: named.short(artifact.name))
+        show_artifacts(listing, found)
         return 0
 
     def _trash(self, shell: Shell, listing: Listing) -> int:
@@ -76,6 +83,12 @@ class Ls(Command):
         heading = ("NAME", "VERSIONS", "DELETED", "UID")
         listing.show(found, heading, _deleted_row, lambda artifact: named.short(artifact.name))
         return 0
+
+
+def show_artifacts(listing: Listing, found: "Iterable[catalog_pb2.Artifact]") -> None:
+    """Print models and datasets, one a row."""
+    heading = ("NAME", "VERSION", "SIZE", "FORMAT", "LANGUAGE", "DOWNLOADS", "UPDATED")
+    listing.show(found, heading, _artifact_row, lambda artifact: named.short(artifact.name))
 
 
 class Show(Command):

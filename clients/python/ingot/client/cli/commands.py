@@ -44,6 +44,9 @@ GROUPS: dict[str, tuple[Entry, ...]] = {
     ),
     "Models and datasets": (
         Entry("ls", "artifacts:Ls", "list models, datasets, or the files of one"),
+        Entry("search", "searching:Search", "find models and datasets by words and filters"),
+        Entry("facets", "searching:Facets", "count what matches by tag, language, framework and so on"),
+        Entry("watch", "searching:Watch", "follow what changes among models and datasets"),
         Entry("show", "artifacts:Show", "show one with its versions and aliases"),
         Entry("diff", "contents:Diff", "show what differs between two versions"),
         Entry("preview", "contents:Preview", "show first, last or random rows of a dataset"),
