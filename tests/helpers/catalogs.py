@@ -42,6 +42,7 @@ from ingot.server.domain.versions import Versions
 from ingot.server.operation_parts import OperationParts
 from ingot.server.rpc.tails import Tails
 from ingot.server.settings import Settings
+from ingot.server.storage.accounts_sql import AccountsSql
 from ingot.server.storage.approvals_sql import ApprovalsSql
 from ingot.server.storage.catalog_sql import ArtifactsSql
 from ingot.server.storage.database import Database, open_database
@@ -169,12 +170,13 @@ class CatalogRules:
             self.catalog,
             self.versions,
             self.access,
-            EvidenceGathering(self.operations.operations, ("license",)),
+            EvidenceGathering(self.operations.operations, self.catalog, ("license",)),
             self.requests,
             tokens,
             clock,
         )
         self.catalog.follow(self.approvals)
+        self.catalog.under(AccountsSql().approval)
         self.publishing.tell_gone(self.approvals.version_gone)
 
 

@@ -42,6 +42,7 @@ from ingot.server.rpc.catalog_rules import CatalogRules, LocalFolders
 from ingot.server.rpc.content_reading import Reader
 from ingot.server.rpc.hops import Hops
 from ingot.server.rpc.tails import Tails
+from ingot.server.storage.accounts_sql import AccountsSql
 from ingot.server.storage.approvals_sql import ApprovalsSql
 from ingot.server.storage.catalog_sql import ArtifactsSql
 from ingot.server.storage.comparing_sql import ComparingSql
@@ -122,12 +123,13 @@ class CatalogParts:
             self.catalog,
             self.versions,
             self.access,
-            EvidenceGathering(operations, approval_evidence),
+            EvidenceGathering(operations, self.catalog, approval_evidence),
             requests,
             tokens,
             clock,
         )
         self.catalog.follow(self.approvals)
+        self.catalog.under(AccountsSql().approval)
         self.publishing.tell_gone(self.approvals.version_gone)
         self.trash.tell_gone(self.approvals.version_gone)
         self.search = CatalogSearch(self.artifacts, self.catalog, self.access)

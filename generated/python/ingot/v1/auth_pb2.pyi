@@ -11,6 +11,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from ingot.v1 import catalog_pb2 as _catalog_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -1109,6 +1110,7 @@ class Namespace(_message.Message):
     EFFECTIVE_PHYSICAL_QUOTA_BYTES_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     ROLE_FIELD_NUMBER: _builtins.int
+    APPROVAL_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`namespaces/{id}`."""
     size_bytes: _builtins.int
@@ -1131,6 +1133,10 @@ class Namespace(_message.Message):
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When it was created."""
 
+    @_builtins.property
+    def approval(self) -> _catalog_pb2.ApprovalPolicy:
+        """What approvals of versions in it need, beyond what the server asks for; artifacts may add to it."""
+
     def __init__(
         self,
         *,
@@ -1144,10 +1150,11 @@ class Namespace(_message.Message):
         effective_physical_quota_bytes: _builtins.int = ...,
         etag: _builtins.str = ...,
         role: Global___MemberRole.ValueType = ...,
+        approval: _catalog_pb2.ApprovalPolicy | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_physical_quota_bytes", b"_physical_quota_bytes", "_quota_bytes", b"_quota_bytes", "create_time", b"create_time", "physical_quota_bytes", b"physical_quota_bytes", "quota_bytes", b"quota_bytes"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_physical_quota_bytes", b"_physical_quota_bytes", "_quota_bytes", b"_quota_bytes", "approval", b"approval", "create_time", b"create_time", "physical_quota_bytes", b"physical_quota_bytes", "quota_bytes", b"quota_bytes"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_physical_quota_bytes", b"_physical_quota_bytes", "_quota_bytes", b"_quota_bytes", "create_time", b"create_time", "effective_physical_quota_bytes", b"effective_physical_quota_bytes", "effective_quota_bytes", b"effective_quota_bytes", "etag", b"etag", "name", b"name", "physical_quota_bytes", b"physical_quota_bytes", "quota_bytes", b"quota_bytes", "role", b"role", "size_bytes", b"size_bytes", "stored_bytes", b"stored_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_physical_quota_bytes", b"_physical_quota_bytes", "_quota_bytes", b"_quota_bytes", "approval", b"approval", "create_time", b"create_time", "effective_physical_quota_bytes", b"effective_physical_quota_bytes", "effective_quota_bytes", b"effective_quota_bytes", "etag", b"etag", "name", b"name", "physical_quota_bytes", b"physical_quota_bytes", "quota_bytes", b"quota_bytes", "role", b"role", "size_bytes", b"size_bytes", "stored_bytes", b"stored_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__physical_quota_bytes: _TypeAlias = _typing.Literal["physical_quota_bytes"]  # noqa: Y015
     _WhichOneofArgType__physical_quota_bytes: _TypeAlias = _typing.Literal["_physical_quota_bytes", b"_physical_quota_bytes"]  # noqa: Y015

@@ -165,8 +165,9 @@ class AuthServiceServicer(object):
         """Signs in with a password. The reply holds an access token for a short while, and a refresh token that gets the next one until the
         login ends. An unknown user takes as long and is told the same as a wrong password.
 
-        Errors: INVALID_ARGUMENT (FIELD_INVALID); UNAUTHENTICATED (LOGIN_FAILED); RESOURCE_EXHAUSTED (LOGIN_LOCKED: too many wrong passwords
-        for this user from this address, or from this address; BUSY); PERMISSION_DENIED (TLS_REQUIRED).
+        Errors: INVALID_ARGUMENT (FIELD_INVALID); UNAUTHENTICATED (LOGIN_FAILED; TOKEN_INVALID: the password is right, but the user is disabled);
+        RESOURCE_EXHAUSTED (LOGIN_LOCKED: too many wrong passwords for this user from this address, or from this address; BUSY);
+        PERMISSION_DENIED (TLS_REQUIRED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -328,11 +329,11 @@ class AuthServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def UpdateNamespace(self, request, context):
-        """Changes the quotas of a namespace that the mask names; a field that is named and unset gives it the server's default again. A quota
-        below what is used refuses more and removes nothing.
+        """Changes quotas of a namespace, or what approvals in it need: what the mask names. A field that is named and unset gives it the server's
+        default again. A quota below what is used refuses more and removes nothing.
 
-        Errors: INVALID_ARGUMENT (NAME_INVALID, FIELD_INVALID: unknown path, or a negative quota); NOT_FOUND (NAMESPACE_NOT_FOUND);
-        ABORTED (ETAG_MISMATCH); PERMISSION_DENIED (SCOPE_MISSING).
+        Errors: INVALID_ARGUMENT (NAME_INVALID, FIELD_INVALID: unknown path, a negative quota, or a policy that cannot be); NOT_FOUND
+        (NAMESPACE_NOT_FOUND); ABORTED (ETAG_MISMATCH); PERMISSION_DENIED (SCOPE_MISSING).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

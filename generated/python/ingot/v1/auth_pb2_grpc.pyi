@@ -37,8 +37,9 @@ class AuthServiceStub:
     """Signs in with a password. The reply holds an access token for a short while, and a refresh token that gets the next one until the
     login ends. An unknown user takes as long and is told the same as a wrong password.
 
-    Errors: INVALID_ARGUMENT (FIELD_INVALID); UNAUTHENTICATED (LOGIN_FAILED); RESOURCE_EXHAUSTED (LOGIN_LOCKED: too many wrong passwords
-    for this user from this address, or from this address; BUSY); PERMISSION_DENIED (TLS_REQUIRED).
+    Errors: INVALID_ARGUMENT (FIELD_INVALID); UNAUTHENTICATED (LOGIN_FAILED; TOKEN_INVALID: the password is right, but the user is disabled);
+    RESOURCE_EXHAUSTED (LOGIN_LOCKED: too many wrong passwords for this user from this address, or from this address; BUSY);
+    PERMISSION_DENIED (TLS_REQUIRED).
     """
     RefreshLogin: _grpc.UnaryUnaryMultiCallable[_auth_pb2.RefreshLoginRequest, _auth_pb2.RefreshLoginResponse]
     """Exchanges a refresh token for a new access token and a new refresh token; the old one is used up. One that was used up before ends
@@ -132,11 +133,11 @@ class AuthServiceStub:
     Errors: INVALID_ARGUMENT (FIELD_INVALID, PAGE_TOKEN_INVALID).
     """
     UpdateNamespace: _grpc.UnaryUnaryMultiCallable[_auth_pb2.UpdateNamespaceRequest, _auth_pb2.UpdateNamespaceResponse]
-    """Changes the quotas of a namespace that the mask names; a field that is named and unset gives it the server's default again. A quota
-    below what is used refuses more and removes nothing.
+    """Changes quotas of a namespace, or what approvals in it need: what the mask names. A field that is named and unset gives it the server's
+    default again. A quota below what is used refuses more and removes nothing.
 
-    Errors: INVALID_ARGUMENT (NAME_INVALID, FIELD_INVALID: unknown path, or a negative quota); NOT_FOUND (NAMESPACE_NOT_FOUND);
-    ABORTED (ETAG_MISMATCH); PERMISSION_DENIED (SCOPE_MISSING).
+    Errors: INVALID_ARGUMENT (NAME_INVALID, FIELD_INVALID: unknown path, a negative quota, or a policy that cannot be); NOT_FOUND
+    (NAMESPACE_NOT_FOUND); ABORTED (ETAG_MISMATCH); PERMISSION_DENIED (SCOPE_MISSING).
     """
     CreateNamespace: _grpc.UnaryUnaryMultiCallable[_auth_pb2.CreateNamespaceRequest, _auth_pb2.CreateNamespaceResponse]
     """Makes a namespace for a team; the caller is its first owner. Ids are shared with users, and none is ever used again.
@@ -185,8 +186,9 @@ class AuthServiceAsyncStub(AuthServiceStub):
     """Signs in with a password. The reply holds an access token for a short while, and a refresh token that gets the next one until the
     login ends. An unknown user takes as long and is told the same as a wrong password.
 
-    Errors: INVALID_ARGUMENT (FIELD_INVALID); UNAUTHENTICATED (LOGIN_FAILED); RESOURCE_EXHAUSTED (LOGIN_LOCKED: too many wrong passwords
-    for this user from this address, or from this address; BUSY); PERMISSION_DENIED (TLS_REQUIRED).
+    Errors: INVALID_ARGUMENT (FIELD_INVALID); UNAUTHENTICATED (LOGIN_FAILED; TOKEN_INVALID: the password is right, but the user is disabled);
+    RESOURCE_EXHAUSTED (LOGIN_LOCKED: too many wrong passwords for this user from this address, or from this address; BUSY);
+    PERMISSION_DENIED (TLS_REQUIRED).
     """
     RefreshLogin: _aio.UnaryUnaryMultiCallable[_auth_pb2.RefreshLoginRequest, _auth_pb2.RefreshLoginResponse]  # type: ignore[assignment]
     """Exchanges a refresh token for a new access token and a new refresh token; the old one is used up. One that was used up before ends
@@ -280,11 +282,11 @@ class AuthServiceAsyncStub(AuthServiceStub):
     Errors: INVALID_ARGUMENT (FIELD_INVALID, PAGE_TOKEN_INVALID).
     """
     UpdateNamespace: _aio.UnaryUnaryMultiCallable[_auth_pb2.UpdateNamespaceRequest, _auth_pb2.UpdateNamespaceResponse]  # type: ignore[assignment]
-    """Changes the quotas of a namespace that the mask names; a field that is named and unset gives it the server's default again. A quota
-    below what is used refuses more and removes nothing.
+    """Changes quotas of a namespace, or what approvals in it need: what the mask names. A field that is named and unset gives it the server's
+    default again. A quota below what is used refuses more and removes nothing.
 
-    Errors: INVALID_ARGUMENT (NAME_INVALID, FIELD_INVALID: unknown path, or a negative quota); NOT_FOUND (NAMESPACE_NOT_FOUND);
-    ABORTED (ETAG_MISMATCH); PERMISSION_DENIED (SCOPE_MISSING).
+    Errors: INVALID_ARGUMENT (NAME_INVALID, FIELD_INVALID: unknown path, a negative quota, or a policy that cannot be); NOT_FOUND
+    (NAMESPACE_NOT_FOUND); ABORTED (ETAG_MISMATCH); PERMISSION_DENIED (SCOPE_MISSING).
     """
     CreateNamespace: _aio.UnaryUnaryMultiCallable[_auth_pb2.CreateNamespaceRequest, _auth_pb2.CreateNamespaceResponse]  # type: ignore[assignment]
     """Makes a namespace for a team; the caller is its first owner. Ids are shared with users, and none is ever used again.
@@ -336,8 +338,9 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         """Signs in with a password. The reply holds an access token for a short while, and a refresh token that gets the next one until the
         login ends. An unknown user takes as long and is told the same as a wrong password.
 
-        Errors: INVALID_ARGUMENT (FIELD_INVALID); UNAUTHENTICATED (LOGIN_FAILED); RESOURCE_EXHAUSTED (LOGIN_LOCKED: too many wrong passwords
-        for this user from this address, or from this address; BUSY); PERMISSION_DENIED (TLS_REQUIRED).
+        Errors: INVALID_ARGUMENT (FIELD_INVALID); UNAUTHENTICATED (LOGIN_FAILED; TOKEN_INVALID: the password is right, but the user is disabled);
+        RESOURCE_EXHAUSTED (LOGIN_LOCKED: too many wrong passwords for this user from this address, or from this address; BUSY);
+        PERMISSION_DENIED (TLS_REQUIRED).
         """
 
     @_abc_1.abstractmethod
@@ -533,11 +536,11 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _auth_pb2.UpdateNamespaceRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_auth_pb2.UpdateNamespaceResponse, _abc.Awaitable[_auth_pb2.UpdateNamespaceResponse]]:
-        """Changes the quotas of a namespace that the mask names; a field that is named and unset gives it the server's default again. A quota
-        below what is used refuses more and removes nothing.
+        """Changes quotas of a namespace, or what approvals in it need: what the mask names. A field that is named and unset gives it the server's
+        default again. A quota below what is used refuses more and removes nothing.
 
-        Errors: INVALID_ARGUMENT (NAME_INVALID, FIELD_INVALID: unknown path, or a negative quota); NOT_FOUND (NAMESPACE_NOT_FOUND);
-        ABORTED (ETAG_MISMATCH); PERMISSION_DENIED (SCOPE_MISSING).
+        Errors: INVALID_ARGUMENT (NAME_INVALID, FIELD_INVALID: unknown path, a negative quota, or a policy that cannot be); NOT_FOUND
+        (NAMESPACE_NOT_FOUND); ABORTED (ETAG_MISMATCH); PERMISSION_DENIED (SCOPE_MISSING).
         """
 
     @_abc_1.abstractmethod

@@ -288,7 +288,7 @@ class _PreviewSamplingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Previ
     PREVIEW_SAMPLING_BY_OFFSET: _PreviewSampling.ValueType  # 2
     """By random places in a large file: rows behind long ones are likelier."""
     PREVIEW_SAMPLING_FROM_BEGINNING: _PreviewSampling.ValueType  # 3
-    """From the beginning of a large packed file, the rest of which was not read."""
+    """From the beginning of a large packed file, or of one with very many rows; the rest was not read."""
 
 class PreviewSampling(_PreviewSampling, metaclass=_PreviewSamplingEnumTypeWrapper):
     """How random rows were drawn."""
@@ -300,7 +300,7 @@ PREVIEW_SAMPLING_UNIFORM: PreviewSampling.ValueType  # 1
 PREVIEW_SAMPLING_BY_OFFSET: PreviewSampling.ValueType  # 2
 """By random places in a large file: rows behind long ones are likelier."""
 PREVIEW_SAMPLING_FROM_BEGINNING: PreviewSampling.ValueType  # 3
-"""From the beginning of a large packed file, the rest of which was not read."""
+"""From the beginning of a large packed file, or of one with very many rows; the rest was not read."""
 Global___PreviewSampling: _TypeAlias = PreviewSampling  # noqa: Y015
 
 class _ChangeKind:

@@ -9,8 +9,10 @@ until it is purged, and what an aborted upload leased until that would have expi
 
 import threading
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
+
+from ingot.server.core.approval_policies import ApprovalPolicy
 
 CHUNK_COST = 256  # bytes that a chunk takes beside its own: its record, and its rows in the index
 _LEAST_STORED = 64 * 1024 * 1024  # of a quota that nobody has set
@@ -58,6 +60,7 @@ class Namespace:
     id: str
     create_time: float
     account: Account
+    approval: ApprovalPolicy = field(default_factory=ApprovalPolicy)  # of all that it owns
 
     @property
     def name(self) -> str:
@@ -133,6 +136,14 @@ class AccountStore(Protocol):
 
     def limit(self, namespace: str, size_quota: int | None, stored_quota: int | None) -> None:
         """Store its own quotas; None where the default holds."""
+        ...
+
+    def approval(self, namespace: str) -> ApprovalPolicy:
+        """Return what approvals in a namespace need; nothing for one that says nothing."""
+        ...
+
+    def require(self, namespace: str, policy: ApprovalPolicy) -> None:
+        """Store what approvals in a namespace need."""
         ...
 
     def recount(self, *, repair: bool) -> Sequence[str]:

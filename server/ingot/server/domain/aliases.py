@@ -78,7 +78,7 @@ class Aliases:
         alias = self._aliases.find(artifact, name.alias)
         if alias is None:
             raise alias_not_found(name)
-        return _marked(artifact, alias)
+        return self._marked(artifact, alias)
 
     def delete(
         self, caller: Caller, name: AliasName, etag: str, key: RequestKey, *, allow_missing: bool
@@ -100,7 +100,7 @@ class Aliases:
                     return ""
                 raise
             check_etag(str(name), etag, alias.etag)
-            if name.alias in artifact.fields.approval.protected_aliases:
+            if name.alias in self._catalog.policy(artifact).protected_aliases:
                 raise _protected(name)
             self._aliases.delete(artifact, name.alias, self._clock.now(), caller.principal)
             return str(name)
@@ -127,7 +127,7 @@ class Aliases:
         more = len(found) > size
         following = self._tokens.encode(query, (found[size - 1].name.alias,)) if more else ""
         shown = [each for each in found[:size] if self._shows(caller, artifact, each.version.version)]
-        return Page(tuple(_marked(artifact, each) for each in shown), following)
+        return Page(tuple(self._marked(artifact, each) for each in shown), following)
 
     def moves(self, caller: Caller, name: AliasName, size: int, token: str) -> Page[AliasMove]:
         """Return a page of the moves of an alias, the newest first; also of one that was removed.
@@ -152,6 +152,11 @@ class Aliases:
         more = len(found) > size
         return Page(items, self._tokens.encode(query, (found[size - 1][0],)) if more else "")
 
+    def _marked(self, artifact: Artifact, alias: Alias) -> Alias:
+        """Return an alias that says whether it is protected."""
+        protected = alias.name.alias in self._catalog.policy(artifact).protected_aliases
+        return dataclasses.replace(alias, protected=True) if protected else alias
+
     def _shows(self, caller: Caller, artifact: Artifact, version_id: str) -> bool:
         """Return whether the caller may hear of an alias of this version: strangers of approved ones only."""
         if not self._access.is_stranger(caller, artifact):
@@ -170,7 +175,7 @@ class Aliases:
                 next_step="An alias points at a version of its own artifact.",
             )
         version = self._versions.resolve(caller, target)
-        if name.alias in artifact.fields.approval.protected_aliases and not version.is_approved:
+        if name.alias in self._catalog.policy(artifact).protected_aliases and not version.is_approved:
             raise approval_required(name.alias, str(version.name))
         before = self._aliases.find(artifact, name.alias)
         if etag:
@@ -201,12 +206,6 @@ class Aliases:
             version.creator,
             artifact.version_count,
         )
-
-
-def _marked(artifact: Artifact, alias: Alias) -> Alias:
-    """Return an alias that says whether it is protected."""
-    protected = alias.name.alias in artifact.fields.approval.protected_aliases
-    return dataclasses.replace(alias, protected=True) if protected else alias
 
 
 def _protected(name: AliasName) -> Precondition:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from ingot.server.core import ids, journal, names
+from ingot.server.core.approval_policies import ApprovalPolicy
 from ingot.server.core.artifacts import (
     Artifact,
     ArtifactFields,
@@ -106,6 +107,7 @@ class Catalog:
         self._tokens = tokens
         self._clock = clock
         self._hooks: list[LatestHook] = []
+        self._policies: Callable[[str], ApprovalPolicy] = lambda namespace: ApprovalPolicy()
         self._tells: list[Callable[[], None]] = []
 
     def follow(self, hook: LatestHook) -> None:
@@ -115,6 +117,14 @@ class Catalog:
     def tell(self, changed: Callable[[], None]) -> None:
         """Call a function from now on inside each write that changes an artifact."""
         self._tells.append(changed)
+
+    def under(self, policies: Callable[[str], ApprovalPolicy]) -> None:
+        """Let what approvals need depend on the namespace, too: `policies` tells by its id."""
+        self._policies = policies
+
+    def policy(self, artifact: Artifact) -> ApprovalPolicy:
+        """Return what approvals of an artifact's versions need: its own policy with that of its namespace."""
+        return self._policies(artifact.name.namespace) | artifact.fields.approval
 
     # --- reading ----------------------------------------------------------------------------------------
 
@@ -220,8 +230,7 @@ class Catalog:
             if wanted.artifact_id and self._artifacts.find(name):
                 raise name_taken(name)
             return _fresh(caller, name, fields, now)
-        uid, _ = self._requests.run(caller, "CreateArtifact", key, make)
-        return self._by_uid(uid)
+        return self._answer(caller, *self._requests.run(caller, "CreateArtifact", key, make))
 
     def add(self, caller: Caller, name: ArtifactName, fields: ArtifactFields, now: float) -> Artifact:
         """Store a new artifact whose name and fields are checked. Raises AlreadyExists (NAME_TAKEN)."""
@@ -255,8 +264,7 @@ class Catalog:
             )
             return self._save(changed).uid
 
-        uid, _ = self._requests.run(caller, "UpdateArtifact", key, make)
-        return self._by_uid(uid)
+        return self._answer(caller, *self._requests.run(caller, "UpdateArtifact", key, make))
 
     def amend(self, artifact: Artifact) -> Artifact:
         """Store what the server itself changed of an artifact; return it as it is then."""
@@ -314,7 +322,8 @@ class Catalog:
         uid, replayed = self._requests.run(caller, "DeleteArtifact", key, make)
         if not uid:
             return Deletion()
-        return Deletion(self._by_uid(uid), self._dependants_of(name) if replayed else dependants)
+        deleted = self._answer(caller, uid, replayed)
+        return Deletion(deleted, self._dependants_of(name) if replayed else dependants)
 
     # --- parts ------------------------------------------------------------------------------------------
 
@@ -415,6 +424,13 @@ class Catalog:
     def _tell(self) -> None:
         for changed in self._tells:
             changed()
+
+    def _answer(self, caller: Caller, uid: str, replayed: bool) -> Artifact:
+        """Return what a request made or changed; who repeats one may have lost the right to see it since."""
+        artifact = self._by_uid(uid)
+        if replayed:
+            self._access.require_artifact_write(caller, artifact)
+        return artifact
 
     def _by_uid(self, uid: str) -> Artifact:
         artifact = self._artifacts.by_uid(uid)

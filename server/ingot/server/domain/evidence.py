@@ -24,6 +24,7 @@ from ingot.server.core.artifacts import Artifact, Version
 from ingot.server.core.errors import NotFound
 from ingot.server.core.identity import system_caller
 from ingot.server.core.operations import Operation, OperationState
+from ingot.server.domain.catalog import Catalog
 from ingot.server.domain.operations import Operations
 
 METRIC = "metric:"
@@ -32,13 +33,14 @@ METRIC = "metric:"
 class EvidenceGathering:
     """Gathers evidence; `required` is what the server asks of every approval. Inside a unit of work."""
 
-    def __init__(self, operations: Operations, required: tuple[str, ...]) -> None:
+    def __init__(self, operations: Operations, catalog: Catalog, required: tuple[str, ...]) -> None:
         self._operations = operations
+        self._catalog = catalog
         self._required = required
 
     def of(self, artifact: Artifact, version: Version, now: float) -> Evidence:
         """Return what is known about a version now."""
-        policy = artifact.fields.approval
+        policy = self._catalog.policy(artifact)
         validation = self._validation(version)
         needed = {*self._required, *policy.required_evidence}
         checks = [

@@ -3,6 +3,8 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from ingot.server.core import journal
+from ingot.server.core.approval_policies import ApprovalPolicy
 from ingot.server.core.errors import Denied, Reason, invalid_field
 from ingot.server.core.identity import Caller, Scope
 from ingot.server.core.members import MemberRole
@@ -11,18 +13,21 @@ from ingot.server.core.pages import Page, PageTokens, page_size
 from ingot.server.domain.access import namespace_not_found
 from ingot.server.domain.catalog_refusals import check_etag
 
-PATHS = ("quota_bytes", "physical_quota_bytes")
+QUOTAS = ("quota_bytes", "physical_quota_bytes")
+APPROVAL = "approval"
+PATHS = (*QUOTAS, APPROVAL)
 _QUERY = "ListNamespaces"
 _MOST = 2**62
 
 
 @dataclass(frozen=True, slots=True)
-class QuotaChange:
-    """New quotas of a namespace: those that `paths` name, None for the server's default."""
+class NamespaceChange:
+    """New quotas of a namespace, None for the server's default, and policy: what `paths` name of them."""
 
     namespace: str
     size_quota: int | None
     stored_quota: int | None
+    approval: ApprovalPolicy
     paths: Collection[str]
     etag: str = ""
 
@@ -72,8 +77,8 @@ class Namespaces:
         more, rows = len(rows) > wanted, rows[:wanted]
         return Page(tuple(rows), self._tokens.encode(query, (rows[-1].id,)) if more else "")
 
-    def update(self, caller: Caller, change: QuotaChange) -> Namespace:
-        """Change quotas of a namespace and return it; for administrators. Inside a write.
+    def update(self, caller: Caller, change: NamespaceChange) -> Namespace:
+        """Change quotas or policy of a namespace and return it; for administrators. Inside a write.
 
         One below what is used already stops uploads and nothing else.
         Raises NotFound (NAMESPACE_NOT_FOUND), Denied (SCOPE_MISSING), Invalid (FIELD_INVALID), Conflict
@@ -83,7 +88,8 @@ class Namespaces:
         if not caller.is_admin or Scope.ADMIN not in caller.scopes:
             raise Denied(
                 Reason.SCOPE_MISSING,
-                f"{caller.principal} may not change quotas; expected an administrator with the scope admin.",
+                f"{caller.principal} may not change quotas and policies of namespaces; expected an "
+                "administrator with the scope admin.",
                 next_step="Ask an administrator.",
                 facts={"name": found.name},
             )
@@ -93,13 +99,17 @@ class Namespaces:
             raise invalid_field(
                 "update_mask", f"expected some of {', '.join(PATHS)}, got {', '.join(unknown) or 'none'}"
             )
-        for field, value in zip(PATHS, (change.size_quota, change.stored_quota), strict=True):
+        for field, value in zip(QUOTAS, (change.size_quota, change.stored_quota), strict=True):
             if value is not None and not 0 <= value <= _MOST:
                 raise invalid_field(f"namespace.{field}", f"expected 0 (no limit) to {_MOST}, got {value}")
         account = found.account
-        self._accounts.limit(
-            found.id,
-            change.size_quota if PATHS[0] in change.paths else account.size_quota,
-            change.stored_quota if PATHS[1] in change.paths else account.stored_quota,
-        )
+        if APPROVAL in change.paths:
+            self._accounts.require(found.id, change.approval)
+        if not set(QUOTAS).isdisjoint(change.paths):
+            self._accounts.limit(
+                found.id,
+                change.size_quota if QUOTAS[0] in change.paths else account.size_quota,
+                change.stored_quota if QUOTAS[1] in change.paths else account.stored_quota,
+            )
+        journal.detail(fields=", ".join(change.paths))
         return self.get(caller, found.id)

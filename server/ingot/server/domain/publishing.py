@@ -281,7 +281,7 @@ class Publishing:
         self._uploads.save(changed, UploadState.COMMITTED)
 
     def _may_move(self, artifact: Artifact, alias: str, version: Version) -> bool:
-        if alias in artifact.fields.approval.protected_aliases and not version.is_approved:
+        if alias in self._catalog.policy(artifact).protected_aliases and not version.is_approved:
             return False
         before = self._aliases.find(artifact, alias)
         if before is None or before.version == version.name:

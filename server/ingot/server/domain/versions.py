@@ -75,7 +75,7 @@ class Versions:
         self._check_free(artifact, target)
         if artifact is not None:
             for alias in target.aliases:
-                if alias in artifact.fields.approval.protected_aliases:
+                if alias in self._catalog.policy(artifact).protected_aliases:
                     raise approval_required(alias, f"the next version of {artifact.name}")
         return target
 

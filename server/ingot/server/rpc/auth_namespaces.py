@@ -4,9 +4,9 @@ from ingot.server.core.identity import Caller
 from ingot.server.core.members import MemberRole
 from ingot.server.core.names import namespace_id
 from ingot.server.core.namespaces import Namespace, Quotas
-from ingot.server.domain.namespaces import PATHS, QuotaChange
+from ingot.server.domain.namespaces import APPROVAL, QUOTAS, NamespaceChange
+from ingot.server.rpc import convert_approvals, pipeline
 from ingot.server.rpc import convert_common as common
-from ingot.server.rpc import pipeline
 from ingot.server.rpc.auth_rules import AuthCalls, Context, member_role
 from ingot.v1 import auth_pb2
 
@@ -35,7 +35,7 @@ class NamespaceCalls(AuthCalls):
     async def UpdateNamespace(
         self, request: auth_pb2.UpdateNamespaceRequest, context: Context
     ) -> auth_pb2.UpdateNamespaceResponse:
-        change = _quota_change(request)
+        change = _change(request)
         caller = pipeline.caller()
         found = await self._hops.write(self._rules.namespaces.update, caller, change)
         return auth_pb2.UpdateNamespaceResponse(namespace=self._message(caller, found))
@@ -45,15 +45,18 @@ class NamespaceCalls(AuthCalls):
         return namespace_message(found, self._rules.namespaces.defaults, role)
 
 
-def _quota_change(request: auth_pb2.UpdateNamespaceRequest) -> QuotaChange:
+def _change(request: auth_pb2.UpdateNamespaceRequest) -> NamespaceChange:
     wanted = request.namespace
     size = wanted.quota_bytes if wanted.HasField("quota_bytes") else None
     stored = wanted.physical_quota_bytes if wanted.HasField("physical_quota_bytes") else None
-    populated = [path for path, value in zip(PATHS, (size, stored), strict=True) if value is not None]
-    return QuotaChange(
+    populated = [path for path, value in zip(QUOTAS, (size, stored), strict=True) if value is not None]
+    if wanted.HasField(APPROVAL):
+        populated.append(APPROVAL)
+    return NamespaceChange(
         namespace=namespace_id(wanted.name, "namespace.name"),
         size_quota=size,
         stored_quota=stored,
+        approval=convert_approvals.policy_of(wanted.approval, "namespace.approval"),
         paths=tuple(request.update_mask.paths) or tuple(populated),
         etag=wanted.etag,
     )
@@ -72,5 +75,6 @@ def namespace_message(found: Namespace, defaults: Quotas, role: MemberRole | Non
         effective_quota_bytes=limits.size,
         effective_physical_quota_bytes=limits.stored,
         etag=found.etag,
+        approval=convert_approvals.policy_message(found.approval),
         role=member_role(role) if role else auth_pb2.MEMBER_ROLE_UNSPECIFIED,
     )

@@ -7,8 +7,9 @@ stores of versions and checkpoints count its size, those of trees and chunks wha
 import json
 from collections.abc import Collection, Sequence
 
+from ingot.server.core.approval_policies import ApprovalPolicy
 from ingot.server.core.namespaces import CHUNK_COST, Account, Namespace
-from ingot.server.storage import sql
+from ingot.server.storage import policies, sql
 
 _GROW = (
     "INSERT INTO account(namespace, size_bytes, stored_bytes, overhead_bytes, revision) "
@@ -33,7 +34,7 @@ _OTHERS = _ALONE.format(
 _ROW = "size_bytes, stored_bytes, size_quota, stored_quota, revision, overhead_bytes"
 _NAMESPACE = (
     "SELECT n.id, n.created, ifnull(a.size_bytes, 0), ifnull(a.stored_bytes, 0), a.size_quota, "
-    "a.stored_quota, ifnull(a.revision, 0), ifnull(a.overhead_bytes, 0) "
+    "a.stored_quota, ifnull(a.revision, 0), ifnull(a.overhead_bytes, 0), n.approval "
     "FROM namespace n LEFT JOIN account a ON a.namespace = n.id WHERE n.deleted IS NULL AND "
 )
 COUNTED = (
@@ -83,6 +84,15 @@ class AccountsSql:
             stored_quota,
             namespace,
         )
+
+    def approval(self, namespace: str) -> ApprovalPolicy:
+        found = sql.rows("SELECT approval FROM namespace WHERE id = ?", namespace)
+        return policies.decode_approval(found[0][0]) if found else ApprovalPolicy()
+
+    def require(self, namespace: str, policy: ApprovalPolicy) -> None:
+        grow(namespace)
+        sql.run("UPDATE namespace SET approval = ? WHERE id = ?", policies.encode_approval(policy), namespace)
+        sql.run("UPDATE account SET revision = revision + 1 WHERE namespace = ?", namespace)
 
     def recount(self, *, repair: bool) -> Sequence[str]:
         wrong = sql.rows(_WRONG)
@@ -137,5 +147,5 @@ def _grow_stored(statement: str, sign: int, tree: int, *choice: sql.Value) -> No
 
 
 def _namespace(row: sql.Row) -> Namespace:
-    id_, created, *account = row
-    return Namespace(id_, created, Account(*account))
+    id_, created, *account, approval = row
+    return Namespace(id_, created, Account(*account), policies.decode_approval(approval))

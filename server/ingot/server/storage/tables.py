@@ -65,6 +65,7 @@ class Namespace(Table):
     id = peewee.TextField(primary_key=True)
     created = peewee.FloatField()
     deleted = peewee.FloatField(null=True)
+    approval = peewee.TextField(default="", constraints=[peewee.SQL("DEFAULT ''")])  # JSON
 
 
 class Member(Table):
