@@ -49,15 +49,32 @@ _UNIQUE = (
 )
 
 
+class _Table(peewee.Model):
+    class Meta:
+        legacy_table_names = False
+
+
 def up(migrator: SqliteMigrator, db: peewee.SqliteDatabase) -> None:
     """Make the tables, and fill them with what is known of the time before."""
+    for statement in _ACTIVITY:
+        db.execute_sql(statement)
+    connection = db.connection()
+    connection.create_function("place_artifact", 1, _artifact, deterministic=True)
+    connection.create_function("place_namespace", 1, _namespace, deterministic=True)
+    db.execute_sql(_PLACES)
+    _make_usage(db)
+    _make_figures(db)
+    for statement in (*_COUNTERS, _USERS, _DOWNLOADS, "DROP TABLE usage_seen"):
+        db.execute_sql(statement)
+    db.execute_sql(_SUMS.format(subject="'namespaces/' || a.namespace", group="GROUP BY a.namespace"))
+    db.execute_sql(_SUMS.format(subject="'server'", group="HAVING count(*) > 0"))
+    for subject in ("'namespaces/' || a.namespace", "'server'"):
+        db.execute_sql(_SUM_USERS.format(subject=subject))
+    db.execute_sql(_UNIQUE)
 
-    class Table(peewee.Model):
-        class Meta:
-            database = db
-            legacy_table_names = False
 
-    class UsageDay(Table):
+def _make_usage(db: peewee.SqliteDatabase) -> None:
+    class UsageDay(_Table):
         subject = peewee.TextField()
         day = peewee.IntegerField()
         downloads = peewee.IntegerField()
@@ -68,7 +85,7 @@ def up(migrator: SqliteMigrator, db: peewee.SqliteDatabase) -> None:
             without_rowid = True
             indexes = ((("day",), False),)
 
-    class UsageUser(Table):
+    class UsageUser(_Table):
         subject = peewee.TextField()
         version = peewee.TextField()
         principal = peewee.TextField()
@@ -84,7 +101,7 @@ def up(migrator: SqliteMigrator, db: peewee.SqliteDatabase) -> None:
             without_rowid = True
             indexes = ((("subject", "version", "last_time"), False),)
 
-    class UsageDownload(Table):
+    class UsageDownload(_Table):
         artifact_uid = peewee.TextField()
         download_id = peewee.TextField()
         day = peewee.IntegerField()
@@ -94,7 +111,12 @@ def up(migrator: SqliteMigrator, db: peewee.SqliteDatabase) -> None:
             without_rowid = True
             indexes = ((("day",), False),)
 
-    class CallDay(Table):
+    with db.bind_ctx([UsageDay, UsageUser, UsageDownload]):
+        db.create_tables([UsageDay, UsageUser, UsageDownload])
+
+
+def _make_figures(db: peewee.SqliteDatabase) -> None:
+    class CallDay(_Table):
         day = peewee.IntegerField()
         method = peewee.TextField()
         code = peewee.TextField()
@@ -106,7 +128,7 @@ def up(migrator: SqliteMigrator, db: peewee.SqliteDatabase) -> None:
             primary_key = peewee.CompositeKey("day", "method", "code")
             without_rowid = True
 
-    class ProblemDay(Table):
+    class ProblemDay(_Table):
         day = peewee.IntegerField()
         reason = peewee.TextField()
         count = peewee.IntegerField()
@@ -115,7 +137,7 @@ def up(migrator: SqliteMigrator, db: peewee.SqliteDatabase) -> None:
             primary_key = peewee.CompositeKey("day", "reason")
             without_rowid = True
 
-    class ProblemLast(Table):
+    class ProblemLast(_Table):
         reason = peewee.TextField(primary_key=True)
         total = peewee.IntegerField()
         time = peewee.FloatField()
@@ -126,20 +148,8 @@ def up(migrator: SqliteMigrator, db: peewee.SqliteDatabase) -> None:
         message = peewee.TextField()
         call_id = peewee.TextField()
 
-    for statement in _ACTIVITY:
-        db.execute_sql(statement)
-    connection = db.connection()
-    connection.create_function("place_artifact", 1, _artifact, deterministic=True)
-    connection.create_function("place_namespace", 1, _namespace, deterministic=True)
-    db.execute_sql(_PLACES)
-    db.create_tables([UsageDay, UsageUser, UsageDownload, CallDay, ProblemDay, ProblemLast])
-    for statement in (*_COUNTERS, _USERS, _DOWNLOADS, "DROP TABLE usage_seen"):
-        db.execute_sql(statement)
-    db.execute_sql(_SUMS.format(subject="'namespaces/' || a.namespace", group="GROUP BY a.namespace"))
-    db.execute_sql(_SUMS.format(subject="'server'", group="HAVING count(*) > 0"))
-    for subject in ("'namespaces/' || a.namespace", "'server'"):
-        db.execute_sql(_SUM_USERS.format(subject=subject))
-    db.execute_sql(_UNIQUE)
+    with db.bind_ctx([CallDay, ProblemDay, ProblemLast]):
+        db.create_tables([CallDay, ProblemDay, ProblemLast])
 
 
 def _artifact(target: str) -> str:
