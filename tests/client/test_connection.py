@@ -158,3 +158,11 @@ def test_a_broken_file_says_where(tmp_path: pathlib.Path) -> None:
         path.write_text(text)
         with pytest.raises(Invalid, match=r"config\.toml"):
             load_contexts(where)
+
+
+def test_an_address_that_a_context_knows_is_protected_as_it_says(tmp_path: pathlib.Path) -> None:
+    where = {"XDG_CONFIG_HOME": str(tmp_path)}
+    kept = Context("home", "https://localhost:7003", "secret", ca_file="/ca.pem")
+    load_contexts(where).with_context(kept).save()
+    found = find_endpoint("localhost:7003", None, where)
+    assert (found.tls, found.ca_file, found.token) == (True, "/ca.pem", "secret")

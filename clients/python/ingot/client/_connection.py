@@ -162,8 +162,9 @@ def _address(server: str | None, environ: Mapping[str, str]) -> Endpoint:
 def _with_known_token(endpoint: Endpoint, environ: Mapping[str, str]) -> Endpoint:
     # A context or a local server with the very same address also knows the token for it.
     for context in _contexts.load_contexts(environ).all:
-        if parse_address(context.server, "config").target == endpoint.target:
-            return _of_context(endpoint, context)
+        known = parse_address(context.server, "config")
+        if known.target == endpoint.target:
+            return _of_context(replace(endpoint, tls=endpoint.tls or known.tls), context)
     for folder in _data_folders(environ):
         if endpoint.is_loopback and _dialled(endpoint.target) in _addresses(folder):
             return _with_tls_of(replace(endpoint, token=_token(folder)), folder)

@@ -5,6 +5,7 @@ from typing import TypedDict
 from google.protobuf import duration_pb2, timestamp_pb2
 
 from ingot.server.core import names
+from ingot.server.core.errors import IngotError
 from ingot.server.core.logins import Issued
 from ingot.server.domain import passwords
 from ingot.server.domain.logins import NewPassword, login_failed
@@ -72,7 +73,7 @@ class LoginCalls(AuthCalls):
         with self._rules.attempts.attempt(user, pipeline.address()) as attempt:
             try:
                 right = await self._rules.hashing.matches(stored, password)
-            except BaseException:
+            except IngotError:  # too many at once
                 attempt.was_not_heard()
                 raise
             if not right:

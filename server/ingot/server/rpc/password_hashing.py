@@ -5,12 +5,15 @@ the server spends at most two cores and 128 MiB on it, and says so when too many
 """
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
 
 from ingot.server.core.errors import Exhausted, Reason
 from ingot.server.domain.passwords import Passwords
 from ingot.server.rpc.hops import Hops
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 AT_ONCE = 2
 MOST_WAITING = 50  # about three seconds
@@ -27,20 +30,17 @@ class PasswordHashing:
 
     async def matches(self, hashed: str | None, password: str) -> bool:
         """As Passwords.matches. Raises Exhausted (BUSY)."""
-        async with self._turn():
-            return await self._hops.io(self._passwords.matches, hashed, password)
+        return await self._in_turn(self._passwords.matches, hashed, password)
 
     async def hashed(self, password: str) -> str:
         """As Passwords.hashed. Raises Exhausted (BUSY)."""
-        async with self._turn():
-            return await self._hops.io(self._passwords.hashed, password)
+        return await self._in_turn(self._passwords.hashed, password)
 
     def outdated(self, hashed: str) -> bool:
         """As Passwords.outdated."""
         return self._passwords.outdated(hashed)
 
-    @contextlib.asynccontextmanager
-    async def _turn(self) -> AsyncIterator[None]:
+    async def _in_turn(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         if self._waiting >= MOST_WAITING:
             raise Exhausted(
                 Reason.BUSY,
@@ -53,7 +53,12 @@ class PasswordHashing:
             await self._turns.acquire()
         finally:
             self._waiting -= 1
-        try:
-            yield
-        finally:
-            self._turns.release()
+        hashing = asyncio.create_task(self._hops.io(fn, *args, **kwargs))
+        hashing.add_done_callback(self._done)
+        # A thread that hashes cannot be stopped: whoever hangs up keeps the turn until it is over.
+        return await asyncio.shield(hashing)
+
+    def _done(self, hashing: "asyncio.Task[T]") -> None:
+        self._turns.release()
+        if not hashing.cancelled():
+            hashing.exception()  # told to whoever still listens
