@@ -105,6 +105,7 @@ class World:
                 token = server.token(user, Role.VIEWER if word == "viewer" else Role.MEMBER)
                 self.stubs[word] = server.stubs(token)
         server.token(NINA)
+        self._otto = server.stubs(server.token("otto"))
         self.assigned_token, self.idle_token = server.worker_token(), server.worker_token()
         self.stubs["assignd"] = server.stubs(self.assigned_token)
         self.stubs["worker"] = server.stubs(self.idle_token)
@@ -256,6 +257,15 @@ class World:
         )
         request = transfer_pb2.BeginUploadRequest(target=transfer_pb2.UploadTarget(checkpoint=target))
         return self.stubs["assignd"].transfer.BeginUpload(request).upload.name
+
+    @contextlib.contextmanager
+    def one_more_owner(self) -> Iterator[Stubs]:
+        """Give stubs of somebody who owns the team for the length of a with block, and no longer."""
+        name = f"namespaces/{TEAM}/members/otto"
+        stubs, admin = self._otto, self.stubs["admin"].auth
+        admin.SetMember(auth_pb2.SetMemberRequest(name=name, role=auth_pb2.MEMBER_ROLE_OWNER))
+        yield stubs
+        admin.RemoveMember(auth_pb2.RemoveMemberRequest(name=name))
 
     # --- credentials that are no good -------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ a request fails; so does a case that names an RPC there is not.
 import dataclasses
 import pathlib
 import sys
+import uuid
 from collections.abc import Iterator
 
 import grpc
@@ -101,8 +102,7 @@ def _by_bad_credential(found: World, case: Case) -> Iterator[str]:
 def _ask(stubs: Stubs, case: Case, at: At) -> tuple[str, str]:
     """Make one call; return the name of its status and what it says. A stream counts once it has begun."""
     method, sent = RPCS[case.rpc], messages(REQUESTS[case.name].ask(at))
-    service = getattr(stubs, method.containing_service.name.removesuffix("Service").lower())
-    call = getattr(service, method.name)
+    call = getattr(_service(stubs, case), method.name)
     try:
         reply = call(sent if method.client_streaming else next(sent), timeout=30)
         if method.server_streaming:
@@ -111,6 +111,47 @@ def _ask(stubs: Stubs, case: Case, at: At) -> tuple[str, str]:
     except grpc.RpcError as error:
         return error.code().name, error.details() or ""
     return "OK", ""
+
+
+def _service(stubs: Stubs, case: Case) -> object:
+    """Return the stub of the service that a case is about."""
+    word: str = RPCS[case.rpc].containing_service.name.removesuffix("Service").lower()
+    return getattr(stubs, word)
+
+
+# What they asked for themselves: an operation that works for them, an approval; of a purge, its bare name.
+TOLD_AGAIN = {"StartImport", "StartValidation", "RequestApproval", "PurgeArtifact"}
+
+
+@pytest.mark.contract("S1-51")
+def test_a_repeated_request_tells_nothing_to_who_has_left(found: World) -> None:
+    """The first is carried out for a member; the very same is sent again when that is one no more."""
+    told: set[str] = set()
+    silent: set[str] = set()
+    for case in TABLE:
+        label = next((each for each in ("team", "private") if each in case.rows), "")
+        message = next(messages(REQUESTS[case.name].ask(_at(found, case, label)))) if label else None
+        if message is None or "request_id" not in message.DESCRIPTOR.fields_by_name:
+            continue
+        setattr(message, "request_id", str(uuid.uuid4()))  # noqa: B010  # every message that comes here has one
+        with found.one_more_owner() as stubs:
+            call = getattr(_service(stubs, case), case.rpc)
+            try:
+                call(message, timeout=30)
+            except grpc.RpcError:  # it is about a namespace of olga's own, or in no state for it
+                continue
+        try:
+            (told if call(message, timeout=30).ByteSize() else silent).add(case.rpc)
+        except grpc.RpcError:
+            silent.add(case.rpc)
+    assert told == TOLD_AGAIN
+    assert len(silent) >= 18
+
+
+def _at(found: World, case: Case, label: str) -> At:
+    at = At(found, "owner", found.place(label, "owner"))
+    fresh = REQUESTS[case.name].fresh
+    return dataclasses.replace(at, thing=fresh(at)) if fresh else at
 
 
 @pytest.mark.contract("S1-51")

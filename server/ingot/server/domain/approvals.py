@@ -92,7 +92,7 @@ class Approvals:
             return (waiting or self._ask(caller, artifact, version, comment)).name
 
         made, _ = self._requests.run(caller, "RequestApproval", key, make)
-        return self._found(made)
+        return self.get(caller, made)
 
     def decide(
         self, caller: Caller, name: str, comment: str, etag: str, key: RequestKey, *, approve: bool
@@ -118,7 +118,7 @@ class Approvals:
             return approval.name
 
         made, _ = self._requests.run(caller, "DecideApproval", key, make)
-        return self._found(made)
+        return self.get(caller, made)
 
     def withdraw(self, caller: Caller, name: str, key: RequestKey) -> Approval:
         """Take back what waits. Raises NotFound, Denied (SCOPE_MISSING), Precondition (STATE_INVALID)."""
@@ -132,7 +132,7 @@ class Approvals:
             return approval.name
 
         made, _ = self._requests.run(caller, "WithdrawApproval", key, make)
-        return self._found(made)
+        return self.get(caller, made)
 
     # --- what happens to versions -----------------------------------------------------------------------
 
@@ -289,12 +289,6 @@ class Approvals:
     def _shown(self, caller: Caller, approval: Approval) -> bool:
         mine = approval.requester == caller.principal
         return not caller.is_worker and (mine or caller.may_read(approval.namespace))
-
-    def _found(self, name: str) -> Approval:
-        found = self._stores.approvals.find(int(name.rpartition("_")[2]))
-        if found is None:
-            raise _not_found(name)
-        return found
 
 
 def _namespaces_of(caller: Caller, *, inbox: bool) -> tuple[str, ...]:

@@ -56,10 +56,11 @@ class Members:
 
     # --- namespaces -------------------------------------------------------------------------------------
 
-    def create_namespace(self, caller: Caller, namespace: str, key: RequestKey) -> str:
-        """Make a namespace whose first owner is the caller; a repetition of the request gives the same one.
+    def create_namespace(self, caller: Caller, namespace: str, key: RequestKey) -> None:
+        """Make a namespace whose first owner is the caller; repeating the request changes nothing.
 
-        Raises Invalid (NAME_INVALID), AlreadyExists (NAME_TAKEN), Exhausted (QUOTA), Denied (SCOPE_MISSING).
+        Raises Invalid (NAME_INVALID), AlreadyExists (NAME_TAKEN), Exhausted (QUOTA), Denied (SCOPE_MISSING),
+        and for a repetition NotFound (NAMESPACE_NOT_FOUND) when the caller has left it since.
         """
         names.check_namespace_id(namespace, "namespace_id")
         if caller.role not in (Role.ADMIN, Role.MEMBER) or caller.operation:
@@ -84,9 +85,9 @@ class Members:
             self._changed()
             return namespace
 
-        made, _ = self._requests.run(caller, "CreateNamespace", key, make)
-        journal.about(f"namespaces/{made}")
-        return made
+        if self._requests.run(caller, "CreateNamespace", key, make)[1]:
+            self._require_read(caller, namespace)
+        journal.about(f"namespaces/{namespace}")
 
     def delete_namespace(self, caller: Caller, namespace: str, *, validate_only: bool) -> None:
         """Remove a namespace that has nothing in it.

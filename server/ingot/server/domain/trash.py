@@ -105,10 +105,12 @@ class Trash:
                 raise name_taken(artifact.name)
             return self._catalog.amend(dataclasses.replace(artifact, delete_time=None)).uid
 
-        found, _ = self._requests.run(caller, "RestoreArtifact", key, make)
+        found, replayed = self._requests.run(caller, "RestoreArtifact", key, make)
         artifact = self._stores.artifacts.by_uid(found)
         if artifact is None:
             raise artifact_not_found(name)
+        if replayed:  # who repeats the request may have lost the right to see it since
+            self._access.require_artifact_write(caller, artifact)
         return artifact
 
     def purge(

@@ -65,8 +65,8 @@ class MemberCalls(AuthCalls):
         return auth_pb2.RemoveMemberResponse()
 
     def _create(self, caller: Caller, wanted: str, key: RequestKey) -> Namespace:
-        namespace = self._rules.members.create_namespace(caller, wanted, key)
-        return self._rules.namespaces.find(namespace)
+        self._rules.members.create_namespace(caller, wanted, key)
+        return self._rules.namespaces.find(wanted)
 
 
 def _role_of(value: auth_pb2.MemberRole.ValueType) -> MemberRole:
