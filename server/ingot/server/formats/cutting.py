@@ -7,7 +7,7 @@ that ends where the file does. Only CSV with line ends in quotes, and arrays wit
 """
 
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -17,8 +17,9 @@ from ingot.server.formats import csv_file, json_array, lines
 from ingot.server.formats.csv_rows import QUOTE, QuotedRows
 from ingot.server.formats.seam import BinarySource
 
-MOST_ROW = 1024 * 1024  # bytes of one row; longer ones are cut
-_READ = 256 * 1024
+MOST_ROW = 256 * 1024  # bytes of one row; longer ones are cut
+_READ = 128 * 1024
+_STEPS = 512  # between two looks at the time
 _BLANK = b" \t\r\n"
 _CANDIDATES = 64  # line ends that are tried
 _BOUNDARY = re.compile(rb"\}[ \t\r\n]*+,[ \t\r\n]*+(?=\{)")
@@ -34,6 +35,24 @@ class RawRow:
     raw: bytes
     fields: Sequence[bytes] = ()
     problem: str = ""
+
+
+class Pace:
+    """Counts steps of work, and calls `pause` now and then, which may raise to stop it."""
+
+    def __init__(self, pause: Callable[[], None] = lambda: None) -> None:
+        self._pause = pause
+        self._steps = 0
+
+    def step(self) -> None:
+        """Count one line, or one attempt."""
+        self._steps += 1
+        if self._steps % _STEPS == 0:
+            self._pause()
+
+    def now(self) -> None:
+        """Look at the time now: a large step follows."""
+        self._pause()
 
 
 class Cutter(Protocol):
@@ -55,12 +74,16 @@ class Cutter(Protocol):
 class Lines:
     """JSON Lines and plain text: a row is a line that is not blank."""
 
+    def __init__(self, pace: Pace) -> None:
+        self._pace = pace
+
     def forward(self, source: BinarySource, offset: int) -> Iterator[RawRow]:
         """Yield rows from the beginning of one to the end of the file."""
         source.seek(offset)
         for batch in lines.batches(source, MOST_ROW):
             place = batch.offset
             for line in batch.lines:
+                self._pace.step()
                 if batch.cut:
                     yield RawRow(place, line, problem=_long())
                 elif line.strip(_BLANK):
@@ -83,9 +106,10 @@ class Lines:
 class CsvLines:
     """CSV with this delimiter and so many columns."""
 
-    def __init__(self, delimiter: bytes, width: int) -> None:
+    def __init__(self, delimiter: bytes, width: int, pace: Pace) -> None:
         self._delimiter = delimiter
         self._width = width
+        self._pace = pace
 
     def forward(self, source: BinarySource, offset: int) -> Iterator[RawRow]:
         """Yield rows from the beginning of one to the end of the file."""
@@ -94,6 +118,7 @@ class CsvLines:
         for batch in lines.batches(source, MOST_ROW):
             place = batch.offset
             for line in batch.lines:
+                self._pace.step()
                 if batch.cut:
                     yield RawRow(place, line, problem=_long())
                 elif quoted.inside or QUOTE in line:
@@ -116,6 +141,7 @@ class CsvLines:
             at = piece.find(b"\n", at + 1)
             if at < 0:
                 break
+            self._pace.now()
             rows = [row for row, _ in zip(self.forward(_Piece(piece[at + 1 :]), 0), range(50), strict=False)]
             rows = rows[:-1] if len(rows) > 1 else rows  # the last one may be cut
             right = sum(not row.problem and len(row.fields) == self._width for row in rows)
@@ -137,17 +163,20 @@ class CsvLines:
 class ArrayElements:
     """The objects of a JSON array; `keys` are those that all of the first ones have."""
 
-    def __init__(self, keys: Collection[str] = ()) -> None:
+    def __init__(self, pace: Pace, keys: Collection[str] = ()) -> None:
         self._keys = frozenset(keys)
+        self._pace = pace
 
     def forward(self, source: BinarySource, offset: int) -> Iterator[RawRow]:
         """Yield elements from the beginning of one, or of the array, to its end."""
         source.seek(offset)
         buffer, base = b"", offset
         while block := source.read(max(_READ, len(buffer))):
+            self._pace.now()
             buffer += block
             at = 0
             while True:
+                self._pace.step()
                 begin = json_array.between(buffer, at)
                 if begin is None:
                     at = len(buffer)
@@ -169,6 +198,7 @@ class ArrayElements:
     def resync(self, piece: bytes) -> int | None:
         """Return where an object begins that has the keys which all of the first ones have."""
         for found in _BOUNDARY.finditer(piece):
+            self._pace.step()
             end = json_array.element_end(piece, found.end())
             if end is None:
                 return None
@@ -185,6 +215,7 @@ class ArrayElements:
         found: list[RawRow] = []
         size, depth, end = len(piece), 0, 0
         for token in _BACKWARD.finditer(piece[::-1]):
+            self._pace.step()
             sign = token.group()
             if sign == b'"':
                 break  # a string that begins before the piece

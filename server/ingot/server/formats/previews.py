@@ -10,7 +10,7 @@ has no places, so it is read from its beginning as far as the source lets.
 import itertools
 import random
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import orjson
@@ -19,12 +19,13 @@ from ingot.server.core.contents import Part, Preview, Row, Sampling, TooCostly, 
 from ingot.server.core.json_values import JsonValue
 from ingot.server.core.params import Rules
 from ingot.server.formats import csv_file, cutting, data, gzipped, json_array, lines, txt
-from ingot.server.formats.cutting import ArrayElements, CsvLines, Cutter, Lines, RawRow
+from ingot.server.formats.cutting import ArrayElements, CsvLines, Cutter, Lines, Pace, RawRow
 from ingot.server.formats.findings import FindingSink
 from ingot.server.formats.registry import by_name
 from ingot.server.formats.seam import HEAD_BYTES, BinarySource, Family, Head
 
-SMALL = 8 * 1024 * 1024  # bytes up to which a file is read whole
+SMALL = 4 * 1024 * 1024  # bytes up to which a file is read whole for random rows
+_NUMBERED = 1024 * 1024  # the same for the last rows: only then are their numbers known
 _TAIL = 256 * 1024
 _MOST_TAIL = 4 * 1024 * 1024
 _PLACE = 128 * 1024  # bytes that are read at a random place
@@ -49,6 +50,7 @@ class DataFile:
     format: str
     begin: int
     cutter: Cutter
+    pace: Pace
     columns: tuple[str, ...] = ()  # of CSV
     packed: bool = False
     findings: FindingSink = field(default_factory=lambda: FindingSink(""))
@@ -58,8 +60,12 @@ class DataFile:
         return self.cutter.forward(self.source, self.begin)
 
 
-def open_data(path: str, source: BinarySource) -> DataFile:
-    """Find out how a data file is cut. Raises NoRows, and what the source raises."""
+def open_data(path: str, source: BinarySource, pause: Callable[[], None] = lambda: None) -> DataFile:
+    """Find out how a data file is cut; `pause` is called now and then by all that reads it.
+
+    Raises NoRows, and what the source and `pause` raise.
+    """
+    pace = Pace(pause)
     head = source.read(HEAD_BYTES)
     source.seek(0)
     packed, findings = gzipped.is_gzip(Head(head, source.size)), FindingSink(path)
@@ -72,7 +78,7 @@ def open_data(path: str, source: BinarySource) -> DataFile:
     if begin is None:
         raise NoRows(findings.kept[0].message)
     name = _format_of(path, Head(head, source.size))
-    opened = DataFile(source, name, begin, Lines(), packed=packed, findings=findings)
+    opened = DataFile(source, name, begin, Lines(pace), pace, packed=packed, findings=findings)
     if name == csv_file.NAME:
         _open_csv(opened, path, head[begin:])
     elif name == json_array.NAME:
@@ -80,9 +86,11 @@ def open_data(path: str, source: BinarySource) -> DataFile:
     return opened
 
 
-def preview(path: str, source: BinarySource, wanted: WantedRows) -> Preview:
-    """Return rows of a file. Raises NoRows, and what the source raises."""
-    opened = open_data(path, source)
+def preview(
+    path: str, source: BinarySource, wanted: WantedRows, pause: Callable[[], None] = lambda: None
+) -> Preview:
+    """Return rows of a file. Raises NoRows, and what the source and `pause` raise."""
+    opened = open_data(path, source, pause)
     if wanted.part is Part.LAST:
         numbered, sampling = _last(opened, wanted.count), Sampling.NONE
     elif wanted.part is Part.RANDOM:
@@ -124,7 +132,7 @@ def _format_of(path: str, head: Head) -> str:
 
 def _open_csv(opened: DataFile, path: str, head: bytes) -> None:
     delimiter = cutting.csv_of(head, path)
-    header = next(CsvLines(delimiter, 0).forward(opened.source, opened.begin), None)
+    header = next(CsvLines(delimiter, 0, opened.pace).forward(opened.source, opened.begin), None)
     if header is None or header.problem:
         raise NoRows("It has no header, which CSV begins with." if header is None else header.problem)
     if len(header.fields) > csv_file.MOST_COLUMNS:
@@ -135,7 +143,7 @@ def _open_csv(opened: DataFile, path: str, head: bytes) -> None:
         names[number - 1] = name if name and name not in taken else f"{name or 'column'}_{number}"
         taken.add(names[number - 1])
     opened.columns = tuple(names)
-    opened.cutter = CsvLines(delimiter, len(names))
+    opened.cutter = CsvLines(delimiter, len(names), opened.pace)
     opened.begin = header.offset + len(header.raw) + 1
     opened.source.seek(opened.begin - 1)
     if opened.source.read(1) == b"\r":  # it was taken off the header
@@ -146,10 +154,10 @@ def _open_array(opened: DataFile, head: bytes) -> None:
     if not json_array.is_array_of_objects(head):
         raise NoRows("It is one JSON document; only arrays of objects have rows.")
     opened.begin += head.index(b"[") + 1
-    opened.cutter = ArrayElements()
+    opened.cutter = ArrayElements(opened.pace)
     first = [_parsed(row.raw) for row in itertools.islice(opened.rows(), _HEAD_ROWS)]
-    keys = [set(each) for each in first if each]
-    opened.cutter = ArrayElements(set.intersection(*keys) if keys else ())
+    keys = [set(each) for each in first if each is not None]
+    opened.cutter = ArrayElements(opened.pace, set.intersection(*keys) if keys else ())
 
 
 # --- which rows ---------------------------------------------------------------------------------------------
@@ -157,7 +165,7 @@ def _open_array(opened: DataFile, head: bytes) -> None:
 
 def _last(opened: DataFile, most: int) -> list[tuple[int, RawRow]]:
     source = opened.source
-    if opened.packed or source.size <= SMALL:
+    if opened.packed or source.size <= _NUMBERED:
         kept = deque(enumerate(opened.rows(), 1), maxlen=most)
         return list(kept)
     reach = _TAIL
@@ -187,28 +195,33 @@ def _random(opened: DataFile, wanted: WantedRows) -> tuple[list[tuple[int, RawRo
                 sampling = Sampling.FROM_BEGINNING
                 break
     except TooCostly:
-        if not opened.packed:
-            raise
         sampling = Sampling.FROM_BEGINNING
     return sorted(chosen, key=lambda each: each[0]), sampling
 
 
 def _at_places(opened: DataFile, dice: random.Random, most: int) -> list[tuple[int, RawRow]]:
-    """Return the rows that begin behind random places, each once."""
+    """Return the rows that begin behind random places, each once; fewer when the time is over."""
     found: dict[int, RawRow] = {}
-    source = opened.source
     for _ in range(_TRIES * most):
         if len(found) >= most:
             break
-        place = dice.randrange(opened.begin, source.size)
-        source.seek(place)
-        begin = opened.cutter.resync(source.read(_PLACE))
-        if begin is None:
-            continue
-        row = next(opened.cutter.forward(source, place + begin), None)
+        try:
+            row = _row_behind(opened, dice.randrange(opened.begin, opened.source.size))
+        except TooCostly:
+            if found:
+                break
+            raise
         if row is not None:
             found[row.offset] = row
     return [(0, found[offset]) for offset in sorted(found)]
+
+
+def _row_behind(opened: DataFile, place: int) -> RawRow | None:
+    """Return the first row that begins behind a place; None when none seems to."""
+    opened.pace.now()
+    opened.source.seek(place)
+    begin = opened.cutter.resync(opened.source.read(_PLACE))
+    return None if begin is None else next(opened.cutter.forward(opened.source, place + begin), None)
 
 
 # --- what is shown ------------------------------------------------------------------------------------------

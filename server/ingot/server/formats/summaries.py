@@ -106,12 +106,12 @@ def of_model_file(path: str, source: BinarySource, most: int, pause: Callable[[]
     return Summary(_summary(told, source.size, left), told, tensors, _findings(sink), left == _COSTLY)
 
 
-def of_data_file(path: str, source: BinarySource) -> Summary:
-    """Return what a data file says. Raises what the source raises, but TooCostly."""
+def of_data_file(path: str, source: BinarySource, pause: Callable[[], None]) -> Summary:
+    """Return what a data file says. `pause` and raises as of_model_file."""
     sink = FindingSink(path, _FINDINGS)
     told, left = FileFacts(path, ""), ""
     try:
-        opened = previews.open_data(path, source)
+        opened = previews.open_data(path, source, pause)
         told = _data(path, opened)
         sink = opened.findings if opened.packed else sink
     except TooCostly:

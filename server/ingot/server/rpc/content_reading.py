@@ -163,7 +163,7 @@ class Reader:
             if look.of_model:
                 told = summaries.of_model_file(file.path, source, left, allowance.pause)
             else:
-                told = summaries.of_data_file(file.path, source)
+                told = summaries.of_data_file(file.path, source, allowance.pause)
             left -= len(told.tensors)
             found.append(told)
         cut = any(each.cut for each in found)
@@ -199,7 +199,8 @@ class Reader:
 
     def _rows(self, look: Look, file: FileFacts, wanted: WantedRows, allowance: Allowance) -> Preview:
         try:
-            return previews.preview(file.path, self._source(look, file, allowance), wanted)
+            source = self._source(look, file, allowance)
+            return previews.preview(file.path, source, wanted, allowance.pause)
         except previews.NoRows as none:
             raise _no_rows(file.path, str(none)) from None
         except TooCostly:
