@@ -13,7 +13,7 @@ class UsageCalls(CatalogCalls):
     """Serves usage."""
 
     async def GetUsage(self, request: pb.GetUsageRequest, context: Context) -> pb.GetUsageResponse:
-        await usage_storing.store(self._hops, self._rules.usage)
+        await usage_storing.catch_up(self._hops, self._rules.usage)
         return convert.report_message(await self._hops.read(self._usage, pipeline.caller(), request))
 
     def _usage(self, caller: Caller, request: pb.GetUsageRequest) -> UsageReport:

@@ -10,7 +10,10 @@ from ingot.server.core.shown_settings import ShownSetting
 from ingot.server.core.usage import start_of
 from ingot.server.rpc import convert_common as common
 from ingot.server.rpc import convert_usage
-from ingot.v1 import operations_pb2, system_pb2, training_pb2, workers_pb2
+from ingot.v1 import errors_pb2, operations_pb2, system_pb2, training_pb2, workers_pb2
+
+_UNKNOWN = errors_pb2.ERROR_REASON_UNSPECIFIED
+_REASONS = frozenset(reason.value for reason in Reason)  # a row may have one of an older version
 
 
 def dashboard_message(found: Overview, sizes: Bytes) -> system_pb2.GetDashboardResponse:
@@ -103,7 +106,7 @@ def _operations(found: Overview) -> list[system_pb2.OperationCount]:
 def _problem(found: ProblemFigures) -> system_pb2.ProblemCount:
     last = found.last
     return system_pb2.ProblemCount(
-        reason=common.reason(Reason(last.reason)),
+        reason=common.reason(Reason(last.reason)) if last.reason in _REASONS else _UNKNOWN,
         count=found.count,
         total_count=found.total,
         days=[

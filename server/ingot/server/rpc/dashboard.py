@@ -38,8 +38,8 @@ class DashboardCalls(system_pb2_grpc.SystemServiceServicer):
     async def GetDashboard(
         self, request: pb.GetDashboardRequest, context: Context
     ) -> pb.GetDashboardResponse:
-        await usage_storing.store(self._hops, self._seen.usage)
-        await usage_storing.store(self._hops, self._seen.figures)
+        await usage_storing.catch_up(self._hops, self._seen.usage)
+        await usage_storing.catch_up(self._hops, self._seen.figures)
         found = await self._hops.read(
             self._seen.dashboard.overview,
             pipeline.caller(),

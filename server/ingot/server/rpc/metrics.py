@@ -48,7 +48,8 @@ class Metrics:
     """Counts calls for Prometheus; implements CallWatcher."""
 
     def __init__(self) -> None:
-        prometheus_client.disable_created_metrics()  # a series beside each one, which nobody asks for
+        # Or there would be a series beside each one, which nobody asks for.
+        prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         prometheus_client.ProcessCollector(registry=self.registry)
         prometheus_client.GCCollector(registry=self.registry)

@@ -91,7 +91,7 @@ class SystemServicer(AuditCalls, DashboardCalls):
     async def ListActivity(
         self, request: system_pb2.ListActivityRequest, context: Context
     ) -> system_pb2.ListActivityResponse:
-        await usage_storing.store(self._hops, self._usage)
+        await usage_storing.catch_up(self._hops, self._usage)
         page = await self._hops.read(
             self._usage.activities,
             pipeline.caller(),

@@ -1,8 +1,11 @@
 """Writes down what was gathered in memory, and keeps it there when that fails: a full disk loses none."""
 
 import asyncio
-from typing import Protocol, TypeVar
+import contextlib
+import weakref
+from typing import Any, Protocol, TypeVar
 
+from ingot.server.core.errors import IngotError
 from ingot.server.rpc.hops import Hops
 
 T = TypeVar("T")
@@ -28,16 +31,36 @@ class Gathers(Protocol[T]):
         ...
 
 
+# Whoever asks must not miss what another one is just writing.
+_writing: "weakref.WeakKeyDictionary[Gathers[Any], set[asyncio.Future[None]]]" = weakref.WeakKeyDictionary()
+
+
 async def store(hops: Hops, gathers: Gathers[T]) -> None:
-    """Write what was gathered, if anything. A caller that is cancelled does not stop it."""
-    if not gathers.pending():
-        return
+    """Write what was gathered, if anything, and wait for whoever writes already.
+
+    A caller that is cancelled does not stop it. Raises what the write does.
+    """
+    writing = _writing.setdefault(gathers, set())
+    if gathers.pending():
+        writing.add(_begun(hops, gathers, writing))
+    for each in tuple(writing):
+        await asyncio.shield(each)
+
+
+async def catch_up(hops: Hops, gathers: Gathers[T]) -> None:
+    """As `store`, before a question: one that cannot be kept up to date, on a full disk, is answered too."""
+    with contextlib.suppress(IngotError):
+        await store(hops, gathers)
+
+
+def _begun(hops: Hops, gathers: Gathers[T], writing: "set[asyncio.Future[None]]") -> "asyncio.Future[None]":
     gathered = gathers.take()
-    writing = asyncio.ensure_future(hops.keep(gathers.write, gathered))
+    begun = asyncio.ensure_future(hops.keep(gathers.write, gathered))
 
     def ended(done: "asyncio.Future[None]") -> None:
+        writing.discard(done)
         if done.cancelled() or done.exception() is not None:
             gathers.put_back(gathered)
 
-    writing.add_done_callback(ended)
-    await asyncio.shield(writing)
+    begun.add_done_callback(ended)
+    return begun
