@@ -276,9 +276,11 @@ class Pusher:
             assert part.more == (open_length > 0)
         return [(digest, bytes(data)) for digest, data in found]
 
-    def files(self, tree: str) -> tuple[transfer_pb2.ManifestHeader, dict[str, list[tuple[bytes, int]]]]:
-        """Return a tree's manifest: header, and for each path its entries."""
-        request = transfer_pb2.ReadManifestRequest(tree=tree)
+    def files(
+        self, tree: str, path: str = ""
+    ) -> tuple[transfer_pb2.ManifestHeader, dict[str, list[tuple[bytes, int]]]]:
+        """Return a tree's manifest, or that of one file: header, and for each path its entries."""
+        request = transfer_pb2.ReadManifestRequest(tree=tree, path=path)
         head, *rest = self.stub.ReadManifest(request, metadata=self.metadata)
         found: dict[str, list[tuple[bytes, int]]] = {}
         for message in rest:

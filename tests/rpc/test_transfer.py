@@ -71,6 +71,11 @@ def test_what_is_pushed_comes_back(pusher: Pusher) -> None:
     assert head.digest == tree_digest({path: cut(data) for path, data in TREE.items()})
     assert {path: cut(data).entries for path, data in TREE.items()} == files
     assert list(files) == sorted(files, key=str.encode)
+    for path in files:
+        assert pusher.files(ARTIFACT, path) == (head, {path: files[path]})
+    for path in ("a", "zzz", "sub"):
+        with refused(NOT_FOUND, "FILE_NOT_FOUND"):
+            pusher.files(ARTIFACT, path)
 
 
 @pytest.mark.contract("S1-6", "S3-26", "S3-27", "S3-30")

@@ -98,6 +98,9 @@ if TYPE_CHECKING:
     from ingot.client._errors import (
         Unreachable as Unreachable,
     )
+    from ingot.client._file_reader import (
+        FileReader as FileReader,
+    )
     from ingot.client._identity import (
         declared_user as declared_user,
     )
@@ -233,6 +236,7 @@ _HOME = {
     "_manifest": ("Manifest", "TreeFile"),
     "_pull": ("PullResult",),
     "_push": ("PushResult",),
+    "_file_reader": ("FileReader",),
     "_reading": ("VerifyResult",),
     "_references": (
         "AnyReference",

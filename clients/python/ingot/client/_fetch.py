@@ -125,7 +125,7 @@ class Fetcher:
     def _fetch(self, lane: int, unit: Unit) -> None:
         attempt = 1
         while unit:
-            arriving = _Arriving(unit, self._store)
+            arriving = Arriving(unit, self._store)
             try:
                 self._stream(lane, arriving)
                 if arriving.left:
@@ -137,13 +137,13 @@ class Fetcher:
                 attempt += 1
                 if isinstance(error, LimitReached):
                     self.lanes.crowded()
-                pause = self._calls.pause_before(attempt, _as_outage(error))
+                pause = self._calls.pause_before(attempt, as_outage(error))
                 if pause is None:
                     raise
                 unit = arriving.left
             self.lanes.wait(pause)
 
-    def _stream(self, lane: int, arriving: "_Arriving") -> None:
+    def _stream(self, lane: int, arriving: "Arriving") -> None:
         call = _bulk.read_chunks(self._link.lane(lane))
         request = pb.ReadChunksRequest(
             tree=self._tree,
@@ -163,7 +163,7 @@ class Fetcher:
             self._report.add(moved=size)
 
 
-class _Arriving:
+class Arriving:
     """Checks what a stream brings against what was asked and stores it."""
 
     def __init__(self, unit: Unit, store: Store) -> None:
@@ -276,5 +276,6 @@ def _disorder(what: str) -> Integrity:
     )
 
 
-def _as_outage(error: IngotError) -> IngotError:
+def as_outage(error: IngotError) -> IngotError:
+    """Return the error by which to decide whether a stream that broke is opened again."""
     return Unreachable(error.message) if isinstance(error, TimedOut | Cancelled) else error

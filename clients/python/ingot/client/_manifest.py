@@ -4,7 +4,9 @@ File roots are computed from the segments, the tree digest from the roots; sizes
 safe. After that a chunk that has its digest is the right chunk.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from ingot.client._calls import Calls
 from ingot.client._channels import Link
@@ -13,6 +15,8 @@ from ingot.client._journal import Cut
 from ingot.content import digests, paths
 from ingot.v1 import transfer_pb2 as pb
 from ingot.v1 import transfer_pb2_grpc
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +52,35 @@ def read_manifest(link: Link, calls: Calls, tree: str, download_id: str = "") ->
 
     Raises IngotError; Integrity for a manifest that contradicts itself, Invalid for an unsafe path.
     """
+    return _repeated(link, calls, pb.ReadManifestRequest(tree=tree, download_id=download_id), _checked)
+
+
+def read_file(link: Link, calls: Calls, tree: str, path: str, download_id: str = "") -> tuple[str, TreeFile]:
+    """Return the concrete name of a tree and one file of it with its chunks, without the other files.
+
+    Raises IngotError; Integrity for a manifest that contradicts itself, NotFound (FILE_NOT_FOUND).
+    """
+
+    def found(gathered: "_Gathered") -> tuple[str, TreeFile]:
+        for entry, segments in zip(gathered.entries, gathered.segments, strict=True):
+            if entry.path == path:
+                return gathered.header.tree, _file(entry, segments)
+        raise _contradiction(f"the manifest of {path!r}", "that file", f"{len(gathered.entries)} others")
+
+    return _repeated(
+        link, calls, pb.ReadManifestRequest(tree=tree, download_id=download_id, path=path), found
+    )
+
+
+def _repeated(
+    link: Link, calls: Calls, request: pb.ReadManifestRequest, checked: "Callable[[_Gathered], T]"
+) -> T:
+    """Return what is made of a manifest; a broken stream begins again."""
     stub = transfer_pb2_grpc.TransferServiceStub(link.channel)
-    request = pb.ReadManifestRequest(tree=tree, download_id=download_id)
     attempt = 1
     while True:
         try:
-            return _checked(_gathered(calls, stub, request))
+            return checked(_gathered(calls, stub, request))
         except IngotError as error:
             attempt += 1
             pause = calls.pause_before(attempt, error)

@@ -1,20 +1,16 @@
-"""Read files of a tree without keeping them: a range as an iterator of bytes, and a check of everything."""
+"""Compare a tree as the server sends it, or a folder, with what the digests of the tree say."""
 
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from ingot.client import _fetch
-from ingot.client._calls import Calls, new_id
+from ingot.client._calls import Calls
 from ingot.client._channels import Link
-from ingot.client._errors import Cancelled, IngotError, TimedOut, Unreachable
 from ingot.client._fetch import Fetcher
 from ingot.client._manifest import read_manifest
 from ingot.client._progress import OnProgress, Reporter, Stage
 from ingot.client._seeds import compared
-from ingot.v1 import transfer_pb2 as pb
-from ingot.v1 import transfer_pb2_grpc
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,43 +31,6 @@ class VerifyResult:
     def ok(self) -> bool:
         """Whether nothing is damaged or missing."""
         return not self.damaged and not self.missing
-
-
-def read_range(
-    link: Link, calls: Calls, tree: str, path: str, offset: int = 0, length: int | None = None
-) -> Iterator[bytes]:
-    """Yield the bytes of a range of a file in order (`length` None: to its end); a broken stream is resumed.
-
-    The server verifies each chunk before it sends from it. Raises IngotError; OutOfRange for an offset
-    behind the end.
-    """
-    if length == 0:
-        return
-    stub = transfer_pb2_grpc.TransferServiceStub(link.channel)
-    download_id = new_id()
-    end = None if length is None else offset + length
-    attempt = 1
-    while True:
-        left = 0 if end is None else end - offset
-        request = pb.ReadFileRequest(
-            tree=tree, path=path, offset=offset, length=left, download_id=download_id
-        )
-        try:
-            for message in calls.stream(stub.ReadFile, request):
-                attempt = 1
-                offset = message.offset + len(message.data)
-                if message.data:
-                    yield message.data
-            return
-        except IngotError as error:
-            attempt += 1
-            outage = Unreachable(error.message) if isinstance(error, TimedOut | Cancelled) else error
-            pause = calls.pause_before(attempt, outage)
-            if pause is None:
-                raise
-            if end is not None and offset >= end:
-                return
-        calls.pause(pause)
 
 
 def verify_tree(

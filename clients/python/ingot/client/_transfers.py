@@ -17,6 +17,7 @@ from ingot.client._names import AnyName, Names
 from ingot.client._references import DATASETS, Reference
 
 if TYPE_CHECKING:  # what moves bytes is imported when bytes move: most commands move none
+    from ingot.client._file_reader import FileReader
     from ingot.client._operations import Operations
     from ingot.client._progress import OnProgress
     from ingot.client._pull import PullResult
@@ -201,15 +202,22 @@ class Transfers:
         return once() if dry_run else _fetching.once_fetched(once, lambda: self.operations, on_progress)
 
     def read(self, ref: AnyName, *, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
-        """Yield the bytes of one file in pieces of about 1 MiB, or of a range of it."""
-        from ingot.client import _fetching, _reading
+        """Yield the bytes of one file, or of a range of it, in pieces of up to 2 MiB.
+
+        Each chunk that the range touches is compared with its digest before a byte of it is given out. Who
+        reads several ranges of a file uses a `reader`.
+        """
+        return self.reader(ref).read(offset, length)
+
+    def reader(self, ref: AnyName) -> "FileReader":
+        """Return one file for reading ranges of it: it asks for the digests once, with the first range.
+
+        Name a version or a checkpoint: `latest` and other aliases are looked up once, too.
+        """
+        from ingot.client._file_reader import FileReader
 
         tree, path = self.names.file(ref)
-
-        def pieces() -> Iterator[bytes]:
-            return _reading.read_range(self._link, self._calls, tree, path, offset, length)
-
-        return _fetching.read_once_fetched(pieces, lambda: self.operations)
+        return FileReader(self._link, self._calls, tree, path, lambda: self.operations)
 
     def verify(self, ref: AnyName, *, on_progress: "OnProgress | None" = None) -> "VerifyResult":
         """Read every chunk of a tree from the server and check it, keeping nothing."""

@@ -1906,19 +1906,23 @@ class ReadManifestRequest(_message.Message):
 
     TREE_FIELD_NUMBER: _builtins.int
     DOWNLOAD_ID_FIELD_NUMBER: _builtins.int
+    PATH_FIELD_NUMBER: _builtins.int
     tree: _builtins.str
     """Name of a tree."""
     download_id: _builtins.str
     """Made by the client, one per pull, kept when it resumes; counts one download."""
+    path: _builtins.str
+    """Only this file of the tree; all files when empty. The header is that of the tree all the same."""
     def __init__(
         self,
         *,
         tree: _builtins.str = ...,
         download_id: _builtins.str = ...,
+        path: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["download_id", b"download_id", "tree", b"tree"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["download_id", b"download_id", "path", b"path", "tree", b"tree"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -344,7 +344,7 @@ class TransferServiceServicer(object):
     def ReadManifest(self, request, context):
         """Streams a manifest: header, then files with their segments. Counts a download when a new download id comes with it.
 
-        Errors: as ListFiles; FAILED_PRECONDITION (NOT_FETCHED); RESOURCE_EXHAUSTED (BUSY); DEADLINE_EXCEEDED (TOO_SLOW).
+        Errors: as ListFiles; NOT_FOUND (FILE_NOT_FOUND) for a path; FAILED_PRECONDITION (NOT_FETCHED); RESOURCE_EXHAUSTED (BUSY); DEADLINE_EXCEEDED (TOO_SLOW).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -158,7 +158,7 @@ class TransferServiceStub:
     ReadManifest: _grpc.UnaryStreamMultiCallable[_transfer_pb2.ReadManifestRequest, _transfer_pb2.ReadManifestResponse]
     """Streams a manifest: header, then files with their segments. Counts a download when a new download id comes with it.
 
-    Errors: as ListFiles; FAILED_PRECONDITION (NOT_FETCHED); RESOURCE_EXHAUSTED (BUSY); DEADLINE_EXCEEDED (TOO_SLOW).
+    Errors: as ListFiles; NOT_FOUND (FILE_NOT_FOUND) for a path; FAILED_PRECONDITION (NOT_FETCHED); RESOURCE_EXHAUSTED (BUSY); DEADLINE_EXCEEDED (TOO_SLOW).
     """
     ReadFile: _grpc.UnaryStreamMultiCallable[_transfer_pb2.ReadFileRequest, _transfer_pb2.ReadFileResponse]
     """Streams a range of one file.
@@ -301,7 +301,7 @@ class TransferServiceAsyncStub(TransferServiceStub):
     ReadManifest: _aio.UnaryStreamMultiCallable[_transfer_pb2.ReadManifestRequest, _transfer_pb2.ReadManifestResponse]  # type: ignore[assignment]
     """Streams a manifest: header, then files with their segments. Counts a download when a new download id comes with it.
 
-    Errors: as ListFiles; FAILED_PRECONDITION (NOT_FETCHED); RESOURCE_EXHAUSTED (BUSY); DEADLINE_EXCEEDED (TOO_SLOW).
+    Errors: as ListFiles; NOT_FOUND (FILE_NOT_FOUND) for a path; FAILED_PRECONDITION (NOT_FETCHED); RESOURCE_EXHAUSTED (BUSY); DEADLINE_EXCEEDED (TOO_SLOW).
     """
     ReadFile: _aio.UnaryStreamMultiCallable[_transfer_pb2.ReadFileRequest, _transfer_pb2.ReadFileResponse]  # type: ignore[assignment]
     """Streams a range of one file.
@@ -555,7 +555,7 @@ class TransferServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_transfer_pb2.ReadManifestResponse], _abc.AsyncIterator[_transfer_pb2.ReadManifestResponse]]:
         """Streams a manifest: header, then files with their segments. Counts a download when a new download id comes with it.
 
-        Errors: as ListFiles; FAILED_PRECONDITION (NOT_FETCHED); RESOURCE_EXHAUSTED (BUSY); DEADLINE_EXCEEDED (TOO_SLOW).
+        Errors: as ListFiles; NOT_FOUND (FILE_NOT_FOUND) for a path; FAILED_PRECONDITION (NOT_FETCHED); RESOURCE_EXHAUSTED (BUSY); DEADLINE_EXCEEDED (TOO_SLOW).
         """
 
     @_abc_1.abstractmethod

@@ -14,7 +14,7 @@ from ingot.client import Client
 from ingot.server.bodies.failures import BodyFailure
 from ingot.server.core.errors import Reason
 
-AHEAD = 3  # pieces of at most 1 MiB
+AHEAD = 3  # pieces of at most 2 MiB
 _PROBE_BYTES = 256 * 1024
 _WAIT_SECONDS = 0.2
 
@@ -23,8 +23,8 @@ class TreeSource:
     """A file of a tree; a context manager. For one thread."""
 
     def __init__(self, client: Client, tree: str, path: str, size: int) -> None:
-        self._client = client
         self._file = f"{tree}:{path}"
+        self._reader = client.reader(self._file)
         self._size = size
         self._piece = b""
         self._begin = 0  # offset of the piece
@@ -84,10 +84,10 @@ class TreeSource:
         end = self._begin + len(self._piece)
         if self._stream is None or self._position != end:
             self.close()
-            self._stream = self._client.read(self._file, offset=self._position, length=self._probe())
+            self._stream = self._reader.read(self._position, self._probe())
         piece = next(self._stream, b"")
         if not piece and self._ahead is None:  # behind the probe: whoever goes on reads on
-            self._ahead = _Ahead(self._client.read(self._file, offset=self._position))
+            self._ahead = _Ahead(self._reader.read(self._position))
             self._stream = iter(self._ahead)
             piece = next(self._stream, b"")
         if not piece:

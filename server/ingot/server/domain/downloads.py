@@ -37,6 +37,7 @@ from ingot.server.domain.versions import Versions
 
 _PAGE_ROWS = 2000
 _PAGE_BYTES = 8 * 1024 * 1024
+_BEFORE_FIRST = -2  # a file without segments has one row, at -1
 _PER_SEGMENT = digests.SEGMENT_MAX_ENTRIES
 
 
@@ -160,12 +161,22 @@ class Downloads:
         found = found[:wanted]
         return Page(tuple(found), self._tokens.encode(query, (found[-1].path,)) if more else ""), opened.name
 
-    def manifest_page(self, opened: OpenedTree, after: tuple[str, int] | None) -> ManifestPage:
-        """Return the next segments of an opened tree, a bounded number at once. Raises NotFound."""
+    def manifest_page(
+        self, opened: OpenedTree, after: tuple[str, int] | None, path: str = ""
+    ) -> ManifestPage:
+        """Return the next segments of an opened tree, or of one file, a bounded number at once.
+
+        Raises NotFound (FILE_NOT_FOUND).
+        """
         self._require_still_there(opened)
+        if path and after is None:
+            self.file(opened, path)
+            after = (path, _BEFORE_FIRST)
         rows: list[SegmentRow] = []
         size = 0
         for row in self._trees.segments(opened.tree.id, after):
+            if path and row.file.path != path:
+                break
             rows.append(row)
             size += len(row.entries)
             if len(rows) >= _PAGE_ROWS or size >= _PAGE_BYTES:

@@ -267,7 +267,7 @@ class TransferServicer(transfer_pb2_grpc.TransferServiceServicer):
         self, request: transfer_pb2.ReadManifestRequest, context: Context
     ) -> AsyncIterator[transfer_pb2.ReadManifestResponse]:
         opened = await self._open(request.tree, request.download_id)
-        async for message in self._waited_for(self._manifest(opened)):
+        async for message in self._waited_for(self._manifest(opened, request.path)):
             yield message
 
     async def ReadFile(  # type: ignore[override]  # its messages are serialised already
@@ -286,15 +286,17 @@ class TransferServicer(transfer_pb2_grpc.TransferServiceServicer):
         async for message in self._waited_for(self._sender.chunks(opened, runs)):
             yield message
 
-    async def _manifest(self, opened: OpenedTree) -> AsyncGenerator[transfer_pb2.ReadManifestResponse, None]:
+    async def _manifest(
+        self, opened: OpenedTree, path: str
+    ) -> AsyncGenerator[transfer_pb2.ReadManifestResponse, None]:
+        page = await self._hops.read(self._downloads.manifest_page, opened, None, path)
         yield transfer_pb2.ReadManifestResponse(header=convert.manifest_header(opened))
-        page = await self._hops.read(self._downloads.manifest_page, opened, None)
         while True:
             for message in convert.manifest_messages(page):
                 yield message
             if page.after is None:
                 return
-            page = await self._hops.read(self._downloads.manifest_page, opened, page.after)
+            page = await self._hops.read(self._downloads.manifest_page, opened, page.after, path)
 
     def _waited_for(self, replies: AsyncGenerator[M, None]) -> AsyncIterator[M]:
         return patience.waited_for(replies, self._limits.read_idle_seconds)

@@ -10,7 +10,7 @@ _RANGE = re.compile(r"([0-9]+)-([0-9]*)")
 
 
 class Cat(Command):
-    """Write one file, or a range of it, to standard output. Every byte is checked before it is sent."""
+    """Write one file, or a range of it, to standard output. Every byte is checked before it is written."""
 
     examples = (
         "ingot cat datasets/chat:sample_persian_chat.jsonl",
