@@ -17,7 +17,7 @@ from ingot.server.core.errors import Conflict, Reason, Unauthenticated
 from ingot.server.core.identity import system_caller
 from ingot.server.domain import login_attempts, logins
 from ingot.v1 import auth_pb2 as pb
-from ingot.v1 import system_pb2
+from ingot.v1 import auth_pb2_grpc, system_pb2
 
 ME = pb.GetMeRequest()
 PASSWORD = "correct horse battery"
@@ -238,6 +238,20 @@ def test_wrong_passwords_cost_growing_pauses_that_end(server: Server, clock: Han
     with refused(UNAUTHENTICATED, "LOGIN_FAILED"):  # a right one forgets the wrong ones
         _login(server, password="wrong password")
     _login(server)
+
+
+def test_logins_of_one_address_are_limited_like_all_calls_without_a_credential(tmp_path: Path) -> None:
+    with running_server(
+        tmp_path, listen=("127.0.0.1:0",), public_calls_per_second=0.001, public_call_burst=3
+    ) as server:
+        channel = grpc.insecure_channel(server.app.addresses[0])
+        stub = auth_pb2_grpc.AuthServiceStub(channel)
+        for number in range(3):
+            with refused(UNAUTHENTICATED, "LOGIN_FAILED"):
+                stub.Login(pb.LoginRequest(username=f"user-{number}", password="wrong password"))
+        with refused(LOCKED, "RATE_LIMITED"):
+            stub.Login(pb.LoginRequest(username="sara", password="wrong password"))
+        channel.close()
 
 
 def test_wrong_passwords_side_by_side_are_all_counted(server: Server) -> None:
