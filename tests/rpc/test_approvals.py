@@ -8,7 +8,7 @@ import pytest
 from google.rpc import error_details_pb2, status_pb2
 
 from helpers.servers import Server, Stubs, running_server
-from ingot.client import Client, approval_policy
+from ingot.client import Client, Denied, approval_policy
 from ingot.v1 import auth_pb2
 from ingot.v1 import catalog_pb2 as pb
 
@@ -211,6 +211,31 @@ def test_only_owners_change_what_approvals_need(rig: Rig) -> None:
         assert _refused(lambda policy=wrong: rig.update(pb.Artifact(approval=policy), "approval"))[0] is (
             grpc.StatusCode.INVALID_ARGUMENT
         )
+
+
+def test_a_namespace_asks_for_more_of_all_that_it_owns(rig: Rig) -> None:
+    policy = approval_policy(["scan"], {"accuracy": (0.9, None)}, ["prod"])
+    with rig.client("sara") as owner, pytest.raises(Denied):
+        owner.auth.set_approval_policy("team", policy)  # administrators do
+    with Client(rig.server.address, rig.server.admin_token) as admin:
+        before = admin.auth.namespace("team")
+        after = admin.auth.set_approval_policy("team", policy, etag=before.etag)
+        assert (after.approval, after.effective_quota_bytes) == (policy, before.effective_quota_bytes)
+        assert after.etag != before.etag
+        assert admin.auth.set_quotas("team", {"quota_bytes": 10**9}).approval == policy
+    rig.update(pb.Artifact(approval=approval_policy(thresholds={"loss": (None, 2.0)})), "approval")
+    asked = rig.ask(rig.push("one", metrics={"accuracy": 0.95, "loss": 1.0}))
+    checks = {each.name: (each.passed, each.required) for each in asked.evidence.checks}
+    assert checks == {
+        "validation": (False, False),
+        "scan": (False, True),
+        "license": (True, True),
+        "metric:accuracy": (True, True),
+        "metric:loss": (True, True),
+    }
+    assert _refused(rig.decide, asked.name)[1] == "EVIDENCE_MISSING"
+    alias = pb.SetAliasRequest(name=f"{NAME}/aliases/prod", version=asked.version)
+    assert _refused(rig.sara.catalog.SetAlias, alias)[1] == "APPROVAL_REQUIRED"
 
 
 def test_protected_aliases_move_only_to_approved_versions(rig: Rig) -> None:

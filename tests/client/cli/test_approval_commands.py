@@ -8,6 +8,7 @@ from google.protobuf.message import Message
 from helpers import canned_answers
 from helpers.canned_server import CannedServer
 from helpers.command_lines import CommandLine
+from ingot.v1 import auth_pb2
 from ingot.v1 import catalog_pb2 as pb
 
 M = TypeVar("M", bound=Message)
@@ -65,6 +66,18 @@ def test_lists_are_narrowed(canned: CannedServer, cli: CommandLine) -> None:
     )
     run = cli.run("approvals", "ls", "--state", "good")
     assert (run.code, "expected one of pending, approved" in run.err) == (2, True)
+
+
+def test_a_namespace_has_a_policy_too(canned: CannedServer, cli: CommandLine) -> None:
+    answer = auth_pb2.UpdateNamespaceResponse(namespace=auth_pb2.Namespace(name="namespaces/ada"))
+    canned.answer("AuthService/UpdateNamespace", answer)
+    assert cli.run("approvals", "policy", "namespaces/ada", "--require", "scan").code == 0
+    sent = canned.requests("AuthService/UpdateNamespace")[-1]
+    assert isinstance(sent, auth_pb2.UpdateNamespaceRequest)
+    assert list(sent.update_mask.paths) == ["approval"]
+    assert sent.namespace.name == "namespaces/ada"
+    assert sent.namespace.approval == pb.ApprovalPolicy(required_evidence=["scan"])
+    assert cli.run("approvals", "policy", "namespaces/ada").code == 0
 
 
 def test_a_policy_replaces_the_one_before(canned: CannedServer, cli: CommandLine) -> None:

@@ -13,7 +13,7 @@ from ingot.client._channels import Link
 from ingot.client._errors import Invalid
 from ingot.client._members import Members
 from ingot.v1 import auth_pb2 as pb
-from ingot.v1 import auth_pb2_grpc
+from ingot.v1 import auth_pb2_grpc, catalog_pb2
 
 
 class Auth(Members):
@@ -185,6 +185,15 @@ class Auth(Members):
             if value is not None:
                 setattr(wanted, field, value)
         mask = field_mask_pb2.FieldMask(paths=list(quotas))
+        request = pb.UpdateNamespaceRequest(namespace=wanted, update_mask=mask)
+        return self._calls.unary(self._stub.UpdateNamespace, request).namespace
+
+    def set_approval_policy(
+        self, namespace: str, policy: catalog_pb2.ApprovalPolicy, *, etag: str = ""
+    ) -> pb.Namespace:
+        """Set what approvals of all versions in a namespace need; artifacts add to it. For administrators."""
+        wanted = pb.Namespace(name=_namespace(namespace), approval=policy, etag=etag)
+        mask = field_mask_pb2.FieldMask(paths=["approval"])
         request = pb.UpdateNamespaceRequest(namespace=wanted, update_mask=mask)
         return self._calls.unary(self._stub.UpdateNamespace, request).namespace
 

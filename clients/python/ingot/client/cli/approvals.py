@@ -9,7 +9,7 @@ from ingot.client.cli.output import Listing
 from ingot.client.cli.shell import Shell
 
 if TYPE_CHECKING:
-    from ingot.v1 import catalog_pb2
+    from ingot.v1 import auth_pb2, catalog_pb2
 
 
 class Ls(Command):
@@ -135,7 +135,8 @@ class Withdraw(Command):
 class Policy(Command):
     """Show or set what approvals of a model or dataset need, beyond what the server asks for.
 
-    What is set replaces all that was set before; `--none` sets nothing. For owners.
+    What is set replaces all that was set before; `--none` sets nothing. For owners; of a whole namespace
+    (namespaces/NAME) for administrators. Both hold.
     """
 
     examples = (
@@ -150,7 +151,7 @@ class Policy(Command):
 
     @classmethod
     def declare(cls, parser: Parser) -> None:
-        parser.add_argument("ref", metavar="REF", help="datasets/NAME or models/NAME")
+        parser.add_argument("ref", metavar="REF", help="datasets/NAME, models/NAME or namespaces/NAME")
         parser.add_argument(
             "--require",
             action="append",
@@ -177,21 +178,36 @@ class Policy(Command):
     def run(self, shell: Shell) -> int:
         from ingot.client._approvals import approval_policy
 
-        client = shell.client
         given = bool(self.require or self.metric or self.protect)
         if given and self.none:
             raise Invalid("--none stands alone.", reason="USAGE", next_step="Leave the other flags out.")
-        if not given and not self.none:
-            artifact = client.catalog.get(self.ref)
-        else:
+        policy = None
+        if given or self.none:
             limits = dict(_limits(text) for text in self.metric)
-            artifact = client.approvals.set_policy(
-                self.ref, approval_policy(self.require, limits, self.protect)
-            )
+            policy = approval_policy(self.require, limits, self.protect)
+        found = self._namespace(shell, policy) if _is_namespace(self.ref) else self._artifact(shell, policy)
         shell.out.document(
-            artifact.approval, named.short(artifact.name), lambda: _show_policy(shell, artifact)
+            found.approval, named.short(found.name), lambda: _show_policy(shell, found.name, found.approval)
         )
         return 0
+
+    def _artifact(
+        self, shell: Shell, policy: "catalog_pb2.ApprovalPolicy | None"
+    ) -> "catalog_pb2.Artifact | auth_pb2.Namespace":
+        if policy is None:
+            return shell.client.catalog.get(self.ref)
+        return shell.client.approvals.set_policy(self.ref, policy)
+
+    def _namespace(
+        self, shell: Shell, policy: "catalog_pb2.ApprovalPolicy | None"
+    ) -> "catalog_pb2.Artifact | auth_pb2.Namespace":
+        if policy is None:
+            return shell.client.auth.namespace(self.ref)
+        return shell.client.auth.set_approval_policy(self.ref, policy)
+
+
+def _is_namespace(ref: str) -> bool:
+    return ref.startswith("namespaces/") and ref.count("/") == 1
 
 
 def _limits(text: str) -> tuple[str, tuple[float | None, float | None]]:
@@ -211,8 +227,7 @@ def _limits(text: str) -> tuple[str, tuple[float | None, float | None]]:
     return metric, limits
 
 
-def _show_policy(shell: Shell, artifact: "catalog_pb2.Artifact") -> None:
-    policy = artifact.approval
+def _show_policy(shell: Shell, name: str, policy: "catalog_pb2.ApprovalPolicy") -> None:
     thresholds = [
         f"{each.metric} from {each.minimum if each.HasField('minimum') else '-'} "
         f"to {each.maximum if each.HasField('maximum') else '-'}"
@@ -220,7 +235,7 @@ def _show_policy(shell: Shell, artifact: "catalog_pb2.Artifact") -> None:
     ]
     shell.out.facts(
         {
-            "For": named.short(artifact.name),
+            "For": named.short(name),
             "Evidence": ", ".join(policy.required_evidence) or "what the server asks for",
             "Metrics": ", ".join(thresholds) or "-",
             "Protected": ", ".join(policy.protected_aliases) or "-",
