@@ -7,12 +7,15 @@ a request fails; so does a case that names an RPC there is not.
 
 import dataclasses
 import pathlib
+import re
 import sys
 import uuid
 from collections.abc import Iterator
 
 import grpc
 import pytest
+from google.protobuf import json_format
+from google.protobuf.message import Message
 
 from helpers import permission_table
 from helpers.permission_requests import REQUESTS, At, messages
@@ -100,11 +103,16 @@ def _by_bad_credential(found: World, case: Case) -> Iterator[str]:
 
 
 def _ask(stubs: Stubs, case: Case, at: At) -> tuple[str, str]:
-    """Make one call; return the name of its status and what it says. A stream counts once it has begun."""
-    method, sent = RPCS[case.rpc], messages(REQUESTS[case.name].ask(at))
+    """Make one call; return the name of its status and what it says."""
+    return _send(stubs, case, list(messages(REQUESTS[case.name].ask(at))))
+
+
+def _send(stubs: Stubs, case: Case, asked: list[Message]) -> tuple[str, str]:
+    """Make one call with these messages. A stream of replies counts once it has begun."""
+    method = RPCS[case.rpc]
     call = getattr(_service(stubs, case), method.name)
     try:
-        reply = call(sent if method.client_streaming else next(sent), timeout=30)
+        reply = call(iter(asked) if method.client_streaming else asked[0], timeout=30)
         if method.server_streaming:
             next(reply, None)
             reply.cancel()
@@ -117,6 +125,47 @@ def _service(stubs: Stubs, case: Case) -> object:
     """Return the stub of the service that a case is about."""
     word: str = RPCS[case.rpc].containing_service.name.removesuffix("Service").lower()
     return getattr(stubs, word)
+
+
+@pytest.mark.contract("S1-51")
+def test_what_is_hidden_is_refused_in_the_words_for_what_is_absent(found: World) -> None:
+    """A stranger asks about each thing of the team, and about one of another name that there never was."""
+    differing, compared = [], 0
+    for case in TABLE:
+        label = next((each for each in ("team", "private") if each in case.rows), "")
+        if not label or case.expected(label, "elsewhr") != "NOT_FOUND":
+            continue
+        asked = list(messages(REQUESTS[case.name].ask(_at(found, case, label, "elsewhr"))))
+        hidden, absent = (
+            _refusal(found, case, each) for each in (asked, [_elsewhere(each) for each in asked])
+        )
+        compared += 1
+        if hidden != absent:
+            differing.append(f"{case.name}:\n  hidden: {hidden}\n  absent: {absent}")
+    assert not differing, "\n".join(differing)
+    assert compared >= 60
+
+
+def _elsewhere(message: Message) -> Message:
+    """Return the same request about what there is not: another artifact, number, or else namespace."""
+    text = json_format.MessageToJson(message)
+    for pattern, other in (
+        ("private", "missing"),
+        (r"([/_]a?)\d+\b(?!-)(?=\")", r"\g<1>999999"),
+        ("team", "noon"),
+    ):
+        changed = re.sub(pattern, other, text)
+        if changed != text:
+            return json_format.Parse(changed, type(message)())
+    return message
+
+
+def _refusal(found: World, case: Case, asked: list[Message]) -> str:
+    """Return all that a stranger is told, with names and numbers made alike."""
+    code, told = _send(found.stubs["elsewhr"], case, asked)
+    return re.sub(
+        "private|missing", "NAME", re.sub("team|noon", "PLACE", re.sub(r"\d+", "N", f"{code} {told}"))
+    )
 
 
 # What they asked for themselves: an operation that works for them, an approval; of a purge, its bare name.
@@ -148,8 +197,8 @@ def test_a_repeated_request_tells_nothing_to_who_has_left(found: World) -> None:
     assert len(silent) >= 18
 
 
-def _at(found: World, case: Case, label: str) -> At:
-    at = At(found, "owner", found.place(label, "owner"))
+def _at(found: World, case: Case, label: str, caller: str = "owner") -> At:
+    at = At(found, caller, found.place(label, caller))
     fresh = REQUESTS[case.name].fresh
     return dataclasses.replace(at, thing=fresh(at)) if fresh else at
 
