@@ -1,6 +1,8 @@
 """GetUsage on a whole server: what is counted, who is told what, and what it costs."""
 
 import itertools
+import subprocess
+import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -159,3 +161,19 @@ def test_the_declared_user_comes_from_any_client_and_grants_nothing(
     with pytest.raises(grpc.RpcError) as refused:
         impostor.catalog.DeleteArtifact(pb.DeleteArtifactRequest(name=NAME))
     assert refused.value.code() is grpc.StatusCode.PERMISSION_DENIED
+
+
+@pytest.mark.slow
+@pytest.mark.contract("S2-45")
+def test_a_client_that_is_not_ours_declares_its_user_too(tmp_path: Path) -> None:
+    with running_server(tmp_path, listen=("127.0.0.1:0",)) as server:
+        method = "ingot.v1.SystemService/GetStorage"
+        command = [
+            *(str(Path(sys.executable).parent / "buf"), "curl", "--protocol", "grpc"),
+            *("--http2-prior-knowledge", "-H", f"authorization: Bearer {server.token('sara')}"),
+            *("-H", "x-ingot-user: ada", f"http://{server.app.addresses[0]}/{method}"),
+        ]
+        subprocess.run(command, check=True, capture_output=True, timeout=60)
+        listed = server.member("sara").system.ListActivity(system_pb2.ListActivityRequest())
+    called = next(each for each in listed.activities if each.method == "SystemService/GetStorage")
+    assert (called.principal, called.declared_user, called.address) == ("users/sara", "ada", "127.0.0.1")
