@@ -20,7 +20,7 @@ import sqlite3
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -159,8 +159,10 @@ def _bearer(token: str) -> tuple[tuple[str, str], ...]:
 def questions(deep: str) -> Iterator[tuple[str, str, Ask]]:
     """Yield what is asked: its name, who asks, and requests with changing values."""
 
-    def page(filter: str = "", order: str = "", parent: str = "-", **more: object) -> Ask:
-        def ask(pick: random.Random) -> object:
+    def page(
+        filter: str = "", order: str = "", parent: str = "-", token: str = "", *, versions: bool = False
+    ) -> Callable[[random.Random], catalog_pb2.ListArtifactsRequest]:
+        def ask(pick: random.Random) -> catalog_pb2.ListArtifactsRequest:
             text = filter.format(
                 tag=f"tag-{pick.randrange(40)}",
                 rare=f"tag-{pick.randrange(500, 3000)}",
@@ -171,7 +173,11 @@ def questions(deep: str) -> Iterator[tuple[str, str, Ask]]:
                 month=pick.randrange(1, 13),
             )
             return catalog_pb2.ListArtifactsRequest(
-                parent=f"namespaces/{parent}", filter=text, order_by=order, **more
+                parent=f"namespaces/{parent}",
+                filter=text,
+                order_by=order,
+                page_token=token,
+                view=catalog_pb2.ARTIFACT_VIEW_WITH_VERSIONS if versions else catalog_pb2.ARTIFACT_VIEW_BASIC,
             )
 
         return ask
@@ -206,9 +212,9 @@ def questions(deep: str) -> Iterator[tuple[str, str, Ask]]:
         yield "facets of a common word", who, facets("{word}")
         yield "facets of a rare value", who, facets("tag:{rare}")
         yield "statistics", who, lambda pick: catalog_pb2.GetCatalogStatsRequest(kind=MODEL)
-    yield "deep page", "admin", page(page_token=deep)
+    yield "deep page", "admin", page(token=deep)
     yield "own namespace, by update", "member", page("", "update_time desc", catalog_data.MINE)
-    yield "with versions", "member", page("tag:{tag}", view=catalog_pb2.ARTIFACT_VIEW_WITH_VERSIONS)
+    yield "with versions", "member", page("tag:{tag}", versions=True)
 
 
 def deep_token(client: Client) -> str:
@@ -331,7 +337,7 @@ def _activity(data: Path, statement: str, *values: int) -> list[tuple[float]]:
         return connection.execute(statement, values).fetchall()
 
 
-def point(data: Path) -> list[float]:
+def point(data: Path) -> tuple[float, float]:
     """Return p50 and p99 of reading one artifact by its id from plain SQLite, in milliseconds."""
     pick = random.Random(3)
     with contextlib.closing(sqlite3.connect(f"file:{data / 'ingot.db'}?mode=ro", uri=True)) as connection:
@@ -350,21 +356,21 @@ def timed(work: Callable[[], object]) -> float:
     return (time.perf_counter() - begun) * 1000
 
 
-def quantiles(values: "Iterator[float] | Sequence[float]") -> list[float]:
+def quantiles(values: Iterable[float]) -> tuple[float, float]:
     """Return the median and the 99th percentile."""
     ordered = sorted(values)
-    return [round(ordered[int((len(ordered) - 1) * share)], 3) for share in (0.5, 0.99)]
+    half, most = (round(ordered[int((len(ordered) - 1) * share)], 3) for share in (0.5, 0.99))
+    return half, most
 
 
 def row_of(name: str, who: str, server: list[float], waited: list[float], cold: list[float]) -> Row:
     """Return the row of one question."""
-    return Row(
-        name, who, len(server), *quantiles(server), round(max(server), 2), round(max(cold, default=0.0), 2),
-        *quantiles(waited),
-    )  # fmt: skip
+    half, most = quantiles(server)
+    worst, first = round(max(server), 2), round(max(cold, default=0.0), 2)
+    return Row(name, who, len(server), half, most, worst, first, *quantiles(waited))
 
 
-def table(rows: Sequence[Row], limits: dict[str, list[float]], facts: dict[str, object]) -> str:
+def table(rows: Sequence[Row], limits: dict[str, tuple[float, float]], facts: dict[str, object]) -> str:
     """Return everything as Markdown."""
     lines = [
         f"# Catalog: {facts['artifacts']:,} artifacts, {facts['versions']:,} versions",
