@@ -149,7 +149,7 @@ def test_a_name_that_no_answer_can_hold_is_mended(server: Server) -> None:
 
 
 def test_a_header_that_is_too_large_is_left_to_a_validation(server: Server) -> None:
-    _push(server, {"model.safetensors": safetensors({}, pad=9 * 1024 * 1024)})
+    _push(server, {"model.safetensors": safetensors({}, pad=5 * 1024 * 1024)})
     (file,) = _summary(server, TINY).files
     assert "validation" in file.note
 

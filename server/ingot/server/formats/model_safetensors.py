@@ -19,6 +19,7 @@ from ingot.server.formats.seam import Family, Format, Head, Inspection
 NAME = "safetensors"
 _PREFIX = 8
 _MOST_DIMENSIONS = 64
+_PAUSE = 1000  # entries between two tellings of progress
 _SHOWN = 20  # entries of the metadata in the statistics
 _BITS = {
     **dict.fromkeys(("F4",), 4),
@@ -100,6 +101,8 @@ class _Header:
             entry, at = self._value(place)
             if not isinstance(name, str):  # never: it began with a quote
                 raise self._broken("invalid_json", "Expected the name of a tensor.", key)
+            if len(seen) % _PAUSE == 0:
+                self._inspection.progress(_PREFIX + at)
             if name in seen:
                 self._error("duplicate_key", f"{_quoted(name)} is there twice.", key)
                 self._whole = False

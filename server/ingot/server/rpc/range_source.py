@@ -15,7 +15,7 @@ from ingot.server.domain.downloads import Downloads, OpenedTree
 from ingot.server.rpc.hops import Hops
 
 _WINDOW = 64 * 1024  # bytes read at least
-_MOST = 8 * 1024 * 1024  # bytes of one read
+_MOST = 4 * 1024 * 1024  # bytes of one read: a header of that size may need twenty times as much memory
 
 
 class ChunkLost(Exception):
