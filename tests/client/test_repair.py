@@ -3,12 +3,10 @@
 import os
 import pathlib
 
-import pytest
-
 from helpers.eventually import eventually
 from helpers.patterns import pattern
 from helpers.sdk import member_client, tree_of, write_tree
-from ingot.client import Client, Conflict
+from ingot.client import Client
 from ingot.client._journal import Cut, FileState, Journal
 from ingot.content import chunking, digests
 
@@ -73,13 +71,16 @@ def test_what_somebody_edited_is_only_replaced_when_forced(tmp_path: pathlib.Pat
         out = pulled(client, tmp_path)
         (out / "c.txt").write_bytes(b"my own words")
         (out / "empty").unlink()
-        before = tree_of(out)
-        with pytest.raises(Conflict, match=r"1 file .*c\.txt") as caught:
-            client.repair_folder(out)
-        assert caught.value.reason == "LOCAL_CHANGES"
-        assert tree_of(out) == before
+        flip(out / "sub/b.bin", 5)
+        os.utime(out / "a.bin")  # which is no edit
+        for repaired in (("empty",), ()):
+            done = client.repair_folder(out)
+            assert (done.ok, done.edited, done.damaged) == (False, ("c.txt", "sub/b.bin"), ())
+            assert done.repaired == repaired
+        assert (out / "c.txt").read_bytes() == b"my own words"
         (out / "c.txt").unlink()
-        assert sorted(client.repair_folder(out).repaired) == ["c.txt", "empty"]
+        done = client.repair_folder(out, force=True)
+        assert (done.ok, sorted(done.repaired), done.edited) == (True, ["c.txt", "sub/b.bin"], ())
         assert tree_of(out) == FILES
 
 

@@ -121,7 +121,8 @@ def test_verify_finds_what_was_damaged(cli: CommandLine, folder: pathlib.Path) -
     (folder.parent / "checked" / "گفتگو.txt").write_text("بدرود\n", encoding="utf-8")
     bad = cli.run("verify", "./checked")
     assert bad.code == 6
-    assert "1 file of ./checked differ" in bad.err
+    assert "1 file of ./checked differs" in bad.err
+    assert "ingot verify ./checked datasets/sara/checked@1 --repair; add --force where" in bad.err
     assert "گفتگو.txt" in bad.err
 
 
@@ -130,7 +131,12 @@ def test_verify_repairs_a_folder_with_what_it_lacks(cli: CommandLine, folder: pa
     cli.run("pull", "datasets/healed", "healed")
     file = folder.parent / "healed" / "گفتگو.txt"
     file.write_text("بدرود\n", encoding="utf-8")
-    assert cli.run("verify", "./healed", "--repair").code == 5
+    (folder.parent / "healed" / "more" / "bytes.bin").unlink()
+    part = cli.run("verify", "./healed", "--repair")
+    assert part.code == 6
+    assert "Repaired 1 file" in part.err
+    assert "1 file of ./healed differs from datasets/sara/healed@1: گفتگو.txt." in part.err
+    assert "To lose that: ingot verify ./healed datasets/sara/healed@1 --repair --force" in part.err
     healed = cli.run("verify", "./healed", "--repair", "--force")
     assert (healed.code, "all good" in healed.out) == (0, True), healed.err
     assert "Repaired 1 file; fetched 9 B" in healed.err

@@ -1,7 +1,7 @@
 """What is in a folder that is pulled into: files as they should be, others of ours, and somebody else's."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Collection
 from pathlib import Path
 
 from ingot.client import _places, _pulled
@@ -22,8 +22,8 @@ class Here:
         """With `reread` no journal is believed: every file is read."""
         self._folder, self._journal, self._pulled, self._reread = folder, journal, pulled, reread
         self._folders = _places.Folders(folder)
-        self._states: dict[str, FileState] = {}  # of files that have their content
-        self._endangered: list[str] = []  # files that would be overwritten unasked
+        self._good: dict[str, tuple[TreeFile, FileState]] = {}  # files that have their content
+        self.endangered: list[str] = []  # files that would be overwritten unasked
         self.seeds = Seeds(None if reread else journal)
 
     def has(self, file: TreeFile) -> bool:
@@ -33,16 +33,16 @@ class Here:
         place = self._folder / file.path
         state = self._state(place, file) if place.is_file() and not place.is_symlink() else None
         if state is not None:
-            self._states[file.path] = state
+            self._good[file.path] = (file, state)
             self.seeds.add_cut(place, file.cut)
         elif self._is_endangered(place, file):
-            self._endangered.append(file.path)
+            self.endangered.append(file.path)
         return state is not None
 
     def refuse(self) -> None:
         """Raise Conflict when a file would be overwritten unasked."""
-        if self._endangered:
-            raise _pulled.refusal(self._folder, self._endangered)
+        if self.endangered:
+            raise _pulled.refusal(self._folder, self.endangered)
 
     def place(self, file: TreeFile) -> str:
         """Return where a file belongs, making its folders. Raises Invalid, LimitReached."""
@@ -50,32 +50,34 @@ class Here:
 
     def put(self, file: TreeFile, state: FileState) -> None:
         """Note that a file was put in its place."""
-        self._states[file.path] = state
+        self._good[file.path] = (file, state)
 
-    def confirm(self, files: Iterable[TreeFile]) -> None:
+    def confirm(self) -> None:
         """Raise SourceChanged unless all files still are as they were found or put.
 
         One whose state is another is read once more: who changes only permissions changes no content.
         """
         changed: list[str] = []
-        for file in files:
-            place = os.path.join(self._folder, file.path)
+        for path, (file, seen) in self._good.items():
+            place = os.path.join(self._folder, path)
             try:
                 state = FileState.of(os.lstat(place))
             except OSError:
-                changed.append(file.path)
+                changed.append(path)
                 continue
-            if state != self._states[file.path]:
+            if state != seen:
                 if not compared(Path(place), file):
-                    changed.append(file.path)
-                self._states[file.path] = state
+                    changed.append(path)
+                self._good[path] = (file, state)
         if changed:
             raise _changed(self._folder, changed)
 
-    def remember(self, files: Iterable[TreeFile]) -> None:
+    def remember(self, without: Collection[str]) -> None:
         """Tell the journal what confirmed files are, so that the next push or pull need not read them."""
         self._journal.put_all(
-            (os.path.join(self._folder, each.path), self._states[each.path], each.cut) for each in files
+            (os.path.join(self._folder, path), state, file.cut)
+            for path, (file, state) in self._good.items()
+            if path not in without
         )
 
     def _state(self, place: Path, file: TreeFile) -> FileState | None:

@@ -47,6 +47,7 @@ class PullResult:
     unchanged_files: int  # that were left alone
     written: tuple[str, ...]  # paths of the files that were put in place; none of a dry run
     seconds: float
+    edited: tuple[str, ...] = ()  # paths of files that were left as somebody edited them, for a repair
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,7 @@ class PullOptions:
     force: bool = False  # overwrite files that did not come from a pull or were edited since
     on_progress: OnProgress | None = None
     reread: bool = False  # believe no journal: read every file that is here
+    leave_edited: bool = False  # bring the others where files would be overwritten unasked
     cache: bool | None = None  # take files from the file cache, and keep them there; None: if it is set up
 
 
@@ -159,7 +161,7 @@ class _Pull:
         absent = [each for each in todo if self.cache is None or not self.cache.has(each)]
         chunks = {digest: length for each in absent for _, length, digest in each.cut.chunks()}
         missing = sum(length for digest, length in chunks.items() if not here.seeds.has(digest))
-        return self._result(missing, self._size - missing, len(self.files) - len(todo), ())
+        return self._result(missing, self._size - missing, todo, here.endangered, written=())
 
     def run(self, parts: PartFolder) -> PullResult:
         """Bring what is missing into the folder, which is held."""
@@ -172,23 +174,18 @@ class _Pull:
             if todo:
                 Bringing(folder, parts, here, pulled, self.cache, self._report).run(todo, self._fetcher)
             self._report.stage(Stage.VERIFYING)
-            here.confirm(self.files)
-            written = {each.path for each in todo}
+            here.confirm()
+            written = tuple(each.path for each in todo)
             settled = time.monotonic() - self._begun >= SETTLED_SECONDS  # else nothing that came now is
-            here.remember(each for each in self.files if settled or each.path not in written)
+            here.remember(frozenset() if settled else frozenset(written))
         finally:
             journal.close()
         self._report.stage(Stage.DONE)
         counts = self._report.now
-        return self._result(
-            counts.bytes_moved,
-            counts.bytes_reused,
-            len(self.files) - len(todo),
-            tuple(each.path for each in todo),
-        )
+        return self._result(counts.bytes_moved, counts.bytes_reused, todo, here.endangered, written=written)
 
     def _looked(self, journal: Journal, pulled: Pulled) -> tuple[Here, list[TreeFile]]:
-        """Return what is here, and the files that are not. Raises Conflict before anything is touched."""
+        """Return what is here, and the files to bring. Raises Conflict before anything is touched."""
         self._report.stage(Stage.HASHING)
         here = Here(self._folder.resolve(), journal, pulled, reread=self._options.reread)
         todo: list[TreeFile] = []
@@ -198,7 +195,12 @@ class _Pull:
             else:
                 self._report.add(hashed=file.size)
                 todo.append(file)
-        if not self._options.force:
+        if self._options.force:
+            here.endangered.clear()
+        elif self._options.leave_edited:
+            edited = frozenset(here.endangered)
+            todo = [each for each in todo if each.path not in edited]
+        else:
             here.refuse()
         return here, todo
 
@@ -214,7 +216,15 @@ class _Pull:
             streams=self._options.streams,
         )
 
-    def _result(self, received: int, reused: int, unchanged: int, written: tuple[str, ...]) -> PullResult:
+    def _result(
+        self,
+        received: int,
+        reused: int,
+        todo: Sequence[TreeFile],
+        edited: Sequence[str],
+        *,
+        written: tuple[str, ...],
+    ) -> PullResult:
         return PullResult(
             name=self._manifest.tree,
             digest=self._manifest.digest,
@@ -223,7 +233,8 @@ class _Pull:
             size_bytes=self._size,
             received_bytes=received,
             reused_bytes=reused,
-            unchanged_files=unchanged,
+            unchanged_files=len(self.files) - len(todo) - len(edited),
             written=written,
             seconds=time.monotonic() - self._begun,
+            edited=tuple(edited),
         )

@@ -10,7 +10,7 @@ crash cut off is skipped. All of it may be lost: then a pull refuses to replace 
 import json
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -63,7 +63,7 @@ class Pulled:
         return roots
 
 
-def refusal(folder: Path, paths: list[str]) -> Conflict:
+def refusal(folder: Path, paths: Sequence[str]) -> Conflict:
     """Return the error for files that a pull would have overwritten."""
     names = ", ".join(paths[:_NAMED])
     more = f" and {len(paths) - _NAMED} more" if len(paths) > _NAMED else ""

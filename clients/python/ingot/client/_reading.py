@@ -26,11 +26,12 @@ class VerifyResult:
     seconds: float
     repaired: tuple[str, ...] = ()  # paths that were damaged or missing and are not any more
     received_bytes: int = 0  # that travelled for that
+    edited: tuple[str, ...] = ()  # paths that differ and that a repair left as somebody edited them
 
     @property
     def ok(self) -> bool:
-        """Whether nothing is damaged or missing."""
-        return not self.damaged and not self.missing
+        """Whether nothing is damaged, missing or edited."""
+        return not self.damaged and not self.missing and not self.edited
 
 
 def verify_tree(

@@ -3,7 +3,7 @@
 A pull believes its journal, so it never reads a file that nobody wrote to. A repair reads every byte, keeps
 the chunks that are intact in their place and fetches the others. Each file that it put in place is then
 compared again, from the disk and not from what memory still holds of it. Files beside those of the tree are
-left alone; for files that were edited the rules of a pull hold.
+left alone, and unless that is forced those that somebody edited: the others are repaired all the same.
 """
 
 import os
@@ -29,11 +29,10 @@ def repair_folder(
     force: bool = False,
     on_progress: OnProgress | None = None,
 ) -> VerifyResult:
-    """Make a folder hold what a tree says. Raises IngotError; Conflict for edited files without `force`."""
+    """Make a folder hold what a tree says, but for edited files without `force`. Raises IngotError."""
     begun = time.monotonic()
-    done = _pull.pull(
-        link, calls, tree, folder, PullOptions(force=force, on_progress=on_progress, reread=True)
-    )
+    options = PullOptions(force=force, on_progress=on_progress, reread=True, leave_edited=True)
+    done = _pull.pull(link, calls, tree, folder, options)
     written = frozenset(done.written)
     files = read_manifest(link, calls, done.name).files if written else ()
     wrong: list[str] = []
@@ -53,6 +52,7 @@ def repair_folder(
         seconds=time.monotonic() - begun,
         repaired=tuple(each for each in done.written if each not in wrong),
         received_bytes=done.received_bytes,
+        edited=done.edited,
     )
 
 

@@ -250,8 +250,8 @@ class Transfers:
         """Read every file of a folder and fetch the chunks that are damaged or missing, and only those.
 
         What it put in place is read once more. A file that somebody edited is only replaced with `force`;
-        without it this raises Conflict (LOCAL_CHANGES) before any file is touched. Files that the tree does
-        not have stay.
+        without it that is named in `edited` of the result, and the others are repaired. Files that the tree
+        does not have stay.
         """
         from ingot.client import _fetching, _repair
 

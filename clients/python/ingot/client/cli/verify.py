@@ -20,9 +20,10 @@ class Verify(Command):
     """Read every byte of a version from the server and check it; or of a folder, against what was pulled.
 
     With --repair the chunks of a folder that are damaged or missing are fetched, and only those. A file that
-    was edited is only replaced with --force; files that do not belong to the version stay.
+    was edited since it was pulled is only replaced with --force: without it the others are repaired. Files
+    that do not belong to the version stay.
 
-    Ends with 6 when something is damaged or missing and stays so.
+    Ends with 6 when something differs and stays so.
     """
 
     examples = ("ingot verify datasets/chat", "ingot verify ./chat datasets/chat@1 --repair")
@@ -55,16 +56,24 @@ class Verify(Command):
             bar.end()
         _print(shell, done)
         if not done.ok:
-            bad = (*done.damaged, *done.missing)
-            raise Integrity(
-                f"{formats.plural(len(bad), 'file')} of {self.what} differ from {named.short(done.name)}:"
-                f" {', '.join(bad[:10])}{'…' if len(bad) > 10 else ''}.",
-                reason="DATA_LOSS",
-                next_step="Check the disk: what was just written to it reads differently."
-                if self.repair
-                else f"Fetch what differs: ingot verify {self.what} {named.short(done.name)} --repair",
-            )
+            raise self._differs(done)
         return 0
+
+    def _differs(self, done: "VerifyResult") -> Integrity:
+        bad = (*done.damaged, *done.missing) or done.edited
+        again = f"ingot verify {self.what} {named.short(done.name)} --repair"
+        if not self.repair:
+            next_step = f"Fetch what differs: {again}; add --force where files were edited since their pull."
+        elif done.damaged:
+            next_step = "Check the disk: what was just written to it reads differently."
+        else:
+            next_step = f"They were edited since their pull and left. To lose that: {again} --force"
+        return Integrity(
+            f"{formats.plural(len(bad), 'file')} of {self.what} {'differs' if len(bad) == 1 else 'differ'}"
+            f" from {named.short(done.name)}: {', '.join(bad[:10])}{'…' if len(bad) > 10 else ''}.",
+            reason="DATA_LOSS" if done.damaged or done.missing else "LOCAL_CHANGES",
+            next_step=next_step,
+        )
 
     def _in_folder(self, shell: Shell, bar: "TransferBar") -> "VerifyResult":
         folder = Path(self.what)
@@ -101,6 +110,7 @@ def _print(shell: Shell, done: "VerifyResult") -> None:
                     "damaged": list(done.damaged),
                     "missing": list(done.missing),
                     "repaired": list(done.repaired),
+                    "edited": list(done.edited),
                     "received_bytes": done.received_bytes,
                     "ok": done.ok,
                 },
@@ -108,12 +118,14 @@ def _print(shell: Shell, done: "VerifyResult") -> None:
             )
         )
     elif shell.out.quiet:
-        for path in (*done.damaged, *done.missing, *done.repaired):
+        for path in (*done.damaged, *done.missing, *done.edited, *done.repaired):
             shell.out.line(path)
-    elif done.ok:
+    else:
         if done.repaired:
             repaired = formats.plural(len(done.repaired), "file")
             shell.out.note(f"Repaired {repaired}; fetched {formats.size(done.received_bytes)} for that.")
+        if not done.ok:
+            return
         files = formats.plural(done.file_count, "file")
         shell.out.line(
             f"{named.short(done.name)}  {done.digest}  {files}, {formats.size(done.size_bytes)}: all good"
