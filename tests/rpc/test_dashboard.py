@@ -63,7 +63,17 @@ def test_totals_sizes_requests_users_and_recent_activity(server: Server) -> None
     assert len(found.days) == 7
     assert found.days[-1].call_count == found.call_count > before.call_count
     assert found.days[-1].download_count == found.download_count
-    assert found.pending_approvals == 0
+
+
+@pytest.mark.contract("S1-19")
+def test_approvals_that_wait_are_counted_until_somebody_decides(server: Server) -> None:
+    before = _dashboard(server).pending_approvals
+    sara = server.member("sara").catalog
+    request = catalog_pb2.RequestApprovalRequest(version=f"{MODEL}/versions/1")
+    approval = sara.RequestApproval(request).approval.name
+    assert _dashboard(server).pending_approvals == before + 1
+    sara.WithdrawApproval(catalog_pb2.WithdrawApprovalRequest(name=approval))
+    assert _dashboard(server).pending_approvals == before
 
 
 @pytest.mark.contract("S1-67")
