@@ -2,6 +2,7 @@
 
     journal.detail(version=str(version.name))    # a fact of the entry that this write makes
     journal.about(str(user.name))                # what it is about, where the request cannot name it
+    journal.result(str(version.name))            # what is made of it: an upload becomes a version
     journal.used(str(artifact.name))             # an administrator uses another's private thing
     journal.no_act()                             # a repetition, or a sign of life: no entry tells of it
 
@@ -23,6 +24,7 @@ class Note:
     """What was told so far."""
 
     target: str = ""
+    result: str = ""  # what the call makes of its target
     facts: dict[str, str] = field(default_factory=dict)
     used: str = ""  # another's private thing that an administrator used
     no_act: bool = False
@@ -57,6 +59,12 @@ def about(target: str) -> None:
     """Name what the entry is about."""
     if (note := _note.get()) is not None:
         note.target = target
+
+
+def result(name: str) -> None:
+    """Name what the call makes of what it is about: the entry is found under this name."""
+    if (note := _note.get()) is not None:
+        note.result = name
 
 
 def used(name: str) -> None:

@@ -154,3 +154,8 @@ def start_of(day: int) -> float:
 def namespace_subject(namespace: str) -> str:
     """Return what the counters of a whole namespace are kept under."""
     return f"namespaces/{namespace}"
+
+
+def newest_first(activities: Sequence[Activity]) -> tuple[Activity, ...]:
+    """Return activities by time: a change is written before what was gathered in the same second."""
+    return tuple(sorted(activities, key=lambda activity: activity.time, reverse=True))

@@ -223,6 +223,7 @@ class Catalog:
 
         def make() -> str:
             name = self._new_name(wanted)
+            journal.about(str(name))
             return self.add(caller, name, fields, now).uid
 
         if validate_only:
@@ -239,7 +240,7 @@ class Catalog:
             artifact, catalog_fields.search_text_of(artifact), catalog_fields.terms_of(artifact)
         ):
             raise name_taken(name)
-        journal.about(str(artifact.name))
+        journal.result(str(artifact.name))
         self._tell()
         return artifact
 

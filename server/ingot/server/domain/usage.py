@@ -27,6 +27,7 @@ from ingot.server.core.usage import (
     Use,
     day_of,
     namespace_subject,
+    newest_first,
 )
 from ingot.server.core.usage_stores import UsageStore
 
@@ -171,7 +172,7 @@ class Usage:
         before = int(key[0]) if key else None
         found, following = self._store.activities(wanted, before, pages.page_size(page_size))
         token = "" if following is None else self._tokens.encode(query, (following,))
-        return Page(tuple(found), token)
+        return Page(newest_first(found), token)
 
 
 def _widened(wanted: ActivityFilter) -> ActivityFilter:

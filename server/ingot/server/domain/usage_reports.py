@@ -19,6 +19,7 @@ from ingot.server.core.usage import (
     UserOfArtifact,
     day_of,
     namespace_subject,
+    newest_first,
 )
 from ingot.server.core.usage_stores import UsageStore
 from ingot.server.domain.access import namespace_not_found
@@ -85,7 +86,7 @@ class UsageReports:
             totals=totals.seen_by(owner=not wanted.principal),
             days=[found.get(day, UsageDay(day)) for day in range(first, last + 1)],
             users=() if wanted.principal else self._store.users(subject, "", limit),
-            recent=recent,
+            recent=newest_first(recent),
         )
 
 

@@ -118,7 +118,7 @@ class Versions:
             version = self._publishing.stage(person, artifact, version)
         if not self._versions.add(artifact, version):
             raise _version_taken(version.name)
-        journal.about(str(version.name))
+        journal.result(str(version.name))
         journal.detail(
             digest=digests.format_digest(version.digest), upload=origin.upload, state=version.state
         )

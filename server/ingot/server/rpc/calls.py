@@ -57,6 +57,7 @@ class Call:
     ended: IngotError | None = None  # why the server stopped it
     recorded: bool = True  # a flood that is refused is not
     facts: dict[str, str] = dataclasses.field(default_factory=dict)  # what rules tell the audit log
+    result: str = ""  # what it makes of its target
     used: str = ""  # private thing of others that an administrator uses
     prepared: bool = False  # it changed rows before its act
     entered: bool = False  # it has its entry in the audit log

@@ -149,6 +149,7 @@ def _named(run: Callable[[], T], fn: Callable[..., object]) -> Callable[[], T]:
 def _merge(call: Call, note: Note) -> None:
     call.facts |= note.facts
     call.used = call.used or note.used
+    call.result = note.result or call.result
     if note.target:
         call.target = note.target
 
@@ -168,7 +169,7 @@ def _deed(call: Call, code: str, now: float) -> Deed:
         time=now,
         action=call.method.action,
         method=call.method.short,
-        target=call.target or call.used,
+        target=call.result or call.target or call.used,
         principal=caller.principal if caller else "",
         user=caller.user if caller else "",
         token=caller.token if caller else "",
