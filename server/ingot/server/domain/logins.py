@@ -121,7 +121,7 @@ class Logins:
         claims = self._tokens.access.read(token, begun=begun)
         login = self._store.find(claims.login)
         if login is None or login.user != claims.user:
-            raise refresh_tokens.invalid("its login is not known here")
+            raise _unusable("it is not known here")
         self._require_open(login)
         return self._identity.signed_in(login.user, login.name)
 
@@ -258,7 +258,7 @@ class Logins:
 
     def _require_open(self, login: Login) -> None:
         if login.end_time is not None:
-            raise refresh_tokens.invalid("its login has ended")
+            raise _unusable("it has ended")
         if login.expire_time <= self._clock.now():
             raise Unauthenticated(
                 Reason.TOKEN_EXPIRED,
@@ -271,6 +271,14 @@ class Logins:
         if ended:
             self._identity.rights_changed()
         return ended
+
+
+def _unusable(why: str) -> Unauthenticated:
+    return Unauthenticated(
+        Reason.TOKEN_INVALID,
+        f"The login cannot be used: {why}.",
+        next_step="Sign in again: ingot login",
+    )
 
 
 def login_failed() -> Unauthenticated:
