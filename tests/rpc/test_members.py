@@ -84,7 +84,7 @@ def test_roles_of_a_namespace_decide_from_the_next_call_on(running: Server, team
     assert _listed(omid, team) == {name}
     with refused(DENIED, "SCOPE_MISSING"):
         _update(omid, name)
-    with refused(GONE, "NAMESPACE_NOT_FOUND"):
+    with refused(DENIED, "SCOPE_MISSING"):
         _create(omid, team, "mine")
 
     _set(sara, team, "omid", WRITER)

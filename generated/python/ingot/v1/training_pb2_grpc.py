@@ -116,7 +116,8 @@ class TrainingServiceServicer(object):
         validate_only gives the plan alone.
 
         Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID, CONFIG_CONTRADICTION: one violation a field); NOT_FOUND (VERSION_NOT_FOUND,
-        ARTIFACT_NOT_FOUND, ALIAS_NOT_FOUND, NAMESPACE_NOT_FOUND); FAILED_PRECONDITION (STATE_INVALID: a version is not ready, REQUEST_ID_REUSED).
+        ARTIFACT_NOT_FOUND, ALIAS_NOT_FOUND, NAMESPACE_NOT_FOUND); FAILED_PRECONDITION (STATE_INVALID: a version is not ready, REQUEST_ID_REUSED);
+        PERMISSION_DENIED (SCOPE_MISSING: you read that namespace, but do not write to it).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -38,7 +38,8 @@ class TrainingServiceStub:
     validate_only gives the plan alone.
 
     Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID, CONFIG_CONTRADICTION: one violation a field); NOT_FOUND (VERSION_NOT_FOUND,
-    ARTIFACT_NOT_FOUND, ALIAS_NOT_FOUND, NAMESPACE_NOT_FOUND); FAILED_PRECONDITION (STATE_INVALID: a version is not ready, REQUEST_ID_REUSED).
+    ARTIFACT_NOT_FOUND, ALIAS_NOT_FOUND, NAMESPACE_NOT_FOUND); FAILED_PRECONDITION (STATE_INVALID: a version is not ready, REQUEST_ID_REUSED);
+    PERMISSION_DENIED (SCOPE_MISSING: you read that namespace, but do not write to it).
     """
     GetTrainingJob: _grpc.UnaryUnaryMultiCallable[_training_pb2.GetTrainingJobRequest, _training_pb2.GetTrainingJobResponse]
     """Returns one job.
@@ -120,7 +121,8 @@ class TrainingServiceAsyncStub(TrainingServiceStub):
     validate_only gives the plan alone.
 
     Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID, CONFIG_CONTRADICTION: one violation a field); NOT_FOUND (VERSION_NOT_FOUND,
-    ARTIFACT_NOT_FOUND, ALIAS_NOT_FOUND, NAMESPACE_NOT_FOUND); FAILED_PRECONDITION (STATE_INVALID: a version is not ready, REQUEST_ID_REUSED).
+    ARTIFACT_NOT_FOUND, ALIAS_NOT_FOUND, NAMESPACE_NOT_FOUND); FAILED_PRECONDITION (STATE_INVALID: a version is not ready, REQUEST_ID_REUSED);
+    PERMISSION_DENIED (SCOPE_MISSING: you read that namespace, but do not write to it).
     """
     GetTrainingJob: _aio.UnaryUnaryMultiCallable[_training_pb2.GetTrainingJobRequest, _training_pb2.GetTrainingJobResponse]  # type: ignore[assignment]
     """Returns one job.
@@ -205,7 +207,8 @@ class TrainingServiceServicer(metaclass=_abc_1.ABCMeta):
         validate_only gives the plan alone.
 
         Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID, CONFIG_CONTRADICTION: one violation a field); NOT_FOUND (VERSION_NOT_FOUND,
-        ARTIFACT_NOT_FOUND, ALIAS_NOT_FOUND, NAMESPACE_NOT_FOUND); FAILED_PRECONDITION (STATE_INVALID: a version is not ready, REQUEST_ID_REUSED).
+        ARTIFACT_NOT_FOUND, ALIAS_NOT_FOUND, NAMESPACE_NOT_FOUND); FAILED_PRECONDITION (STATE_INVALID: a version is not ready, REQUEST_ID_REUSED);
+        PERMISSION_DENIED (SCOPE_MISSING: you read that namespace, but do not write to it).
         """
 
     @_abc_1.abstractmethod

@@ -164,8 +164,8 @@ class TransferServiceServicer(object):
 
         Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID); NOT_FOUND (NAMESPACE_NOT_FOUND, ARTIFACT_NOT_FOUND when `create` is not
         set, TRAINING_JOB_NOT_FOUND); ALREADY_EXISTS (NAME_TAKEN: that version exists); ABORTED (VERSION_CONFLICT); FAILED_PRECONDITION
-        (REQUEST_ID_REUSED, ATTEMPT_OUTDATED); RESOURCE_EXHAUSTED (BUSY: too many open uploads, DISK_LOW,
-        TOO_LARGE, QUOTA).
+        (REQUEST_ID_REUSED, ATTEMPT_OUTDATED); RESOURCE_EXHAUSTED (BUSY: too many open uploads, DISK_LOW, TOO_LARGE, QUOTA);
+        PERMISSION_DENIED (SCOPE_MISSING: you read that namespace, but do not write to it).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

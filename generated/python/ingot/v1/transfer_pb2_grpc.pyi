@@ -46,8 +46,8 @@ class TransferServiceStub:
 
     Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID); NOT_FOUND (NAMESPACE_NOT_FOUND, ARTIFACT_NOT_FOUND when `create` is not
     set, TRAINING_JOB_NOT_FOUND); ALREADY_EXISTS (NAME_TAKEN: that version exists); ABORTED (VERSION_CONFLICT); FAILED_PRECONDITION
-    (REQUEST_ID_REUSED, ATTEMPT_OUTDATED); RESOURCE_EXHAUSTED (BUSY: too many open uploads, DISK_LOW,
-    TOO_LARGE, QUOTA).
+    (REQUEST_ID_REUSED, ATTEMPT_OUTDATED); RESOURCE_EXHAUSTED (BUSY: too many open uploads, DISK_LOW, TOO_LARGE, QUOTA);
+    PERMISSION_DENIED (SCOPE_MISSING: you read that namespace, but do not write to it).
     """
     FindMissing: _grpc.UnaryUnaryMultiCallable[_transfer_pb2.FindMissingRequest, _transfer_pb2.FindMissingResponse]
     """Says which chunks the namespace of the upload does not have yet, and leases those it has.
@@ -189,8 +189,8 @@ class TransferServiceAsyncStub(TransferServiceStub):
 
     Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID); NOT_FOUND (NAMESPACE_NOT_FOUND, ARTIFACT_NOT_FOUND when `create` is not
     set, TRAINING_JOB_NOT_FOUND); ALREADY_EXISTS (NAME_TAKEN: that version exists); ABORTED (VERSION_CONFLICT); FAILED_PRECONDITION
-    (REQUEST_ID_REUSED, ATTEMPT_OUTDATED); RESOURCE_EXHAUSTED (BUSY: too many open uploads, DISK_LOW,
-    TOO_LARGE, QUOTA).
+    (REQUEST_ID_REUSED, ATTEMPT_OUTDATED); RESOURCE_EXHAUSTED (BUSY: too many open uploads, DISK_LOW, TOO_LARGE, QUOTA);
+    PERMISSION_DENIED (SCOPE_MISSING: you read that namespace, but do not write to it).
     """
     FindMissing: _aio.UnaryUnaryMultiCallable[_transfer_pb2.FindMissingRequest, _transfer_pb2.FindMissingResponse]  # type: ignore[assignment]
     """Says which chunks the namespace of the upload does not have yet, and leases those it has.
@@ -341,8 +341,8 @@ class TransferServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID); NOT_FOUND (NAMESPACE_NOT_FOUND, ARTIFACT_NOT_FOUND when `create` is not
         set, TRAINING_JOB_NOT_FOUND); ALREADY_EXISTS (NAME_TAKEN: that version exists); ABORTED (VERSION_CONFLICT); FAILED_PRECONDITION
-        (REQUEST_ID_REUSED, ATTEMPT_OUTDATED); RESOURCE_EXHAUSTED (BUSY: too many open uploads, DISK_LOW,
-        TOO_LARGE, QUOTA).
+        (REQUEST_ID_REUSED, ATTEMPT_OUTDATED); RESOURCE_EXHAUSTED (BUSY: too many open uploads, DISK_LOW, TOO_LARGE, QUOTA);
+        PERMISSION_DENIED (SCOPE_MISSING: you read that namespace, but do not write to it).
         """
 
     @_abc_1.abstractmethod

@@ -43,11 +43,19 @@ class Access:
     def require_write(self, caller: Caller, namespace: str) -> None:
         """Refuse unless the caller may change what the namespace owns.
 
-        Raises NotFound (NAMESPACE_NOT_FOUND), Unauthenticated (TOKEN_EXPIRED).
+        Raises NotFound (NAMESPACE_NOT_FOUND) when it does not even belong to it, else Denied (SCOPE_MISSING);
+        Unauthenticated (TOKEN_EXPIRED).
         """
         self._fence.require_current(caller)
-        if not caller.may_write(namespace) or not self._users.namespace_exists(namespace):
+        if not caller.may_read(namespace) or not self._users.namespace_exists(namespace):
             raise namespace_not_found(namespace)
+        if not caller.may_write(namespace):
+            raise Denied(
+                Reason.SCOPE_MISSING,
+                f"namespaces/{namespace} may be read by {caller.principal}, but not written to.",
+                next_step="Ask one of its owners to make you a writer, or use your own namespace.",
+                facts={"namespace": namespace},
+            )
         note_use(caller, namespace, f"namespaces/{namespace}")
 
     def reads(self, caller: Caller, artifact: Artifact) -> bool:
@@ -283,11 +291,11 @@ def artifact_not_found(name: ArtifactName) -> NotFound:
 
 
 def namespace_not_found(namespace: str) -> NotFound:
-    """Return the error for a namespace that is absent or not the caller's to write."""
+    """Return the error for a namespace that is absent or not the caller's."""
     return NotFound(
         Reason.NAMESPACE_NOT_FOUND,
-        f"There is no namespace {namespace!r} that you may write to.",
-        next_step="Use your own namespace; `ingot whoami` names it.",
+        f"There is no namespace {namespace!r}, or it is not yours.",
+        next_step="Use your own, which `ingot whoami` names, or another that `ingot namespaces ls` lists.",
         facts={"namespace": namespace},
     )
 
