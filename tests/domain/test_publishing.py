@@ -18,12 +18,14 @@ from ingot.server.core.artifacts import (
     next_version_state,
 )
 from ingot.server.core.errors import NotFound, Precondition, Reason
+from ingot.server.core.facts import VersionFacts
 from ingot.server.core.identity import Caller, Role
 from ingot.server.core.names import VersionReference, artifact_name
 from ingot.server.core.operations import OperationOptions, OperationState
 from ingot.server.core.params import Rules, ValidationParams
 from ingot.server.core.workers import WorkGrant
 from ingot.server.domain.catalog import ArtifactListing
+from ingot.server.storage.facts_sql import FactsSql
 
 TINY = artifact_name("namespaces/sara/models/tiny")
 STAGED, VALIDATING, READY, REJECTED = VersionState
@@ -87,6 +89,32 @@ def test_a_commit_waits_for_its_validation_and_is_published_by_it(
     artifact = rig.read(rig.catalog.require_read, sara, TINY)
     assert (artifact.current_version, artifact.version_count, artifact.size_bytes) == ("1", 1, 100)
     assert _aliases(rig, sara) == {"latest": "1", "prod": "1"}
+
+
+def test_a_validation_tells_the_facts_of_a_version_and_its_artifact(
+    rig: CatalogRig, sara: Caller, validator: Validator
+) -> None:
+    made = rig.commit(sara, str(TINY))
+    facts = VersionFacts(parameters=7, tensors=1, dtypes=("F32",), validated=True)
+    validator.report(validator.begin(), passed=True, facts=facts)
+    assert validator.stored(made).facts == facts
+    assert rig.read(rig.catalog.require_read, sara, TINY).facts == facts
+    assert rig.read(FactsSql().wanted, 9) == []  # nothing is left to be read
+
+    rejected = rig.commit(sara, str(TINY))
+    validator.report(validator.begin(), passed=False, facts=VersionFacts(parameters=8, validated=True))
+    found = validator.stored(rejected).facts
+    assert found is not None
+    assert found.parameters == 8
+    assert rig.read(rig.catalog.require_read, sara, TINY).facts == facts  # of the one that is shown
+
+
+def test_without_a_validation_the_files_are_to_be_read(rig: CatalogRig, sara: Caller) -> None:
+    rig.create(sara, "tiny", validation=ValidationPolicy(ValidationMode.NONE))
+    made = rig.commit(sara, str(TINY))
+    assert rig.read(FactsSql().wanted, 9) == [(made.uid, made.name)]
+    rig.write(FactsSql().skip, made.uid)
+    assert rig.read(FactsSql().wanted, 9) == []
 
 
 def test_one_that_does_not_pass_is_rejected(rig: CatalogRig, sara: Caller, validator: Validator) -> None:

@@ -11,6 +11,7 @@ from typing import TypeVar
 from ingot.server.core.artifacts import ValidationMode, ValidationPolicy, Version
 from ingot.server.core.errors import Problem, Reason
 from ingot.server.core.events import Progress
+from ingot.server.core.facts import VersionFacts
 from ingot.server.core.names import VersionName
 from ingot.server.core.operations import Operation, QueueLimits
 from ingot.server.core.params import Finding, ValidationReport
@@ -48,12 +49,19 @@ class Validator:
         """Tell how far a validation is."""
         self._write(lambda: self._claims.beat(operation.id, operation.attempt, progress))
 
-    def report(self, operation: Operation, *, passed: bool, findings: tuple[Finding, ...] = ()) -> Operation:
+    def report(
+        self,
+        operation: Operation,
+        *,
+        passed: bool,
+        findings: tuple[Finding, ...] = (),
+        facts: VersionFacts | None = None,
+    ) -> Operation:
         """End a validation with a report."""
         told = [f" First: {each.path}, row {each.row}: {each.message}" for each in findings[:1]]
         summary = f"Seen all of it.{''.join(told)}"
         report = ValidationReport(
-            passed=passed, summary=summary, findings=findings, finding_count=len(findings)
+            passed=passed, summary=summary, findings=findings, finding_count=len(findings), facts=facts
         )
         return self._write(lambda: self._claims.succeed(operation.id, operation.attempt, report.document()))
 

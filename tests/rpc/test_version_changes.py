@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import grpc
@@ -105,6 +106,25 @@ def test_a_repeated_change_is_carried_out_once_and_a_trial_never(server: Server)
     request = pb.UpdateVersionRequest(version=pb.Version(name=name, changelog="y"), validate_only=True)
     assert catalog.UpdateVersion(request).version.changelog == "y"
     assert catalog.GetVersion(pb.GetVersionRequest(name=name)).version.changelog == "later"
+
+
+def test_of_changes_on_one_etag_exactly_one_is_made(server: Server) -> None:
+    name = _push(server, {"a": b"1"})
+    etag = server.member().catalog.GetVersion(pb.GetVersionRequest(name=name)).version.etag
+    stub = server.member().catalog
+
+    def change(number: int) -> str:
+        request = pb.UpdateVersionRequest(version=pb.Version(name=name, changelog=f"{number}", etag=etag))
+        try:
+            return stub.UpdateVersion(request).version.changelog
+        except grpc.RpcError as refusal:
+            return str(refusal.code().name)
+
+    with ThreadPoolExecutor(8) as threads:
+        told = list(threads.map(change, range(16)))
+    made = [each for each in told if each != "ABORTED"]
+    assert len(made) == 1
+    assert stub.GetVersion(pb.GetVersionRequest(name=name)).version.changelog == made[0]
 
 
 def test_only_who_may_write_changes_a_version(server: Server) -> None:

@@ -256,6 +256,20 @@ def test_what_has_no_rows_is_refused(server: Server) -> None:
         _summary(server, CHAT, -1)
 
 
+def test_damaged_bytes_are_data_loss(server: Server) -> None:
+    name = _push(server, {"train.jsonl": _records(60_000, 80)}, CHAT)
+    (pack,) = server.folder.glob("packs/*/*.pack")
+    content = bytearray(pack.read_bytes())
+    for place in range(len(content) * 3 // 4, len(content) - 5000, 1000):
+        content[place] ^= 1
+    pack.chmod(0o600)
+    with pack.open("r+b") as file:  # in place: the server has it open
+        file.write(content)
+    with refused(grpc.StatusCode.DATA_LOSS, "DATA_LOSS"):
+        _preview(server, name, part=pb.PREVIEW_PART_LAST)
+    assert _numbers(_preview(server, name, rows=1)) == [1]
+
+
 def test_strangers_are_told_nothing(server: Server) -> None:
     name = _push(server, {"train.jsonl": _records(1)}, CHAT)
     catalog = server.member("omid").catalog
