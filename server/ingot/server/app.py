@@ -19,7 +19,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from ingot.server import settings_showing
 from ingot.server.audit_parts import AuditParts
 from ingot.server.catalog_parts import CatalogParts
-from ingot.server.core.artifacts import JsonObject
+from ingot.server.cleaning_parts import Cleaning
 from ingot.server.core.clock import Clock, SystemClock
 from ingot.server.core.complaints import Complaints
 from ingot.server.core.errors import IngotError
@@ -40,7 +40,6 @@ from ingot.server.rpc.pipeline import Pipeline
 from ingot.server.rpc.server import GrpcServer
 from ingot.server.rpc.system import ServerFacts, SystemServicer
 from ingot.server.runner.bodies import BodyMeans
-from ingot.server.runner.shelf import ShelfWork
 from ingot.server.settings import Settings
 from ingot.server.storage import ballast
 from ingot.server.storage.data_folder import DataFolder
@@ -70,7 +69,6 @@ log = logging.getLogger(__name__)
 _USAGE_SECONDS = 1.0
 _TOKEN_USE_SECONDS = 30.0
 _HEAD_SECONDS = 5.0  # what is cut off the audit log is noticed up to the head before
-_DAY = 24 * 3600.0
 _FACTS_SECONDS = 1.0  # how soon a new version shows the facts in its files
 _REAP_SECONDS = 1.0  # how soon a lease that ran out is noticed
 ADMIN = "admin"
@@ -229,8 +227,18 @@ class App:
         )
         self.runner = self.operations.runner(self.hops, self.folder.path, self.folder.server_id, means)
         self.registered.add_to(self.hops, self.operations.shelf)
-        self.operations.shelf.add("recover", self._recover)
-        self.operations.shelf.add("clean", self._clean)
+        cleaning = Cleaning(
+            self.hops,
+            self.transfer,
+            self.catalog,
+            self.training,
+            self.operations,
+            self.used,
+            self.runner.sweep,
+            self._clock,
+            self.settings.trash_days,
+        )
+        cleaning.add_to(self.operations.shelf)
         upkeep = UpkeepParts(
             self.hops, self.database, self._packs, self.folder.path, self.settings, self._clock
         )
@@ -319,35 +327,8 @@ class App:
     async def _store_token_uses(self) -> None:
         await self.hops.write(self.identity.store_uses)
 
-    async def _recover(self, work: ShelfWork) -> JsonObject:
-        report = await asyncio.to_thread(self.transfer.recovery.run)
-        return {
-            "leases": await self.hops.write(self.training.workers.recover),
-            "leftover_files": report.leftovers,
-            "found_packs": report.found_packs,
-            "damaged_packs": report.damaged_packs,
-            "missing_packs": report.missing_packs,
-            "returned_packs": report.returned_packs,
-            "reopened_uploads": report.reopened_uploads,
-            "lost_chunks": report.lost_chunks,
-        }
-
     async def _reap(self) -> None:
         await self.hops.write(self.training.workers.reap)
-
-    async def _clean(self, work: ShelfWork) -> JsonObject:
-        operations = 0
-        while forgotten := await self.hops.write(self.operations.operations.forget_old):
-            operations += len(forgotten)
-            await work.step()
-        return {
-            "uploads": await self.transfer.tidy(self.hops),
-            "activities": await self.used.forget(self.hops, work),
-            "operations": operations,
-            "bodies": await self.runner.sweep(),
-            "trash": await self._empty_trash(),
-            "words": await self._look_for_words(),
-        }
 
     async def _index_again(self) -> None:
         """Make what older code has written findable in the form of today."""
@@ -357,22 +338,9 @@ class App:
             if renewed != total:
                 log.info("catalog.indexing artifacts=%d", total)
 
-    async def _look_for_words(self) -> bool:
-        await self.hops.read(self.catalog.search.look_for_common_words)
-        return self.catalog.search.wants_words()
-
     async def _learn_words(self) -> None:
         if self.catalog.search.wants_words():
             await self.hops.write(self.catalog.search.learn_words)
-
-    async def _empty_trash(self) -> int:
-        if not self.settings.trash_days:
-            return 0
-        before = self._clock.now() - self.settings.trash_days * _DAY
-        gone = await self.hops.write(self.catalog.trash.purge_artifacts, before)
-        while await self.hops.write(self.catalog.trash.purge_version, before):
-            gone += 1
-        return gone
 
     def _every(self, seconds: float, work: Callable[[], Awaitable[object]]) -> None:
         """Do `work` now and every so many seconds; a failure is logged and its next turn comes anyway."""
