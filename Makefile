@@ -115,6 +115,9 @@ test: $(READY) ## what a newcomer runs: adds real processes and training, under 
 test-all: test ## test, then the long ones: gigabytes, kills, wide sweeps
 	$(PYTEST) -m long $(ARGS)
 
+async: $(READY) ## the async form of the Python SDK, which is made from it
+	$(BIN)/python docs/tools/async_form.py
+
 coverage: $(READY) ## write the pages made from code: docs/coverage.md and docs/settings.md
 	$(BIN)/python docs/tools/pages.py
 

@@ -17,7 +17,7 @@ from helpers.patterns import pattern
 from helpers.sdk import member_client, write_tree
 from helpers.servers import Server
 from ingot.client import Client
-from ingot.client.filesystem import IngotFileSystem, split
+from ingot.client._filesystem import IngotFileSystem, split
 
 BIG = pattern("big", 9_000_000)
 ROWS = b"".join(json.dumps({"number": number}).encode() + b"\n" for number in range(1000))

@@ -101,6 +101,9 @@ if TYPE_CHECKING:
     from ingot.client._file_reader import (
         FileReader as FileReader,
     )
+    from ingot.client._filesystem import (
+        IngotFileSystem as IngotFileSystem,
+    )
     from ingot.client._identity import (
         declared_user as declared_user,
     )
@@ -197,11 +200,15 @@ if TYPE_CHECKING:
     from ingot.client._trees import (
         PlacedFile as PlacedFile,
     )
+    from ingot.client.aio import (
+        AsyncClient as AsyncClient,
+    )
 
 _HOME = {
     "_approvals": ("approval_policy",),
     "_catalog": ("artifact_fields", "validation_policy"),
     "_client": ("Client",),
+    "aio": ("AsyncClient",),
     "_connection": ("Endpoint", "TlsFiles", "find_endpoint"),
     "_contexts": ("Context", "Contexts", "load_contexts"),
     "_errors": (
@@ -226,6 +233,7 @@ _HOME = {
         "Unauthenticated",
         "Unreachable",
     ),
+    "_filesystem": ("IngotFileSystem",),
     "_identity": ("declared_user", "version"),
     "_imports": ("BundleFile",),
     "_names": ("job_name", "operation_name", "upload_name"),

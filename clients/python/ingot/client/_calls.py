@@ -14,17 +14,18 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import grpc
 from google.protobuf.message import Message
 
 from ingot.client import _retries, _statuses
 from ingot.client._bearers import NOBODY, Bearer
-from ingot.client._errors import IngotError, NotAllowed, TimedOut
+from ingot.client._errors import Cancelled, IngotError, NotAllowed, TimedOut
 from ingot.client._retries import DEFAULT_RETRY, Retry
+from ingot.client._scopes import Scope
 
 Q = TypeVar("Q", bound=Message)
 R = TypeVar("R", bound=Message)
@@ -56,10 +57,15 @@ class Calls:
     contact: Contact = field(default_factory=Contact)
     pause: Callable[[float], None] = time.sleep
     rng: random.Random = field(default_factory=random.Random)
+    scope: Scope | None = None  # of who may end these calls from another thread
 
     def with_timeout(self, seconds: float) -> Calls:
         """Return the same with another deadline for unary calls."""
         return replace(self, timeout=seconds)
+
+    def within(self, scope: Scope) -> Calls:
+        """Return the same for calls that end when the scope is stopped; they raise Cancelled."""
+        return replace(self, scope=scope, pause=scope.pause)
 
     def unary(
         self, call: grpc.UnaryUnaryMultiCallable[Q, R], request: Q, *, timeout: float | None = None
@@ -73,7 +79,7 @@ class Calls:
             token = self.bearer.token()
             try:
                 left = max(end - time.monotonic(), 0.001)
-                reply = call(request, timeout=left, metadata=self._metadata(call_id, token))
+                reply: R = self._answer(call, request, left, self._metadata(call_id, token))
             except grpc.RpcError as failure:
                 error = self.error_of(failure, call_id)
                 # A credential is refused before anything is done, so this is safe for every method; once.
@@ -111,7 +117,7 @@ class Calls:
     ) -> Iterator[T]:
         call_id = new_id()
         running = call(request, metadata=self._metadata(call_id, token))
-        with _watched(running.cancel, idle) as watchdog:
+        with _watched(running.cancel, idle) as watchdog, self._held(running.cancel):
             try:
                 for message in running:
                     self.contact.made = True
@@ -134,7 +140,7 @@ class Calls:
         call_id = new_id()
         source = _Source(requests)
         try:
-            reply = call(source, timeout=timeout, metadata=self.metadata(call_id))
+            reply: R = self._answer(call, source, timeout, self.metadata(call_id))
         except grpc.RpcError as failure:
             if source.failure is not None:
                 raise source.failure from failure
@@ -155,7 +161,23 @@ class Calls:
 
     def pause_before(self, attempt: int, error: IngotError) -> float | None:
         """Return how long to wait before a try; None when it would not help any more."""
+        if self.scope is not None and self.scope.is_stopped:
+            return None
         return self.retry.pause_before(attempt, error, contacted=self.contact.made, rng=self.rng)
+
+    def _answer(self, call: Any, request: Any, timeout: float | None, metadata: Any) -> Any:
+        """Call a method that answers once; any kind of them, hence Any."""
+        if self.scope is None:
+            return call(request, timeout=timeout, metadata=metadata)
+        running = call.future(request, timeout=timeout, metadata=metadata)
+        with self.scope.holding(running.cancel):
+            try:
+                return running.result()
+            except grpc.FutureCancelledError:
+                raise Cancelled("The call was given up by its caller.", reason="CANCELLED") from None
+
+    def _held(self, cancel: Callable[[], object]) -> AbstractContextManager[None]:
+        return nullcontext() if self.scope is None else self.scope.holding(cancel)
 
     def _metadata(self, call_id: str, token: str) -> tuple[tuple[str, str], ...]:
         own = (("x-request-id", call_id),)

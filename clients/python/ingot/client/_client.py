@@ -6,6 +6,7 @@ with Client() as client:                       # finds the server, see `_connect
     client.pull("models/tiny@prod", "tiny/")
 """
 
+from copy import copy
 from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from ingot.client._calls import DEFAULT_TIMEOUT, Calls
 from ingot.client._channels import Link, link_to
 from ingot.client._connection import Endpoint, TlsFiles
 from ingot.client._names import Names
+from ingot.client._scopes import Scope
 from ingot.client._transfers import Transfers
 
 if TYPE_CHECKING:  # each part is imported when it is first used: a command needs one of them
@@ -144,6 +146,15 @@ class Client(Transfers):
     def with_timeout(self, seconds: float) -> "Client":
         """Return a client over the same connection with another deadline for unary calls."""
         return Client(namespace=self._namespace, user=self._user, timeout=seconds, link=self._link)
+
+    def within(self, scope: Scope) -> "Client":
+        """Return a client over the same connection whose calls end when the scope is stopped."""
+        found = copy(self)
+        for name, part in vars(Client).items():
+            if isinstance(part, cached_property):  # it has calls of its own
+                vars(found).pop(name, None)
+        vars(found)["_calls"] = self._calls.within(scope)
+        return found
 
     @property
     def endpoint(self) -> Endpoint:
