@@ -111,6 +111,21 @@ def test_facts_are_there_soon_after_the_push_and_follow_latest(server: Server) -
     assert listed[0].model == facts()
 
 
+def test_a_version_that_waits_for_its_validation_has_facts_once_somebody_looks(server: Server) -> None:
+    policy = pb.ValidationPolicy(mode=pb.VALIDATION_MODE_REQUIRED)
+    create = pb.CreateArtifactRequest(
+        parent="namespaces/sara",
+        kind=pb.ARTIFACT_KIND_MODEL,
+        artifact_id="tiny",
+        artifact=pb.Artifact(validation=policy),
+    )
+    catalog = server.member().catalog
+    catalog.CreateArtifact(create)
+    name = _push(server, {"model.safetensors": _weights((2, 2))})
+    assert _summary(server, name).model.parameter_count == 4
+    assert catalog.GetVersion(pb.GetVersionRequest(name=name)).version.model.parameter_count == 4
+
+
 def test_a_gguf_names_its_architecture_and_other_variants_do_not_count(server: Server) -> None:
     def file(width: int) -> bytes:
         made = Gguf()

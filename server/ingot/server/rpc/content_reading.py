@@ -6,6 +6,7 @@ versions that wait for their facts.
 """
 
 import asyncio
+import contextlib
 import dataclasses
 import logging
 from collections import OrderedDict
@@ -20,7 +21,7 @@ from ingot.server.core.contents import (
     VersionSummary,
     WantedRows,
 )
-from ingot.server.core.errors import NotFound, Precondition, Reason
+from ingot.server.core.errors import Exhausted, NotFound, Precondition, Reason
 from ingot.server.core.facts import VersionFacts
 from ingot.server.core.identity import Caller
 from ingot.server.core.manifests import FileFacts
@@ -81,6 +82,9 @@ class Reader:
         look = await self._hops.read(self._contents.look, caller, reference)
         found = await self._summary(look, _SECONDS)
         self._contents.accessed(caller, look)
+        if look.facts is None and look.version_uid in self._kept:  # nothing had read it yet
+            with contextlib.suppress(Exhausted):  # a full disk keeps nobody from reading
+                await self._hops.prepare(self._contents.keep, look.version_uid, found.facts)
         told = look.facts if look.facts is not None and look.facts.validated else found.facts
         return dataclasses.replace(
             found,
