@@ -5,9 +5,10 @@
 Makes a data folder with such a catalog (kept and used again with --folder), serves it from a process of its
 own, and asks it over gRPC, one question after the other. Warm are `--rounds` calls of each question with
 changing values; cold is the first call after the server was started anew and the pages of its database were
-dropped from memory, `--cold` times. The server's own time is what it notes for each call; beside it are what
-the client waits, and as limits a call that does nothing and a read of one row by its key from plain SQLite.
-Writes a table and everything as JSON to bench/results/.
+dropped from memory, `--cold` times. The server's own time is what it notes for each call; beside it are the
+time of its processor, which a busy machine does not change, what the client waits, and as limits a call that
+does next to nothing and a read of one row by its key from plain SQLite. Writes a table and everything as JSON
+to bench/results/.
 """
 
 import argparse
@@ -54,6 +55,7 @@ class Row:
     p50: float
     p99: float
     worst: float
+    cpu: float
     cold: float  # the worst of the first calls
     waited_p50: float
     waited_p99: float
@@ -251,7 +253,7 @@ def measure(options: argparse.Namespace, data: Path) -> int:
     rows = []
     for name, who, ask in asked:
         cold = [started_cold(data, who, ask) for _ in range(options.cold)]
-        rows.append(row_of(name, who, *warm[name, who], cold))
+        rows.append(row_of(name, who, warm[name, who], cold))
     facts = {
         "artifacts": options.artifacts,
         "versions": options.artifacts * options.versions,
@@ -271,11 +273,21 @@ def measure(options: argparse.Namespace, data: Path) -> int:
     return int(any(row.p99 > GOAL_MS or row.cold > GOAL_MS for row in rows))
 
 
+@dataclass(frozen=True, slots=True)
+class Warm:
+    """The warm calls of one question, in milliseconds; `cpu` is the time of the processor for one call."""
+
+    server: list[float]
+    waited: list[float]
+    cpu: float
+
+
 def warmed(
     client: Client, data: Path, asked: Sequence[tuple[str, str, Ask]], rounds: int
-) -> dict[tuple[str, str], tuple[list[float], list[float]]]:
-    """Return what the server noted and what the client waited for each call, in milliseconds."""
+) -> dict[tuple[str, str], Warm]:
+    """Ask each question many times."""
     waited: list[list[float]] = []
+    cpu: list[float] = []
     time.sleep(_NOTED_SECONDS)
     last = last_noted(data)
     for _, who, ask in asked:
@@ -283,11 +295,13 @@ def warmed(
         for _ in range(_WARMING):
             client.ask(who, ask(pick))
         requests = [ask(pick) for _ in range(rounds)]
+        before = client.server.cpu()
         waited.append([timed(partial(client.ask, who, request)) for request in requests])
+        cpu.append((client.server.cpu() - before) / rounds * 1000)
     each = _WARMING + rounds
     server = noted(data, last, each * len(asked))
     return {
-        (name, who): (server[place * each + _WARMING : (place + 1) * each], waited[place])
+        (name, who): Warm(server[place * each + _WARMING : (place + 1) * each], waited[place], cpu[place])
         for place, (name, who, _) in enumerate(asked)
     }
 
@@ -363,11 +377,12 @@ def quantiles(values: Iterable[float]) -> tuple[float, float]:
     return half, most
 
 
-def row_of(name: str, who: str, server: list[float], waited: list[float], cold: list[float]) -> Row:
+def row_of(name: str, who: str, warm: Warm, cold: list[float]) -> Row:
     """Return the row of one question."""
-    half, most = quantiles(server)
-    worst, first = round(max(server), 2), round(max(cold, default=0.0), 2)
-    return Row(name, who, len(server), half, most, worst, first, *quantiles(waited))
+    half, most = quantiles(warm.server)
+    worst, first = round(max(warm.server), 2), round(max(cold, default=0.0), 2)
+    cpu = round(warm.cpu, 2)
+    return Row(name, who, len(warm.server), half, most, worst, cpu, first, *quantiles(warm.waited))
 
 
 def table(rows: Sequence[Row], limits: dict[str, tuple[float, float]], facts: dict[str, object]) -> str:
@@ -379,17 +394,17 @@ def table(rows: Sequence[Row], limits: dict[str, tuple[float, float]], facts: di
         "",
         f"Milliseconds; the goal is {GOAL_MS:g} of the server's own time at p99, warm and cold.",
         "",
-        "| question | who | p50 | p99 | worst | cold | client p50 | client p99 | goal |",
-        "|---|---|---:|---:|---:|---:|---:|---:|---|",
+        "| question | who | p50 | p99 | worst | CPU | cold | client p50 | client p99 | goal |",
+        "|---|---|---:|---:|---:|---:|---:|---:|---:|---|",
     ]
     for row in rows:
         reached = "reached" if max(row.p99, row.cold) <= GOAL_MS else "missed"
         lines.append(
-            f"| {row.question} | {row.who} | {row.p50:.2f} | {row.p99:.2f} | {row.worst:.2f} "
+            f"| {row.question} | {row.who} | {row.p50:.2f} | {row.p99:.2f} | {row.worst:.2f} | {row.cpu:.1f} "
             f"| {row.cold:.2f} | {row.waited_p50:.2f} | {row.waited_p99:.2f} | {reached} |"
         )
     for name, (half, most) in limits.items():
-        lines.append(f"| limit: {name} | | | | | | {half:.3f} | {most:.3f} | |")
+        lines.append(f"| limit: {name} | | | | | | | {half:.3f} | {most:.3f} | |")
     return "\n".join([*lines, ""])
 
 

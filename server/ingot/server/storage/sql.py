@@ -7,6 +7,7 @@ instead of thousands, and no loop in Python.
 import functools
 import json
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from types import SimpleNamespace
 from typing import Any, TypeVar
 
 import peewee
@@ -51,16 +52,19 @@ def row_where(table: type[T], condition: str, *values: Value) -> T | None:
 
 
 def rows_where(table: type[T], condition: str, *values: Value) -> list[T]:
-    """Return the rows of a table for which a condition holds, one that is always written alike."""
+    """Return the rows of a table for which a condition holds, one that is always written alike.
+
+    They are for reading alone: they have the fields of the table, and nothing else of Peewee's rows, which
+    take longer to fill and to look into than everything else that a list does.
+    """
     statement, fields = _selection(table, condition)
     names = [field.name for field in fields]
     others = [field for field in fields if not isinstance(field, _AS_THEY_ARE)]
-    found = []
+    found: list[Any] = []
     for row in rows(statement.removesuffix(_ONE), *values):
-        made = table(__no_default__=True)
-        made.__data__ = dict(zip(names, row, strict=True))  # setting each field costs ten times as much
+        made = SimpleNamespace(**dict(zip(names, row, strict=True)))
         for field in others:
-            made.__data__[field.name] = field.python_value(made.__data__[field.name])
+            setattr(made, field.name, field.python_value(getattr(made, field.name)))
         found.append(made)
     return found
 
