@@ -113,7 +113,11 @@ def test_wrong_usage_ends_with_two_and_says_how_it_is_right(
 
 def test_a_file_that_cannot_be_read_is_no_traceback(cli: CommandLine, tmp_path: pathlib.Path) -> None:
     run = cli.run("edit", "models/ada/tiny", "--card", str(tmp_path / "absent.md"))
-    assert (run.code, run.err) == (1, f"error: No such file or directory: {tmp_path}/absent.md.\n")
+    assert run.code == 1
+    assert run.err == (
+        f"error: No such file or directory: {tmp_path}/absent.md.\n"
+        "  next: Check that it is there, and that nothing removes it.\n"
+    )
 
 
 @pytest.mark.parametrize("words", [["rm", "models/ada/tiny"], ["jobs", "cancel", "1"], ["jobs", "rm", "1"]])

@@ -10,6 +10,7 @@ import pytest
 from helpers.command_lines import CommandLine
 from helpers.patterns import pattern
 from helpers.servers import Server, running_server
+from ingot.client import _journal
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +111,18 @@ def test_a_folder_with_an_empty_name_is_refused(cli: CommandLine, folder: pathli
     assert (run.code, run.out) == (2, "")
     assert "named by an empty text" in run.err
     assert sorted(pathlib.Path().rglob("*")) == before
+
+
+def test_what_the_system_refuses_has_a_next_step(cli: CommandLine, folder: pathlib.Path) -> None:
+    cli.run("push", "datasets/noted", str(folder))
+    assert cli.run("pull", "datasets/noted", "noted").code == 0
+    (record,) = (_journal.cache_folder() / "pulled").iterdir()
+    record.unlink()
+    record.mkdir()
+    (folder.parent / "noted" / "گفتگو.txt").unlink()
+    run = cli.run("pull", "datasets/noted", "noted")
+    assert run.code == 1
+    assert run.err.startswith(f"error: Is a directory: {record}.\n  next: Check the disk")
 
 
 def test_verify_finds_what_was_damaged(cli: CommandLine, folder: pathlib.Path) -> None:

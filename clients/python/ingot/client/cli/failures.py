@@ -1,9 +1,18 @@
 """How a failure is told: what happened, which field, what to do next, and the id of the call."""
 
+import errno
+
 from ingot.client._errors import IngotError
 from ingot.client.cli.output import Output
 
 _INDENT = "  "
+_NEXT_STEPS = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "Make room on the disk, then run it again."),
+    **dict.fromkeys(
+        (errno.EACCES, errno.EPERM, errno.EROFS), "Check who may read and write it, then run it again."
+    ),
+    **dict.fromkeys((errno.ENOENT, errno.ENOTDIR), "Check that it is there, and that nothing removes it."),
+}
 
 
 def tell(error: IngotError, out: Output) -> None:
@@ -22,6 +31,8 @@ def tell_system(error: OSError, out: Output) -> None:
     """Print what the operating system refused."""
     place = f": {error.filename}" if error.filename else ""
     out.error(f"{error.strerror or error}{place}.")
+    next_step = _NEXT_STEPS.get(error.errno or 0, "Check the disk and the network, then run it again.")
+    out.note(f"{_INDENT}next: {next_step}")
 
 
 def tell_fault(error: Exception, out: Output) -> None:
