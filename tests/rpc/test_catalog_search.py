@@ -1,9 +1,11 @@
 """Facets, searches and watches of artifacts on a whole server."""
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
+import pysqlite3.dbapi2 as sqlite
 import pytest
 
 from helpers.servers import Server, running_server
@@ -98,10 +100,51 @@ def test_filters_compare_join_and_exclude(server: Server) -> None:
     assert found(server, "tag != chat", order="size_bytes") == ["small", "large"]
 
 
+def test_a_server_indexes_again_what_older_code_has_written(tmp_path: Path) -> None:
+    with running_server(tmp_path) as server:
+        create(server, "poems", DATASET, card="شعر", tags=["fa"])
+        path = server.app.database.path
+    with contextlib.closing(sqlite.connect(path)) as database, database:  # as after the migration
+        for table in ("value", "block", "marks", "count", "total", "words"):
+            database.execute(f"DELETE FROM artifact_{table}")
+        database.execute("UPDATE artifact SET indexed = 0")
+    with running_server(tmp_path) as server:
+        request = pb.ListArtifactsRequest(parent="namespaces/-", filter="شعر tag:fa")
+        (again,) = server.admin.catalog.ListArtifacts(request).artifacts
+        assert again.name.endswith("/poems")
+        counted = pb.GetCatalogStatsRequest(kind=DATASET)
+        assert server.admin.catalog.GetCatalogStats(counted).total_count == 1
+
+
 # --- facets ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.contract("S0-21", "S0-43")
+def test_statistics_follow_every_change(server: Server) -> None:
+    def stats(kind: pb.ArtifactKind.ValueType, user: str = "sara") -> tuple[int, int, int, dict[str, int]]:
+        request = pb.GetCatalogStatsRequest(kind=kind)
+        found = server.member(user).catalog.GetCatalogStats(request)
+        tags = {each.value: each.count for each in found.tags}
+        return found.total_count, found.version_count, found.total_size_bytes, tags
+
+    catalog = server.member("sara").catalog
+    made = create(server, "a", tags=["chat"], visibility=pb.VISIBILITY_INTERNAL)
+    create(server, "b", tags=["chat", "fa"])
+    create(server, "c", DATASET, tags=["fa"])
+    Pusher(server.member("sara").transfer, ()).push({"model.bin": b"x" * 70}, made.name)
+    assert stats(MODEL) == (2, 1, 70, {"chat": 2, "fa": 1})
+    assert stats(DATASET) == (1, 0, 0, {"fa": 1})
+    assert stats(MODEL, "omid") == (1, 1, 70, {"chat": 1})
+    hidden = pb.Artifact(name=made.name, visibility=pb.VISIBILITY_PRIVATE, tags=["new"])
+    catalog.UpdateArtifact(pb.UpdateArtifactRequest(artifact=hidden))
+    assert stats(MODEL) == (2, 1, 70, {"chat": 1, "fa": 1, "new": 1})
+    assert stats(MODEL, "omid") == (0, 0, 0, {})
+    catalog.DeleteArtifact(pb.DeleteArtifactRequest(name=made.name, force=True))
+    assert stats(MODEL) == (1, 0, 0, {"chat": 1, "fa": 1})
+    catalog.RestoreArtifact(pb.RestoreArtifactRequest(name=made.name))
+    assert stats(MODEL) == (2, 1, 70, {"chat": 1, "fa": 1, "new": 1})
+
+
 def test_facets_count_what_the_caller_sees(server: Server) -> None:
     create(server, "a", tags=["chat", "fa"], framework="pytorch")
     create(server, "b", tags=["chat"], framework="onnx", visibility=pb.VISIBILITY_INTERNAL)
