@@ -308,9 +308,15 @@ def test_lists_show_what_concerns_one(rig: Rig) -> None:
 
 def test_a_decision_stands_in_the_audit_log(rig: Rig) -> None:
     asked = rig.ask(rig.push("one"))
+    assert rig.ask(asked.version).name == asked.name  # waits already: nothing is done
     rig.decide(asked.name)
     with Client(rig.server.address, rig.server.admin_token) as admin:
-        entry = next(iter(admin.audit.entries(limit=1)))
+        entry, before = admin.audit.entries(limit=2)
+    assert (before.method, before.target, before.facts["approval"]) == (
+        "CatalogService/RequestApproval",
+        asked.version,
+        asked.name,
+    )
     assert (entry.method, entry.principal, entry.target) == (
         "CatalogService/DecideApproval",
         "users/sara",

@@ -88,8 +88,12 @@ class Approvals:
             version = self._versions.get(caller, reference)
             artifact = self._catalog.require_write(caller, version.name.artifact)
             _check_may_be_asked(version)
+            journal.about(str(version.name))
             waiting = self._stores.approvals.pending_of(version.uid)
-            return (waiting or self._ask(caller, artifact, version, comment)).name
+            if waiting is not None:
+                journal.no_act()
+                return waiting.name
+            return self._ask(caller, artifact, version, comment).name
 
         made, _ = self._requests.run(caller, "RequestApproval", key, make)
         return self.get(caller, made)
