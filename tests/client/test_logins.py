@@ -197,6 +197,11 @@ def test_tls_with_an_authority_and_a_certificate_of_ones_own(
             pytest.raises(Unreachable, match="not from an authority that is trusted here"),
         ):
             client.auth.me()
+        monkeypatch.delenv("GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", raising=False)
+        monkeypatch.setenv("SSL_CERT_FILE", ca)  # an authority of the system
+        with Client(address, token, tls=TlsFiles("", *mine)) as client:
+            assert client.auth.me().principal == "users/admin"
+        monkeypatch.delenv("SSL_CERT_FILE")
         monkeypatch.setenv("INGOT_CA_FILE", ca)
         monkeypatch.setenv("INGOT_CERT_FILE", mine[0])
         monkeypatch.setenv("INGOT_KEY_FILE", mine[1])
