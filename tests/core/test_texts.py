@@ -32,6 +32,19 @@ def test_words_are_compared_in_one_form(written: str, looked_for: str) -> None:
     assert texts.searchable(looked_for) == looked_for
 
 
+@pytest.mark.parametrize(
+    ("written", "found_by"),
+    [
+        ("کتاب‌ها", ["کتاب", "ها", "کتابها"]),
+        ("نمی‌خواهم‌شان", ["نمی", "خواهم", "شان", "نمیخواهمشان"]),
+        ("كتاب‌هاي نو", ["کتاب", "های", "نو", "کتابهای"]),
+        ("plain words", ["plain", "words"]),
+    ],
+)
+def test_words_with_non_joiners_are_found_split_and_whole(written: str, found_by: list[str]) -> None:
+    assert texts.index_text(written).split() == found_by
+
+
 @given(st.text())
 def test_search_text_is_words_and_single_spaces(text: str) -> None:
     found = texts.searchable(text)

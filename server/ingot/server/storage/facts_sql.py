@@ -6,9 +6,15 @@ from ingot.server.core.facts import VersionFacts
 from ingot.server.core.names import ArtifactName, Kind, VersionName
 from ingot.server.storage import sql
 
+# Watches of artifacts see what has a new number.
+_NUMBER = (
+    "INSERT INTO counter(word, value) VALUES ('artifact change', 1) "
+    "ON CONFLICT (word) DO UPDATE SET value = value + 1"
+)
 # The facts of an artifact are those of the version that `latest` points at.
 _COPY = (
-    "UPDATE artifact SET facts = version.facts FROM version WHERE version.uid = ? "
+    "UPDATE artifact SET facts = version.facts, "
+    "change = (SELECT value FROM counter WHERE word = 'artifact change') FROM version WHERE version.uid = ? "
     "AND artifact.id = version.artifact_id AND artifact.current_version = version.version"
 )
 
@@ -47,6 +53,7 @@ class FactsSql:
         if not found or (before is not None and before.validated and not facts.validated):
             return False
         sql.run("UPDATE version SET facts = ? WHERE uid = ?", encode(facts), version_uid)
+        sql.run(_NUMBER)
         sql.run(_COPY, version_uid)
         return True
 
