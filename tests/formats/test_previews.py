@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingot.server.core.contents import Part, Preview, Sampling, WantedRows
-from ingot.server.formats import previews
+from ingot.server.formats import previews, summaries
 from ingot.server.formats.previews import NoRows
 
 COUNT = 60_000  # records, of more than SMALL bytes
@@ -192,3 +192,12 @@ def test_no_content_breaks_a_preview(path: str, data: bytes, part: Part) -> None
     for row in found.rows:
         assert row.problem or row.value is not None
         row.text.encode()
+
+
+@pytest.mark.parametrize("path", LARGE)
+def test_the_records_of_a_large_file_are_estimated_from_several_places(path: str) -> None:
+    told = summaries.of_data_file(path, Source(LARGE[path]), lambda: None)
+    assert told.file.estimated
+    assert told.file.records is not None
+    assert abs(told.file.records - COUNT) < COUNT * 0.1
+    assert told.file.columns == ("id", "text", "parts")
