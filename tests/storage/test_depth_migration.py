@@ -25,7 +25,8 @@ _VERSION = (
     "INSERT INTO version(id, uid, artifact_id, version, number, state, changelog, metadata, "
     "performance_metrics, format, digest, file_count, size_bytes, new_bytes, creator, created, ready, "
     "upload, operation, training_job, hub_commit, dataset_version, base_version) "
-    "VALUES (?, ?, 7, ?, ?, 'READY', '', '{}', '{}', '', x'00', 1, 5, 5, 'users/sara', 1.0, 1.0, '', '', '', '', '', '')"
+    "VALUES (?, ?, 7, ?, ?, 'READY', "
+    "'', '{}', '{}', '', x'00', 1, 5, 5, 'users/sara', 1.0, 1.0, '', '', '', '', '', '')"
 )
 _ALIAS = (
     "INSERT INTO alias(artifact_id, alias, version_id, updated, updated_by, revision) "
