@@ -20,6 +20,7 @@ from helpers.catalogs import CatalogRules, catalog_side
 from helpers.pipelines import FixedIdentity, bearer
 from helpers.schema import migrated
 from ingot.content import chunking, digests
+from ingot.server.core.chunks import MESSAGE_CHUNKS
 from ingot.server.core.clock import SystemClock
 from ingot.server.core.disk_room import DiskReader, Watermarks
 from ingot.server.core.pages import PageTokens
@@ -180,7 +181,7 @@ def stream(upload: str, chunks: Sequence[tuple[bytes, bytes]]) -> Iterator[trans
     waiting: list[tuple[bytes, bytes]] = []
     size = 0
     for chunk in chunks:
-        if waiting and size + len(chunk[1]) > MIB:
+        if waiting and (size + len(chunk[1]) > MIB or len(waiting) == MESSAGE_CHUNKS):
             yield pieces(*waiting)
             waiting, size = [], 0
         waiting.append(chunk)

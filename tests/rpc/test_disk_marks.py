@@ -55,6 +55,14 @@ def test_a_full_disk_takes_no_stream_and_lets_everything_else_go_on(rig: Transfe
     disk.percent = 97
     with refused(grpc.StatusCode.RESOURCE_EXHAUSTED, "DISK_LOW"):
         pusher.put(stream(open_, CHUNKS))
+    large = transfer_pb2.FileManifest(path="large", profile="cdc", size_bytes=30_000, segment_count=2)
+    for index, count in enumerate((16_384, 13_616)):
+        large.segments.add(index=index, entries=(b"d" * 32 + b"\1\0\0\0") * count)
+    request = transfer_pb2.PutManifestRequest(upload=open_, files=[large])
+    with refused(grpc.StatusCode.RESOURCE_EXHAUSTED, "DISK_LOW"):
+        pusher.stub.PutManifest(request, metadata=pusher.metadata)
+    listing = transfer_pb2.ListFilesRequest(tree=open_)
+    assert not pusher.stub.ListFiles(listing, metadata=pusher.metadata).files
     assert pusher.missing(open_, [digest for digest, _ in CHUNKS]) == []
     pusher.manifest(stored, {"a": cut(DATA)})
     pusher.commit(stored, {"a": cut(DATA)})

@@ -24,7 +24,7 @@ from helpers.transfers import (
     transfer_rig,
 )
 from ingot.server.core.identity import Role
-from ingot.server.core.namespaces import Quotas
+from ingot.server.core.namespaces import CHUNK_COST, Quotas
 from ingot.server.core.uploads import TransferLimits
 from ingot.server.storage import accounts_sql
 from ingot.server.storage.accounts_sql import AccountsSql
@@ -33,6 +33,7 @@ from ingot.v1 import transfer_pb2 as pb
 
 EXHAUSTED = grpc.StatusCode.RESOURCE_EXHAUSTED
 QUOTA = MIB
+ROWS = 8 * 1024  # more than the rows about a few such files take
 
 
 @pytest.fixture(name="logical")
@@ -43,7 +44,7 @@ def _logical() -> Iterator[TransferRig]:
 
 @pytest.fixture(name="physical")
 def _physical() -> Iterator[TransferRig]:
-    with transfer_rig(TransferLimits(quotas=Quotas(stored=QUOTA))) as rig:
+    with transfer_rig(TransferLimits(quotas=Quotas(stored=QUOTA + ROWS))) as rig:
         yield rig
 
 
@@ -87,7 +88,7 @@ def test_a_commit_counts_shared_bytes_whole(logical: TransferRig) -> None:
     pusher.manifest(upload, files)
     with refused(EXHAUSTED, "QUOTA") as facts:
         pusher.commit(upload, files)
-    assert facts["used"] == str(2 * len(half))
+    assert (facts["used"], facts["wanted"]) == (str(len(half)), str(len(half)))
     assert used(logical) == (len(half), len(half)), "what was refused was not counted"
     assert pusher.upload(upload).state == pb.UPLOAD_STATE_OPEN
     assert pusher.upload(upload).problem.reason
@@ -102,8 +103,9 @@ def test_different_bytes_count_once_and_until_no_tree_holds_them(physical: Trans
     assert used(physical) == (2 * QUOTA, QUOTA)
     upload = pusher.begin()
     with refused(EXHAUSTED, "QUOTA") as facts:
-        pusher.put(stream(upload, cut(b"x").chunks))
-    assert (facts["used"], facts["limit"], facts["wanted"]) == (str(QUOTA), str(QUOTA), "1")
+        pusher.put(stream(upload, cut(pattern(ROWS, 9)).chunks))
+    assert (facts["limit"], int(facts["wanted"])) == (str(QUOTA + ROWS), ROWS + CHUNK_COST)
+    assert QUOTA < int(facts["used"]) < QUOTA + ROWS
 
 
 def test_an_upload_that_expires_gives_its_bytes_back(physical: TransferRig) -> None:
@@ -113,12 +115,12 @@ def test_an_upload_that_expires_gives_its_bytes_back(physical: TransferRig) -> N
     assert used(physical) == (0, QUOTA)
     other = pusher.begin()
     with refused(EXHAUSTED, "QUOTA"):
-        pusher.put(stream(other, cut(b"x").chunks))
+        pusher.put(stream(other, cut(pattern(ROWS, 9)).chunks))
     physical.clock.ahead = 8 * 24 * 3600.0
     while physical.database.write(physical.parts.uploads.upkeep).result(10):
         pass
     assert used(physical) == (0, 0)
-    pusher.put(stream(pusher.begin(), cut(b"x").chunks))
+    pusher.put(stream(pusher.begin(), cut(pattern(ROWS, 9)).chunks))
 
 
 class Held:
@@ -154,8 +156,8 @@ def test_of_two_streams_that_race_for_the_last_bytes_one_passes(
     one, two = pusher.begin(), pusher.begin()
     held = Held(served, one, len(last))
     with refused(EXHAUSTED, "QUOTA") as facts:
-        pusher.put(stream(two, cut(b"x").chunks))
-    assert facts["used"] == str(QUOTA)
+        pusher.put(stream(two, cut(pattern(ROWS, 9)).chunks))
+    assert QUOTA <= int(facts["used"]) < QUOTA + ROWS
     assert held.finish(last).stored_bytes == len(last)
     assert served.parts.quotas.reserved.of("member") == 0
     assert used(served)[1] == QUOTA
@@ -176,11 +178,13 @@ def test_single_chunks_and_whole_files_reserve_as_well(physical: TransferRig) ->
     upload = pusher.begin()
     pusher.stub.PutChunk(pb.PutChunkRequest(upload=upload, data=b"12345"), metadata=pusher.metadata)
     with refused(EXHAUSTED, "QUOTA"):
-        pusher.stub.PutChunk(pb.PutChunkRequest(upload=upload, data=b"6"), metadata=pusher.metadata)
+        pusher.stub.PutChunk(
+            pb.PutChunkRequest(upload=upload, data=pattern(ROWS, 9)), metadata=pusher.metadata
+        )
     messages = [
         pb.UploadFileRequest(header=pb.UploadFileHeader(upload=upload, path="f")),
-        pb.UploadFileRequest(data=b"more"),
-        pb.UploadFileRequest(finish=pb.UploadFileFinish(size_bytes=4)),
+        pb.UploadFileRequest(data=pattern(ROWS, 9)),
+        pb.UploadFileRequest(finish=pb.UploadFileFinish(size_bytes=ROWS)),
     ]
     with refused(EXHAUSTED, "QUOTA"):
         pusher.stub.UploadFile(iter(messages), metadata=pusher.metadata)
@@ -222,7 +226,7 @@ def test_namespaces_show_what_they_have_and_administrators_change_what_they_may(
     get = auth_pb2.GetNamespaceRequest(name="namespaces/sara")
     mine = sara.auth.GetNamespace(get).namespace
     assert (mine.size_bytes, mine.stored_bytes) == (0, 0)
-    assert (mine.effective_quota_bytes, mine.effective_physical_quota_bytes) == (5000, 0)
+    assert (mine.effective_quota_bytes, mine.effective_physical_quota_bytes) == (5000, 64 * MIB)
     assert not mine.HasField("quota_bytes")
     with refused(grpc.StatusCode.NOT_FOUND, "NAMESPACE_NOT_FOUND"):
         omid.auth.GetNamespace(get)

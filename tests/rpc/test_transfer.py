@@ -168,7 +168,7 @@ def test_a_commit_that_overlaps_another_is_told_to_ask_again(rig: TransferRig, p
     upload, cuts = _open(pusher, {"a": b"1"})
     caller = caller_of(Role.MEMBER)
     name = UploadName(upload.removeprefix("uploads/"))
-    sealed = rig.database.write(rig.parts.commits.seal, caller, name, tree_digest(cuts)).result()
+    sealed = rig.database.write(rig.parts.commits.seal, caller, name, tree_digest(cuts), 1).result()
     with refused(grpc.StatusCode.RESOURCE_EXHAUSTED, "BUSY"):
         pusher.commit(upload, cuts)
     with refused(CONFLICT, "UPLOAD_CLOSED"):

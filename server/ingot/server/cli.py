@@ -1,4 +1,4 @@
-"""`ingot-server`: serve, migrate, backup, restore, doctor, users, certs, settings.
+"""`ingot-server`: serve, migrate, compact, backup, restore, doctor, users, certs, settings.
 
 Whatever can go wrong at the start (port taken, folder not writable, second server, missing package) ends in
 one sentence and a status, never in a traceback.
@@ -73,6 +73,15 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--json", action="store_true", help="say that it is ready as one line of JSON")
     migrate = commands.add_parser("migrate", help="bring the database to the schema of this version")
     _add_settings(migrate)
+    compact = commands.add_parser(
+        "compact",
+        help="write the database anew without unused space, while no server runs",
+        description="Collecting gives space back by itself; a database that an earlier version made cannot "
+        "do that until this was run once. It needs as much free space as the database has bytes.",
+        epilog="examples:\n  ingot-server compact\n  ingot-server compact --data .run",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _add_settings(compact)
     backup = commands.add_parser(
         "backup",
         help="copy rows and packs while no server runs (a running one: ingot upkeep backup)",
@@ -164,6 +173,8 @@ def _run(options: argparse.Namespace) -> int:
         return _print_settings(settings)
     if options.command == "migrate":
         return _migrate(settings)
+    if options.command == "compact":
+        return _compact(settings)
     if options.command == "backup":
         return _backup(settings)
     if options.command == "restore":
@@ -199,6 +210,20 @@ def _migrate(settings: Settings) -> int:
     ):
         applied = migrate(database)
     print("\n".join(f"applied {name}" for name in applied) or "nothing to do: the database is current")
+    return 0
+
+
+def _compact(settings: Settings) -> int:
+    from ingot.server.storage import compacting
+    from ingot.server.storage.data_folder import DataFolder
+    from ingot.server.storage.database import open_database
+
+    with (
+        contextlib.closing(DataFolder.hold(settings.data_dir)),
+        contextlib.closing(open_database(settings.database)) as database,
+    ):
+        before, after = compacting.compact(database)
+    print(f"{settings.database.removeprefix('sqlite:///')}: {before} bytes before, {after} bytes now")
     return 0
 
 

@@ -182,7 +182,16 @@ class TransferParts:
             self.uploads, rows, chunks, side.artifacts, side.access, clock, limits, disk, quotas
         )
         self.commits = Commits(
-            self.uploads, rows, trees, chunks, side.versions, side.checkpoints, clock, quotas
+            self.uploads,
+            rows,
+            trees,
+            chunks,
+            side.versions,
+            side.checkpoints,
+            clock,
+            limits,
+            disk,
+            quotas,
         )
         self.downloads = Downloads(
             side.versions,
@@ -223,7 +232,7 @@ class TransferParts:
             draining,
             fetches,
         )
-        bulk_messages.add_servicer(servicer, server)
+        bulk_messages.add_servicer(servicer, server, self.limits.max_message_files)
 
     async def tidy(self, hops: Hops) -> int:
         """Expire and forget uploads whose time is up, some in each write; return how many."""

@@ -27,7 +27,7 @@ from ingot.server.domain.scrubbing import Scrubbing
 from ingot.server.rpc.hops import Hops
 from ingot.server.runner.shelf import ShelfBodies, ShelfWork, Stopped
 from ingot.server.settings import Settings
-from ingot.server.storage import ballast
+from ingot.server.storage import ballast, compacting
 from ingot.server.storage.accounts_sql import AccountsSql
 from ingot.server.storage.backups import FolderBackups
 from ingot.server.storage.chunks_sql import ChunksSql
@@ -38,6 +38,11 @@ from ingot.server.storage.trees_sql import TreesSql
 
 _DAY = 24 * 3600.0
 _NAMED = 100  # digests and names that a result lists
+_MUCH_UNUSED = 64 * 1024 * 1024  # bytes of the database file
+_COMPACT = (
+    "An earlier version made this database, which cannot shrink by itself: stop the server once and run "
+    "`ingot-server compact`."
+)
 _NEXT = (
     "Push the files of the versions in needed_by again: damaged chunks count as missing, a push heals them."
 )
@@ -57,6 +62,9 @@ class _Collected:
     damaged_chunks: int = 0
     freed_packs: int = 0
     freed_bytes: int = 0  # of disk, as the file system counts them
+    database_freed_bytes: int = 0  # of the database file
+    database_unused_bytes: int = 0  # that its file keeps
+    next_step: str = ""
     disk_free_before: int = 0
     disk_free_after: int = 0
 
@@ -126,9 +134,23 @@ class UpkeepParts:
                 await self._carry_out(judgement, found)
                 after = judgement.pack.key
             work.progress(Progress(phase="collecting", done=found.seen_packs, unit="packs"))
+        await self._shrink_database(work, found)
         await self._hops.io(ballast.keep, self._database)
         found.disk_free_after = self._disk.space().free
         return asdict(found)
+
+    async def _shrink_database(self, work: ShelfWork, found: "_Collected") -> None:
+        """Give the space of deleted rows back, some in each write."""
+        while freed := await self._hops.write(compacting.give_back):
+            found.database_freed_bytes += freed
+            await work.step()
+        if found.database_freed_bytes:
+            await self._hops.io(compacting.settle, self._units)
+            found.freed_bytes += found.database_freed_bytes
+        unused = await self._hops.read(compacting.free_space)
+        found.database_unused_bytes = unused.size
+        if not unused.can_shrink and unused.size > _MUCH_UNUSED:
+            found.next_step = _COMPACT
 
     async def _free(self, work: ShelfWork, found: "_Collected") -> None:
         grace = self._settings.collect_grace_seconds

@@ -1111,6 +1111,7 @@ class Namespace(_message.Message):
     ETAG_FIELD_NUMBER: _builtins.int
     ROLE_FIELD_NUMBER: _builtins.int
     APPROVAL_FIELD_NUMBER: _builtins.int
+    OVERHEAD_BYTES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`namespaces/{id}`."""
     size_bytes: _builtins.int
@@ -1120,15 +1121,17 @@ class Namespace(_message.Message):
     quota_bytes: _builtins.int
     """Most `size_bytes`, 0 for no limit; unset where the server's default holds."""
     physical_quota_bytes: _builtins.int
-    """Most `stored_bytes`, 0 for no limit; unset where the server's default holds."""
+    """Most `stored_bytes` and `overhead_bytes` together, 0 for no limit of its own; unset where the server's default holds."""
     effective_quota_bytes: _builtins.int
     """The quota that holds for `size_bytes`; 0 is no limit. Output only."""
     effective_physical_quota_bytes: _builtins.int
-    """The quota that holds for `stored_bytes`; 0 is no limit. Output only."""
+    """The quota that holds for `stored_bytes` and `overhead_bytes`; 0 is no limit. Where only `quota_bytes` is set it is twice that. Output only."""
     etag: _builtins.str
     """Changes with its quotas."""
     role: Global___MemberRole.ValueType
     """What the caller may do in it; unspecified for an administrator who does not belong to it. Output only."""
+    overhead_bytes: _builtins.int
+    """Bytes of the rows of its manifests, and of the records of its chunks. Output only."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When it was created."""
@@ -1151,10 +1154,11 @@ class Namespace(_message.Message):
         etag: _builtins.str = ...,
         role: Global___MemberRole.ValueType = ...,
         approval: _catalog_pb2.ApprovalPolicy | None = ...,
+        overhead_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_physical_quota_bytes", b"_physical_quota_bytes", "_quota_bytes", b"_quota_bytes", "approval", b"approval", "create_time", b"create_time", "physical_quota_bytes", b"physical_quota_bytes", "quota_bytes", b"quota_bytes"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_physical_quota_bytes", b"_physical_quota_bytes", "_quota_bytes", b"_quota_bytes", "approval", b"approval", "create_time", b"create_time", "effective_physical_quota_bytes", b"effective_physical_quota_bytes", "effective_quota_bytes", b"effective_quota_bytes", "etag", b"etag", "name", b"name", "physical_quota_bytes", b"physical_quota_bytes", "quota_bytes", b"quota_bytes", "role", b"role", "size_bytes", b"size_bytes", "stored_bytes", b"stored_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_physical_quota_bytes", b"_physical_quota_bytes", "_quota_bytes", b"_quota_bytes", "approval", b"approval", "create_time", b"create_time", "effective_physical_quota_bytes", b"effective_physical_quota_bytes", "effective_quota_bytes", b"effective_quota_bytes", "etag", b"etag", "name", b"name", "overhead_bytes", b"overhead_bytes", "physical_quota_bytes", b"physical_quota_bytes", "quota_bytes", b"quota_bytes", "role", b"role", "size_bytes", b"size_bytes", "stored_bytes", b"stored_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__physical_quota_bytes: _TypeAlias = _typing.Literal["physical_quota_bytes"]  # noqa: Y015
     _WhichOneofArgType__physical_quota_bytes: _TypeAlias = _typing.Literal["_physical_quota_bytes", b"_physical_quota_bytes"]  # noqa: Y015

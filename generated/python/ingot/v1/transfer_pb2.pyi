@@ -637,6 +637,14 @@ class GetCapabilitiesResponse(_message.Message):
     MAX_UPLOAD_LIFE_FIELD_NUMBER: _builtins.int
     CALLS_PER_SECOND_FIELD_NUMBER: _builtins.int
     CALL_BURST_FIELD_NUMBER: _builtins.int
+    MAX_MESSAGE_CHUNKS_FIELD_NUMBER: _builtins.int
+    MAX_STREAM_CHUNKS_FIELD_NUMBER: _builtins.int
+    MAX_MESSAGE_FILES_FIELD_NUMBER: _builtins.int
+    MAX_MANIFEST_CALLS_FIELD_NUMBER: _builtins.int
+    MAX_TREE_FILES_FIELD_NUMBER: _builtins.int
+    MAX_TREE_CHUNKS_FIELD_NUMBER: _builtins.int
+    MAX_WATCH_STREAMS_FIELD_NUMBER: _builtins.int
+    MAX_FAILED_UPLOADS_FIELD_NUMBER: _builtins.int
     message_bytes: _builtins.int
     """Size of message to aim at."""
     max_message_bytes: _builtins.int
@@ -673,6 +681,22 @@ class GetCapabilitiesResponse(_message.Message):
     """Calls of one principal in a second, on average; 0 is no limit."""
     call_burst: _builtins.int
     """Calls that it may make at once after a pause."""
+    max_message_chunks: _builtins.int
+    """Chunks in one message of a PutChunks stream."""
+    max_stream_chunks: _builtins.int
+    """Chunks in one PutChunks stream."""
+    max_message_files: _builtins.int
+    """Files in one PutManifest."""
+    max_manifest_calls: _builtins.int
+    """PutManifest calls at once of one principal."""
+    max_tree_files: _builtins.int
+    """Files of one upload."""
+    max_tree_chunks: _builtins.int
+    """Chunks of one upload, each counted as often as its files have it."""
+    max_watch_streams: _builtins.int
+    """WatchUpload streams at once of one principal."""
+    max_failed_uploads: _builtins.int
+    """Failed uploads of one principal that are kept; beginning another forgets the oldest."""
     @_builtins.property
     def digest_functions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """`blake3-256`."""
@@ -744,10 +768,18 @@ class GetCapabilitiesResponse(_message.Message):
         max_upload_life: _duration_pb2.Duration | None = ...,
         calls_per_second: _builtins.float = ...,
         call_burst: _builtins.int = ...,
+        max_message_chunks: _builtins.int = ...,
+        max_stream_chunks: _builtins.int = ...,
+        max_message_files: _builtins.int = ...,
+        max_manifest_calls: _builtins.int = ...,
+        max_tree_files: _builtins.int = ...,
+        max_tree_chunks: _builtins.int = ...,
+        max_watch_streams: _builtins.int = ...,
+        max_failed_uploads: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["idle_timeout", b"idle_timeout", "max_stream_time", b"max_stream_time", "max_upload_life", b"max_upload_life", "rate_grace", b"rate_grace", "read_idle_timeout", b"read_idle_timeout", "server_time", b"server_time", "upload_ttl", b"upload_ttl"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_burst", b"call_burst", "calls_per_second", b"calls_per_second", "digest_functions", b"digest_functions", "draining", b"draining", "idle_timeout", b"idle_timeout", "max_chunk_bytes", b"max_chunk_bytes", "max_dataset_bytes", b"max_dataset_bytes", "max_digests", b"max_digests", "max_file_bytes", b"max_file_bytes", "max_message_bytes", b"max_message_bytes", "max_model_bytes", b"max_model_bytes", "max_open_uploads", b"max_open_uploads", "max_path_bytes", b"max_path_bytes", "max_ranges", b"max_ranges", "max_read_streams", b"max_read_streams", "max_segment_chunks", b"max_segment_chunks", "max_stream_bytes", b"max_stream_bytes", "max_stream_time", b"max_stream_time", "max_streams", b"max_streams", "max_upload_life", b"max_upload_life", "message_bytes", b"message_bytes", "min_bytes_per_second", b"min_bytes_per_second", "profiles", b"profiles", "rate_grace", b"rate_grace", "read_idle_timeout", b"read_idle_timeout", "server_time", b"server_time", "stream_sizes", b"stream_sizes", "upload_ttl", b"upload_ttl"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_burst", b"call_burst", "calls_per_second", b"calls_per_second", "digest_functions", b"digest_functions", "draining", b"draining", "idle_timeout", b"idle_timeout", "max_chunk_bytes", b"max_chunk_bytes", "max_dataset_bytes", b"max_dataset_bytes", "max_digests", b"max_digests", "max_failed_uploads", b"max_failed_uploads", "max_file_bytes", b"max_file_bytes", "max_manifest_calls", b"max_manifest_calls", "max_message_bytes", b"max_message_bytes", "max_message_chunks", b"max_message_chunks", "max_message_files", b"max_message_files", "max_model_bytes", b"max_model_bytes", "max_open_uploads", b"max_open_uploads", "max_path_bytes", b"max_path_bytes", "max_ranges", b"max_ranges", "max_read_streams", b"max_read_streams", "max_segment_chunks", b"max_segment_chunks", "max_stream_bytes", b"max_stream_bytes", "max_stream_chunks", b"max_stream_chunks", "max_stream_time", b"max_stream_time", "max_streams", b"max_streams", "max_tree_chunks", b"max_tree_chunks", "max_tree_files", b"max_tree_files", "max_upload_life", b"max_upload_life", "max_watch_streams", b"max_watch_streams", "message_bytes", b"message_bytes", "min_bytes_per_second", b"min_bytes_per_second", "profiles", b"profiles", "rate_grace", b"rate_grace", "read_idle_timeout", b"read_idle_timeout", "server_time", b"server_time", "stream_sizes", b"stream_sizes", "upload_ttl", b"upload_ttl"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -210,7 +210,8 @@ class TransferServiceServicer(object):
         To a new version: begin, cut, put and commit in one call; the version has this one file. To an open upload: the file stands in
         its manifest at the finish, and replaces one of the same path. A stream without its finish makes neither; what came of it is at
         most chunks that are there already when it is sent again. The upload it began is then FAILED and is tried again by the same call
-        with the same request id. Once it has succeeded, the same request id answers the same without reading the file again.
+        with the same request id. Once it has succeeded, the same request id answers the same and stores nothing; what comes along is
+        compared, unless the header tells the BLAKE3 digest, and another file is REQUEST_ID_REUSED.
 
         Errors: INVALID_ARGUMENT (STREAM_UNFINISHED, BAD_LENGTH: another size than told, BAD_PATH, FIELD_INVALID); NOT_FOUND
         (UPLOAD_NOT_FOUND); FAILED_PRECONDITION (DIGEST_MISMATCH: the bytes have another digest than told, UPLOAD_CLOSED,
@@ -226,7 +227,8 @@ class TransferServiceServicer(object):
         what was there.
 
         Errors: INVALID_ARGUMENT (BAD_PATH, BAD_LENGTH, FIELD_INVALID); NOT_FOUND (UPLOAD_NOT_FOUND); FAILED_PRECONDITION (UPLOAD_CLOSED);
-        ABORTED (SEGMENT_CONFLICT).
+        ABORTED (SEGMENT_CONFLICT); RESOURCE_EXHAUSTED (DISK_LOW; QUOTA: its rows count as stored bytes; TOO_LARGE: too many files or chunks;
+        BUSY: too many calls at once).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -258,7 +260,8 @@ class TransferServiceServicer(object):
         the names of UploadStage, and how much is stored. Something comes at least every 15 seconds. Ends when the upload has ended:
         FRESH, also after its validation, or FAILED. Safe to open again after the last number.
 
-        Errors: INVALID_ARGUMENT (FIELD_INVALID); NOT_FOUND (UPLOAD_NOT_FOUND); OUT_OF_RANGE (RESUME_TOKEN_EXPIRED); UNAVAILABLE (DRAINING).
+        Errors: INVALID_ARGUMENT (FIELD_INVALID); NOT_FOUND (UPLOAD_NOT_FOUND); OUT_OF_RANGE (RESUME_TOKEN_EXPIRED); RESOURCE_EXHAUSTED (BUSY:
+        too many such streams); UNAVAILABLE (DRAINING).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -284,7 +287,7 @@ class TransferServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def AbortUpload(self, request, context):
-        """Gives up an upload. Its chunks stay leased for a while, so that a new upload of the same content is quick.
+        """Gives up an upload, and forgets its manifest. Its chunks stay leased for a while, so that a new upload of the same content is quick.
 
         Errors: NOT_FOUND (UPLOAD_NOT_FOUND); FAILED_PRECONDITION (UPLOAD_CLOSED: it is committed).
         """
@@ -353,7 +356,7 @@ class TransferServiceServicer(object):
     def ReadFile(self, request, context):
         """Streams a range of one file.
 
-        Errors: as StatFile; OUT_OF_RANGE (OFFSET_OUT_OF_RANGE); DATA_LOSS (DATA_LOSS: a stored chunk fails its digest); FAILED_PRECONDITION (NOT_FETCHED, MISSING_CHUNKS: an open upload was not sent what its manifest names); RESOURCE_EXHAUSTED (BUSY: too many reads of the caller at once); DEADLINE_EXCEEDED (TOO_SLOW: the reader took nothing for `read_idle_timeout`).
+        Errors: as StatFile; OUT_OF_RANGE (OFFSET_OUT_OF_RANGE); DATA_LOSS (DATA_LOSS: a stored chunk fails its digest); FAILED_PRECONDITION (NOT_FETCHED, MISSING_CHUNKS: an open upload was not sent what its manifest names); INVALID_ARGUMENT (BAD_LENGTH: nor has a chunk the length it names); RESOURCE_EXHAUSTED (BUSY: too many reads of the caller at once); DEADLINE_EXCEEDED (TOO_SLOW: the reader took nothing for `read_idle_timeout`).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -76,7 +76,8 @@ class TransferServiceStub:
     To a new version: begin, cut, put and commit in one call; the version has this one file. To an open upload: the file stands in
     its manifest at the finish, and replaces one of the same path. A stream without its finish makes neither; what came of it is at
     most chunks that are there already when it is sent again. The upload it began is then FAILED and is tried again by the same call
-    with the same request id. Once it has succeeded, the same request id answers the same without reading the file again.
+    with the same request id. Once it has succeeded, the same request id answers the same and stores nothing; what comes along is
+    compared, unless the header tells the BLAKE3 digest, and another file is REQUEST_ID_REUSED.
 
     Errors: INVALID_ARGUMENT (STREAM_UNFINISHED, BAD_LENGTH: another size than told, BAD_PATH, FIELD_INVALID); NOT_FOUND
     (UPLOAD_NOT_FOUND); FAILED_PRECONDITION (DIGEST_MISMATCH: the bytes have another digest than told, UPLOAD_CLOSED,
@@ -88,7 +89,8 @@ class TransferServiceStub:
     what was there.
 
     Errors: INVALID_ARGUMENT (BAD_PATH, BAD_LENGTH, FIELD_INVALID); NOT_FOUND (UPLOAD_NOT_FOUND); FAILED_PRECONDITION (UPLOAD_CLOSED);
-    ABORTED (SEGMENT_CONFLICT).
+    ABORTED (SEGMENT_CONFLICT); RESOURCE_EXHAUSTED (DISK_LOW; QUOTA: its rows count as stored bytes; TOO_LARGE: too many files or chunks;
+    BUSY: too many calls at once).
     """
     CommitUpload: _grpc.UnaryUnaryMultiCallable[_transfer_pb2.CommitUploadRequest, _transfer_pb2.CommitUploadResponse]
     """Turns the upload into its target in one transaction. The server computes the tree digest itself and compares.
@@ -108,7 +110,8 @@ class TransferServiceStub:
     the names of UploadStage, and how much is stored. Something comes at least every 15 seconds. Ends when the upload has ended:
     FRESH, also after its validation, or FAILED. Safe to open again after the last number.
 
-    Errors: INVALID_ARGUMENT (FIELD_INVALID); NOT_FOUND (UPLOAD_NOT_FOUND); OUT_OF_RANGE (RESUME_TOKEN_EXPIRED); UNAVAILABLE (DRAINING).
+    Errors: INVALID_ARGUMENT (FIELD_INVALID); NOT_FOUND (UPLOAD_NOT_FOUND); OUT_OF_RANGE (RESUME_TOKEN_EXPIRED); RESOURCE_EXHAUSTED (BUSY:
+    too many such streams); UNAVAILABLE (DRAINING).
     """
     GetUploadStats: _grpc.UnaryUnaryMultiCallable[_transfer_pb2.GetUploadStatsRequest, _transfer_pb2.GetUploadStatsResponse]
     """Counts the caller's uploads by how they ended; those of everybody for administrators who ask for it. Uploads that were forgotten
@@ -122,7 +125,7 @@ class TransferServiceStub:
     Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID, PAGE_TOKEN_INVALID).
     """
     AbortUpload: _grpc.UnaryUnaryMultiCallable[_transfer_pb2.AbortUploadRequest, _transfer_pb2.AbortUploadResponse]
-    """Gives up an upload. Its chunks stay leased for a while, so that a new upload of the same content is quick.
+    """Gives up an upload, and forgets its manifest. Its chunks stay leased for a while, so that a new upload of the same content is quick.
 
     Errors: NOT_FOUND (UPLOAD_NOT_FOUND); FAILED_PRECONDITION (UPLOAD_CLOSED: it is committed).
     """
@@ -163,7 +166,7 @@ class TransferServiceStub:
     ReadFile: _grpc.UnaryStreamMultiCallable[_transfer_pb2.ReadFileRequest, _transfer_pb2.ReadFileResponse]
     """Streams a range of one file.
 
-    Errors: as StatFile; OUT_OF_RANGE (OFFSET_OUT_OF_RANGE); DATA_LOSS (DATA_LOSS: a stored chunk fails its digest); FAILED_PRECONDITION (NOT_FETCHED, MISSING_CHUNKS: an open upload was not sent what its manifest names); RESOURCE_EXHAUSTED (BUSY: too many reads of the caller at once); DEADLINE_EXCEEDED (TOO_SLOW: the reader took nothing for `read_idle_timeout`).
+    Errors: as StatFile; OUT_OF_RANGE (OFFSET_OUT_OF_RANGE); DATA_LOSS (DATA_LOSS: a stored chunk fails its digest); FAILED_PRECONDITION (NOT_FETCHED, MISSING_CHUNKS: an open upload was not sent what its manifest names); INVALID_ARGUMENT (BAD_LENGTH: nor has a chunk the length it names); RESOURCE_EXHAUSTED (BUSY: too many reads of the caller at once); DEADLINE_EXCEEDED (TOO_SLOW: the reader took nothing for `read_idle_timeout`).
     """
     ReadChunks: _grpc.UnaryStreamMultiCallable[_transfer_pb2.ReadChunksRequest, _transfer_pb2.ReadChunksResponse]
     """Streams whole chunks of a tree, by file and index, for parallel pulls, deltas and repair.
@@ -219,7 +222,8 @@ class TransferServiceAsyncStub(TransferServiceStub):
     To a new version: begin, cut, put and commit in one call; the version has this one file. To an open upload: the file stands in
     its manifest at the finish, and replaces one of the same path. A stream without its finish makes neither; what came of it is at
     most chunks that are there already when it is sent again. The upload it began is then FAILED and is tried again by the same call
-    with the same request id. Once it has succeeded, the same request id answers the same without reading the file again.
+    with the same request id. Once it has succeeded, the same request id answers the same and stores nothing; what comes along is
+    compared, unless the header tells the BLAKE3 digest, and another file is REQUEST_ID_REUSED.
 
     Errors: INVALID_ARGUMENT (STREAM_UNFINISHED, BAD_LENGTH: another size than told, BAD_PATH, FIELD_INVALID); NOT_FOUND
     (UPLOAD_NOT_FOUND); FAILED_PRECONDITION (DIGEST_MISMATCH: the bytes have another digest than told, UPLOAD_CLOSED,
@@ -231,7 +235,8 @@ class TransferServiceAsyncStub(TransferServiceStub):
     what was there.
 
     Errors: INVALID_ARGUMENT (BAD_PATH, BAD_LENGTH, FIELD_INVALID); NOT_FOUND (UPLOAD_NOT_FOUND); FAILED_PRECONDITION (UPLOAD_CLOSED);
-    ABORTED (SEGMENT_CONFLICT).
+    ABORTED (SEGMENT_CONFLICT); RESOURCE_EXHAUSTED (DISK_LOW; QUOTA: its rows count as stored bytes; TOO_LARGE: too many files or chunks;
+    BUSY: too many calls at once).
     """
     CommitUpload: _aio.UnaryUnaryMultiCallable[_transfer_pb2.CommitUploadRequest, _transfer_pb2.CommitUploadResponse]  # type: ignore[assignment]
     """Turns the upload into its target in one transaction. The server computes the tree digest itself and compares.
@@ -251,7 +256,8 @@ class TransferServiceAsyncStub(TransferServiceStub):
     the names of UploadStage, and how much is stored. Something comes at least every 15 seconds. Ends when the upload has ended:
     FRESH, also after its validation, or FAILED. Safe to open again after the last number.
 
-    Errors: INVALID_ARGUMENT (FIELD_INVALID); NOT_FOUND (UPLOAD_NOT_FOUND); OUT_OF_RANGE (RESUME_TOKEN_EXPIRED); UNAVAILABLE (DRAINING).
+    Errors: INVALID_ARGUMENT (FIELD_INVALID); NOT_FOUND (UPLOAD_NOT_FOUND); OUT_OF_RANGE (RESUME_TOKEN_EXPIRED); RESOURCE_EXHAUSTED (BUSY:
+    too many such streams); UNAVAILABLE (DRAINING).
     """
     GetUploadStats: _aio.UnaryUnaryMultiCallable[_transfer_pb2.GetUploadStatsRequest, _transfer_pb2.GetUploadStatsResponse]  # type: ignore[assignment]
     """Counts the caller's uploads by how they ended; those of everybody for administrators who ask for it. Uploads that were forgotten
@@ -265,7 +271,7 @@ class TransferServiceAsyncStub(TransferServiceStub):
     Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID, PAGE_TOKEN_INVALID).
     """
     AbortUpload: _aio.UnaryUnaryMultiCallable[_transfer_pb2.AbortUploadRequest, _transfer_pb2.AbortUploadResponse]  # type: ignore[assignment]
-    """Gives up an upload. Its chunks stay leased for a while, so that a new upload of the same content is quick.
+    """Gives up an upload, and forgets its manifest. Its chunks stay leased for a while, so that a new upload of the same content is quick.
 
     Errors: NOT_FOUND (UPLOAD_NOT_FOUND); FAILED_PRECONDITION (UPLOAD_CLOSED: it is committed).
     """
@@ -306,7 +312,7 @@ class TransferServiceAsyncStub(TransferServiceStub):
     ReadFile: _aio.UnaryStreamMultiCallable[_transfer_pb2.ReadFileRequest, _transfer_pb2.ReadFileResponse]  # type: ignore[assignment]
     """Streams a range of one file.
 
-    Errors: as StatFile; OUT_OF_RANGE (OFFSET_OUT_OF_RANGE); DATA_LOSS (DATA_LOSS: a stored chunk fails its digest); FAILED_PRECONDITION (NOT_FETCHED, MISSING_CHUNKS: an open upload was not sent what its manifest names); RESOURCE_EXHAUSTED (BUSY: too many reads of the caller at once); DEADLINE_EXCEEDED (TOO_SLOW: the reader took nothing for `read_idle_timeout`).
+    Errors: as StatFile; OUT_OF_RANGE (OFFSET_OUT_OF_RANGE); DATA_LOSS (DATA_LOSS: a stored chunk fails its digest); FAILED_PRECONDITION (NOT_FETCHED, MISSING_CHUNKS: an open upload was not sent what its manifest names); INVALID_ARGUMENT (BAD_LENGTH: nor has a chunk the length it names); RESOURCE_EXHAUSTED (BUSY: too many reads of the caller at once); DEADLINE_EXCEEDED (TOO_SLOW: the reader took nothing for `read_idle_timeout`).
     """
     ReadChunks: _aio.UnaryStreamMultiCallable[_transfer_pb2.ReadChunksRequest, _transfer_pb2.ReadChunksResponse]  # type: ignore[assignment]
     """Streams whole chunks of a tree, by file and index, for parallel pulls, deltas and repair.
@@ -395,7 +401,8 @@ class TransferServiceServicer(metaclass=_abc_1.ABCMeta):
         To a new version: begin, cut, put and commit in one call; the version has this one file. To an open upload: the file stands in
         its manifest at the finish, and replaces one of the same path. A stream without its finish makes neither; what came of it is at
         most chunks that are there already when it is sent again. The upload it began is then FAILED and is tried again by the same call
-        with the same request id. Once it has succeeded, the same request id answers the same without reading the file again.
+        with the same request id. Once it has succeeded, the same request id answers the same and stores nothing; what comes along is
+        compared, unless the header tells the BLAKE3 digest, and another file is REQUEST_ID_REUSED.
 
         Errors: INVALID_ARGUMENT (STREAM_UNFINISHED, BAD_LENGTH: another size than told, BAD_PATH, FIELD_INVALID); NOT_FOUND
         (UPLOAD_NOT_FOUND); FAILED_PRECONDITION (DIGEST_MISMATCH: the bytes have another digest than told, UPLOAD_CLOSED,
@@ -413,7 +420,8 @@ class TransferServiceServicer(metaclass=_abc_1.ABCMeta):
         what was there.
 
         Errors: INVALID_ARGUMENT (BAD_PATH, BAD_LENGTH, FIELD_INVALID); NOT_FOUND (UPLOAD_NOT_FOUND); FAILED_PRECONDITION (UPLOAD_CLOSED);
-        ABORTED (SEGMENT_CONFLICT).
+        ABORTED (SEGMENT_CONFLICT); RESOURCE_EXHAUSTED (DISK_LOW; QUOTA: its rows count as stored bytes; TOO_LARGE: too many files or chunks;
+        BUSY: too many calls at once).
         """
 
     @_abc_1.abstractmethod
@@ -451,7 +459,8 @@ class TransferServiceServicer(metaclass=_abc_1.ABCMeta):
         the names of UploadStage, and how much is stored. Something comes at least every 15 seconds. Ends when the upload has ended:
         FRESH, also after its validation, or FAILED. Safe to open again after the last number.
 
-        Errors: INVALID_ARGUMENT (FIELD_INVALID); NOT_FOUND (UPLOAD_NOT_FOUND); OUT_OF_RANGE (RESUME_TOKEN_EXPIRED); UNAVAILABLE (DRAINING).
+        Errors: INVALID_ARGUMENT (FIELD_INVALID); NOT_FOUND (UPLOAD_NOT_FOUND); OUT_OF_RANGE (RESUME_TOKEN_EXPIRED); RESOURCE_EXHAUSTED (BUSY:
+        too many such streams); UNAVAILABLE (DRAINING).
         """
 
     @_abc_1.abstractmethod
@@ -483,7 +492,7 @@ class TransferServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _transfer_pb2.AbortUploadRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_transfer_pb2.AbortUploadResponse, _abc.Awaitable[_transfer_pb2.AbortUploadResponse]]:
-        """Gives up an upload. Its chunks stay leased for a while, so that a new upload of the same content is quick.
+        """Gives up an upload, and forgets its manifest. Its chunks stay leased for a while, so that a new upload of the same content is quick.
 
         Errors: NOT_FOUND (UPLOAD_NOT_FOUND); FAILED_PRECONDITION (UPLOAD_CLOSED: it is committed).
         """
@@ -566,7 +575,7 @@ class TransferServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_transfer_pb2.ReadFileResponse], _abc.AsyncIterator[_transfer_pb2.ReadFileResponse]]:
         """Streams a range of one file.
 
-        Errors: as StatFile; OUT_OF_RANGE (OFFSET_OUT_OF_RANGE); DATA_LOSS (DATA_LOSS: a stored chunk fails its digest); FAILED_PRECONDITION (NOT_FETCHED, MISSING_CHUNKS: an open upload was not sent what its manifest names); RESOURCE_EXHAUSTED (BUSY: too many reads of the caller at once); DEADLINE_EXCEEDED (TOO_SLOW: the reader took nothing for `read_idle_timeout`).
+        Errors: as StatFile; OUT_OF_RANGE (OFFSET_OUT_OF_RANGE); DATA_LOSS (DATA_LOSS: a stored chunk fails its digest); FAILED_PRECONDITION (NOT_FETCHED, MISSING_CHUNKS: an open upload was not sent what its manifest names); INVALID_ARGUMENT (BAD_LENGTH: nor has a chunk the length it names); RESOURCE_EXHAUSTED (BUSY: too many reads of the caller at once); DEADLINE_EXCEEDED (TOO_SLOW: the reader took nothing for `read_idle_timeout`).
         """
 
     @_abc_1.abstractmethod

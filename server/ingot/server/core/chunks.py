@@ -14,7 +14,7 @@ from ingot.content import digests
 from ingot.server.core.errors import Invalid, Reason
 from ingot.server.core.packs import MAX_CHUNK_SIZE
 
-MESSAGE_CHUNKS = 16_384  # most chunks of one message
+MESSAGE_CHUNKS = 8192  # most chunks of one message
 _SMALL = 16 * 1024  # a piece below it is copied
 
 

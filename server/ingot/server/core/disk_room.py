@@ -4,8 +4,8 @@
     ROOMY      everything
     FILLING    warns: health is DEGRADED and says what to do                           85 %        64 GiB
     LOW        also refuses new uploads; those that are open go on                     92 %        16 GiB
-    FULL       also refuses streams; uploads that are stored whole still commit,       96 %         4 GiB
-               and reads, aborts and collection go on
+    FULL       also refuses streams, and manifests above 1 MiB; what is stored         96 %         4 GiB
+               whole still commits, reads, aborts and collection go on
 
 A level counts when *both* its marks are reached: at least that share is used and less than those bytes are
 free. So the share decides on small disks, and on a large one nobody is locked out while hundreds of gigabytes

@@ -19,7 +19,7 @@ _ARTIFACT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
 _VERSION_ID = re.compile(r"[0-9][A-Za-z0-9.-]{0,63}")
 _ALIAS_ID = re.compile(r"(?!v[0-9])[a-z][a-z0-9-]{0,31}")
 _NAMESPACE_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,38}")
-_MADE_ID = re.compile(r"[a-z]+_[0-9]{1,18}")
+_MADE_ID = re.compile(r"[a-z]+_(?:0|[1-9][0-9]{0,17})")  # one form each: no file_01
 LATEST = "latest"
 ANY_NAMESPACE = "-"
 

@@ -76,11 +76,12 @@ class Namespace:
 class Reservation:
     """Space that a stream has taken in advance. `Reservations` changes it; anybody may let go of it twice."""
 
-    __slots__ = ("closed", "held", "namespace", "size")
+    __slots__ = ("closed", "held", "namespace", "overhead", "size")
 
-    def __init__(self, namespace: str, size: int) -> None:
+    def __init__(self, namespace: str, size: int, overhead: int = 0) -> None:
         self.namespace = namespace
         self.size = size
+        self.overhead = overhead  # asked for at the start; what runs beside it does not see it
         self.held = False
         self.closed = False
 

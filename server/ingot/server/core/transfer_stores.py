@@ -191,6 +191,10 @@ class UploadStore(Protocol):
         """
         ...
 
+    def surplus(self, creator: str, keep: int, size: int) -> Sequence[Upload]:
+        """Return up to `size` uploads of a creator that ended without a result, but not its newest `keep`."""
+        ...
+
     def remove(self, name: UploadName) -> None:
         """Drop an upload, in whatever state it is; its tree stays."""
         ...

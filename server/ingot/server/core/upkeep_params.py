@@ -48,6 +48,9 @@ class CollectResult(Params):
     damaged_chunks: int = 0
     freed_packs: int = 0
     freed_bytes: int = Field(default=0, description="Of disk, as the file system counts them.")
+    database_freed_bytes: int = Field(default=0, description="Of the database file, which they counted to.")
+    database_unused_bytes: int = Field(default=0, description="That its file keeps for new rows.")
+    next_step: str = ""
     disk_free_before: int = 0
     disk_free_after: int = 0
 

@@ -189,7 +189,7 @@ class TransferLimits:
     min_bytes_per_second: int = 64 * 1024
     grace_seconds: float = 10.0
     max_message_chunks: int = MESSAGE_CHUNKS
-    max_stream_chunks: int = 65_536
+    max_stream_chunks: int = 32_768
     max_streams: int = 16
     max_read_streams: int = 32
     read_idle_seconds: float = 60.0  # longer than for senders: who limits its rate takes messages slowly

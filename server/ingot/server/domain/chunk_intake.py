@@ -79,9 +79,10 @@ class ChunkIntake:
         present = [each for each in known if each.visible]
         others = self._readable(caller, [each for each in known if not each.visible])
         present += others
-        new = sum({each.id: each.length for each in others}.values())
+        fresh = {each.id: each.length for each in others}
+        new = sum(fresh.values())
         if new:
-            self._quotas.require_shared(upload.namespace, new)
+            self._quotas.require_shared(upload.namespace, len(fresh), new)
         upload = self._uploads.touch(
             upload, new_bytes=upload.new_bytes + new, **self._leased(upload, present)
         )
@@ -109,13 +110,20 @@ class ChunkIntake:
                 next_step="Send the chunks in several streams.",
                 facts={"limit": str(self._limits.max_stream_bytes), "declared": str(size)},
             )
+        if chunks > self._limits.max_stream_chunks:
+            raise Exhausted(
+                Reason.TOO_LARGE,
+                f"A stream has at most {self._limits.max_stream_chunks} chunks, {chunks} are declared.",
+                next_step="Send the chunks in several streams.",
+                facts={"limit": str(self._limits.max_stream_chunks), "declared": str(chunks)},
+            )
         if not 0 <= chunks <= size:
             raise Invalid(
                 Reason.BAD_LENGTH,
                 f"The header declares {chunks} chunks of together {size} bytes; each has at least one byte.",
                 next_step="Declare what the stream will bring.",
             )
-        return StreamTicket(name, chunks, size, self._quotas.reservation(upload.namespace, size))
+        return StreamTicket(name, chunks, size, self._quotas.reservation(upload.namespace, chunks, size))
 
     def reserve(self, caller: Caller, ticket: StreamTicket) -> None:
         """Reserve what a ticket asks for. Inside a write. Raises as `admit`, and Exhausted (QUOTA)."""

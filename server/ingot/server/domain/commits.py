@@ -1,5 +1,6 @@
 """How an upload becomes a version or a checkpoint: put the manifest, seal, check, finish.
 
+    clear_manifest write   forget some of the files that a reset replaces, until none is left
     put_manifest   write   files and segments into the upload's tree
     seal           write   OPEN → SEALING: from here nothing about the upload changes
     check          read    everything that takes time: digests, paths, and that every chunk is there
@@ -23,8 +24,9 @@ from ingot.server.core.manifests import FileDraft, Tree
 from ingot.server.core.names import UploadName, version_reference
 from ingot.server.core.training import NewCheckpoint
 from ingot.server.core.transfer_stores import ChunkStore, TreeStore, UploadStore
-from ingot.server.core.uploads import Upload, UploadMove, UploadState
+from ingot.server.core.uploads import TransferLimits, Upload, UploadMove, UploadState
 from ingot.server.domain.checkpoints import Checkpoints
+from ingot.server.domain.disk_room import DiskRoom
 from ingot.server.domain.manifest_check import CheckedManifest, ManifestCheck, check_paths, missing_chunks
 from ingot.server.domain.quotas import QuotaRules
 from ingot.server.domain.uploads import Uploads
@@ -43,6 +45,10 @@ _FOR_GOOD = frozenset(
         Reason.SCOPE_MISSING,
     }
 )
+
+
+_SHORT_CHUNKS = 16_384  # that are checked in some ten milliseconds
+_SHORT_FILES = 2_000
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -65,6 +71,8 @@ class Commits:
         versions: Versions,
         checkpoints: Checkpoints,
         clock: Clock,
+        limits: TransferLimits,
+        disk: DiskRoom,
         quotas: QuotaRules,
     ) -> None:
         self._uploads = uploads
@@ -74,6 +82,8 @@ class Commits:
         self._versions = versions
         self._checkpoints = checkpoints
         self._clock = clock
+        self._limits = limits
+        self._disk = disk
         self._quotas = quotas
 
     def prepare(self, files: Sequence[FileDraft]) -> list[FileDraft]:
@@ -81,23 +91,44 @@ class Commits:
 
         Raises Invalid (BAD_PATH, BAD_LENGTH, FIELD_INVALID).
         """
+        self.check_count(len(files))
         check_paths([file.path for file in files])
         for index, file in enumerate(files):
             manifests.check_file(file, f"files[{index}]")
         return [manifests.with_root(file) for file in files]
+
+    def check_count(self, files: int) -> None:
+        """Refuse more files in one call than it may have. Raises Invalid (FIELD_INVALID)."""
+        if files > self._limits.max_message_files:
+            raise invalid_field(
+                "files",
+                f"expected at most {self._limits.max_message_files} files, got {files}",
+                next_step="Put them with several calls.",
+            )
+
+    def clear_manifest(self, caller: Caller, name: UploadName) -> bool:
+        """Forget some files of an open upload; return whether some may be left. Inside a write.
+
+        Raises NotFound (UPLOAD_NOT_FOUND), Precondition (UPLOAD_CLOSED).
+        """
+        return self._trees.clear_some(self._uploads.require_open(caller, name).tree)
 
     def put_manifest(
         self, caller: Caller, name: UploadName, files: Sequence[FileDraft], *, reset: bool
     ) -> Upload:
         """Put prepared files into the upload's tree; return the upload with its new totals. Inside a write.
 
-        Raises NotFound (UPLOAD_NOT_FOUND), Precondition (UPLOAD_CLOSED), Conflict (SEGMENT_CONFLICT).
+        Raises NotFound (UPLOAD_NOT_FOUND), Precondition (UPLOAD_CLOSED), Conflict (SEGMENT_CONFLICT),
+        Exhausted (DISK_LOW, TOO_LARGE, QUOTA).
         """
         upload = self._uploads.require_open(caller, name)
         if reset:
             self._trees.clear(upload.tree)
         self._trees.put_files(upload.tree, files)
         count, size, chunk_count = self._trees.totals(upload.tree)
+        self._check_totals(count, chunk_count)
+        self._disk.require_manifest(count * manifests.FILE_COST + chunk_count * digests.ENTRY_SIZE)
+        self._quotas.require_rows(upload.namespace)
         return self._uploads.touch(
             upload,
             file_count=count,
@@ -106,7 +137,7 @@ class Commits:
             revision=upload.revision + 1,
         )
 
-    def seal(self, caller: Caller, name: UploadName, expected_digest: str) -> Upload:
+    def seal(self, caller: Caller, name: UploadName, expected_digest: str, file_count: int) -> Upload:
         """Close an upload for changes; return it, SEALING, or COMMITTED when it was done before. In a write.
 
         Raises Invalid (FIELD_INVALID), NotFound (UPLOAD_NOT_FOUND), Precondition (UPLOAD_CLOSED), Exhausted
@@ -117,7 +148,8 @@ class Commits:
         except ValueError as error:
             raise invalid_field("expected_digest", str(error)) from None
         upload = self._uploads.find(caller, name)
-        if upload.state is UploadState.COMMITTED and upload.result_digest == digest:
+        same = upload.result_digest == digest and upload.file_count == file_count
+        if upload.state is UploadState.COMMITTED and same:
             return upload
         if upload.state is UploadState.SEALING:
             raise Exhausted(
@@ -131,16 +163,19 @@ class Commits:
             self._uploads.require_open(caller, name)  # its time may be over, though nothing has closed it yet
         return self._uploads.move(upload, UploadMove.SEAL)
 
+    def is_long(self, upload: Upload) -> bool:
+        """Return whether checking an upload takes so long that others should not wait for it."""
+        return upload.chunk_count > _SHORT_CHUNKS or upload.file_count > _SHORT_FILES
+
     def check(self, upload: Upload, expected_digest: str, file_count: int) -> CheckedManifest:
         """Check a sealed upload as a whole. Inside a read; takes time for many files.
 
+        What its totals show already is refused before anything reads the manifest.
         Raises Invalid (BAD_PATH, BAD_LENGTH), Precondition (MISSING_CHUNKS, DIGEST_MISMATCH), Exhausted
-        (TOO_LARGE).
+        (TOO_LARGE, QUOTA).
         """
+        self._check_announced(upload, file_count)
         found = ManifestCheck(self._trees, self._chunks, upload, self._clock.now()).run()
-        self._uploads.check_size(upload.target, found.size_bytes)
-        if found.file_count != file_count:
-            raise _mismatch(upload, f"expected {file_count} files, the manifest has {found.file_count}")
         told = digests.format_digest(found.digest)
         if told != expected_digest:
             raise _mismatch(upload, f"expected the tree digest {expected_digest}, the manifest gives {told}")
@@ -206,6 +241,26 @@ class Commits:
         return Committed(upload, self._versions.get(caller, version_reference(upload.result)))
 
     # --- inside -----------------------------------------------------------------------------------------
+
+    def _check_announced(self, upload: Upload, file_count: int) -> None:
+        self._uploads.check_size(upload.target, upload.manifest_bytes)
+        self._quotas.require_fitting(upload.namespace, upload.manifest_bytes)
+        if upload.file_count != file_count:
+            raise _mismatch(upload, f"expected {file_count} files, the manifest has {upload.file_count}")
+
+    def _check_totals(self, files: int, chunks: int) -> None:
+        limits = self._limits
+        for what, most, got in (
+            ("files", limits.max_tree_files, files),
+            ("chunks", limits.max_tree_chunks, chunks),
+        ):
+            if got > most:
+                raise Exhausted(
+                    Reason.TOO_LARGE,
+                    f"An upload has at most {most} {what}, got {got}.",
+                    next_step="Pack small files together, or push several versions.",
+                    facts={"limit": str(most), what: str(got)},
+                )
 
     def _commit_version(
         self, caller: Caller, upload: Upload, target: NewVersion, checked: CheckedManifest

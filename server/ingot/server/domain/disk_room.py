@@ -1,7 +1,7 @@
 """What the disk still allows: new uploads, streams, or neither. The marks are in core/disk_room.py.
 
-Nothing else is ever refused for a disk that fills: what is stored can be committed and read, and what frees
-space must run most of all when there is none.
+Nothing else is ever refused for a disk that fills: what is stored whole can be committed and read, and what
+frees space must run most of all when there is none.
 """
 
 import logging
@@ -12,6 +12,7 @@ from ingot.server.core.errors import Exhausted, Reason
 log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 60.0
+_SMALL_MANIFEST = 1024 * 1024  # some gigabytes of chunks: what is stored whole can be committed
 
 
 class DiskRoom:
@@ -44,6 +45,11 @@ class DiskRoom:
     def require_stream(self) -> None:
         """Refuse a stream on a disk that is full. Raises Exhausted (DISK_LOW)."""
         self._require(DiskLevel.FULL, self._marks.streams, "no more data are taken")
+
+    def require_manifest(self, size: int) -> None:
+        """Refuse a manifest of `size` bytes on a disk that is full, unless it is small. Raises Exhausted."""
+        if size > _SMALL_MANIFEST:
+            self._require(DiskLevel.FULL, self._marks.streams, "no large manifests are taken")
 
     def _require(self, refused: DiskLevel, percent: float, what: str) -> None:
         try:

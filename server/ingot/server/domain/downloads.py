@@ -31,6 +31,7 @@ from ingot.server.core.transfer_stores import ChunkRun, ChunkStore, SegmentRow, 
 from ingot.server.domain.catalog import Catalog
 from ingot.server.domain.checkpoints import Checkpoints
 from ingot.server.domain.damage import Damage
+from ingot.server.domain.manifest_check import wrong_length
 from ingot.server.domain.uploads import Uploads
 from ingot.server.domain.usage import Usage
 from ingot.server.domain.versions import Versions
@@ -219,7 +220,7 @@ class Downloads:
     ) -> list[Slice]:
         """Return where the bytes of a range inside one segment lie.
 
-        Raises DataLoss, NotFound, Precondition (MISSING_CHUNKS) for an open upload.
+        Raises DataLoss, NotFound; for an open upload Precondition (MISSING_CHUNKS), Invalid (BAD_LENGTH).
         """
         entries = self._entries(opened, path, segment)
         touched: list[tuple[int, int]] = []  # of each chunk of the range: where it begins, and its length
@@ -235,14 +236,14 @@ class Downloads:
         slices: list[Slice] = []
         for place, (position, size) in zip(self._chunks.places(wanted, opened.tree.id), touched, strict=True):
             begin, end = max(start, position), min(start + length, position + size)
-            slices.append(Slice(_present(place, opened, path), begin - position, end - begin))
+            slices.append(Slice(_present(place, size, opened, path), begin - position, end - begin))
         return slices
 
     def run_slices(self, opened: OpenedTree, runs: Sequence[ChunkRun]) -> list[Slice]:
         """Return where the chunks of runs lie, each inside one segment, in order; see `cut_runs`.
 
-        Raises NotFound (FILE_NOT_FOUND), OutOfRange (OFFSET_OUT_OF_RANGE), DataLoss, Precondition
-        (MISSING_CHUNKS) for an open upload.
+        Raises NotFound (FILE_NOT_FOUND), OutOfRange (OFFSET_OUT_OF_RANGE), DataLoss; for an open upload
+        Precondition (MISSING_CHUNKS), Invalid (BAD_LENGTH).
         """
         self._require_still_there(opened)
         wanted: list[bytes] = []
@@ -253,9 +254,13 @@ class Downloads:
             if run.first + run.count > chunk_count:
                 raise _chunks_out_of_range(run, chunk_count)
             wanted.append(entries)
-        places = self._chunks.places(b"".join(wanted), opened.tree.id)
+        entries = b"".join(wanted)
+        places, lengths = self._chunks.places(entries, opened.tree.id), manifests.lengths_of(entries)
         paths = (run.path for run in runs for _ in range(run.count))
-        present = [_present(place, opened, path) for place, path in zip(places, paths, strict=True)]
+        present = [
+            _present(place, length, opened, path)
+            for place, length, path in zip(places, lengths, paths, strict=True)
+        ]
         return [Slice(place, 0, place.length) for place in present]
 
     def lost(self, place: ChunkPlace) -> None:
@@ -315,9 +320,12 @@ def _chunks_out_of_range(run: ChunkRun, count: int) -> OutOfRange:
     )
 
 
-def _present(place: ChunkPlace | None, opened: OpenedTree, path: str) -> ChunkPlace:
+def _present(place: ChunkPlace | None, told: int, opened: OpenedTree, path: str) -> ChunkPlace:
+    """Return where a chunk lies that the manifest says to have `told` bytes."""
     if place is None:
         raise _not_there(opened, path)
+    if place.length != told:
+        raise wrong_length(place.digest, told, place.length)
     return place
 
 

@@ -67,6 +67,43 @@ class FileStream:
         return self._sha256.hexdigest() if self._sha256 else ""
 
 
+class FileAgain:
+    """A file that a call brings again after it has been stored; nothing of it is kept."""
+
+    def __init__(self, file: FileFacts) -> None:
+        self._file = file
+        self._blake3 = blake3()
+        self._size = 0
+
+    def feed(self, part: feeding.Part) -> None:
+        """Take the next bytes. Raises Precondition (REQUEST_ID_REUSED) once they are too many."""
+        self._blake3.update(part)
+        self._size += len(part)
+        if self._size > self._file.size_bytes:
+            raise self._other(f"more than {self._file.size_bytes} bytes")
+
+    def check(self, claim: FileClaim) -> None:
+        """Compare the whole file, and what was told of it. Raises Precondition (REQUEST_ID_REUSED)."""
+        file = self._file
+        came = digests.format_digest(self._blake3.digest())
+        for told, stored in (
+            (self._size, file.size_bytes),
+            (claim.size, file.size_bytes),
+            (came, file.blake3),
+            (claim.blake3 or None, file.blake3),
+        ):
+            if told is not None and told != stored:
+                raise self._other(f"{told} for {stored}")
+
+    def _other(self, what: str) -> Precondition:
+        return Precondition(
+            Reason.REQUEST_ID_REUSED,
+            f"UploadFile: {self._file.path!r} was stored with this request id, now another came: {what}.",
+            next_step="Make a new request id for each new file; keep it only to send the same one again.",
+            facts={"path": self._file.path},
+        )
+
+
 def other_size(path: str, told: int, came: str) -> Invalid:
     """Return the error for a file of another size than told."""
     return Invalid(

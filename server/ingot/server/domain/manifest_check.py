@@ -16,6 +16,7 @@ from ingot.server.core.names import UploadName
 from ingot.server.core.transfer_stores import ChunkStore, SegmentRow, TreeStore
 from ingot.server.core.uploads import Upload
 
+_MOST_MISSING = 100_000  # that are counted: a manifest may name gigabytes of digests that nobody has
 _BATCH_BYTES = digests.SEGMENT_MAX_ENTRIES * digests.ENTRY_SIZE
 
 
@@ -66,8 +67,7 @@ class ManifestCheck:
             self._take_segment(row)
         self._end_file()
         self._check_batch()
-        if self._missing:
-            raise missing_chunks(self._upload.name, len(self._missing), next(iter(self._missing)))
+        self._check_missing()
         check_paths([path for path, _, _ in self._files])
         return CheckedManifest(
             digest=digests.tree_digest(self._files),
@@ -78,6 +78,10 @@ class ManifestCheck:
             unleased=b"".join(self._unleased),
             late_roots=tuple(self._late),
         )
+
+    def _check_missing(self) -> None:
+        if self._missing:
+            raise missing_chunks(self._upload.name, len(self._missing), next(iter(self._missing)))
 
     def _take_segment(self, row: SegmentRow) -> None:
         if row.position < 0:
@@ -133,7 +137,7 @@ class ManifestCheck:
             if id_ is None or length is None or not held:  # alike: what others have must not show
                 unleased.append((digest, told))
             elif length != told:
-                raise _wrong_length(digest, told, length)
+                raise wrong_length(digest, told, length)
             else:
                 self._leased.add(id_)
         self._check_unleased(unleased)
@@ -148,9 +152,11 @@ class ManifestCheck:
             if length is None:
                 self._missing[digest] = None
             elif length != told:
-                raise _wrong_length(digest, told, length)
+                raise wrong_length(digest, told, length)
             else:
                 self._unleased.add(digest)
+        if len(self._missing) > _MOST_MISSING:
+            self._check_missing()
 
 
 def check_paths(all_paths: Sequence[str]) -> None:
@@ -185,7 +191,8 @@ def missing_chunks(name: UploadName, count: int, first: bytes) -> Precondition:
     )
 
 
-def _wrong_length(digest: bytes, told: int, length: int) -> Invalid:
+def wrong_length(digest: bytes, told: int, length: int) -> Invalid:
+    """Return the error for a manifest that gives a chunk another length than it has."""
     return Invalid(
         Reason.BAD_LENGTH,
         f"The manifest says that {digests.format_digest(digest)} has {told} bytes; it has {length}.",

@@ -74,6 +74,10 @@ class NotedUploads:
         """Return uploads that failed before a time, oldest first."""
         return self._store.failed(before, creator, size)
 
+    def surplus(self, creator: str, keep: int, size: int) -> Sequence[Upload]:
+        """Return failed uploads of a creator beyond the newest ones."""
+        return self._store.surplus(creator, keep, size)
+
     def remove(self, name: UploadName) -> None:
         """Drop an upload and its log; it stays counted."""
         self._store.remove(name)

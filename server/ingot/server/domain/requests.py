@@ -48,7 +48,7 @@ class Requests:
         """
         if not request_id:
             return make(), False
-        key = _checked(request_id)
+        key = checked_id(request_id)
         now = self._clock.now()
         self._store.forget(now - KEPT_SECONDS)
         digest = hashlib.sha256(payload).digest()
@@ -68,7 +68,7 @@ class Requests:
         return known[1], True
 
 
-def _checked(request_id: str) -> str:
+def checked_id(request_id: str) -> str:
     """Return the id in its one form. Raises Invalid unless it is a UUID."""
     try:
         return str(uuid.UUID(request_id))

@@ -1,4 +1,4 @@
-"""How many streams of one kind a principal may have at once."""
+"""How many streams, or calls, of one kind a principal may have at once."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,8 +10,9 @@ from ingot.server.core.identity import Caller
 class StreamSlots:
     """Counts the streams of every principal that run now, `most` at once. For one thread, the loop's."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, what: str = "streams") -> None:
         self._most = most
+        self._what = what
         self._running: dict[str, int] = {}
 
     @contextmanager
@@ -21,8 +22,8 @@ class StreamSlots:
         if running >= self._most:
             raise Exhausted(
                 Reason.BUSY,
-                f"{caller.principal} has {running} streams running, no more are allowed at once.",
-                next_step="Wait for one to end, and use fewer streams.",
+                f"{caller.principal} has {running} {self._what} running, no more are allowed at once.",
+                next_step=f"Wait for one to end, and use fewer {self._what}.",
                 facts={"limit": str(self._most)},
                 retry_after=1.0,
             )

@@ -37,6 +37,8 @@ from ingot.server.domain.versions import Versions
 log = logging.getLogger(__name__)
 
 _BATCH = 100  # uploads per turn of upkeep: keeps one write short
+_BATCH_ENTRIES = 1_000_000  # files and chunks of their manifests
+_SURPLUS = 10  # more than are ever added at once
 _TEXT_LIMIT = 1000
 
 
@@ -129,6 +131,11 @@ class Uploads:
             return upload
         return self.move(upload, UploadMove.ABORT)
 
+    def clear_aborted(self, caller: Caller, name: UploadName) -> bool:
+        """Forget some of the manifest of an aborted upload; return whether some may be left. In a write."""
+        upload = self.find(caller, name)
+        return upload.state is UploadState.ABORTED and self._trees.clear_some(upload.tree)
+
     def page(
         self, caller: Caller, namespace: str, stage: UploadStage | None, size: int, token: str
     ) -> Page[Upload]:
@@ -219,7 +226,11 @@ class Uploads:
         """
         now = self._clock.now()
         due = self._store.due(now, _BATCH)
-        for upload in due:
+        cleared = 0
+        for done, upload in enumerate(due):
+            cleared += upload.file_count + upload.chunk_count
+            if self._trees.clear_some(upload.tree) or (done and cleared > _BATCH_ENTRIES):
+                return done + 1  # the rest has the next turn
             self._trees.drop(upload.tree)
             if upload.state is UploadState.OPEN:
                 self.move(upload, UploadMove.EXPIRE, tree=0)
@@ -250,6 +261,7 @@ class Uploads:
         self._quotas.require_fitting(namespace, draft.size_bytes)
         self.check_room(caller)
         self._disk.require_upload()
+        self._forget_surplus(caller)
         now = self._clock.now()
         name = UploadName(f"file_{self._counters.next('file')}")
         expires = now + self._limits.upload_ttl_seconds
@@ -272,6 +284,15 @@ class Uploads:
         journal.about(str(name))
         log.info("upload.begun name=%s namespace=%s size=%d", name, namespace, draft.size_bytes)
         return upload
+
+    def _forget_surplus(self, caller: Caller) -> None:
+        """Forget the oldest failed uploads of a caller who has many: each row may have 64 KiB of metadata."""
+        for upload in self._store.surplus(caller.principal, self._limits.max_failed_uploads, _SURPLUS):
+            if upload.tree and self._trees.clear_some(upload.tree):
+                continue  # the next upload that begins goes on
+            if upload.tree:
+                self._trees.drop(upload.tree)
+            self._store.remove(upload.name)
 
     @staticmethod
     def _sees(caller: Caller, upload: Upload) -> bool:

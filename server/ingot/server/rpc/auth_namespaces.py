@@ -70,6 +70,7 @@ def namespace_message(found: Namespace, defaults: Quotas, role: MemberRole | Non
         create_time=common.timestamp(found.create_time),
         size_bytes=account.size,
         stored_bytes=account.stored,
+        overhead_bytes=account.overhead,
         quota_bytes=account.size_quota,
         physical_quota_bytes=account.stored_quota,
         effective_quota_bytes=limits.size,

@@ -6,7 +6,7 @@ import dataclasses
 import re
 import urllib.parse
 import uuid
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import grpc
@@ -63,6 +63,7 @@ class Call:
     entered: bool = False  # it has its entry in the audit log
     row: int = 0  # of the list of activities, where its act wrote one
     closed: bool = False  # its status was sent
+    look_again: Callable[[], Awaitable[Caller]] | None = None  # asks who makes it, now
     # what is given back when it is over
     holdings: contextlib.ExitStack = dataclasses.field(default_factory=contextlib.ExitStack)
 
@@ -100,10 +101,16 @@ class Call:
 
     def goes_on(self, caller: Caller) -> None:
         """Note again who makes it while it is open; end it when rights were lost since. Raises Denied."""
+        try:
+            self.require_rights_of(caller)
+        except Unavailable as lost:
+            self.end(lost)
+
+    def require_rights_of(self, caller: Caller) -> None:
+        """Note again who makes it. Raises Unavailable when rights were lost since, and Denied."""
         if self.caller is not None and not caller.covers(self.caller):
-            self.end(_rights_lost(caller))
-        else:
-            self.made_by(caller)
+            raise _rights_lost(caller)
+        self.made_by(caller)
 
     def end(self, why: IngotError) -> None:
         """Stop it now; its client is told why."""

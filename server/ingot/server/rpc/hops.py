@@ -1,6 +1,7 @@
 """One hop per call from the event loop into threads: reads, writes, and work on files.
 
     version = await hops.read(catalog.get_version, caller, name)      # one snapshot, on a reader thread
+    checked = await hops.read_long(commits.check, upload, …)          # likewise, where it takes seconds
     upload = await hops.write(uploads.begin, caller, plan)            # one savepoint; returns after the fsync
     pack = await hops.io(packs.append, chunks)                        # files and hashing; no rows
 
@@ -48,10 +49,12 @@ class Hops:
         *,
         read_threads: int = 4,
         io_threads: int = 8,
+        long_threads: int = 2,
     ) -> None:
         self._database = database
         self._journal = journal
         self._readers = ThreadPoolExecutor(read_threads, "ingot-read")
+        self._long_readers = ThreadPoolExecutor(long_threads, "ingot-long")
         self._io = ThreadPoolExecutor(io_threads, "ingot-io")
 
     async def read(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -71,6 +74,11 @@ class Hops:
     def read_here(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call `fn` inside a read transaction in this very thread: for work that `io` does, row by row."""
         return self._database.read(fn, *args, **kwargs)
+
+    async def read_long(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """As `read`, for what takes seconds: on threads of its own, so that everybody's reads go on."""
+        read = functools.partial(self._database.read, fn, *args, **kwargs)
+        return await asyncio.get_running_loop().run_in_executor(self._long_readers, read)
 
     async def write(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call `fn` inside a write transaction on the writer thread; return once it is durable.
@@ -112,4 +120,5 @@ class Hops:
     def close(self) -> None:
         """Finish what runs and stop the threads; the database stays open."""
         self._readers.shutdown(wait=True, cancel_futures=True)
+        self._long_readers.shutdown(wait=True, cancel_futures=True)
         self._io.shutdown(wait=True, cancel_futures=True)

@@ -13,6 +13,7 @@ has left a namespace: its client asks again, and is told what it may see now.
 
 import asyncio
 import contextlib
+import functools
 import inspect
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -75,6 +76,16 @@ def about(target: str) -> None:
 def ender() -> Callable[[IngotError], None]:
     """Return what ends the call that runs now, from anywhere on the loop; its client is told why."""
     return current.call().end
+
+
+async def require_credential() -> None:
+    """Refuse to go on with the call that runs now when its credential is not good any more.
+
+    For what a long stream does in the end. Raises Unauthenticated, Denied, Unavailable.
+    """
+    call = current.call()
+    if call.look_again is not None:
+        call.require_rights_of(await call.look_again())
 
 
 def hold(holding: contextlib.AbstractContextManager[None]) -> None:
@@ -267,6 +278,7 @@ class Pipeline(grpc.aio.ServerInterceptor):
             caller = await self._authenticated(call)
             self._count(call, caller)
             call.made_by(caller)
+            call.look_again = functools.partial(self._credentials.caller, call.secret, begun=True)
             if call.method.streams and (self._rechecking is None or self._rechecking.done()):
                 self._rechecking = asyncio.create_task(self._recheck())
         except Unauthenticated:

@@ -2,9 +2,10 @@
 
     message ─▶ assembler ─▶ batch (4 MiB) ─▶ known? ─▶ hash and append      … finish ─▶ seal ─▶ index ─▶ reply
 
-One batch is on its way to disk while the next one fills, and no more: a sender that is faster than the disk
-is held back by the flow control of its connection. A stream therefore needs about 10 MiB. Whatever goes wrong
-before the index transaction leaves nothing behind but a count of the bytes that travelled.
+One batch, of at most 8,192 chunks and what its last message brought more, is on its way to disk while the
+next one fills, and no more: a sender that is faster than the disk is held back by the flow control of its
+connection. A stream therefore needs about 10 MiB. Whatever goes wrong before the index transaction leaves
+nothing behind but a count of the bytes that travelled.
 """
 
 import asyncio
@@ -30,6 +31,7 @@ log = logging.getLogger(__name__)
 Messages = AsyncIterator[PutChunksMessage]
 
 _BATCH_BYTES = 4 * 1024 * 1024
+_BATCH_CHUNKS = 8192  # tiny ones take more memory for themselves than for their bytes
 
 
 class ChunkReceiver:
@@ -150,7 +152,7 @@ class _Reception:
             self._digests.append(chunk.digest)
             self._batch_bytes += chunk.length
         self._batch += done
-        if self._batch_bytes >= _BATCH_BYTES:
+        if self._batch_bytes >= _BATCH_BYTES or len(self._batch) >= _BATCH_CHUNKS:
             await self._flush()
         self._patience.reschedule(self._pace.deadline())
 
@@ -181,6 +183,7 @@ class _Reception:
         await self._hops.io(self._stream.append, batch, stored)
 
     async def _conclude(self) -> StreamReceipt:
+        await pipeline.require_credential()
         packs = await self._hops.io(self._stream.seal)
         try:
             receipt = await self._hops.write(

@@ -26,6 +26,8 @@ _MIB = 1024 * 1024
 _CHUNK_MESSAGE = 2 * _MIB  # each message costs the same beside its bytes, and all of them fit into a cache
 _FILE_MESSAGE = _MIB
 _RUN_BYTES = 4 * _MIB
+_RUN_CHUNKS = 8192
+_CHUNK_HEAD = 40  # bytes of a message that tell of a chunk: digest, length, what goes round them
 _AHEAD = 1  # runs that are read while another one is sent
 
 M = TypeVar("M")
@@ -86,7 +88,7 @@ class ByteSender:
         waiting: list[Slice] = []  # small files share messages
         for group in downloads.cut_runs(runs):
             waiting += await self._hops.read(self._downloads.run_slices, opened, group)
-            *full, waiting = grouped(waiting, _RUN_BYTES) or [[]]
+            *full, waiting = grouped(waiting, _RUN_BYTES, head=_CHUNK_HEAD) or [[]]
             for run in full:
                 yield run
         if waiting:
@@ -131,7 +133,7 @@ class ByteSender:
     def _messages(self, run: Slices) -> list[bytes]:
         """Return the messages with the chunks of a run."""
         messages: list[bytes] = []
-        for group in grouped(run, _CHUNK_MESSAGE):
+        for group in grouped(run, _CHUNK_MESSAGE, head=_CHUNK_HEAD):
             packed = b"".join(each.place.digest for each in group)
             lengths = [each.length for each in group]
             left = sum(lengths)
@@ -195,16 +197,19 @@ class _ChunkLostError(Exception):
         self.error = error
 
 
-def grouped(slices: Slices, size: int) -> list[list[Slice]]:
-    """Cut slices into groups of at most `size` bytes, or of one slice that is larger."""
+def grouped(slices: Slices, size: int, *, head: int = 0) -> list[list[Slice]]:
+    """Cut slices into groups of at most `size` bytes, or of one slice that is larger; none is very long.
+
+    `head` bytes are added for each slice.
+    """
     groups: list[list[Slice]] = []
     room = 0
     for each in slices:
-        if not groups or each.length > room:
+        if not groups or each.length + head > room or len(groups[-1]) == _RUN_CHUNKS:
             groups.append([])
             room = size
         groups[-1].append(each)
-        room -= each.length
+        room -= each.length + head
     return groups
 
 

@@ -1,5 +1,6 @@
 """TransferService: moves bytes in and out. Add it to a server with `bulk_messages.add_servicer`."""
 
+import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
@@ -28,7 +29,7 @@ from ingot.server.domain.commits import Commits
 from ingot.server.domain.downloads import Downloads, OpenedTree
 from ingot.server.domain.failed_uploads import FailedUploads
 from ingot.server.domain.file_uploads import FileUploads
-from ingot.server.domain.requests import RequestKey
+from ingot.server.domain.requests import RequestKey, checked_id
 from ingot.server.domain.stream_slots import StreamSlots
 from ingot.server.domain.upload_views import UploadViews
 from ingot.server.domain.uploads import Uploads
@@ -51,6 +52,8 @@ Context = grpc.aio.ServicerContext[Any, Any]
 M = TypeVar("M")
 R = TypeVar("R")
 P = ParamSpec("P")
+
+_PUT_AT_ONCE = 8  # manifests: each takes some ten megabytes while it is read
 
 
 class Fetches(Protocol):
@@ -102,6 +105,9 @@ class TransferServicer(transfer_pb2_grpc.TransferServiceServicer):
         self._sender = ByteSender(hops, downloads, packs)
         self._watcher = UploadWatcher(hops, views, tails, clock)
         self._readers = StreamSlots(limits.max_read_streams)
+        self._watches = StreamSlots(limits.max_watch_streams)
+        self._manifests = StreamSlots(limits.max_manifest_calls, "PutManifest calls")
+        self._putting = asyncio.Semaphore(_PUT_AT_ONCE)
 
     async def GetCapabilities(
         self, request: transfer_pb2.GetCapabilitiesRequest, context: Context
@@ -147,11 +153,15 @@ class TransferServicer(transfer_pb2_grpc.TransferServiceServicer):
     async def PutManifest(
         self, request: transfer_pb2.PutManifestRequest, context: Context
     ) -> transfer_pb2.PutManifestResponse:
-        name = _upload_name(request.upload, "upload")
-        files = await self._hops.io(lambda: self._commits.prepare(convert.files_of(request)))
-        upload = await self._hops.write(
-            self._commits.put_manifest, pipeline.caller(), name, files, reset=request.reset
-        )
+        name, caller = _upload_name(request.upload, "upload"), pipeline.caller()
+        self._commits.check_count(len(request.files))
+        with self._manifests.slot(caller):
+            async with self._putting:
+                files = await self._hops.io(lambda: self._commits.prepare(convert.files_of(request)))
+                while request.reset and await self._hops.prepare(self._commits.clear_manifest, caller, name):
+                    pass
+                put = self._commits.put_manifest
+                upload = await self._hops.write(put, caller, name, files, reset=request.reset)
         return transfer_pb2.PutManifestResponse(
             file_count=upload.file_count, size_bytes=upload.manifest_bytes
         )
@@ -160,6 +170,8 @@ class TransferServicer(transfer_pb2_grpc.TransferServiceServicer):
         self, request: transfer_pb2.CommitUploadRequest, context: Context
     ) -> transfer_pb2.CommitUploadResponse:
         name = _upload_name(request.upload, "upload")
+        if request.request_id:
+            checked_id(request.request_id)
         done = await self._committer.commit(
             pipeline.caller(), name, request.expected_digest, request.file_count
         )
@@ -189,7 +201,10 @@ class TransferServicer(transfer_pb2_grpc.TransferServiceServicer):
         self, request: transfer_pb2.AbortUploadRequest, context: Context
     ) -> transfer_pb2.AbortUploadResponse:
         name = _upload_name(request.name, "name")
-        upload = await self._hops.write(self._uploads.abort, pipeline.caller(), name)
+        caller = pipeline.caller()
+        upload = await self._hops.write(self._uploads.abort, caller, name)
+        while await self._hops.keep(self._uploads.clear_aborted, caller, name):
+            pass
         return transfer_pb2.AbortUploadResponse(upload=convert.upload(upload))
 
     async def RenewUpload(
@@ -223,8 +238,9 @@ class TransferServicer(transfer_pb2_grpc.TransferServiceServicer):
     async def WatchUpload(
         self, request: transfer_pb2.WatchUploadRequest, context: Context
     ) -> AsyncIterator[transfer_pb2.WatchUploadResponse]:
-        name = _upload_name(request.name, "name")
-        found = self._watcher.watch(pipeline.caller(), name, request.after)
+        name, caller = _upload_name(request.name, "name"), pipeline.caller()
+        pipeline.hold(self._watches.slot(caller))
+        found = self._watcher.watch(caller, name, request.after)
         async with contextlib.aclosing(found) as messages:
             async for message in messages:
                 yield message

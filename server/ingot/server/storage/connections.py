@@ -22,7 +22,9 @@ PRAGMAS: tuple[tuple[str, object], ...] = (
     ("synchronous", "full"),  # an acknowledged commit survives a power cut; group commit makes it affordable
     ("foreign_keys", 1),
     ("cache_size", -65536),  # KiB: 64 MiB
+    ("journal_size_limit", 64 * 1024 * 1024),  # a WAL that grew behind a long read shrinks again
 )
+INCREMENTAL = 2  # a mode of auto_vacuum: free pages can be given back step by step
 
 
 @contextmanager
@@ -87,6 +89,28 @@ class SqliteFile(peewee.SqliteDatabase):
                 connection.close()
             self._opened.clear()
         self.dispose()
+
+
+def make(path: str) -> None:
+    """Make a database file that can give space back, unless there is one. The caller holds its lock."""
+    if os.path.exists(path) and os.path.getsize(path):
+        return
+    # Before anything else: the mode counts from the first page that is written.
+    made = peewee.SqliteDatabase(path, pragmas=[("auto_vacuum", INCREMENTAL), ("journal_mode", "wal")])
+    with made.connection_context():
+        made.get_tables()
+
+
+def rewrite(path: str) -> None:
+    """Write a database file anew, without the space that no row needs. Raises OSError on a full disk."""
+    database = peewee.SqliteDatabase(path, pragmas=[*PRAGMAS, ("auto_vacuum", INCREMENTAL)])
+    try:
+        with database.connection_context():
+            for statement in ("VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)"):
+                database.execute_sql(statement).fetchall()
+    except peewee.OperationalError as error:
+        full = "full" in str(error)
+        raise OSError(errno.ENOSPC if full else errno.EIO, str(error), path) from error
 
 
 def copy_rows(database: str, target: Path) -> None:

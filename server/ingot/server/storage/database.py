@@ -154,8 +154,10 @@ class FileDatabase(Database):
         self._writer = connections.SqliteFile(path)
         self._reader = connections.SqliteFile(path, read_only=True)
         try:
-            with connections.file_lock(path), self._writer.connection_context():
-                self._writer.get_tables()  # makes the file and its WAL, which readers may not
+            with connections.file_lock(path):
+                connections.make(path)
+                with self._writer.connection_context():
+                    self._writer.get_tables()  # makes the file and its WAL, which readers may not
         except (peewee.DatabaseError, OSError) as error:
             if full_disk.is_full(error, path):
                 advice = full_disk.startup_advice(path)
@@ -230,6 +232,7 @@ class MemoryDatabase(Database):
         super().__init__(MEMORY)
         self._database = connections.SqliteFile(MEMORY)
         self._database.connect()
+        self._database.pragma("auto_vacuum", connections.INCREMENTAL)  # as a new file has it
         self._lock = threading.RLock()
         self._writes = 0
 

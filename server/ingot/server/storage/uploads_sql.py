@@ -15,6 +15,9 @@ from ingot.server.storage import sql, tables, upload_targets
 _FIELDS: tuple[str, ...] = tables.Upload._meta.sorted_field_names  # noqa: SLF001  # that is its name
 _FIND = f"SELECT {', '.join(_FIELDS)} FROM upload WHERE id = ?"
 _SAVE = "UPDATE upload SET {} WHERE id = ? AND state = ?"
+_SURPLUS = (
+    "SELECT id FROM upload WHERE creator = ? AND stage = ? AND state != ? ORDER BY id DESC LIMIT ? OFFSET ?"
+)
 _LIVE = (UploadState.OPEN, UploadState.SEALING)
 
 
@@ -28,7 +31,8 @@ class UploadsSql:
 
     def find(self, name: UploadName) -> Upload | None:
         found = sql.rows(_FIND, number_of(name))
-        return _upload(tables.Upload(**dict(zip(_FIELDS, found[0], strict=True)))) if found else None
+        upload = _upload(tables.Upload(**dict(zip(_FIELDS, found[0], strict=True)))) if found else None
+        return upload if upload is not None and upload.name == name else None  # there is no file_01
 
     def save(self, upload: Upload, expected: UploadState) -> bool:
         columns = _columns(upload)
@@ -81,6 +85,12 @@ class UploadsSql:
         if creator is not None:
             query = query.where(tables.Upload.creator == creator)
         return [_upload(row) for row in query.order_by(tables.Upload.updated).limit(size)]
+
+    def surplus(self, creator: str, keep: int, size: int) -> Sequence[Upload]:
+        # By the index of creator and stage, which ends with the key: few rows are read but the index.
+        found = sql.rows(_SURPLUS, creator, UploadStage.FAILED, UploadState.COMMITTED, size, keep)
+        uploads = [self.find(UploadName(f"file_{key}")) for (key,) in found]
+        return [upload for upload in uploads if upload is not None]
 
     def remove(self, name: UploadName) -> None:
         tables.Upload.delete().where(tables.Upload.id == number_of(name)).execute()
