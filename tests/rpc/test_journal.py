@@ -14,7 +14,7 @@ from ingot.client import Client
 from ingot.server.core.audit import Entry
 from ingot.server.rpc import methods
 from ingot.server.storage import sql
-from ingot.v1 import catalog_pb2, transfer_pb2, workers_pb2
+from ingot.v1 import catalog_pb2, operations_pb2, transfer_pb2, workers_pb2
 
 ROUTINE = {"FindMissing", "RenewUpload", "Heartbeat", "ReportEvents"}
 
@@ -162,6 +162,16 @@ def test_an_administrator_who_uses_what_is_others_leaves_an_entry(server: Server
     assert len(entries(server)) == before + 2  # one for each call
 
 
+def test_work_in_the_background_is_entered_under_what_it_is_for(server: Server) -> None:
+    started = server.admin.operations.StartUpkeep(
+        operations_pb2.StartUpkeepRequest(kind=operations_pb2.UPKEEP_KIND_CLEAN)
+    ).operation
+    found = [each.deed for each in entries(server) if each.deed.method == "OperationsService/StartUpkeep"]
+    assert [(deed.target, deed.facts) for deed in found] == [
+        (started.name, {"started": started.name, "kind": "clean"})
+    ]
+
+
 def test_a_worker_that_finds_no_work_leaves_no_entry(server: Server) -> None:
     worker = server.worker()
     registered = worker.workers.RegisterWorker(
@@ -169,6 +179,7 @@ def test_a_worker_that_finds_no_work_leaves_no_entry(server: Server) -> None:
     ).worker
     before = [each.deed.method for each in entries(server)]
     assert before[-1] == "WorkersService/RegisterWorker"
+    assert entries(server)[-1].deed.target == registered.name
     for _ in range(3):
         worker.workers.ClaimWork(workers_pb2.ClaimWorkRequest(worker=registered.name))
         worker.workers.Heartbeat(workers_pb2.HeartbeatRequest(worker=registered.name))

@@ -139,6 +139,7 @@ class Operations:
         )
         added = self.moves.add(operation, f"asked by {caller.principal}")
         journal.detail(started=added.name, kind=added.kind)
+        journal.result(added.target or added.name)
         return added
 
     def _check_quota(self, caller: Caller) -> None:

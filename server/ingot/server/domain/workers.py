@@ -93,6 +93,7 @@ class Workers:
                 self._attempts.lose(job, _restarted(worker, now))
             self._generations.drop_worker(known.id)
         self._store.put(worker)
+        journal.about(worker.name)
         return worker
 
     def own(self, caller: Caller, name: str) -> Worker:
