@@ -58,7 +58,7 @@ def _round(data: pathlib.Path, number: int) -> set[str]:
     return {call for writer in writers for call in writer.acknowledged}
 
 
-@pytest.mark.contract("S2-42", "S2-43", "S3-48", "S3-51")
+@pytest.mark.contract("S2-42", "S3-51")
 def test_kill_9_loses_no_entry_and_no_activity_and_alarms_nobody(tmp_path: pathlib.Path) -> None:
     data = tmp_path / "data"
     acknowledged = set().union(*(_round(data, number) for number in range(ROUNDS)))

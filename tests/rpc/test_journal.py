@@ -39,7 +39,7 @@ def test_only_leases_and_reports_are_routine() -> None:
                for name in reading), reading  # fmt: skip
 
 
-@pytest.mark.contract("S2-42", "S3-48")
+@pytest.mark.contract("S2-42")
 def test_a_change_leaves_one_entry_and_one_activity(server: Server) -> None:
     sara = server.stubs(server.token("sara"), x_ingot_user="sara-at-home", x_request_id="call-1")
     sara.catalog.CreateArtifact(
@@ -95,6 +95,7 @@ def test_what_was_refused_is_noted(server: Server) -> None:
     ]
 
 
+@pytest.mark.contract("S3-48")
 def test_an_upload_is_entered_at_its_commit(tmp_path: pathlib.Path, server: Server) -> None:
     sara = server.member("sara")
     target = transfer_pb2.UploadTarget(
