@@ -16,7 +16,6 @@ from ingot.server.core.usage import (
     ArtifactUsage,
     UsageDay,
     UsageReport,
-    UserOfArtifact,
     day_of,
     namespace_subject,
     newest_first,
@@ -69,10 +68,6 @@ class UsageReports:
     def most_downloaded(self, rows: int) -> Sequence[tuple[str, ArtifactUsage]]:
         """Return the names of the artifacts that were downloaded most, with their counters."""
         return self._store.most_downloaded(_bounded("activity_size", rows, _STANDARD_ROWS, _MOST_ROWS))
-
-    def downloaders(self, artifact_uid: str, version: str, limit: int) -> Sequence[UserOfArtifact]:
-        """Return who downloaded a version (its id), the latest first; may the caller know is asked before."""
-        return self._store.users(artifact_uid, version, limit)
 
     def _report(self, subject: str, wanted: ActivityFilter, days: int, rows: int) -> UsageReport:
         span = _bounded("days", days, _STANDARD_DAYS, _MOST_DAYS)
