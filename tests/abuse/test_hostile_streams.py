@@ -4,6 +4,7 @@ After all of them `doctor --deep` finds nothing wrong in the data folder.
 """
 
 import random
+import threading
 from collections.abc import Iterable, Iterator
 
 import grpc
@@ -15,7 +16,7 @@ from helpers.servers import Server, running_server
 from helpers.transfers import MIB, Pusher, finish, header, pieces, refused, stream
 from ingot.content import digests
 from ingot.server import cli
-from ingot.v1 import transfer_pb2
+from ingot.v1 import auth_pb2, catalog_pb2, transfer_pb2
 
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
 EXHAUSTED = grpc.StatusCode.RESOURCE_EXHAUSTED
@@ -240,3 +241,38 @@ def _varint(number: int) -> bytes:
         found.append(number & 127 | 128)
         number >>= 7
     return bytes([*found, number])
+
+
+def test_a_token_that_is_revoked_meanwhile_commits_nothing(server: Server) -> None:
+    """Open streams are looked at every few seconds; what a stream does in the end must not wait for that."""
+    nobody = server.member("rana")
+    token = nobody.auth.ListTokens(auth_pb2.ListTokensRequest()).tokens[0].name
+    revoked, digest_data = threading.Event(), chunk("revoked")
+    target = transfer_pb2.NewVersion(artifact="namespaces/rana/datasets/late", create=catalog_pb2.Artifact())
+    upload = Pusher(nobody.transfer, ()).begin("namespaces/rana/datasets/late")
+
+    def file() -> Iterator[transfer_pb2.UploadFileRequest]:
+        yield transfer_pb2.UploadFileRequest(header=transfer_pb2.UploadFileHeader(version=target, path="f"))
+        yield transfer_pb2.UploadFileRequest(data=b"before")
+        assert revoked.wait(30)
+        yield transfer_pb2.UploadFileRequest(data=b"after")
+        yield transfer_pb2.UploadFileRequest(finish=transfer_pb2.UploadFileFinish())
+
+    def chunks() -> Iterator[Request]:
+        yield header(upload, 1, len(digest_data[1]))
+        assert revoked.wait(30)
+        yield pieces(digest_data)
+        yield finish(1, len(digest_data[1]))
+
+    one, two = nobody.transfer.UploadFile.future(file()), nobody.transfer.PutChunks.future(chunks())
+    slots = server.app.transfer.intake._slots._running  # both have been let in
+    eventually(lambda: slots.get("users/rana") == 2)
+    server.admin.auth.RevokeToken(auth_pb2.RevokeTokenRequest(name=token))
+    revoked.set()
+    with refused(grpc.StatusCode.UNAUTHENTICATED, "TOKEN_INVALID"):
+        one.result(30)
+    with refused(grpc.StatusCode.UNAUTHENTICATED, "TOKEN_INVALID"):
+        two.result(30)
+    listing = catalog_pb2.ListVersionsRequest(parent="namespaces/rana/datasets/late")
+    with refused(grpc.StatusCode.NOT_FOUND, "ARTIFACT_NOT_FOUND"):
+        server.admin.catalog.ListVersions(listing)

@@ -31,6 +31,23 @@ def test_several_chunks_in_one_message() -> None:
     assembler.finish(2, 9)
 
 
+def test_small_pieces_are_joined_and_tiny_chunks_come_in_bounded_number() -> None:
+    large = pattern("joined", MAX_CHUNK_SIZE)
+    assembler = ChunkAssembler(1, len(large))
+    assert assembler.feed(_digest(large), [len(large)], large[:7], more=True) == []
+    for start in range(7, 40_000, 7):
+        assembler.feed(b"", [], large[start : min(start + 7, 40_000)], more=True)
+    assembler.feed(b"", [], large[40_000:90_000], more=True)
+    assembler.feed(b"", [], large[90_000:90_001], more=True)
+    (done,) = assembler.feed(b"", [], large[90_001:], more=False)
+    assert _joined([done]) == [(_digest(large), large)]
+    assert len(done.pieces) == 4
+    many = ChunkAssembler(10_000, 10_000)
+    with pytest.raises(Invalid) as caught:
+        many.feed(_digest(b"1") * 8193, [1] * 8193, b"1" * 8193, more=False)
+    assert caught.value.reason is Reason.BAD_LENGTH
+
+
 def test_a_chunk_goes_on_over_messages() -> None:
     large = pattern("large", 1000)
     assembler = _assembler(b"ab", large)

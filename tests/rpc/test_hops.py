@@ -1,6 +1,7 @@
 """Hops: rules run on their threads, writes are durable, and a cancelled call drops what has not begun."""
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,6 +35,25 @@ def test_each_kind_of_work_has_its_threads(hops: Hops) -> None:
     assert loops.run(hops.read(_thread)).startswith("ingot-read")
     assert loops.run(hops.io(_thread)).startswith("ingot-io")
     assert loops.run(hops.write(_thread)) == "ingot-writer"
+
+
+def test_what_takes_long_to_read_keeps_no_other_read_waiting(database: Database) -> None:
+    release = threading.Event()
+
+    async def both(hops: Hops) -> tuple[str, str]:
+        long = [asyncio.create_task(hops.read_long(_waited, release)) for _ in range(3)]
+        found = await hops.read(_thread)
+        release.set()
+        return found, (await asyncio.gather(*long))[0]
+
+    with contextlib.closing(Hops(database, read_threads=1)) as few:
+        found, long = loops.run(both(few))
+    assert (found[:10], long[:10]) == ("ingot-read", "ingot-long")
+
+
+def _waited(release: threading.Event) -> str:
+    assert release.wait(30)
+    return _thread()
 
 
 def test_what_was_written_is_read_by_the_next_hop(hops: Hops) -> None:

@@ -129,6 +129,16 @@ def test_bytes_of_a_dataset_and_of_a_model(pusher: Pusher) -> None:
 
 
 @pytest.mark.contract("S0-102", "S0-103")
+def test_a_stream_has_a_bounded_number_of_chunks() -> None:
+    with transfer_rig(TransferLimits(max_stream_chunks=3)) as rig:
+        pusher = rig.pusher()
+        chunks = [(digests.chunk_digest(data), data) for data in (b"1", b"2", b"3", b"4")]
+        pusher.put(stream(pusher.begin(), chunks[:3]))
+        with refused(grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_LARGE") as facts:
+            pusher.put(stream(pusher.begin(), chunks))
+        assert (facts["limit"], facts["declared"]) == ("3", "4")
+
+
 def test_the_limits_of_before_are_two_settings(tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("sizes")
     with running_server(folder, max_dataset_bytes=100_000_000, max_model_bytes=500_000_000) as server:

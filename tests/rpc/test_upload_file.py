@@ -154,6 +154,22 @@ def test_the_same_call_again_answers_the_same_without_the_bytes(pusher: Pusher, 
         send(pusher, stream(SMALL, request_id=again, path="other.txt", version=new_version(artifact)))
 
 
+def test_the_same_call_with_another_file_is_refused(pusher: Pusher, rig: TransferRig) -> None:
+    again, artifact = str(uuid.uuid4()), "namespaces/member/models/another"
+    target = new_version(artifact)
+    send(pusher, stream(SMALL, request_id=again, version=target))
+    assert send(pusher, stream(SMALL, request_id=again, version=target)).file.size_bytes == len(SMALL)
+    other = SMALL[:-1] + bytes([SMALL[-1] ^ 1])
+    for content in (other, SMALL + b"1", SMALL[:-1]):
+        with refused(UNMET, "REQUEST_ID_REUSED"):
+            send(pusher, stream(content, request_id=again, version=target))
+    told = transfer_pb2.UploadFileFinish(size_bytes=len(SMALL) + 1)
+    with refused(UNMET, "REQUEST_ID_REUSED"):
+        head = header(request_id=again, version=target)
+        send(pusher, [head, data(SMALL), transfer_pb2.UploadFileRequest(finish=told)])
+    assert versions(rig, artifact) == 1
+
+
 def test_a_call_that_broke_off_is_made_again_with_its_request_id(pusher: Pusher, rig: TransferRig) -> None:
     again, artifact = str(uuid.uuid4()), "namespaces/member/models/broken"
     with refused(INVALID, "STREAM_UNFINISHED"):

@@ -1,0 +1,115 @@
+"""Running totals of trees: whatever is put, replaced or forgotten, they are what counting gives."""
+
+import contextlib
+import importlib
+import random
+from collections.abc import Iterator
+
+import pytest
+
+from helpers.schema import migrated
+from ingot.content import digests
+from ingot.server.core.manifests import FileDraft, Segment
+from ingot.server.storage import sql, trees_sql
+from ingot.server.storage.accounts_sql import AccountsSql
+from ingot.server.storage.database import Database, open_database
+from ingot.server.storage.trees_sql import TreesSql
+
+SEGMENT = digests.SEGMENT_MAX_ENTRIES
+COUNTED = (
+    "SELECT count(*), ifnull(sum(size_bytes), 0), ifnull(sum(chunk_count), 0) FROM tree_file WHERE tree = ?"
+)
+
+
+@pytest.fixture(name="database")
+def _database() -> Iterator[Database]:
+    with contextlib.closing(open_database("sqlite:///:memory:")) as database:
+        yield migrated(database)
+
+
+def draft(path: str, chunks: int, only: tuple[int, ...] | None = None) -> FileDraft:
+    """Return a file of chunks of one byte, whole or with some of its segments."""
+    entries = (b"d" * 32 + b"\1\0\0\0") * chunks
+    segments = digests.split_segments([(b"d" * 32, 1)] * chunks) if chunks else []
+    assert sum(map(len, segments)) == len(entries)
+    chosen = [Segment(at, each) for at, each in enumerate(segments) if only is None or at in only]
+    return FileDraft(path, "cdc", chunks, len(segments), tuple(chosen))
+
+
+def check(tree: int) -> None:
+    store = TreesSql()
+    assert store.totals(tree) == sql.rows(COUNTED, tree)[0]
+    assert AccountsSql().recount(repair=False) == []
+
+
+def test_totals_are_what_counting_gives(database: Database) -> None:
+    chance = random.Random(3)
+
+    def run() -> None:
+        store = TreesSql()
+        tree = store.add("uploads/file_1", "sara", 0.0, 9.0)
+        for _ in range(60):
+            match chance.randrange(5):
+                case 0:
+                    store.put_files(tree, [draft("large", SEGMENT + 5, (chance.randrange(2),))])
+                case 1:
+                    store.put_files(tree, [draft(f"é{chance.randrange(4)}", 3), draft("b", 0)])
+                case 2:
+                    store.put_files(tree, [draft(f"b{chance.randrange(3)}", chance.randrange(9))])
+                case 3:
+                    store.put_files(tree, [draft("large", SEGMENT + chance.randrange(2, 4))])
+                case _:
+                    if chance.random() < 0.3:
+                        store.clear(tree)
+            check(tree)
+        store.drop(tree)
+        assert AccountsSql().account("sara").taken == 0
+
+    database.write(run).result(30)
+
+
+def test_a_large_manifest_is_forgotten_in_turns(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trees_sql, "_CLEARED_CHUNKS", SEGMENT)
+    monkeypatch.setattr(trees_sql, "_CLEARED_FILES", 3)
+
+    def run() -> list[tuple[int, int, int]]:
+        store = TreesSql()
+        tree = store.add("uploads/file_1", "sara", 0.0, 9.0)
+        store.put_files(tree, [draft("large", 2 * SEGMENT + 7), *(draft(f"s{at}", 2) for at in range(5))])
+        seen = []
+        while store.clear_some(tree):
+            check(tree)
+            seen.append(store.totals(tree))
+        check(tree)
+        assert store.totals(tree) == (0, 0, 0)
+        assert sql.rows("SELECT count(*) FROM segment")[0] == (0,)
+        return seen
+
+    chunks = [each[2] for each in database.write(run).result(30)]
+    assert chunks[:2] == [SEGMENT + 17, 17]
+    assert len(chunks) >= 3
+
+
+def test_an_older_database_is_counted_when_it_is_migrated(database: Database) -> None:
+    step = importlib.import_module("ingot.server.storage.migrations.0026_manifest_costs")
+
+    def run() -> None:
+        store = TreesSql()
+        for number, namespace in ((1, "sara"), (2, "sara"), (3, "omid")):
+            tree = store.add(f"uploads/file_{number}", namespace, 0.0, 9.0)
+            store.put_files(tree, [draft("é", 3), draft("b" * number, 0)])
+        sql.run("INSERT INTO pack(name, size_bytes, created, missing, checked) VALUES ('p', 1, 0, 0, 0)")
+        sql.run("INSERT INTO chunk(id, digest, pack, position, length, lost) VALUES (1, x'00', 1, 0, 5, 0)")
+        for tree in (1, 2, 3):
+            sql.run("INSERT INTO hold(chunk, tree) VALUES (1, ?)", tree)
+        sql.run("UPDATE tree SET file_count = 0, size_bytes = 0, chunk_count = 0, cost = 0")
+        sql.run("DELETE FROM account WHERE namespace = 'omid'")
+        sql.run("UPDATE account SET stored_bytes = 5, overhead_bytes = 0")
+        sql.run(step._TOTALS)
+        sql.run(step._OVERHEAD)
+        assert AccountsSql().recount(repair=False) == ["omid"], "what it stores was not counted before"
+        assert AccountsSql().account("omid").overhead > 256
+        for tree in (1, 2, 3):
+            assert store.totals(tree) == (2, 3, 3)
+
+    database.write(run).result(30)
