@@ -1,5 +1,6 @@
 """Pulls into one folder at the same time: one after the other, so that each that succeeds is right."""
 
+import functools
 import multiprocessing
 import os
 import pathlib
@@ -25,6 +26,7 @@ VERSIONS = {
     version: {"large": pattern(f"{version}", 12 * MIB), "sub/small": b"%d" % version, "same": b"same"}
     for version in (1, 2)
 }
+VERSIONS[2]["more"] = b"more"
 
 
 class Stopped(Exception):
@@ -77,7 +79,7 @@ def test_the_second_waits_for_the_first_and_then_looks_again(
     assert two.stages[:2] == ["WAITING", "HASHING"]
     assert tree_of(out) == VERSIONS[second]
     # The same version is there by then; of another one nothing is mixed in.
-    assert (done.received_bytes, done.unchanged_files) == ((0, 3) if second == 1 else (12 * MIB + 1, 1))
+    assert (done.received_bytes, done.unchanged_files) == ((0, 3) if second == 1 else (12 * MIB + 5, 1))
 
 
 def test_who_waits_may_give_up(client: Client, tmp_path: pathlib.Path) -> None:
@@ -127,7 +129,9 @@ def test_a_group_shares_a_folder(tmp_path: pathlib.Path) -> None:
 # --- what somebody else does to the folder meanwhile ----------------------------------------------------
 
 
-def pulled_while(client: Client, out: pathlib.Path, stage: str, meddle: Callable[[], object]) -> None:
+def pulled_while(
+    client: Client, out: pathlib.Path, stage: str, meddle: Callable[[], object], *, force: bool = False
+) -> None:
     """Pull version 1, then version 2, at a stage of which somebody meddles."""
     client.pull("models/m@1", out)
 
@@ -136,7 +140,7 @@ def pulled_while(client: Client, out: pathlib.Path, stage: str, meddle: Callable
             done.append(meddle())
 
     done: list[object] = []
-    client.pull("models/m@2", out, on_progress=at_stage)
+    client.pull("models/m@2", out, force=force, on_progress=at_stage)
     assert done
 
 
@@ -161,6 +165,25 @@ def test_a_file_that_somebody_changes_meanwhile_is_told(
     assert caught.value.next_step
     client.pull("models/m@2", tmp_path / "out", force=True)
     assert tree_of(tmp_path / "out") == VERSIONS[2]
+
+
+@pytest.mark.parametrize("path", ["large", "sub/small", "more"])
+@pytest.mark.parametrize("force", [False, True])
+def test_what_somebody_writes_where_a_file_is_about_to_be_put_is_not_lost(
+    client: Client, tmp_path: pathlib.Path, path: str, force: bool
+) -> None:
+    out = tmp_path / "out"
+    edit = functools.partial((out / path).write_bytes, b"my own words")
+    if force:
+        pulled_while(client, out, "RECEIVING", edit, force=True)
+        assert tree_of(out) == VERSIONS[2]
+        return
+    with pytest.raises(Conflict, match=f"1 file .* would be overwritten .*: {path}") as caught:
+        pulled_while(client, out, "RECEIVING", edit)
+    assert caught.value.reason == "LOCAL_CHANGES"
+    assert (out / path).read_bytes() == b"my own words"
+    client.pull("models/m@2", out, force=True)
+    assert tree_of(out) == VERSIONS[2]
 
 
 def test_other_permissions_are_no_other_content(client: Client, tmp_path: pathlib.Path) -> None:

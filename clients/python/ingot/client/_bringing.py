@@ -33,9 +33,12 @@ class Bringing:
         pulled: Pulled,
         cache: FileCache | None,
         report: Reporter,
+        *,
+        force: bool,
     ) -> None:
         self._folder, self._part_folder, self._here = folder, parts, here
         self._pulled, self._cache, self._report = pulled, cache, report
+        self._force = force  # whatever stands in a place by the time it is put there
         self._parts: dict[str, Part] = {}
         self._first: dict[bytes, tuple[str, int]] = {}  # where a chunk stands in this tree for the first time
         self._later: list[tuple[Part, int]] = []  # chunks that stand there again
@@ -164,6 +167,8 @@ class Bringing:
 
     def _put(self, parts: list[Part]) -> None:
         for part in parts:
+            if not self._force:
+                self._here.require_untouched(part.file)
             self._here.put(part.file, part.put())
         self._pulled.add((part.file.path, part.file.root) for part in parts)
         with self._lock:

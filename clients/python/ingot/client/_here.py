@@ -1,7 +1,9 @@
 """What is in a folder that is pulled into: files as they should be, others of ours, and somebody else's."""
 
 import os
+import stat
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 
 from ingot.client import _places, _pulled
@@ -23,6 +25,7 @@ class Here:
         self._folder, self._journal, self._pulled, self._reread = folder, journal, pulled, reread
         self._folders = _places.Folders(folder)
         self._good: dict[str, tuple[TreeFile, FileState]] = {}  # files that have their content
+        self._other: dict[str, FileState] = {}  # files that stand where others belong
         self.endangered: list[str] = []  # files that would be overwritten unasked
         self.seeds = Seeds(None if reread else journal)
 
@@ -31,13 +34,19 @@ class Here:
         if not self._folders.may_have(file.path):
             return False
         place = self._folder / file.path
-        state = self._state(place, file) if place.is_file() and not place.is_symlink() else None
+        try:
+            seen = os.lstat(place)
+        except OSError:
+            return False
+        state = self._state(place, file) if stat.S_ISREG(seen.st_mode) else None
         if state is not None:
             self._good[file.path] = (file, state)
             self.seeds.add_cut(place, file.cut)
-        elif self._is_endangered(place, file):
+            return True
+        self._other[file.path] = FileState.of(seen)
+        if self._is_endangered(place, file):
             self.endangered.append(file.path)
-        return state is not None
+        return False
 
     def refuse(self) -> None:
         """Raise Conflict when a file would be overwritten unasked."""
@@ -47,6 +56,16 @@ class Here:
     def place(self, file: TreeFile) -> str:
         """Return where a file belongs, making its folders. Raises Invalid, LimitReached."""
         return self._folders.place(file.path)
+
+    def require_untouched(self, file: TreeFile) -> None:
+        """Raise Conflict when what stands in a file's place is not what was looked at, but newer."""
+        try:
+            state = FileState.of(os.lstat(os.path.join(self._folder, file.path)))
+        except OSError:
+            return
+        seen = self._other.get(file.path)
+        if seen is None or replace(state, ctime_ns=seen.ctime_ns) != seen:
+            raise _pulled.refusal(self._folder, [file.path])
 
     def put(self, file: TreeFile, state: FileState) -> None:
         """Note that a file was put in its place."""

@@ -172,7 +172,9 @@ class _Pull:
             here, todo = self._looked(journal, pulled)
             parts.remove_others(each for each in self._manifest.files if _parts.is_large(each))
             if todo:
-                Bringing(folder, parts, here, pulled, self.cache, self._report).run(todo, self._fetcher)
+                force = self._options.force
+                bringing = Bringing(folder, parts, here, pulled, self.cache, self._report, force=force)
+                bringing.run(todo, self._fetcher)
             self._report.stage(Stage.VERIFYING)
             here.confirm()
             written = tuple(each.path for each in todo)
