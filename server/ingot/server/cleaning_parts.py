@@ -74,13 +74,8 @@ class Cleaning:
             "operations": operations,
             "bodies": await self._sweep(),
             "trash": await self._empty_trash(),
-            "words": await self._look_for_words(),
+            "words": await self._hops.read(self._catalog.search.look_for_common_words),
         }
-
-    async def _look_for_words(self) -> bool:
-        search = self._catalog.search
-        await self._hops.read(search.look_for_common_words)
-        return search.wants_words()
 
     async def _empty_trash(self) -> int:
         if not self._trash_days:

@@ -240,8 +240,11 @@ class ArtifactStore(Protocol):
         """Make unchanged artifacts findable by text and terms in the form of today."""
         ...
 
-    def look_for_common_words(self) -> None:
-        """Look which words have become so common that they should be learned; may take seconds."""
+    def look_for_common_words(self) -> int:
+        """Note which words have become so common that they should be learned; may take seconds.
+
+        Return how many there are.
+        """
         ...
 
     def wants_words(self) -> bool:

@@ -26,13 +26,14 @@ class RemoveResult(Params):
 
 
 class CleanResult(Params):
-    """Result of `clean`: how many of each were forgotten."""
+    """Result of `clean`: how many of each were forgotten, or looked after."""
 
     uploads: int = Field(default=0, description="Uploads that expired, or failed long enough ago.")
     activities: int = 0
     operations: int = 0
     bodies: int = Field(default=0, description="Folders and logs of forgotten operations.")
     trash: int = Field(default=0, description="Artifacts and versions that were in the trash for too long.")
+    words: int = Field(default=0, description="Words that became common: searches for them are prepared.")
 
 
 class CollectResult(Params):

@@ -95,9 +95,9 @@ class CatalogSearch:
         )
         return len(outdated)
 
-    def look_for_common_words(self) -> None:
-        """Look which words have become so common that searches for them should be prepared."""
-        self._artifacts.look_for_common_words()
+    def look_for_common_words(self) -> int:
+        """Look which words have become so common that searches for them should be prepared; how many."""
+        return self._artifacts.look_for_common_words()
 
     def wants_words(self) -> bool:
         """Return whether there are such words."""

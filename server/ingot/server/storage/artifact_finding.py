@@ -74,11 +74,13 @@ class Finder:
 
     # --- common words -----------------------------------------------------------------------------------
 
-    def look_for_common(self) -> None:
-        """Note the words that are common by now; reads through the whole vocabulary."""
+    def look_for_common(self) -> int:
+        """Note the words that are common by now, return how many; reads through the whole vocabulary."""
         rows = sql.rows("SELECT term FROM artifact_vocabulary WHERE doc > ?", self._common)
         known = sql.rows("SELECT value FROM artifact_value WHERE field = ?", sets.WORD)
-        self._wanted |= dict.fromkeys((sets.WORD, word) for (word,) in set(rows) - set(known))
+        found = set(rows) - set(known)
+        self._wanted |= dict.fromkeys((sets.WORD, word) for (word,) in found)
+        return len(found)
 
     def learn(self) -> bool:
         """Keep the next few words that were found to be common as sets; return whether more wait."""

@@ -184,8 +184,8 @@ class ArtifactsSql:
                 sql.run("UPDATE artifact SET indexed = ? WHERE id = ?", texts.SEARCH_FORM, before.id)
         artifact_index.store(changes)
 
-    def look_for_common_words(self) -> None:
-        self._finder.look_for_common()
+    def look_for_common_words(self) -> int:
+        return self._finder.look_for_common()
 
     def wants_words(self) -> bool:
         return self._finder.wants
