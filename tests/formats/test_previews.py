@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ingot.server.core.contents import Part, Preview, Sampling, WantedRows
 from ingot.server.formats import previews, summaries
-from ingot.server.formats.previews import NoRows
+from ingot.server.formats.data_files import NoRows
 
 COUNT = 60_000  # records, of more than SMALL bytes
 

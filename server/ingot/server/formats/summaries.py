@@ -18,20 +18,20 @@ from ingot.server.core.contents import ContentFinding, FileSummary, TensorInfo, 
 from ingot.server.core.facts import LARGEST, MOST_COLUMNS
 from ingot.server.core.params import FileReport, Rules
 from ingot.server.formats import (
+    data_files,
     facts,
     model_gguf,
     model_onnx,
     model_safetensors,
     model_torch,
-    previews,
     registry,
     torch_tensors,
 )
 from ingot.server.formats import zip_entries as zips
+from ingot.server.formats.data_files import DataFile, NoRows
 from ingot.server.formats.facts import FileFacts
 from ingot.server.formats.findings import FindingSink
 from ingot.server.formats.pickle_pieces import Damaged
-from ingot.server.formats.previews import DataFile, NoRows
 from ingot.server.formats.seam import HEAD_BYTES, BinarySource, Family, Head, Inspection
 
 COUNTED = 4 * 1024 * 1024  # bytes up to which the records of a file are counted; else they are estimated
@@ -111,7 +111,7 @@ def of_data_file(path: str, source: BinarySource, pause: Callable[[], None]) -> 
     sink = FindingSink(path, _FINDINGS)
     told, left = FileFacts(path, ""), ""
     try:
-        opened = previews.open_data(path, source, pause)
+        opened = data_files.open_data(path, source, pause)
         told = _data(path, opened)
         sink = opened.findings if opened.packed else sink
     except TooCostly:
@@ -141,18 +141,18 @@ def _torch(
 def _data(path: str, opened: DataFile) -> FileFacts:
     size = opened.source.size
     if size <= COUNTED and not opened.packed:
-        return FileFacts(path, opened.format, records=previews.count(opened), columns=_columns(opened))
+        return FileFacts(path, opened.format, records=data_files.count(opened), columns=_columns(opened))
     columns = _columns(opened)
     if opened.packed:  # its size is not known, so nothing can be estimated
         return FileFacts(path, opened.format, columns=columns)
-    size_of_row = previews.mean_row(opened, _SAMPLE)
+    size_of_row = data_files.mean_row(opened, _SAMPLE)
     records = round((size - opened.begin) / size_of_row) if size_of_row else 0
     return FileFacts(path, opened.format, records=records, estimated=True, columns=columns)
 
 
 def _columns(opened: DataFile) -> tuple[str, ...]:
     """Return the columns of CSV, or the keys of the first rows."""
-    names = opened.columns or previews.first_keys(itertools.islice(opened.rows(), 50))
+    names = opened.columns or data_files.first_keys(itertools.islice(opened.rows(), 50))
     return tuple(names[:MOST_COLUMNS])
 
 

@@ -30,6 +30,7 @@ from ingot.server.core.stores import PackStore
 from ingot.server.domain.contents import Contents, Look
 from ingot.server.domain.downloads import Downloads
 from ingot.server.formats import facts, previews, summaries
+from ingot.server.formats.data_files import NoRows
 from ingot.server.rpc.hops import Hops
 from ingot.server.rpc.range_source import ChunkLost, RangeSource
 
@@ -205,7 +206,7 @@ class Reader:
         try:
             source = self._source(look, file, allowance)
             return previews.preview(file.path, source, wanted, allowance.pause)
-        except previews.NoRows as none:
+        except NoRows as none:
             raise _no_rows(file.path, str(none)) from None
         except TooCostly:
             why = "To reach these rows more would have to be read than one question may."
