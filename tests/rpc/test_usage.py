@@ -83,7 +83,7 @@ def test_recent_calls_have_names_addresses_and_actions_whoever_made_them(server:
     recent = _usage(server.member("sara")).recent_activity
     newest = recent[0]
     assert (newest.action, newest.principal, newest.declared_user) == ("download", "users/omid", "omid.k")
-    assert (newest.target, newest.address, newest.code) == (NAME, "local", "OK")
+    assert (newest.target, newest.address, newest.code) == (f"{NAME}/versions/1", "local", "OK")
     assert newest.time.seconds > 1.7e9
     assert {each.action for each in recent} >= {"download", "update"}
 
