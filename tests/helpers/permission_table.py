@@ -8,7 +8,7 @@ import pathlib
 
 CALLERS = (
     *("none", "viewer", "elsewhr", "granted", "reader"),
-    *("writer", "owner", "admin", "assignd", "worker"),
+    *("writer", "owner", "admin", "assignd", "worker", "body"),
 )
 THINGS = ("own", "private", "internal", "public", "unappr", "team", "any")
 OUTCOMES = {".": "OK", "-": "NOT_FOUND", "x": "PERMISSION_DENIED", "?": "UNAUTHENTICATED"}

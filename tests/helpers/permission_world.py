@@ -16,7 +16,7 @@ from pathlib import Path
 
 from google.protobuf import duration_pb2
 
-from helpers.background import waiting_server
+from helpers.background import Mover, waiting_server
 from helpers.patterns import pattern
 from helpers.servers import Server, Stubs
 from helpers.transfers import Cut, Pusher, cut
@@ -344,6 +344,8 @@ class World:
         self.job = self.new_waiting_job(Place("private", TEAM))
         self.work = self._claim()
         assert self.work.split()[0] == self.job
+        running = Mover(self.server).begin(self.new_operation(Place("private", TEAM)))
+        self.stubs["body"] = self.server.stubs(running)
 
     def _claim(self) -> str:
         request = workers_pb2.ClaimWorkRequest(worker=self.worker)
@@ -365,6 +367,7 @@ def world(folder: Path) -> Iterator[World]:
         "public_calls_per_second": 0.0,
         "approval_evidence": (),
         "worker_lease_seconds": 600.0,
+        "operation_lease_seconds": 600.0,
         "namespaces_per_member": 10_000,
         "operation_quota": 0,
         "generation_wait_seconds": 1.0,
