@@ -193,6 +193,7 @@ class App:
             self.usage,
             self.exports.exports,
             self.registered.registrations,
+            self.catalog.lineages(self._training_shelves.jobs, self._training_shelves.checkpoints),
             self._training_shelves.log,
             self._training_shelves.tails,
             server,

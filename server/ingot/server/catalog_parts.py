@@ -14,6 +14,7 @@ from ingot.server.core.catalog_stores import AssignmentStore, CounterStore, Depe
 from ingot.server.core.clock import Clock
 from ingot.server.core.pages import PageTokens
 from ingot.server.core.stores import PackStore
+from ingot.server.core.training_stores import CheckpointStore, TrainingStore
 from ingot.server.core.transfer_stores import UploadStore
 from ingot.server.domain.access import Access
 from ingot.server.domain.aliases import Aliases, LatestHistory
@@ -25,6 +26,7 @@ from ingot.server.domain.downloads import Downloads
 from ingot.server.domain.events import EventLog
 from ingot.server.domain.evidence import EvidenceGathering
 from ingot.server.domain.grants import Grants, GrantStores
+from ingot.server.domain.lineage import Lineages
 from ingot.server.domain.operation_tokens import Fence
 from ingot.server.domain.operations import Operations
 from ingot.server.domain.publishing import VALIDATE, Publishing
@@ -49,6 +51,7 @@ from ingot.server.storage.comparing_sql import ComparingSql
 from ingot.server.storage.facts_sql import FactsSql
 from ingot.server.storage.grants_sql import GrantsSql
 from ingot.server.storage.identity_sql import UsersSql
+from ingot.server.storage.lineage_sql import LineageSql
 from ingot.server.storage.members_sql import MembersSql
 from ingot.server.storage.operations_sql import OperationsSql
 from ingot.server.storage.registrations_sql import RegistrationsSql
@@ -141,6 +144,11 @@ class CatalogParts:
         contents = Contents(self.versions, downloads, TreesSql(), FactsSql())
         return Reader(hops, contents, downloads, packs, clock)
 
+    def lineages(self, jobs: TrainingStore, checkpoints: CheckpointStore) -> Lineages:
+        """Return the rules about lineage, which need to know of training too."""
+        visible, versions = self.versions, VersionsSql()
+        return Lineages(self.artifacts, versions, visible, jobs, checkpoints, LineageSql(), self.access)
+
     def serve(
         self,
         hops: Hops,
@@ -148,6 +156,7 @@ class CatalogParts:
         usage: Usage,
         folders: LocalFolders,
         registrations: Registrations,
+        lineages: Lineages,
         log: EventLog,
         tails: Tails,
         server: grpc.aio.Server,
@@ -167,6 +176,7 @@ class CatalogParts:
             self.usage_reports,
             folders,
             registrations,
+            lineages,
             self.search,
             ArtifactWatcher(tails, self._tokens, self._clock),
         )

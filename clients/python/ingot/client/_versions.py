@@ -7,7 +7,7 @@ from google.protobuf import field_mask_pb2
 from ingot.client import _filling, _pages, _structs
 from ingot.client._calls import Calls, new_id
 from ingot.client._channels import Link
-from ingot.client._names import Names
+from ingot.client._names import Names, job_name
 from ingot.client._references import Reference
 from ingot.v1 import catalog_pb2 as pb
 from ingot.v1 import catalog_pb2_grpc
@@ -55,6 +55,20 @@ class Versions:
             version=version, update_mask=field_mask_pb2.FieldMask(paths=paths), request_id=new_id()
         )
         return self._calls.unary(self._stub.UpdateVersion, request).version
+
+    def lineage(
+        self, ref: str | Reference, *, up: bool = True, down: bool = True, depth: int = 0
+    ) -> pb.GetLineageResponse:
+        """Return where a version, or a training job (`job_12`), comes from and what came of it.
+
+        `depth` are the steps from there, 0 for the usual ones.
+        """
+        is_job = isinstance(ref, str) and ref.removeprefix("trainingJobs/").startswith("job_")
+        name = job_name(str(ref)) if is_job else self._names.version(ref)
+        ways = {(True, False): pb.LINEAGE_DIRECTION_UP, (False, True): pb.LINEAGE_DIRECTION_DOWN}
+        way = ways.get((up, down), pb.LINEAGE_DIRECTION_UNSPECIFIED)
+        request = pb.GetLineageRequest(name=name, direction=way, depth=depth)
+        return self._calls.unary(self._stub.GetLineage, request)
 
     def compare(
         self,

@@ -359,6 +359,106 @@ APPROVAL_DECISION_DECLINE: ApprovalDecision.ValueType  # 2
 """It may not."""
 Global___ApprovalDecision: _TypeAlias = ApprovalDecision  # noqa: Y015
 
+class _LineageDirection:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _LineageDirectionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LineageDirection.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    LINEAGE_DIRECTION_UNSPECIFIED: _LineageDirection.ValueType  # 0
+    """Both."""
+    LINEAGE_DIRECTION_UP: _LineageDirection.ValueType  # 1
+    """What it comes from."""
+    LINEAGE_DIRECTION_DOWN: _LineageDirection.ValueType  # 2
+    """What comes from it."""
+
+class LineageDirection(_LineageDirection, metaclass=_LineageDirectionEnumTypeWrapper):
+    """Which way to look from where one stands."""
+
+LINEAGE_DIRECTION_UNSPECIFIED: LineageDirection.ValueType  # 0
+"""Both."""
+LINEAGE_DIRECTION_UP: LineageDirection.ValueType  # 1
+"""What it comes from."""
+LINEAGE_DIRECTION_DOWN: LineageDirection.ValueType  # 2
+"""What comes from it."""
+Global___LineageDirection: _TypeAlias = LineageDirection  # noqa: Y015
+
+class _LineageKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _LineageKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LineageKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    LINEAGE_KIND_UNSPECIFIED: _LineageKind.ValueType  # 0
+    """Not told."""
+    LINEAGE_KIND_VERSION: _LineageKind.ValueType  # 1
+    """A version of a model or dataset."""
+    LINEAGE_KIND_TRAINING_JOB: _LineageKind.ValueType  # 2
+    """A training job."""
+    LINEAGE_KIND_CHECKPOINT: _LineageKind.ValueType  # 3
+    """A checkpoint of one."""
+    LINEAGE_KIND_SOURCE: _LineageKind.ValueType  # 4
+    """Somewhere outside that was imported from."""
+    LINEAGE_KIND_PRINCIPAL: _LineageKind.ValueType  # 5
+    """Somebody who pulled a version."""
+
+class LineageKind(_LineageKind, metaclass=_LineageKindEnumTypeWrapper):
+    """What a place in a lineage is."""
+
+LINEAGE_KIND_UNSPECIFIED: LineageKind.ValueType  # 0
+"""Not told."""
+LINEAGE_KIND_VERSION: LineageKind.ValueType  # 1
+"""A version of a model or dataset."""
+LINEAGE_KIND_TRAINING_JOB: LineageKind.ValueType  # 2
+"""A training job."""
+LINEAGE_KIND_CHECKPOINT: LineageKind.ValueType  # 3
+"""A checkpoint of one."""
+LINEAGE_KIND_SOURCE: LineageKind.ValueType  # 4
+"""Somewhere outside that was imported from."""
+LINEAGE_KIND_PRINCIPAL: LineageKind.ValueType  # 5
+"""Somebody who pulled a version."""
+Global___LineageKind: _TypeAlias = LineageKind  # noqa: Y015
+
+class _LineageRelation:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _LineageRelationEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LineageRelation.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    LINEAGE_RELATION_UNSPECIFIED: _LineageRelation.ValueType  # 0
+    """Not told."""
+    LINEAGE_RELATION_DATASET: _LineageRelation.ValueType  # 1
+    """The job learns from the dataset version."""
+    LINEAGE_RELATION_BASE: _LineageRelation.ValueType  # 2
+    """The job starts from the model version."""
+    LINEAGE_RELATION_CHECKPOINT: _LineageRelation.ValueType  # 3
+    """The job saved the checkpoint."""
+    LINEAGE_RELATION_RESULT: _LineageRelation.ValueType  # 4
+    """The job made the version."""
+    LINEAGE_RELATION_IMPORT: _LineageRelation.ValueType  # 5
+    """The version was imported from the source."""
+    LINEAGE_RELATION_PULL: _LineageRelation.ValueType  # 6
+    """The version was pulled by the principal."""
+
+class LineageRelation(_LineageRelation, metaclass=_LineageRelationEnumTypeWrapper):
+    """How one place of a lineage leads to the next."""
+
+LINEAGE_RELATION_UNSPECIFIED: LineageRelation.ValueType  # 0
+"""Not told."""
+LINEAGE_RELATION_DATASET: LineageRelation.ValueType  # 1
+"""The job learns from the dataset version."""
+LINEAGE_RELATION_BASE: LineageRelation.ValueType  # 2
+"""The job starts from the model version."""
+LINEAGE_RELATION_CHECKPOINT: LineageRelation.ValueType  # 3
+"""The job saved the checkpoint."""
+LINEAGE_RELATION_RESULT: LineageRelation.ValueType  # 4
+"""The job made the version."""
+LINEAGE_RELATION_IMPORT: LineageRelation.ValueType  # 5
+"""The version was imported from the source."""
+LINEAGE_RELATION_PULL: LineageRelation.ValueType  # 6
+"""The version was pulled by the principal."""
+Global___LineageRelation: _TypeAlias = LineageRelation  # noqa: Y015
+
 @_typing.final
 class Artifact(_message.Message):
     """A model or a dataset: the named, mutable thing that owns versions."""
@@ -3916,3 +4016,157 @@ class ListApprovalsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListApprovalsResponse: _TypeAlias = ListApprovalsResponse  # noqa: Y015
+
+@_typing.final
+class LineageNode(_message.Message):
+    """A place in a lineage."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    CREATOR_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    GONE_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """What it is called in this reply."""
+    kind: Global___LineageKind.ValueType
+    """What it is."""
+    name: _builtins.str
+    """Its name, URL or principal; empty when it is not the caller's to see."""
+    digest: _builtins.str
+    """Tree digest of a version or checkpoint."""
+    creator: _builtins.str
+    """`users/{id}` who made it."""
+    state: _builtins.str
+    """State of a version or job, as a word."""
+    gone: _builtins.bool
+    """True when it is deleted, or its name belongs to something else by now."""
+    count: _builtins.int
+    """How many pulls, of a principal."""
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was made; of a principal, when it pulled first."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        kind: Global___LineageKind.ValueType = ...,
+        name: _builtins.str = ...,
+        digest: _builtins.str = ...,
+        creator: _builtins.str = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        state: _builtins.str = ...,
+        gone: _builtins.bool = ...,
+        count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "create_time", b"create_time", "creator", b"creator", "digest", b"digest", "gone", b"gone", "id", b"id", "kind", b"kind", "name", b"name", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LineageNode: _TypeAlias = LineageNode  # noqa: Y015
+
+@_typing.final
+class LineageEdge(_message.Message):
+    """A step of a lineage, in the direction of time."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SOURCE_FIELD_NUMBER: _builtins.int
+    TARGET_FIELD_NUMBER: _builtins.int
+    RELATION_FIELD_NUMBER: _builtins.int
+    source: _builtins.str
+    """Id of the node that was there before."""
+    target: _builtins.str
+    """Id of the node that came of it."""
+    relation: Global___LineageRelation.ValueType
+    """How."""
+    def __init__(
+        self,
+        *,
+        source: _builtins.str = ...,
+        target: _builtins.str = ...,
+        relation: Global___LineageRelation.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["relation", b"relation", "source", b"source", "target", b"target"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LineageEdge: _TypeAlias = LineageEdge  # noqa: Y015
+
+@_typing.final
+class GetLineageRequest(_message.Message):
+    """Request of GetLineage."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    DIRECTION_FIELD_NUMBER: _builtins.int
+    DEPTH_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """A version, an alias, an artifact for its `latest`, or a training job."""
+    direction: Global___LineageDirection.ValueType
+    """Which way."""
+    depth: _builtins.int
+    """Steps from there; 0 gives 10, at most 50."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        direction: Global___LineageDirection.ValueType = ...,
+        depth: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["depth", b"depth", "direction", b"direction", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetLineageRequest: _TypeAlias = GetLineageRequest  # noqa: Y015
+
+@_typing.final
+class GetLineageResponse(_message.Message):
+    """Reply of GetLineage."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROOT_FIELD_NUMBER: _builtins.int
+    NODES_FIELD_NUMBER: _builtins.int
+    EDGES_FIELD_NUMBER: _builtins.int
+    TRUNCATED_FIELD_NUMBER: _builtins.int
+    root: _builtins.str
+    """Id of the node that was asked about."""
+    truncated: _builtins.bool
+    """True when there is more than is told: farther away, or more than 1000 places."""
+    @_builtins.property
+    def nodes(self) -> _containers.RepeatedCompositeFieldContainer[Global___LineageNode]:
+        """All places, the root first, each once."""
+
+    @_builtins.property
+    def edges(self) -> _containers.RepeatedCompositeFieldContainer[Global___LineageEdge]:
+        """All steps between them."""
+
+    def __init__(
+        self,
+        *,
+        root: _builtins.str = ...,
+        nodes: _abc.Iterable[Global___LineageNode] | None = ...,
+        edges: _abc.Iterable[Global___LineageEdge] | None = ...,
+        truncated: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["edges", b"edges", "nodes", b"nodes", "root", b"root", "truncated", b"truncated"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetLineageResponse: _TypeAlias = GetLineageResponse  # noqa: Y015

@@ -185,6 +185,11 @@ class CatalogServiceStub(object):
                 request_serializer=ingot_dot_v1_dot_catalog__pb2.ListApprovalsRequest.SerializeToString,
                 response_deserializer=ingot_dot_v1_dot_catalog__pb2.ListApprovalsResponse.FromString,
                 _registered_method=True)
+        self.GetLineage = channel.unary_unary(
+                '/ingot.v1.CatalogService/GetLineage',
+                request_serializer=ingot_dot_v1_dot_catalog__pb2.GetLineageRequest.SerializeToString,
+                response_deserializer=ingot_dot_v1_dot_catalog__pb2.GetLineageResponse.FromString,
+                _registered_method=True)
 
 
 class CatalogServiceServicer(object):
@@ -496,6 +501,17 @@ class CatalogServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetLineage(self, request, context):
+        """Returns where a version comes from and what was made of it: datasets, base models, training jobs with their checkpoints, results, outside
+        sources, and who pulled it. What the caller may not see is there without its name.
+
+        Errors: INVALID_ARGUMENT (NAME_INVALID, FIELD_INVALID); NOT_FOUND (ARTIFACT_NOT_FOUND, VERSION_NOT_FOUND, ALIAS_NOT_FOUND,
+        TRAINING_JOB_NOT_FOUND).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_CatalogServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -648,6 +664,11 @@ def add_CatalogServiceServicer_to_server(servicer, server):
                     servicer.ListApprovals,
                     request_deserializer=ingot_dot_v1_dot_catalog__pb2.ListApprovalsRequest.FromString,
                     response_serializer=ingot_dot_v1_dot_catalog__pb2.ListApprovalsResponse.SerializeToString,
+            ),
+            'GetLineage': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetLineage,
+                    request_deserializer=ingot_dot_v1_dot_catalog__pb2.GetLineageRequest.FromString,
+                    response_serializer=ingot_dot_v1_dot_catalog__pb2.GetLineageResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -1461,6 +1482,33 @@ class CatalogService(object):
             '/ingot.v1.CatalogService/ListApprovals',
             ingot_dot_v1_dot_catalog__pb2.ListApprovalsRequest.SerializeToString,
             ingot_dot_v1_dot_catalog__pb2.ListApprovalsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetLineage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ingot.v1.CatalogService/GetLineage',
+            ingot_dot_v1_dot_catalog__pb2.GetLineageRequest.SerializeToString,
+            ingot_dot_v1_dot_catalog__pb2.GetLineageResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -218,6 +218,13 @@ class CatalogServiceStub:
 
     Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID, PAGE_TOKEN_INVALID); NOT_FOUND (ARTIFACT_NOT_FOUND).
     """
+    GetLineage: _grpc.UnaryUnaryMultiCallable[_catalog_pb2.GetLineageRequest, _catalog_pb2.GetLineageResponse]
+    """Returns where a version comes from and what was made of it: datasets, base models, training jobs with their checkpoints, results, outside
+    sources, and who pulled it. What the caller may not see is there without its name.
+
+    Errors: INVALID_ARGUMENT (NAME_INVALID, FIELD_INVALID); NOT_FOUND (ARTIFACT_NOT_FOUND, VERSION_NOT_FOUND, ALIAS_NOT_FOUND,
+    TRAINING_JOB_NOT_FOUND).
+    """
 
 @_typing.type_check_only
 class CatalogServiceAsyncStub(CatalogServiceStub):
@@ -408,6 +415,13 @@ class CatalogServiceAsyncStub(CatalogServiceStub):
     """Returns a page of requests, newest first: of the namespaces one belongs to, all for administrators, or one's inbox.
 
     Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID, PAGE_TOKEN_INVALID); NOT_FOUND (ARTIFACT_NOT_FOUND).
+    """
+    GetLineage: _aio.UnaryUnaryMultiCallable[_catalog_pb2.GetLineageRequest, _catalog_pb2.GetLineageResponse]  # type: ignore[assignment]
+    """Returns where a version comes from and what was made of it: datasets, base models, training jobs with their checkpoints, results, outside
+    sources, and who pulled it. What the caller may not see is there without its name.
+
+    Errors: INVALID_ARGUMENT (NAME_INVALID, FIELD_INVALID); NOT_FOUND (ARTIFACT_NOT_FOUND, VERSION_NOT_FOUND, ALIAS_NOT_FOUND,
+    TRAINING_JOB_NOT_FOUND).
     """
 
 class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -776,6 +790,19 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
         """Returns a page of requests, newest first: of the namespaces one belongs to, all for administrators, or one's inbox.
 
         Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID, PAGE_TOKEN_INVALID); NOT_FOUND (ARTIFACT_NOT_FOUND).
+        """
+
+    @_abc_1.abstractmethod
+    def GetLineage(
+        self,
+        request: _catalog_pb2.GetLineageRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_catalog_pb2.GetLineageResponse, _abc.Awaitable[_catalog_pb2.GetLineageResponse]]:
+        """Returns where a version comes from and what was made of it: datasets, base models, training jobs with their checkpoints, results, outside
+        sources, and who pulled it. What the caller may not see is there without its name.
+
+        Errors: INVALID_ARGUMENT (NAME_INVALID, FIELD_INVALID); NOT_FOUND (ARTIFACT_NOT_FOUND, VERSION_NOT_FOUND, ALIAS_NOT_FOUND,
+        TRAINING_JOB_NOT_FOUND).
         """
 
 def add_CatalogServiceServicer_to_server(servicer: CatalogServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

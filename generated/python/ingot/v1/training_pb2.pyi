@@ -149,6 +149,7 @@ class TrainingJob(_message.Message):
     FINISH_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    REPRODUCES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`trainingJobs/job_12`."""
     uid: _builtins.str
@@ -189,6 +190,8 @@ class TrainingJob(_message.Message):
     """Who created it."""
     etag: _builtins.str
     """Changes with every change of state or field, not with progress."""
+    reproduces: _builtins.str
+    """Job that it does again; empty unless it was made by ReproduceTrainingJob."""
     @_builtins.property
     def config(self) -> Global___TrainingConfig:
         """As asked, with defaults filled in."""
@@ -272,10 +275,11 @@ class TrainingJob(_message.Message):
         finish_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
         etag: _builtins.str = ...,
+        reproduces: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "create_time", b"create_time", "deepspeed", b"deepspeed", "finish_time", b"finish_time", "latest_metrics", b"latest_metrics", "plan", b"plan", "problem", b"problem", "progress", b"progress", "resume_certificate", b"resume_certificate", "start_time", b"start_time", "training_time", b"training_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "base_digest", b"base_digest", "base_version", b"base_version", "best_checkpoint", b"best_checkpoint", "config", b"config", "create_time", b"create_time", "creator", b"creator", "dataset_digest", b"dataset_digest", "dataset_version", b"dataset_version", "deepspeed", b"deepspeed", "desired_state", b"desired_state", "display_name", b"display_name", "etag", b"etag", "finish_time", b"finish_time", "from_checkpoint", b"from_checkpoint", "latest_checkpoint", b"latest_checkpoint", "latest_metrics", b"latest_metrics", "name", b"name", "namespace", b"namespace", "output_artifact", b"output_artifact", "output_version", b"output_version", "pending_reason", b"pending_reason", "plan", b"plan", "problem", b"problem", "progress", b"progress", "resume_certificate", b"resume_certificate", "start_time", b"start_time", "state", b"state", "training_time", b"training_time", "uid", b"uid", "update_time", b"update_time", "worker", b"worker"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "base_digest", b"base_digest", "base_version", b"base_version", "best_checkpoint", b"best_checkpoint", "config", b"config", "create_time", b"create_time", "creator", b"creator", "dataset_digest", b"dataset_digest", "dataset_version", b"dataset_version", "deepspeed", b"deepspeed", "desired_state", b"desired_state", "display_name", b"display_name", "etag", b"etag", "finish_time", b"finish_time", "from_checkpoint", b"from_checkpoint", "latest_checkpoint", b"latest_checkpoint", "latest_metrics", b"latest_metrics", "name", b"name", "namespace", b"namespace", "output_artifact", b"output_artifact", "output_version", b"output_version", "pending_reason", b"pending_reason", "plan", b"plan", "problem", b"problem", "progress", b"progress", "reproduces", b"reproduces", "resume_certificate", b"resume_certificate", "start_time", b"start_time", "state", b"state", "training_time", b"training_time", "uid", b"uid", "update_time", b"update_time", "worker", b"worker"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1039,6 +1043,7 @@ class DeleteTrainingJobRequest(_message.Message):
     ETAG_FIELD_NUMBER: _builtins.int
     ALLOW_MISSING_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`trainingJobs/{id}`."""
     etag: _builtins.str
@@ -1047,6 +1052,8 @@ class DeleteTrainingJobRequest(_message.Message):
     """Succeed when there is none."""
     request_id: _builtins.str
     """UUID; safe to repeat."""
+    validate_only: _builtins.bool
+    """Only tell what would be removed."""
     def __init__(
         self,
         *,
@@ -1054,10 +1061,11 @@ class DeleteTrainingJobRequest(_message.Message):
         etag: _builtins.str = ...,
         allow_missing: _builtins.bool = ...,
         request_id: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_missing", b"allow_missing", "etag", b"etag", "name", b"name", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_missing", b"allow_missing", "etag", b"etag", "name", b"name", "request_id", b"request_id", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1071,19 +1079,25 @@ class DeleteTrainingJobResponse(_message.Message):
 
     CHECKPOINT_COUNT_FIELD_NUMBER: _builtins.int
     SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    DEPENDANTS_FIELD_NUMBER: _builtins.int
     checkpoint_count: _builtins.int
     """Checkpoints that went."""
     size_bytes: _builtins.int
     """Their logical bytes."""
+    @_builtins.property
+    def dependants(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What stays and names it: the model version that it made, and unfinished jobs that do it again."""
+
     def __init__(
         self,
         *,
         checkpoint_count: _builtins.int = ...,
         size_bytes: _builtins.int = ...,
+        dependants: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint_count", b"checkpoint_count", "size_bytes", b"size_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint_count", b"checkpoint_count", "dependants", b"dependants", "size_bytes", b"size_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1304,6 +1318,76 @@ class CancelTrainingJobResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CancelTrainingJobResponse: _TypeAlias = CancelTrainingJobResponse  # noqa: Y015
+
+@_typing.final
+class ReproduceTrainingJobRequest(_message.Message):
+    """Request of ReproduceTrainingJob."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    OUTPUT_ARTIFACT_FIELD_NUMBER: _builtins.int
+    START_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`trainingJobs/{id}`, or the model version that a job made: a version, an alias, or a model for `latest`."""
+    output_artifact: _builtins.str
+    """Model that gets the result, created when missing; that of the job when empty."""
+    start: _builtins.bool
+    """Also start it."""
+    request_id: _builtins.str
+    """UUID; safe to repeat."""
+    validate_only: _builtins.bool
+    """Only the plan."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        output_artifact: _builtins.str = ...,
+        start: _builtins.bool = ...,
+        request_id: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "output_artifact", b"output_artifact", "request_id", b"request_id", "start", b"start", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReproduceTrainingJobRequest: _TypeAlias = ReproduceTrainingJobRequest  # noqa: Y015
+
+@_typing.final
+class ReproduceTrainingJobResponse(_message.Message):
+    """Reply of ReproduceTrainingJob."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRAINING_JOB_FIELD_NUMBER: _builtins.int
+    ORIGINAL_VERSION_FIELD_NUMBER: _builtins.int
+    ORIGINAL_DIGEST_FIELD_NUMBER: _builtins.int
+    original_version: _builtins.str
+    """Model version that the first job made, to compare the result with; empty when it made none, or it is gone."""
+    original_digest: _builtins.str
+    """Its tree digest."""
+    @_builtins.property
+    def training_job(self) -> Global___TrainingJob:
+        """The new job; without a name when validate_only."""
+
+    def __init__(
+        self,
+        *,
+        training_job: Global___TrainingJob | None = ...,
+        original_version: _builtins.str = ...,
+        original_digest: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["training_job", b"training_job"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["original_digest", b"original_digest", "original_version", b"original_version", "training_job", b"training_job"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReproduceTrainingJobResponse: _TypeAlias = ReproduceTrainingJobResponse  # noqa: Y015
 
 @_typing.final
 class WatchTrainingJobRequest(_message.Message):

@@ -75,6 +75,11 @@ class TrainingServiceStub(object):
                 request_serializer=ingot_dot_v1_dot_training__pb2.CancelTrainingJobRequest.SerializeToString,
                 response_deserializer=ingot_dot_v1_dot_training__pb2.CancelTrainingJobResponse.FromString,
                 _registered_method=True)
+        self.ReproduceTrainingJob = channel.unary_unary(
+                '/ingot.v1.TrainingService/ReproduceTrainingJob',
+                request_serializer=ingot_dot_v1_dot_training__pb2.ReproduceTrainingJobRequest.SerializeToString,
+                response_deserializer=ingot_dot_v1_dot_training__pb2.ReproduceTrainingJobResponse.FromString,
+                _registered_method=True)
         self.WatchTrainingJob = channel.unary_stream(
                 '/ingot.v1.TrainingService/WatchTrainingJob',
                 request_serializer=ingot_dot_v1_dot_training__pb2.WatchTrainingJobRequest.SerializeToString,
@@ -188,6 +193,19 @@ class TrainingServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReproduceTrainingJob(self, request, context):
+        """Creates a job again: the same dataset and base version, settings and seed, into the same model or another one. On the same machine with
+        the same software it gives a model version with the same digest.
+
+        Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID); NOT_FOUND (TRAINING_JOB_NOT_FOUND: absent, deleted or not yours to see;
+        VERSION_NOT_FOUND: what it learned or started from is gone; ARTIFACT_NOT_FOUND, ALIAS_NOT_FOUND); FAILED_PRECONDITION (STATE_INVALID: the
+        version was not trained here; DIGEST_MISMATCH: what it learned or started from is another one by now; REQUEST_ID_REUSED);
+        PERMISSION_DENIED (SCOPE_MISSING: you may not write where the result goes).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def WatchTrainingJob(self, request, context):
         """Streams the job as it is, then its events after `after`, then `synced`, then each event as it happens; a heartbeat at least every 15 s.
         Ends OK after the event of a final state. To go on after a break, call again with the last sequence number handled.
@@ -286,6 +304,11 @@ def add_TrainingServiceServicer_to_server(servicer, server):
                     servicer.CancelTrainingJob,
                     request_deserializer=ingot_dot_v1_dot_training__pb2.CancelTrainingJobRequest.FromString,
                     response_serializer=ingot_dot_v1_dot_training__pb2.CancelTrainingJobResponse.SerializeToString,
+            ),
+            'ReproduceTrainingJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReproduceTrainingJob,
+                    request_deserializer=ingot_dot_v1_dot_training__pb2.ReproduceTrainingJobRequest.FromString,
+                    response_serializer=ingot_dot_v1_dot_training__pb2.ReproduceTrainingJobResponse.SerializeToString,
             ),
             'WatchTrainingJob': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchTrainingJob,
@@ -535,6 +558,33 @@ class TrainingService(object):
             '/ingot.v1.TrainingService/CancelTrainingJob',
             ingot_dot_v1_dot_training__pb2.CancelTrainingJobRequest.SerializeToString,
             ingot_dot_v1_dot_training__pb2.CancelTrainingJobResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReproduceTrainingJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ingot.v1.TrainingService/ReproduceTrainingJob',
+            ingot_dot_v1_dot_training__pb2.ReproduceTrainingJobRequest.SerializeToString,
+            ingot_dot_v1_dot_training__pb2.ReproduceTrainingJobResponse.FromString,
             options,
             channel_credentials,
             insecure,

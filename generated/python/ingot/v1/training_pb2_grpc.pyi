@@ -78,6 +78,15 @@ class TrainingServiceStub:
 
     Errors: as StartTrainingJob.
     """
+    ReproduceTrainingJob: _grpc.UnaryUnaryMultiCallable[_training_pb2.ReproduceTrainingJobRequest, _training_pb2.ReproduceTrainingJobResponse]
+    """Creates a job again: the same dataset and base version, settings and seed, into the same model or another one. On the same machine with
+    the same software it gives a model version with the same digest.
+
+    Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID); NOT_FOUND (TRAINING_JOB_NOT_FOUND: absent, deleted or not yours to see;
+    VERSION_NOT_FOUND: what it learned or started from is gone; ARTIFACT_NOT_FOUND, ALIAS_NOT_FOUND); FAILED_PRECONDITION (STATE_INVALID: the
+    version was not trained here; DIGEST_MISMATCH: what it learned or started from is another one by now; REQUEST_ID_REUSED);
+    PERMISSION_DENIED (SCOPE_MISSING: you may not write where the result goes).
+    """
     WatchTrainingJob: _grpc.UnaryStreamMultiCallable[_training_pb2.WatchTrainingJobRequest, _training_pb2.WatchTrainingJobResponse]
     """Streams the job as it is, then its events after `after`, then `synced`, then each event as it happens; a heartbeat at least every 15 s.
     Ends OK after the event of a final state. To go on after a break, call again with the last sequence number handled.
@@ -160,6 +169,15 @@ class TrainingServiceAsyncStub(TrainingServiceStub):
     """Asks a job to end without a result. Its checkpoints stay until it is deleted.
 
     Errors: as StartTrainingJob.
+    """
+    ReproduceTrainingJob: _aio.UnaryUnaryMultiCallable[_training_pb2.ReproduceTrainingJobRequest, _training_pb2.ReproduceTrainingJobResponse]  # type: ignore[assignment]
+    """Creates a job again: the same dataset and base version, settings and seed, into the same model or another one. On the same machine with
+    the same software it gives a model version with the same digest.
+
+    Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID); NOT_FOUND (TRAINING_JOB_NOT_FOUND: absent, deleted or not yours to see;
+    VERSION_NOT_FOUND: what it learned or started from is gone; ARTIFACT_NOT_FOUND, ALIAS_NOT_FOUND); FAILED_PRECONDITION (STATE_INVALID: the
+    version was not trained here; DIGEST_MISMATCH: what it learned or started from is another one by now; REQUEST_ID_REUSED);
+    PERMISSION_DENIED (SCOPE_MISSING: you may not write where the result goes).
     """
     WatchTrainingJob: _aio.UnaryStreamMultiCallable[_training_pb2.WatchTrainingJobRequest, _training_pb2.WatchTrainingJobResponse]  # type: ignore[assignment]
     """Streams the job as it is, then its events after `after`, then `synced`, then each event as it happens; a heartbeat at least every 15 s.
@@ -288,6 +306,21 @@ class TrainingServiceServicer(metaclass=_abc_1.ABCMeta):
         """Asks a job to end without a result. Its checkpoints stay until it is deleted.
 
         Errors: as StartTrainingJob.
+        """
+
+    @_abc_1.abstractmethod
+    def ReproduceTrainingJob(
+        self,
+        request: _training_pb2.ReproduceTrainingJobRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_training_pb2.ReproduceTrainingJobResponse, _abc.Awaitable[_training_pb2.ReproduceTrainingJobResponse]]:
+        """Creates a job again: the same dataset and base version, settings and seed, into the same model or another one. On the same machine with
+        the same software it gives a model version with the same digest.
+
+        Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID); NOT_FOUND (TRAINING_JOB_NOT_FOUND: absent, deleted or not yours to see;
+        VERSION_NOT_FOUND: what it learned or started from is gone; ARTIFACT_NOT_FOUND, ALIAS_NOT_FOUND); FAILED_PRECONDITION (STATE_INVALID: the
+        version was not trained here; DIGEST_MISMATCH: what it learned or started from is another one by now; REQUEST_ID_REUSED);
+        PERMISSION_DENIED (SCOPE_MISSING: you may not write where the result goes).
         """
 
     @_abc_1.abstractmethod

@@ -6,6 +6,7 @@ from ingot.server.rpc.catalog_approvals import ApprovalCalls
 from ingot.server.rpc.catalog_artifacts import ArtifactCalls
 from ingot.server.rpc.catalog_changes import ChangeCalls
 from ingot.server.rpc.catalog_contents import ContentCalls
+from ingot.server.rpc.catalog_lineage import LineageCalls
 from ingot.server.rpc.catalog_search import SearchCalls
 from ingot.server.rpc.catalog_usage import UsageCalls
 from ingot.server.rpc.catalog_versions import VersionCalls
@@ -21,5 +22,6 @@ class CatalogServicer(
     UsageCalls,
     AccessCalls,
     ApprovalCalls,
+    LineageCalls,
 ):
     """Serves CatalogService."""

@@ -16,6 +16,7 @@ from ingot.server.domain.approvals import Approvals
 from ingot.server.domain.catalog import Catalog
 from ingot.server.domain.catalog_search import CatalogSearch
 from ingot.server.domain.grants import Grants
+from ingot.server.domain.lineage import Lineages
 from ingot.server.domain.registrations import Registrations
 from ingot.server.domain.requests import RequestKey
 from ingot.server.domain.trash import Trash
@@ -55,6 +56,7 @@ class CatalogRules:
     usage_reports: UsageReports
     folders: LocalFolders
     registrations: Registrations
+    lineages: Lineages
     search: CatalogSearch
     watcher: ArtifactWatcher
 

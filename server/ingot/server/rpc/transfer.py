@@ -323,6 +323,7 @@ class TransferServicer(transfer_pb2_grpc.TransferServiceServicer):
         pipeline.hold(self._readers.slot(caller))
         name = tree_name(tree)
         opened = await self._reading(name, self._downloads.open, caller, name)
+        pipeline.about(opened.name)  # the record tells of the version, whatever alias was asked for
         self._downloads.count(caller, opened, download_id)
         return opened
 

@@ -436,6 +436,18 @@ class TrainingJob(Table):
         )
 
 
+class JobInput(Table):
+    """A version that a training job learns or starts from."""
+
+    version = peewee.TextField()
+    job = peewee.IntegerField(index=True)  # number
+    relation = peewee.TextField()
+
+    class Meta:
+        primary_key = peewee.CompositeKey("version", "job", "relation")
+        without_rowid = True
+
+
 class Checkpoint(Table):
     """A checkpoint of a training job; its files hang on `tree`."""
 

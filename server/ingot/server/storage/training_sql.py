@@ -7,6 +7,7 @@ import peewee
 
 from ingot.server.core.catalog_stores import Rows
 from ingot.server.core.errors import Conflict, Reason
+from ingot.server.core.lineage import Relation
 from ingot.server.core.names import ArtifactName, VersionName
 from ingot.server.core.training import (
     FINAL_STATES,
@@ -39,6 +40,11 @@ class TrainingSql:
             definition=training_json.definition(job),
             **_changing(job),
         ).execute()
+        inputs = [(job.dataset, Relation.DATASET), *([(job.base, Relation.BASE)] if job.base else [])]
+        sql.run_many(
+            "INSERT INTO job_input(version, job, relation) VALUES (?, ?, ?)",
+            [(str(version.name), job.number, relation.value) for version, relation in inputs],
+        )
 
     def save(self, before: TrainingJob, after: TrainingJob) -> None:
         changed = (
@@ -61,6 +67,7 @@ class TrainingSql:
 
     def delete(self, job: TrainingJob) -> None:
         _Row.delete().where(_Row.number == job.number).execute()
+        sql.run("DELETE FROM job_input WHERE job = ?", job.number)
 
     def page(
         self, namespaces: Collection[str] | None, state: JobState | None, after: int | None, size: int

@@ -28,6 +28,15 @@ class AsyncVersions(AsyncPart[Versions]):
             lambda sdk: sdk.update(ref, changelog=changelog, metadata=metadata, metrics=metrics, etag=etag)
         )
 
+    async def lineage(
+        self, ref: str | Reference, *, up: bool = True, down: bool = True, depth: int = 0
+    ) -> "pb.GetLineageResponse":
+        """Return where a version, or a training job (`job_12`), comes from and what came of it.
+
+        `depth` are the steps from there, 0 for the usual ones.
+        """
+        return await self._call(lambda sdk: sdk.lineage(ref, up=up, down=down, depth=depth))
+
     async def compare(
         self,
         base: str | Reference,

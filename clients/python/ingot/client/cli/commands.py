@@ -49,6 +49,7 @@ GROUPS: dict[str, tuple[Entry, ...]] = {
         Entry("watch", "searching:Watch", "follow what changes among models and datasets"),
         Entry("show", "artifacts:Show", "show one with its versions and aliases"),
         Entry("diff", "contents:Diff", "show what differs between two versions"),
+        Entry("why", "lineage:Why", "show where one comes from and what came of it"),
         Entry("preview", "contents:Preview", "show first, last or random rows of a dataset"),
         Entry("edit", "editing:Edit", "change description, licence, metrics and the like"),
         Entry("tag", "editing:Tag", "add and remove tags"),
