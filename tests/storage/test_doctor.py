@@ -302,8 +302,8 @@ def test_an_older_database_over_newer_packs_ends_clean(
     for file in home.glob("ingot.db*"):
         file.unlink()
     (home / "ingot.db").write_bytes(older)
-    assert doctor("--deep") == CLEAN
-    assert doctor.counts == {"unknown pack": 1}
+    assert doctor("--deep") == FOUND  # put back by hand, which `restore` would tell the audit log of
+    assert doctor.counts == {"unknown pack": 1, "broken audit log": 1}
     size = sum(pack.stat().st_size for pack in home.glob("packs/*/*.pack"))
     assert pulled(home.parent, source, tmp_path)
     with serving(home.parent) as client:
@@ -369,3 +369,19 @@ def test_a_full_disk_keeps_what_cannot_be_copied(home: Path, doctor: Doctor) -> 
     assert pack.exists()
     assert doctor("--deep", "--repair") == FOUND  # with room again
     assert doctor.counts == {"incomplete tree": 1}
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["DELETE FROM audit_entry WHERE number > 1", "UPDATE audit_entry SET user = 'omid' WHERE number = 2"],
+)
+def test_an_audit_log_that_was_changed_is_told(home: Path, doctor: Doctor, statement: str) -> None:
+    assert doctor() == CLEAN
+    with contextlib.closing(sqlite3.connect(home / "ingot.db")) as rows:
+        rows.execute(statement)
+        rows.commit()
+    assert doctor("--repair") == FOUND
+    assert doctor.counts == {"broken audit log": 1}
+    assert doctor() == FOUND  # nothing repairs it
+    with serving(home.parent) as client:  # the server enters what it finds, for ever
+        assert client.audit.verify().findings

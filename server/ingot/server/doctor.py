@@ -16,11 +16,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ingot.server.core.checkup import CheckupReport, Finding
+from ingot.server.core import audit as audit_words
+from ingot.server.core.checkup import CheckupReport, Fault, Finding
 from ingot.server.core.clock import SystemClock
+from ingot.server.core.pages import PageTokens
+from ingot.server.domain.audit import Audit
+from ingot.server.domain.audit_heads import AuditHeads
 from ingot.server.domain.checkup import Checkup
 from ingot.server.settings import Settings
+from ingot.server.sources import signing
+from ingot.server.sources.signing import SigningKey
+from ingot.server.storage import audit_head
 from ingot.server.storage.accounts_sql import AccountsSql
+from ingot.server.storage.audit_head import AuditHeadFile
+from ingot.server.storage.audit_sql import AuditSql
 from ingot.server.storage.chunks_sql import ChunksSql
 from ingot.server.storage.data_folder import DataFolder
 from ingot.server.storage.database import Database, open_database
@@ -31,6 +40,7 @@ from ingot.server.storage.shelf_sql import ShelfSql
 from ingot.server.storage.trees_sql import TreesSql
 
 CLEAN, FOUND, CANNOT = 0, 1, 2
+_COMPARE = "Keep folder and backups as they are, and compare with exported logs; nothing repairs it."
 _SHOWN = 20  # findings of one kind, and names of one finding
 
 
@@ -67,6 +77,10 @@ def run(settings: Settings, wanted: Wanted) -> int:
         started = time.monotonic()
         report = checkup.run(_Progress())
         packs.close()
+        if wanted.rebuild_index:
+            audit_head.leave_restored(folder.path, {"backup": "none: the index was built from packs"})
+        else:
+            _check_audit(settings, folder, database, report)
     if wanted.as_json:
         print(json.dumps(_facts(report, time.monotonic() - started), indent=1))
     else:
@@ -96,6 +110,18 @@ def _opened(settings: Settings, wanted: Wanted) -> Iterator[tuple[DataFolder, Da
     ):
         migrate(database)
         yield folder, database
+
+
+def _check_audit(settings: Settings, folder: DataFolder, database: Database, report: CheckupReport) -> None:
+    """Add to the report what is wrong with the audit log."""
+    clock = SystemClock()
+    audit = Audit(AuditSql(), PageTokens(folder.secret), clock, folder.server_id)
+    key = SigningKey.of_folder(folder.path)
+    file = AuditHeadFile(settings.audit_head)
+    heads = AuditHeads(audit, database, file, key, signing.has_signed, clock)
+    for found in heads.whole(restored=bool(audit_head.take_restored(folder.path))):
+        if found.fault is not audit_words.Fault.ALARM:  # that one was told, and stands in the log
+            report.add(Finding(Fault.BROKEN_AUDIT, f"entry {found.number}", found.message, _COMPARE))
 
 
 class _Progress:

@@ -24,6 +24,7 @@ class Fault(StrEnum):
     CHUNK_WITHOUT_PACK = "chunk without pack"
     INCOMPLETE_TREE = "incomplete tree"
     WRONG_ACCOUNT = "wrong account"
+    BROKEN_AUDIT = "broken audit log"
 
     @property
     def is_harmless(self) -> bool:

@@ -4,12 +4,12 @@
     keep        every few seconds and at the end: sign the newest entry and keep it beside the database
     compare     a head that somebody kept elsewhere
 
-When the log is not what the kept head says, that is an entry of the log itself, so that the next head does not
-cover it up: whoever verifies finds it for ever. A restored backup is an entry, too, and no alarm.
+When the log is not what the kept head says, that is an entry of the log itself, so that the next head does
+not cover it up: whoever verifies finds it for ever. A restored backup is an entry, too, and no alarm.
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from typing import ParamSpec, Protocol, TypeVar
 
@@ -33,6 +33,7 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
+_AT_ONCE = 2000  # entries in one read
 HasSigned = Callable[[str, bytes, bytes], bool]  # key, signature, message
 
 
@@ -49,7 +50,7 @@ class Units(Protocol):
 
 
 class AuditHeads:
-    """Keeps and compares heads. `begin` and `keep` wait for files and rows: call them on a thread for that."""
+    """Keeps and compares heads. `begin` and `keep` wait for files and rows: they run on a thread for that."""
 
     def __init__(
         self,
@@ -117,6 +118,16 @@ class AuditHeads:
         """Return what is wrong when the log should lead to the head beside it; runs inside a read."""
         finding = self._compare_kept()
         return [finding] if finding is not None else []
+
+    def whole(self, *, restored: bool = False) -> Iterator[Finding]:
+        """Check all entries and the kept head, which a restored backup has none of; yield what is wrong."""
+        number, hashed, ended = 0, self._audit.beginning, False
+        while not ended:
+            stretch = self._units.read(self._audit.check, number, hashed, _AT_ONCE)
+            yield from stretch.findings
+            number, hashed, ended = stretch.number, stretch.hash, stretch.ended
+        if not restored:
+            yield from self._units.read(self.compare_kept)
 
     def _compare_kept(self) -> Finding | None:
         try:

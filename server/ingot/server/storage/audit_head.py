@@ -9,6 +9,7 @@ the entry it names is durable, so after a crash it names an entry that is there,
 import datetime
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from ingot.server.core.audit import Head, SignedHead, micros
@@ -57,6 +58,14 @@ def parsed(text: str) -> SignedHead:
         return SignedHead(head, str(found["key"]), bytes.fromhex(found["signature"]))
     except (TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"expected a signed head, got {text[:80]!r}: {error!r}") from error
+
+
+def leave_restored(home: Path, facts: Mapping[str, str]) -> None:
+    """Leave a note that the rows are not those that the log was written in, for the next start to enter."""
+    with (home / RESTORED).open("w", encoding="utf-8") as file:
+        file.write(json.dumps(dict(facts)) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def take_restored(home: Path) -> dict[str, str]:

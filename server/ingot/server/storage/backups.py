@@ -191,8 +191,7 @@ def restore(
         for path in source.iterdir():
             if path.name not in (ROWS, _FACTS):
                 _copy(path, home / path.name, mode=0o600)
-        told_by = {"backup": chosen.name, "backup_time": str(chosen.create_time)}
-        _write(home / audit_head.RESTORED, json.dumps(told_by).encode() + b"\n")
+        audit_head.leave_restored(home, {"backup": chosen.name, "backup_time": str(chosen.create_time)})
         _copy(source / ROWS, home / ROWS, mode=0o600)
         pack_files.sync_folder(home)
     except OSError as error:
