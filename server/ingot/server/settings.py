@@ -151,7 +151,11 @@ class Settings:
         default=0, metadata=_about("Bytes of versions and checkpoints a namespace may have; 0 is no limit.")
     )
     namespace_physical_quota_bytes: int = dataclasses.field(
-        default=0, metadata=_about("Bytes of different chunks that a namespace may have; 0 is no limit.")
+        default=0,
+        metadata=_about(
+            "Bytes of different chunks, and of the rows about them, that a namespace may have; 0 is no limit, "
+            "or twice namespace_quota_bytes where that one is set."
+        ),
     )
     namespaces_per_member: int = dataclasses.field(
         default=10,
