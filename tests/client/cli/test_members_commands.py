@@ -38,21 +38,25 @@ def test_a_wrong_role_or_visibility_names_the_right_ones(cli: CommandLine) -> No
 def test_access_sends_only_what_is_to_change(canned: CannedServer, cli: CommandLine) -> None:
     name = "namespaces/ada/datasets/chat"
     for words, wanted in (
-        (["grant", "datasets/ada/chat", "sara", "users/omid"], {"add_readers": ["users/sara", "users/omid"]}),
-        (["revoke", "datasets/ada/chat", "sara"], {"remove_readers": ["users/sara"]}),
-        (["set", "datasets/ada/chat", "--owner", "sara"], {"owner": "users/sara"}),
+        (
+            ["access", "grant", "datasets/ada/chat", "sara", "users/omid"],
+            {"add_readers": ["users/sara", "users/omid"]},
+        ),
+        (["access", "revoke", "datasets/ada/chat", "sara"], {"remove_readers": ["users/sara"]}),
+        (["access", "set", "datasets/ada/chat", "--owner", "sara"], {"owner": "users/sara"}),
     ):
-        assert cli.run("access", *words).code == 0
+        assert cli.run(*words).code == 0
         sent = canned.requests("CatalogService/SetAccess")[-1]
-        assert sent.request_id
-        sent.request_id = ""
-        assert sent == catalog_pb2.SetAccessRequest(name=name, **wanted)
+        assert isinstance(sent, catalog_pb2.SetAccessRequest)
+        assert sent == catalog_pb2.SetAccessRequest(name=name, request_id=sent.request_id or "none", **wanted)
 
 
 def test_a_namespace_is_removed_after_a_yes_only(canned: CannedServer, cli: CommandLine) -> None:
     run = cli.run("namespaces", "rm", "team-nlp")
     assert (run.code, "Say --yes" in run.err) == (2, True)
-    assert [each.validate_only for each in canned.requests("AuthService/DeleteNamespace")] == [True]
+    look = auth_pb2.DeleteNamespaceRequest(name="namespaces/team-nlp", validate_only=True)
+    assert canned.requests("AuthService/DeleteNamespace") == [look]
     run = cli.run("namespaces", "rm", "team-nlp", "--yes")
     assert (run.code, run.err) == (0, "team-nlp is no more.\n")
-    assert not canned.requests("AuthService/DeleteNamespace")[-1].validate_only
+    done = auth_pb2.DeleteNamespaceRequest(name="namespaces/team-nlp")
+    assert canned.requests("AuthService/DeleteNamespace") == [look, look, done]
