@@ -62,11 +62,13 @@ class Health:
     def report(self) -> HealthReport:
         """Return how every part is; a part that fails is told, not raised."""
         database, tallies = self._database()
-        parts = (database, self._writer(), _packs(tallies), self._disk(), _operations(tallies))
+        parts = [database, self._writer(), _packs(tallies), self._disk(), _operations(tallies)]
         if self._audit is not None and self._audit.alarm:
-            parts = (*parts, _audit(self._audit.alarm))
+            parts.append(_audit(self._audit.alarm))
+        if self._certificate is not None:
+            parts.append(_tls(self._certificate.seconds_left()))
         return HealthReport(
-            parts=parts if self._certificate is None else (*parts, _tls(self._certificate.seconds_left())),
+            parts=tuple(parts),
             database_version=self._vitals.database_version,
             writer=self._vitals.writer(),
             tallies=tallies,
