@@ -91,6 +91,8 @@ REQUESTS: dict[str, Request] = {
     ),
     "GetVersionSummary": Request(lambda at: catalog.GetVersionSummaryRequest(name=at.place.version)),
     "PreviewVersion": Request(lambda at: catalog.PreviewVersionRequest(name=at.place.version)),
+    "GetLineage": Request(lambda at: catalog.GetLineageRequest(name=at.place.version)),
+    "GetLineage:job": Request(lambda at: catalog.GetLineageRequest(name=at.thing), _job, lasts=True),
     "ListArtifacts": Request(lambda at: catalog.ListArtifactsRequest(parent="namespaces/-")),
     "GetFacets": Request(lambda at: catalog.GetFacetsRequest(parent="namespaces/-")),
     "WatchArtifacts": Request(lambda at: catalog.WatchArtifactsRequest(parent="namespaces/-")),
