@@ -347,6 +347,10 @@ class VersionStore(Protocol):
         """
         ...
 
+    def approved(self, artifact: Artifact, version_ids: Collection[str]) -> Collection[str]:
+        """Return those of the ids whose versions are READY and approved; trash left out."""
+        ...
+
     def count_approved(self, artifacts: Sequence[Artifact]) -> Mapping[str, int]:
         """Return how many READY versions of each artifact, by its uid, are approved; trash left out."""
         ...

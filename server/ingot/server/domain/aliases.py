@@ -1,6 +1,7 @@
 """Aliases: movable names for versions. `latest` is one of them to read, but moves by itself."""
 
 import dataclasses
+from collections.abc import Collection, Sequence
 
 from ingot.server.core import journal, names
 from ingot.server.core.artifacts import Alias, AliasMove, Artifact, Version
@@ -78,7 +79,7 @@ class Aliases:
         alias = self._aliases.find(artifact, name.alias)
         if alias is None:
             raise alias_not_found(name)
-        return self._marked(artifact, alias)
+        return self._marked(artifact, [alias])[0]
 
     def delete(
         self, caller: Caller, name: AliasName, etag: str, key: RequestKey, *, allow_missing: bool
@@ -126,8 +127,9 @@ class Aliases:
             found = sorted([*found, latest], key=lambda alias: alias.name.alias)
         more = len(found) > size
         following = self._tokens.encode(query, (found[size - 1].name.alias,)) if more else ""
-        shown = [each for each in found[:size] if self._shows(caller, artifact, each.version.version)]
-        return Page(tuple(self._marked(artifact, each) for each in shown), following)
+        hidden = self._hidden(caller, artifact, [each.version.version for each in found[:size]])
+        shown = [each for each in found[:size] if each.version.version not in hidden]
+        return Page(self._marked(artifact, shown), following)
 
     def moves(self, caller: Caller, name: AliasName, size: int, token: str) -> Page[AliasMove]:
         """Return a page of the moves of an alias, the newest first; also of one that was removed.
@@ -144,25 +146,29 @@ class Aliases:
         found = self._aliases.moves(artifact, name.alias, int(key[0]) if key else None, size + 1)
         if not found and not key:
             raise alias_not_found(name)
+        named = [each for _, move in found[:size] for each in (move.version, move.previous)]
+        hidden = self._hidden(caller, artifact, named)
         items = tuple(
-            move if self._shows(caller, artifact, move.previous) else dataclasses.replace(move, previous="")
+            dataclasses.replace(move, previous="") if move.previous in hidden else move
             for _, move in found[:size]
-            if self._shows(caller, artifact, move.version)
+            if move.version not in hidden
         )
         more = len(found) > size
         return Page(items, self._tokens.encode(query, (found[size - 1][0],)) if more else "")
 
-    def _marked(self, artifact: Artifact, alias: Alias) -> Alias:
-        """Return an alias that says whether it is protected."""
-        protected = alias.name.alias in self._catalog.policy(artifact).protected_aliases
-        return dataclasses.replace(alias, protected=True) if protected else alias
+    def _marked(self, artifact: Artifact, aliases: Sequence[Alias]) -> tuple[Alias, ...]:
+        """Return aliases of an artifact that say whether they are protected."""
+        protected = self._catalog.policy(artifact).protected_aliases
+        return tuple(
+            dataclasses.replace(each, protected=True) if each.name.alias in protected else each
+            for each in aliases
+        )
 
-    def _shows(self, caller: Caller, artifact: Artifact, version_id: str) -> bool:
-        """Return whether the caller may hear of an alias of this version: strangers of approved ones only."""
+    def _hidden(self, caller: Caller, artifact: Artifact, version_ids: Collection[str]) -> Collection[str]:
+        """Return those of the versions that the caller may not hear of: strangers hear of approved ones."""
         if not self._access.is_stranger(caller, artifact):
-            return True
-        version = self._version_rows.find(artifact, version_id)
-        return version is not None and self._access.sees(caller, artifact, version)
+            return ()
+        return set(version_ids) - set(self._version_rows.approved(artifact, version_ids))
 
     def _put(
         self, caller: Caller, artifact: Artifact, name: AliasName, target: VersionReference, etag: str

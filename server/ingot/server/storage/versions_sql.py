@@ -16,8 +16,8 @@ _ORIGIN = (
     *("dataset_version", "base_version", "source"),
 )
 
-# Parameters: JSON lists of the uids whose READY, and whose approved versions count only, how many of each artifact, JSON list of
-# uids. Reads hardly more versions than it returns.
+# Parameters: JSON lists of the uids whose READY, and whose approved versions count only, how many of each
+# artifact, JSON list of uids. Reads hardly more versions than it returns.
 _NEWEST = (
     "SELECT artifact.uid, version.id FROM artifact JOIN version ON version.id IN ("
     "SELECT mine.id FROM version AS mine WHERE mine.artifact_id = artifact.id "
@@ -166,6 +166,15 @@ class VersionsSql:
             found.setdefault(uid, []).append(rows[row_id])
         aliases = _aliases_of(ids)
         return {uid: _versions(by_uid[uid], group, aliases) for uid, group in found.items()}
+
+    def approved(self, artifact: Artifact, version_ids: Collection[str]) -> Collection[str]:
+        found = sql.rows(
+            "SELECT version FROM version WHERE artifact_id = ? AND approval = 'APPROVED' "
+            "AND state = 'READY' AND deleted IS NULL AND version IN (SELECT value FROM json_each(?))",
+            row_id_of(artifact),
+            json.dumps(list(version_ids)),
+        )
+        return {row[0] for row in found}
 
     def count_approved(self, artifacts: Sequence[Artifact]) -> Mapping[str, int]:
         found = sql.rows(_COUNT_APPROVED, json.dumps([artifact.uid for artifact in artifacts]))
