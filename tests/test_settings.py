@@ -172,6 +172,7 @@ def test_every_setting_is_used_somewhere(setting: settings_table.Setting) -> Non
         if not path.name.startswith("settings")
     ]
     properties = {
+        "audit_head_file": "audit_head",
         "backup_dir": "backup_folder",
         "database_url": "database",
         "insecure": "listen",

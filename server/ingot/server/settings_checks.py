@@ -14,11 +14,10 @@ from ingot.server.settings import (
     DISPATCHERS,
     LOG_LEVELS,
     QUEUE_LIMITS,
-    STANDARD_ADDRESS,
-    VALIDATIONS,
     Settings,
     SettingsError,
 )
+from ingot.server.settings_serving import STANDARD_ADDRESS, VALIDATIONS
 
 _POSITIVE = (
     "call_seconds",
