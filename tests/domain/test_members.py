@@ -79,7 +79,7 @@ def test_a_namespace_has_only_so_many_members(rig: Rig) -> None:
 def test_a_user_belongs_to_only_so_many(rig: Rig) -> None:
     rig.user("omid")
     rig.fill(MOST_MEMBERSHIPS, lambda number: Member(f"team-{number}", "omid", READER, START))
-    with pytest.raises(Exhausted, match="belongs to 200 namespaces"):
+    with pytest.raises(Exhausted, match="belongs to 100 namespaces"):
         rig.write(rig.members.set, rig.root, "team", "omid", READER)
 
 

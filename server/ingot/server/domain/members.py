@@ -18,7 +18,7 @@ from ingot.server.domain.access import namespace_not_found
 from ingot.server.domain.requests import RequestKey, Requests
 
 MOST_MEMBERS = 1000  # of a namespace
-MOST_MEMBERSHIPS = 200  # of a user: every list asks for each of them
+MOST_MEMBERSHIPS = 100  # of a user: every list asks for each of them
 _QUERY = "ListMembers"
 
 
