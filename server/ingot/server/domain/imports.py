@@ -21,7 +21,8 @@ from ingot.server.core.operation_stores import OperationFilter, OperationStore
 from ingot.server.core.operations import NewOperation, Operation, OperationOptions
 from ingot.server.domain.access import Access
 from ingot.server.domain.import_sources import ImportSources, Source, original_of, same
-from ingot.server.domain.operations import Operations, joined_otherwise
+from ingot.server.domain.operation_checks import joined_otherwise
+from ingot.server.domain.operations import Operations
 from ingot.server.domain.requests import RequestKey, Requests
 from ingot.server.domain.versions import Versions
 

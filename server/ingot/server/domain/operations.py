@@ -7,18 +7,14 @@
 What is enqueued runs if, and only if, the write that enqueued it is committed. Running is claims.py's.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
 
-import pydantic
-
 from ingot.server.core import journal
-from ingot.server.core.artifacts import JsonObject
 from ingot.server.core.catalog_stores import CounterStore
 from ingot.server.core.clock import Clock
-from ingot.server.core.errors import Denied, Exhausted, Invalid, Precondition, Reason, invalid_field
+from ingot.server.core.errors import Denied, Exhausted, Precondition, Reason, invalid_field
 from ingot.server.core.identity import SYSTEM, Caller
 from ingot.server.core.kinds import KINDS, QUEUES, OperationKind
 from ingot.server.core.names import ANY_NAMESPACE
@@ -29,11 +25,11 @@ from ingot.server.core.operations import (
     OperationDefaults,
     OperationHook,
     OperationMove,
-    OperationOptions,
     OperationState,
     RetryPolicy,
 )
 from ingot.server.core.pages import Page, PageTokens, fit, page_size
+from ingot.server.domain import operation_checks
 from ingot.server.domain.access import note_use
 from ingot.server.domain.catalog_refusals import check_etag
 from ingot.server.domain.events import AfterCommit, EventLog, LogPage
@@ -41,10 +37,6 @@ from ingot.server.domain.operation_moves import OperationMoves, operation_not_fo
 from ingot.server.domain.secret_params import SecretParams
 
 KEPT_SECONDS = 90 * 24 * 3600.0
-LARGEST_PRIORITY = 1000
-LARGEST_ATTEMPTS = 100
-LARGEST_SECONDS = 30 * 24 * 3600.0  # of delays and timeouts
-LARGEST_PARAMS = 1024 * 1024  # bytes of JSON
 _FORGOTTEN_AT_ONCE = 200
 _QUOTA_SECONDS = 30.0
 
@@ -103,17 +95,17 @@ class Operations:
         kept sealed beside them.
         """
         kind = kind_named(new.kind)
-        params = _checked(kind, new.params)
+        params = operation_checks.checked_params(kind, new.params)
         policy, timeout = self.limits_of(kind)
         policy, timeout = new.options.policy or policy, new.options.timeout or timeout
-        _check_options(new.options.priority, policy, timeout)
+        operation_checks.check_options(new.options.priority, policy, timeout)
         if new.options.priority > 0 and not caller.is_admin:
-            raise _too_urgent(caller)
+            raise operation_checks.too_urgent(caller)
         if not new.for_all:
-            _check_size(params)
+            operation_checks.check_size(params)
         if new.key and (found := self._store.unfinished(new.key)):
             if self.sees(caller, found):
-                _check_joined(found, new.options)
+                operation_checks.check_joined(found, new.options)
             return found
         if not new.for_all:
             self._check_quota(caller)
@@ -203,7 +195,7 @@ class Operations:
         _check_words(wanted)
         requester, wanted = _shown(caller, wanted)
         rows = self._store.page(requester, wanted, int(after[0]) if after else None, size + 1)
-        items, last = fit([(each.number, each) for each in rows.items], size, _weight_of)
+        items, last = fit([(each.number, each) for each in rows.items], size, operation_checks.weight_of)
         return Page(items, self._tokens.encode(query, (last,)) if last else "")
 
     def since(self, caller: Caller, wanted: OperationFilter, change: int, limit: int) -> Sequence[Operation]:
@@ -329,76 +321,3 @@ def _shown(caller: Caller, wanted: OperationFilter) -> tuple[str | None, Operati
     if not everywhere and caller.may_read(wanted.namespace):
         return None, wanted
     return caller.principal, wanted
-
-
-def _weight_of(operation: Operation) -> int:
-    """Return about how many characters the operation has on the wire; reports of validations are long."""
-    texts = (operation.params, operation.result)
-    return 1000 + sum(len(json.dumps(values, ensure_ascii=False)) for values in texts if values)
-
-
-def _checked(kind: OperationKind, given: JsonObject) -> JsonObject:
-    try:
-        return kind.params_type.model_validate(given).document()
-    except pydantic.ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        field = ".".join(map(str, ("params", *first["loc"])))
-        raise invalid_field(
-            field,
-            f"{first['msg']}, got {first['input']!r}"[:500],
-            next_step=f"ListOperationKinds has the JSON Schema of the parameters of {kind.name}.",
-        ) from error
-
-
-def _check_size(params: JsonObject) -> None:
-    size = len(json.dumps(params, ensure_ascii=False).encode(errors="replace"))
-    if size > LARGEST_PARAMS:
-        raise Invalid(
-            Reason.TOO_LARGE,
-            f"What an operation is to do takes at most {LARGEST_PARAMS} bytes; this takes {size}.",
-            next_step="Divide it into several, for example fewer files in each.",
-            facts={"expected": str(LARGEST_PARAMS), "got": str(size)},
-        )
-
-
-def _too_urgent(caller: Caller) -> Denied:
-    return Denied(
-        Reason.SCOPE_MISSING,
-        f"A priority above 0 is for administrators, which {caller.principal} is not.",
-        next_step="Leave options.priority out, or let an administrator start it.",
-        facts={"field": "options.priority"},
-    )
-
-
-def _check_joined(found: Operation, options: OperationOptions) -> None:
-    """Refuse options that the operation which does the same already does not have. Raises Precondition."""
-    told = (
-        ("priority", options.priority or None, found.priority),
-        ("retry_policy", options.policy, found.policy),
-        ("timeout", options.timeout, found.timeout),
-    )
-    others = [f"{name} {has}, not {asked}" for name, asked, has in told if asked not in (None, has)]
-    if others:
-        raise joined_otherwise(found, others)
-
-
-def joined_otherwise(found: Operation, others: Sequence[str]) -> Precondition:
-    """Return the refusal to join an operation that does the same in another way."""
-    return Precondition(
-        Reason.IN_USE,
-        f"{found.name}, which is {found.state}, does that already, with {'; '.join(others)}.",
-        next_step=f"Ask without these options to follow it, or cancel {found.name} and start again.",
-        facts={"operation": found.name},
-    )
-
-
-def _check_options(priority: int, policy: RetryPolicy, timeout: float) -> None:
-    for field, value, low, high in (
-        ("options.priority", priority, -LARGEST_PRIORITY, LARGEST_PRIORITY),
-        ("options.retry_policy.max_attempts", policy.max_attempts, 1, LARGEST_ATTEMPTS),
-        ("options.retry_policy.delay", policy.delay, 0, LARGEST_SECONDS),
-        ("options.retry_policy.multiplier", policy.multiplier, 1, 100),
-        ("options.timeout", timeout, 1e-3, LARGEST_SECONDS),
-    ):
-        if not low <= value <= high:
-            raise invalid_field(field, f"expected {low:g} to {high:g}, got {value:g}")
