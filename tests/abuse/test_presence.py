@@ -7,11 +7,13 @@ call present what belongs to others and is in the trash, or waits for its valida
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import grpc
 import pytest
 from blake3 import blake3
 
 from helpers.patterns import pattern
 from helpers.servers import Server, Stubs, running_server
+from helpers.transfers import refused
 from ingot.v1 import catalog_pb2
 from ingot.v1 import transfer_pb2 as pb
 
@@ -107,3 +109,16 @@ def test_what_one_may_read_need_not_be_sent_again(server: Server) -> None:
     data = pattern("shown", 5000)
     push(server.member("sara"), "namespaces/sara/datasets/shown", data, INTERNAL)
     assert is_present(server, data)
+
+
+def test_an_alias_of_what_is_hidden_is_like_one_that_is_not_there(server: Server) -> None:
+    name = "namespaces/sara/datasets/aliased"
+    sara, omid = server.member("sara"), server.member("omid")
+    version = push(sara, name, b"not approved", PUBLIC)
+    sara.catalog.SetAlias(catalog_pb2.SetAliasRequest(name=f"{name}/aliases/beta", version=version))
+    told = []
+    for alias in ("beta", "none"):
+        with refused(grpc.StatusCode.NOT_FOUND, "ALIAS_NOT_FOUND") as facts:
+            omid.catalog.GetVersion(catalog_pb2.GetVersionRequest(name=f"{name}/aliases/{alias}"))
+        told.append({key: text.replace(alias, "…") for key, text in facts.items()})
+    assert told[0] == told[1]

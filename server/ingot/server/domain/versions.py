@@ -153,6 +153,8 @@ class Versions:
         self._access.require_version_read(caller, artifact, artifact.name.version(version_id))
         version = self._versions.find(artifact, version_id)
         if version is None or not self._access.sees(caller, artifact, version):
+            if isinstance(reference, AliasName):  # nor that the alias is there, nor where it points
+                raise alias_not_found(reference)
             raise version_not_found(artifact.name.version(version_id))
         return version
 
