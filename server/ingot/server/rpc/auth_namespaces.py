@@ -50,7 +50,7 @@ def _change(request: auth_pb2.UpdateNamespaceRequest) -> NamespaceChange:
     size = wanted.quota_bytes if wanted.HasField("quota_bytes") else None
     stored = wanted.physical_quota_bytes if wanted.HasField("physical_quota_bytes") else None
     populated = [path for path, value in zip(QUOTAS, (size, stored), strict=True) if value is not None]
-    if wanted.HasField(APPROVAL):
+    if wanted.HasField("approval"):
         populated.append(APPROVAL)
     return NamespaceChange(
         namespace=namespace_id(wanted.name, "namespace.name"),
