@@ -3,8 +3,11 @@
 Every refusal is a google.rpc.Status whose first detail is an ErrorInfo: `reason` (an ErrorReason without its
 prefix), domain "ingot", and metadata with the error's facts and, under `next_step`, what to do. BadRequest
 follows when fields of the request are to blame, RetryInfo when waiting helps. A fault of the server says
-nothing but an incident id, which the log has together with the whole story.
+nothing but an incident id, which the log has together with the whole story. What a caller sent may be quoted:
+control characters and those that turn the direction of writing are written out.
 """
+
+import re
 
 import grpc
 from google.protobuf import any_pb2, duration_pb2, message
@@ -55,6 +58,7 @@ _NAME_LIMIT = 60
 _VALUE_LIMIT = 150
 _FACT_COUNT = 12
 _FIELD_COUNT = 6
+_UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 def code_of(error: IngotError) -> grpc.StatusCode:
@@ -120,8 +124,8 @@ def _status(code: grpc.StatusCode, text: str, details: list[message.Message]) ->
 
 
 def _shortened(text: str, limit: int) -> str:
-    """Return the text, cut so that it takes at most `limit` bytes as UTF-8."""
-    raw = text.encode()
-    if len(raw) <= limit:
-        return text
+    """Return the text, safe to show and cut so that it takes at most `limit` bytes as UTF-8."""
+    raw = _UNSEEN.sub(lambda found: found[0].encode("unicode_escape").decode(), text[:limit]).encode()
+    if len(raw) <= limit and len(text) <= limit:
+        return raw.decode()
     return raw[: limit - 3].decode(errors="ignore") + "…"
