@@ -10,7 +10,7 @@ import pytest
 from helpers.schema import migrated
 from ingot.content import digests
 from ingot.server.core.manifests import FileDraft, Segment
-from ingot.server.storage import sql, trees_sql
+from ingot.server.storage import sql
 from ingot.server.storage.accounts_sql import AccountsSql
 from ingot.server.storage.database import Database, open_database
 from ingot.server.storage.trees_sql import TreesSql
@@ -68,12 +68,9 @@ def test_totals_are_what_counting_gives(database: Database) -> None:
     database.write(run).result(30)
 
 
-def test_a_large_manifest_is_forgotten_in_turns(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trees_sql, "_CLEARED_CHUNKS", SEGMENT)
-    monkeypatch.setattr(trees_sql, "_CLEARED_FILES", 3)
-
+def test_a_large_manifest_is_forgotten_in_turns(database: Database) -> None:
     def run() -> list[tuple[int, int, int]]:
-        store = TreesSql()
+        store = TreesSql(cleared_files=3, cleared_chunks=SEGMENT)
         tree = store.add("uploads/file_1", "sara", 0.0, 9.0)
         store.put_files(tree, [draft("large", 2 * SEGMENT + 7), *(draft(f"s{at}", 2) for at in range(5))])
         seen = []

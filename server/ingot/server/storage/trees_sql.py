@@ -34,8 +34,6 @@ _COUNTED = (  # of one file: its key, and what it counts
     f"f.id, f.size_bytes, f.chunk_count, {FILE_COST} + 2 * length(CAST(f.path AS BLOB)) "
     f"+ {digests.ENTRY_SIZE} * f.chunk_count"
 )
-_CLEARED_FILES = 2000  # at once; more of them, or more chunks, would keep the writer too long
-_CLEARED_CHUNKS = 64 * digests.SEGMENT_MAX_ENTRIES
 _SEGMENTS = (
     f"SELECT {_FACTS}, f.segment_count, s.position, s.entries "
     "FROM tree_file f LEFT JOIN segment s ON s.file = f.id "
@@ -50,7 +48,13 @@ _ENTRIES = (
 
 
 class TreesSql:
-    """Trees; its methods run inside a unit of work."""
+    """Trees; its methods run inside a unit of work. So much at most is forgotten at once."""
+
+    def __init__(
+        self, cleared_files: int = 2000, cleared_chunks: int = 64 * digests.SEGMENT_MAX_ENTRIES
+    ) -> None:
+        self._cleared_files = cleared_files
+        self._cleared_chunks = cleared_chunks
 
     def add(self, name: str, namespace: str, now: float, expires: float) -> int:
         statement = (
@@ -94,18 +98,18 @@ class TreesSql:
 
     def clear_some(self, tree: int) -> bool:
         statement = f"SELECT {_COUNTED} FROM tree_file f WHERE f.tree = ? ORDER BY f.path LIMIT ?"
-        found = sql.rows(statement, tree, _CLEARED_FILES)
-        room, some = _CLEARED_CHUNKS, 0
+        found = sql.rows(statement, tree, self._cleared_files)
+        room, some = self._cleared_chunks, 0
         for _, _, chunks, _ in found:
             if chunks > room:
                 break
             room -= chunks
             some += 1
         if found and not some:
-            _count(tree, _Totals().less(_cut_short(found[0][0])))
+            _count(tree, _Totals().less(_cut_short(found[0][0], self._cleared_chunks)))
             return True
         _count(tree, _Totals().less(_forget(found[:some])))
-        return some < len(found) or len(found) == _CLEARED_FILES
+        return some < len(found) or len(found) == self._cleared_files
 
     def totals(self, tree: int) -> tuple[int, int, int]:
         found = sql.rows("SELECT file_count, size_bytes, chunk_count FROM tree WHERE id = ?", tree)
@@ -274,19 +278,19 @@ def _forget(found: Sequence[sql.Row]) -> _Totals:
     return _Totals.sum([_Totals(1, *row[1:]) for row in found])
 
 
-def _cut_short(file: int) -> _Totals:
-    """Forget some segments of a large file; return what they counted."""
+def _cut_short(file: int, chunks: int) -> _Totals:
+    """Forget segments with so many chunks of a large file; return what they counted."""
     found = sql.rows(
         "SELECT id, length(entries) / ? FROM segment WHERE file = ? ORDER BY position LIMIT ?",
         digests.ENTRY_SIZE,
         file,
-        _CLEARED_CHUNKS // digests.SEGMENT_MAX_ENTRIES,
+        chunks // digests.SEGMENT_MAX_ENTRIES,
     )
     ids = sql.id_list([row[0] for row in found])
-    chunks = sum(row[1] for row in found)
+    gone = sum(row[1] for row in found)
     sql.run("DELETE FROM segment WHERE id IN (SELECT value FROM json_each(?))", ids)
-    sql.run("UPDATE tree_file SET chunk_count = chunk_count - ? WHERE id = ?", chunks, file)
-    return _Totals(chunks=chunks, cost=chunks * digests.ENTRY_SIZE)
+    sql.run("UPDATE tree_file SET chunk_count = chunk_count - ? WHERE id = ?", gone, file)
+    return _Totals(chunks=gone, cost=gone * digests.ENTRY_SIZE)
 
 
 def _count(tree: int, grown: _Totals) -> None:
