@@ -120,7 +120,7 @@ def in_state(b: Bench, state: JobState) -> tuple[str, TrainingJob]:
             b.finish(worker, job, Ending(WorkOutcome.FAILED, problem()))
         elif state is JobState.SUCCEEDED:
             held = b.job(job)
-            b.write(lambda: b.rules.training._jobs.update(held, output_version="x"))
+            b.write(lambda: b.rules.training._jobs.update(held, output_version=str(OUTPUT.version("1"))))
             b.finish(worker, job, Ending(WorkOutcome.SUCCEEDED))
     assert b.job(job).state is state
     return job.id, job

@@ -285,6 +285,13 @@ REQUESTS: dict[str, Request] = {
     "DeleteTrainingJob": Request(
         lambda at: training.DeleteTrainingJobRequest(name=at.thing), _made(World.new_job)
     ),
+    "ReproduceTrainingJob": Request(
+        lambda at: training.ReproduceTrainingJobRequest(
+            name=at.thing, output_artifact=f"namespaces/{at.user}/models/r{at.world.number()}"
+        ),
+        _job,
+        lasts=True,
+    ),
     "ListTrainingJobs": Request(lambda at: training.ListTrainingJobsRequest(parent="namespaces/-")),
     "GetTrainingStats": Request(lambda at: training.GetTrainingStatsRequest()),
     # --- workers

@@ -25,6 +25,7 @@ from ingot.server.domain.events import AfterCommit, EventLog
 from ingot.server.domain.generation import Generations
 from ingot.server.domain.generation_offers import GenerationOffers
 from ingot.server.domain.jobs import Jobs
+from ingot.server.domain.reproductions import Reproductions
 from ingot.server.domain.requests import Requests
 from ingot.server.domain.training import Training, VersionSource
 from ingot.server.domain.training_views import TrainingViews
@@ -104,6 +105,7 @@ class TrainingRules:
             counters,
             clock,
         )
+        self.reproductions = Reproductions(self.training, self.views, versions, requests)
         self.checkpoints = Checkpoints(checkpoints, jobs, access, log, trees, clock)
         self.workers = Workers(
             shelves.workers,
@@ -133,7 +135,7 @@ class TrainingRules:
         )
         watcher = JobWatcher(hops, self.views, shelves.tails, shelves.clock)
         training_pb2_grpc.add_TrainingServiceServicer_to_server(
-            TrainingServicer(hops, self.training, self.views, watcher, texts), server
+            TrainingServicer(hops, self.training, self.reproductions, self.views, watcher, texts), server
         )
         workers_pb2_grpc.add_WorkersServiceServicer_to_server(
             WorkersServicer(hops, self.workers, self.reports, self.views, shelves.tails, shelves.clock),

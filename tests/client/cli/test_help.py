@@ -61,6 +61,8 @@ PROMISED = [
     "edit",
     "tag",
     "train",
+    "reproduce",
+    "why",
     "generate",
     "stats",
     "health",

@@ -249,7 +249,7 @@ def test_steering_names_the_job_and_says_what_next(
     canned.answer(f"TrainingService/{method}", reply)
     run = cli.run(*words)
     assert run.code == 0
-    (request,) = canned.requests(f"TrainingService/{method}")
+    *_, request = canned.requests(f"TrainingService/{method}")
     assert getattr(request, "name") == JOB  # noqa: B009  # one of five types
     assert JOB in run.out
 

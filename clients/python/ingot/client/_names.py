@@ -74,6 +74,11 @@ def job_name(text: str) -> str:
     return _references.made_name(text, "trainingJobs", "job")
 
 
+def is_job(name: AnyName) -> bool:
+    """Tell a training job, as `job_12` or by its long name, from what has versions."""
+    return isinstance(name, str) and name.removeprefix("trainingJobs/").startswith("job_")
+
+
 def upload_name(text: str) -> str:
     """Return the long name of an upload: `12`, `file_12` and `uploads/file_12` are one."""
     return _references.made_name(text, "uploads", "file")

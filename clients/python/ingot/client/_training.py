@@ -88,11 +88,18 @@ class Training:
         return _pages.walk(page, limit)
 
     def delete(
-        self, job: str, *, allow_missing: bool = False, etag: str = ""
+        self, job: str, *, allow_missing: bool = False, etag: str = "", validate_only: bool = False
     ) -> pb.DeleteTrainingJobResponse:
-        """Remove a job that is not live, with its checkpoints and logs; the model it made stays."""
+        """Remove a job that is not live, with its checkpoints and logs; the model it made stays.
+
+        With `validate_only` only tell what would go, and who names it.
+        """
         request = pb.DeleteTrainingJobRequest(
-            name=_names.job_name(job), etag=etag, allow_missing=allow_missing, request_id=new_id()
+            name=_names.job_name(job),
+            etag=etag,
+            allow_missing=allow_missing,
+            request_id=new_id(),
+            validate_only=validate_only,
         )
         return self._calls.unary(self._stub.DeleteTrainingJob, request)
 
@@ -115,6 +122,29 @@ class Training:
         """Ask a job to end without a result."""
         request = pb.CancelTrainingJobRequest(name=_names.job_name(job), etag=etag, request_id=new_id())
         return self._calls.unary(self._stub.CancelTrainingJob, request).training_job
+
+    def reproduce(
+        self,
+        what: str | Reference,
+        *,
+        output: str | Reference | None = None,
+        start: bool = False,
+        validate_only: bool = False,
+        request_id: str = "",
+    ) -> pb.ReproduceTrainingJobResponse:
+        """Create a job again: the one given (`job_12`), or the one that made a model version.
+
+        The result goes to the same model unless `output` names another. The reply tells the version and
+        digest to compare it with.
+        """
+        request = pb.ReproduceTrainingJobRequest(
+            name=_names.job_name(str(what)) if _names.is_job(what) else self._names.version(what),
+            output_artifact=self._names.artifact(output) if output else "",
+            start=start,
+            request_id=request_id or new_id(),
+            validate_only=validate_only,
+        )
+        return self._calls.unary(self._stub.ReproduceTrainingJob, request)
 
     def watch(
         self, job: str, *, after: int = 0, on_break: OnBreak | None = None

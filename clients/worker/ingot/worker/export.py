@@ -71,7 +71,11 @@ def card(
     metrics: Mapping[str, float],
     facts: Mapping[str, str],
 ) -> str:
-    """Return the model card: where it comes from, how it was trained, how good it is, how to use it."""
+    """Return the model card: where it comes from, how it was trained, how good it is, how to use it.
+
+    No job, attempt or time is in it: the same training done again gives the same bytes. The version's origin
+    tells them.
+    """
     base = (
         f"`{spec.base.name}` ({spec.base.digest or 'no digest'})"
         if spec.base
@@ -87,13 +91,13 @@ library_name: transformers
 pipeline_tag: text-generation
 tags: [ingot, deepspeed, {shape.model_type}]
 ---
-# Model of {spec.job}
+# Model trained on {spec.dataset.name}
 
 | | |
 |---|---|
 | dataset | `{spec.dataset.name}` ({spec.dataset.digest or "no digest"}) |
 | base model | {base} |
-| trained for | {step} steps, attempt {spec.attempt} |
+| trained for | {step} steps |
 {rows}
 
 ## Metrics

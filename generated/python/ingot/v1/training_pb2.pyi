@@ -1086,7 +1086,7 @@ class DeleteTrainingJobResponse(_message.Message):
     """Their logical bytes."""
     @_builtins.property
     def dependants(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """What stays and names it: the model version that it made, and unfinished jobs that do it again."""
+        """The model version that it made, which stays but cannot be reproduced any more."""
 
     def __init__(
         self,

@@ -147,7 +147,7 @@ class TrainingServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def DeleteTrainingJob(self, request, context):
-        """Removes a job that is not live, with its checkpoints and logs. The model it made stays.
+        """Removes a job that is not live, with its checkpoints and logs. The model it made stays. validate_only tells what would go.
 
         Errors: NOT_FOUND (TRAINING_JOB_NOT_FOUND) unless allow_missing; ABORTED (ETAG_MISMATCH); FAILED_PRECONDITION (STATE_INVALID: cancel it
         first); PERMISSION_DENIED (SCOPE_MISSING: you see it, but may not change it).

@@ -52,7 +52,7 @@ class TrainingServiceStub:
     Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID, PAGE_TOKEN_INVALID).
     """
     DeleteTrainingJob: _grpc.UnaryUnaryMultiCallable[_training_pb2.DeleteTrainingJobRequest, _training_pb2.DeleteTrainingJobResponse]
-    """Removes a job that is not live, with its checkpoints and logs. The model it made stays.
+    """Removes a job that is not live, with its checkpoints and logs. The model it made stays. validate_only tells what would go.
 
     Errors: NOT_FOUND (TRAINING_JOB_NOT_FOUND) unless allow_missing; ABORTED (ETAG_MISMATCH); FAILED_PRECONDITION (STATE_INVALID: cancel it
     first); PERMISSION_DENIED (SCOPE_MISSING: you see it, but may not change it).
@@ -144,7 +144,7 @@ class TrainingServiceAsyncStub(TrainingServiceStub):
     Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID, PAGE_TOKEN_INVALID).
     """
     DeleteTrainingJob: _aio.UnaryUnaryMultiCallable[_training_pb2.DeleteTrainingJobRequest, _training_pb2.DeleteTrainingJobResponse]  # type: ignore[assignment]
-    """Removes a job that is not live, with its checkpoints and logs. The model it made stays.
+    """Removes a job that is not live, with its checkpoints and logs. The model it made stays. validate_only tells what would go.
 
     Errors: NOT_FOUND (TRAINING_JOB_NOT_FOUND) unless allow_missing; ABORTED (ETAG_MISMATCH); FAILED_PRECONDITION (STATE_INVALID: cancel it
     first); PERMISSION_DENIED (SCOPE_MISSING: you see it, but may not change it).
@@ -257,7 +257,7 @@ class TrainingServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _training_pb2.DeleteTrainingJobRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_training_pb2.DeleteTrainingJobResponse, _abc.Awaitable[_training_pb2.DeleteTrainingJobResponse]]:
-        """Removes a job that is not live, with its checkpoints and logs. The model it made stays.
+        """Removes a job that is not live, with its checkpoints and logs. The model it made stays. validate_only tells what would go.
 
         Errors: NOT_FOUND (TRAINING_JOB_NOT_FOUND) unless allow_missing; ABORTED (ETAG_MISMATCH); FAILED_PRECONDITION (STATE_INVALID: cancel it
         first); PERMISSION_DENIED (SCOPE_MISSING: you see it, but may not change it).

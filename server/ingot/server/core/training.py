@@ -222,6 +222,7 @@ class TrainingJob:
     start_time: float | None = None
     finish_time: float | None = None
     revision: int = 1  # changes with every change of state or field, not with progress
+    reproduces: str = ""  # name of the job that it does again
 
     @property
     def id(self) -> str:

@@ -5,7 +5,7 @@ only store what is wanted and answer at once; the worker that has the job hears 
 heartbeat, or sooner through its watch, and the job's event log shows when it is done.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from ingot.server.core import ids, journal, texts
@@ -15,7 +15,7 @@ from ingot.server.core.clock import Clock
 from ingot.server.core.errors import Conflict, Denied, NotFound, Precondition, Reason, invalid_field
 from ingot.server.core.events import NewEvent, StateChange
 from ingot.server.core.identity import Caller
-from ingot.server.core.names import ArtifactName, Kind, VersionReference
+from ingot.server.core.names import ArtifactName, Kind, VersionReference, version_reference
 from ingot.server.core.training import (
     LIVE_STATES,
     Desired,
@@ -63,6 +63,8 @@ class JobDraft:
     config: TrainingConfig = field(default_factory=TrainingConfig)
     deepspeed: DeepSpeedConfig = field(default_factory=DeepSpeedConfig)
     start: bool = False
+    reproduces: str = ""  # name of the job that it does again
+    warnings: tuple[str, ...] = ()  # for its plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +78,11 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Deleted:
-    """What went with a job."""
+    """What went, or would go, with a job, and what names it and stays."""
 
     checkpoints: int
     size_bytes: int
+    dependants: tuple[str, ...] = ()
 
 
 class Training:
@@ -157,40 +160,64 @@ class Training:
         """Ask a job to end without a result; one that no worker has ends at once. Raises as `start`."""
         return self._steer(caller, job, request, Move.CANCEL, {"desired": Desired.CANCEL})
 
-    def delete(self, caller: Caller, job: str, request: Request, *, allow_missing: bool) -> Deleted:
+    def delete(
+        self, caller: Caller, job: str, request: Request, *, allow_missing: bool, validate_only: bool = False
+    ) -> Deleted:
         """Remove a job that is not live, with its checkpoints and its log; the model it made stays.
 
         Raises NotFound unless `allow_missing`, Conflict (ETAG_MISMATCH), Precondition (STATE_INVALID).
         """
 
         def make() -> str:
-            found = self._writable(caller, job, request.etag)
-            if found.state in LIVE_STATES:
-                raise Precondition(
-                    Reason.STATE_INVALID,
-                    f"{found.name} is {found.state}; expected a job that no worker has or waits for.",
-                    next_step="Cancel it first, then delete it.",
-                    facts={"name": found.name, "state": found.state.value},
-                )
-            return self._removed(found)
+            found = self._deletable(caller, job, request.etag)
+            gone = self._going(caller, found)
+            if not validate_only:
+                self._remove(found)
+            return " ".join((str(gone.checkpoints), str(gone.size_bytes), *gone.dependants))
 
+        asked = ("", b"") if validate_only else (request.id, request.payload)
         try:
-            done, _ = self._requests.once(caller, "DeleteTrainingJob", request.id, request.payload, make)
+            done, _ = self._requests.once(caller, "DeleteTrainingJob", *asked, make)
         except NotFound:
             if not allow_missing:
                 raise
             done = "0 0"
-        count, _, size = done.partition(" ")
-        return Deleted(int(count), int(size))
+        count, size, *dependants = done.split()
+        return Deleted(int(count), int(size), tuple(dependants))
 
-    def _removed(self, job: TrainingJob) -> str:
-        checkpoints = self._checkpoints.all(job.id)
-        for each in checkpoints:
+    def result(self, caller: Caller, job: TrainingJob) -> Version | None:
+        """Return the version that a job made, None where it is gone, or its name another's by now."""
+        name = version_reference(job.output_version) if job.output_version else None
+        if name is None:
+            return None
+        try:
+            found = self._versions.resolve(caller, name)
+        except (NotFound, Precondition):
+            return None
+        return found if found.origin.training_job == job.name else None
+
+    def _deletable(self, caller: Caller, job: str, etag: str) -> TrainingJob:
+        found = self._writable(caller, job, etag)
+        if found.state in LIVE_STATES:
+            raise Precondition(
+                Reason.STATE_INVALID,
+                f"{found.name} is {found.state}; expected a job that no worker has or waits for.",
+                next_step="Cancel it first, then delete it.",
+                facts={"name": found.name, "state": found.state.value},
+            )
+        return found
+
+    def _going(self, caller: Caller, job: TrainingJob) -> Deleted:
+        checkpoints, made = self._checkpoints.all(job.id), self.result(caller, job)
+        size = sum(each.size_bytes for each in checkpoints)
+        return Deleted(len(checkpoints), size, (str(made.name),) if made else ())
+
+    def _remove(self, job: TrainingJob) -> None:
+        for each in self._checkpoints.all(job.id):
             self._checkpoints.delete(each.job, each.step)
             self._trees.drop(each.tree)
         self._log.delete(job.name)
         self._store.delete(job)
-        return f"{len(checkpoints)} {sum(each.size_bytes for each in checkpoints)}"
 
     def _steer(self, caller: Caller, job: str, request: Request, move: Move, changes: JobChanges) -> JobView:
         def make() -> str:
@@ -237,6 +264,7 @@ class Training:
             base_bytes=base.size_bytes if base else 0,
             workers=self._views.online(),
         )
+        plan = plans.make(inputs, now)
         return TrainingJob(
             number=number,
             uid=ids.new_uid(now),
@@ -248,10 +276,11 @@ class Training:
             config=config,
             deepspeed=deepspeed,
             output_artifact=draft.output or ArtifactName(namespace, Kind.MODEL, f"job_{number}"),
-            plan=plans.make(inputs, now),
+            plan=replace(plan, warnings=(*plan.warnings, *draft.warnings)),
             create_time=now,
             update_time=now,
             state=JobState.DRAFT,
+            reproduces=draft.reproduces,
         )
 
     def _namespace(self, caller: Caller, draft: JobDraft) -> str:

@@ -12,7 +12,7 @@ from ingot.server.core.generation import (
     GenerationDone,
     GenerationRequest,
 )
-from ingot.server.core.names import artifact_name, namespace_id, version_reference
+from ingot.server.core.names import artifact_name, made_id, namespace_id, version_reference
 from ingot.server.core.training import (
     HELD_STATES,
     Checkpoint,
@@ -24,12 +24,14 @@ from ingot.server.core.training import (
     TrainingStats,
 )
 from ingot.server.core.training_config import DeepSpeedConfig, TrainingConfig
+from ingot.server.domain.reproductions import Reproduction, WantedReproduction
 from ingot.server.domain.training import JobDraft
 from ingot.server.domain.training_views import Series
 from ingot.server.rpc import convert_common as common
 from ingot.v1 import common_pb2, training_pb2, transfer_pb2
 
 _STATE = "TRAINING_JOB_STATE_"
+_JOBS = "trainingJobs"
 
 
 # --- requests -----------------------------------------------------------------------------------------
@@ -49,6 +51,18 @@ def draft_of(request: training_pb2.CreateTrainingJobRequest) -> JobDraft:
         display_name=request.display_name,
         config=config_of(request.config),
         deepspeed=deepspeed_of(request.deepspeed),
+        start=request.start,
+    )
+
+
+def reproduction_of(request: training_pb2.ReproduceTrainingJobRequest) -> WantedReproduction:
+    """Return what to do again. Raises Invalid (NAME_INVALID)."""
+    name = request.name
+    return WantedReproduction(
+        what=made_id(name, _JOBS) if name.startswith(f"{_JOBS}/") else version_reference(name),
+        output=(
+            artifact_name(request.output_artifact, "output_artifact") if request.output_artifact else None
+        ),
         start=request.start,
     )
 
@@ -136,6 +150,16 @@ def job(view: JobView) -> training_pb2.TrainingJob:
         finish_time=common.timestamp(found.finish_time),
         update_time=common.timestamp(found.update_time),
         etag=found.etag,
+        reproduces=found.reproduces,
+    )
+
+
+def reproduction(found: Reproduction) -> training_pb2.ReproduceTrainingJobResponse:
+    """Return a job that does another one again, and what to compare its result with."""
+    return training_pb2.ReproduceTrainingJobResponse(
+        training_job=job(found.job),
+        original_version=str(found.original.name) if found.original else "",
+        original_digest=digests.format_digest(found.original.digest) if found.original else "",
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import grpc
 
 from ingot.server.core.names import made_id, namespace_id, version_reference
+from ingot.server.domain.reproductions import Reproductions
 from ingot.server.domain.training import Request, Training
 from ingot.server.domain.training_views import TrainingViews
 from ingot.server.rpc import convert_training as convert
@@ -33,12 +34,14 @@ class TrainingServicer(training_pb2_grpc.TrainingServiceServicer):
         self,
         hops: Hops,
         training: Training,
+        reproductions: Reproductions,
         views: TrainingViews,
         watcher: JobWatcher,
         texts: TextStreams,
     ) -> None:
         self._hops = hops
         self._training = training
+        self._reproductions = reproductions
         self._views = views
         self._watcher = watcher
         self._texts = texts
@@ -81,15 +84,19 @@ class TrainingServicer(training_pb2_grpc.TrainingServiceServicer):
     async def DeleteTrainingJob(
         self, request: training_pb2.DeleteTrainingJobRequest, context: Context
     ) -> training_pb2.DeleteTrainingJobResponse:
-        deleted = await self._hops.write(
+        hop = self._hops.read if request.validate_only else self._hops.write
+        deleted = await hop(
             self._training.delete,
             pipeline.caller(),
             _job(request.name),
             _asked(request),
             allow_missing=request.allow_missing,
+            validate_only=request.validate_only,
         )
         return training_pb2.DeleteTrainingJobResponse(
-            checkpoint_count=deleted.checkpoints, size_bytes=deleted.size_bytes
+            checkpoint_count=deleted.checkpoints,
+            size_bytes=deleted.size_bytes,
+            dependants=deleted.dependants,
         )
 
     async def StartTrainingJob(
@@ -123,6 +130,17 @@ class TrainingServicer(training_pb2_grpc.TrainingServiceServicer):
             self._training.cancel, pipeline.caller(), _job(request.name), _asked(request)
         )
         return training_pb2.CancelTrainingJobResponse(training_job=convert.job(view))
+
+    async def ReproduceTrainingJob(
+        self, request: training_pb2.ReproduceTrainingJobRequest, context: Context
+    ) -> training_pb2.ReproduceTrainingJobResponse:
+        wanted, caller = convert.reproduction_of(request), pipeline.caller()
+        if request.validate_only:
+            return convert.reproduction(await self._hops.read(self._reproductions.plan, caller, wanted))
+        asked = Request(request.request_id, request.SerializeToString(deterministic=True))
+        made = await self._hops.write(self._reproductions.create, caller, wanted, asked)
+        pipeline.about(made.job.job.name)
+        return convert.reproduction(made)
 
     # --- watching ---------------------------------------------------------------------------------------
 

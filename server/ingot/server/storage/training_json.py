@@ -58,6 +58,7 @@ def definition(job: TrainingJob) -> str:
             "output_artifact": str(job.output_artifact),
             "plan": {**asdict(job.plan), "problems": [asdict(each) for each in job.plan.problems]},
             "create_time": job.create_time,
+            "reproduces": job.reproduces,
         }
     )
 

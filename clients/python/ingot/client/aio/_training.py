@@ -62,10 +62,15 @@ class AsyncTraining(AsyncPart[Training]):
         return self._each(lambda sdk: sdk.list(namespace=namespace, state=state, limit=limit))
 
     async def delete(
-        self, job: str, *, allow_missing: bool = False, etag: str = ""
+        self, job: str, *, allow_missing: bool = False, etag: str = "", validate_only: bool = False
     ) -> "pb.DeleteTrainingJobResponse":
-        """Remove a job that is not live, with its checkpoints and logs; the model it made stays."""
-        return await self._call(lambda sdk: sdk.delete(job, allow_missing=allow_missing, etag=etag))
+        """Remove a job that is not live, with its checkpoints and logs; the model it made stays.
+
+        With `validate_only` only tell what would go, and who names it.
+        """
+        return await self._call(
+            lambda sdk: sdk.delete(job, allow_missing=allow_missing, etag=etag, validate_only=validate_only)
+        )
 
     async def start(self, job: str, *, etag: str = "") -> "pb.TrainingJob":
         """Queue a draft."""
@@ -82,6 +87,26 @@ class AsyncTraining(AsyncPart[Training]):
     async def cancel(self, job: str, *, etag: str = "") -> "pb.TrainingJob":
         """Ask a job to end without a result."""
         return await self._call(lambda sdk: sdk.cancel(job, etag=etag))
+
+    async def reproduce(
+        self,
+        what: str | Reference,
+        *,
+        output: str | Reference | None = None,
+        start: bool = False,
+        validate_only: bool = False,
+        request_id: str = "",
+    ) -> "pb.ReproduceTrainingJobResponse":
+        """Create a job again: the one given (`job_12`), or the one that made a model version.
+
+        The result goes to the same model unless `output` names another. The reply tells the version and
+        digest to compare it with.
+        """
+        return await self._call(
+            lambda sdk: sdk.reproduce(
+                what, output=output, start=start, validate_only=validate_only, request_id=request_id
+            )
+        )
 
     def watch(
         self, job: str, *, after: int = 0, on_break: OnBreak | None = None

@@ -70,6 +70,7 @@ GROUPS: dict[str, tuple[Entry, ...]] = {
     ),
     "Training": (
         Entry("train", "train:Train", "train a model on a dataset"),
+        Entry("reproduce", "reproduce:Reproduce", "train a model again and compare the results"),
         Entry("generate", "generate:Generate", "write text with a model"),
         Entry("jobs ls", "jobs:Ls", "list training jobs"),
         Entry("jobs show", "jobs:Show", "show one job: state, plan, numbers, problem"),

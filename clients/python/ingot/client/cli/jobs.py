@@ -128,11 +128,15 @@ class Rm(_Loss):
 
     def run(self, shell: Shell) -> int:
         job = shell.client.training.get(self.job)
-        if not shell.confirm(f"{job.name} ({state_of(job)}) goes with its checkpoints and logs.", self.yes):
+        lost = shell.client.training.delete(job.name, validate_only=True)
+        loss = f"{job.name} ({state_of(job)}) goes with its logs and {_checkpoints(lost)}."
+        if lost.dependants:
+            names = ", ".join(map(named.short, lost.dependants))
+            loss += f" These name it and stay, but cannot be reproduced any more: {names}."
+        if not shell.confirm(loss, self.yes):
             return 8
         gone = shell.client.training.delete(job.name)
-        checkpoints = formats.plural(gone.checkpoint_count, "checkpoint")
-        text = f"{job.name} is gone with {checkpoints} ({formats.size(gone.size_bytes)})."
+        text = f"{job.name} is gone with {_checkpoints(gone)}."
         shell.out.document(gone, job.name, lambda: shell.out.line(text))
         return 0
 
@@ -161,6 +165,7 @@ def show(shell: Shell, job: "training_pb2.TrainingJob") -> None:
         {
             "name": job.name,
             "title": job.display_name,
+            "reproduces": job.reproduces,
             "state": state_of(job) + (f": {job.pending_reason}" if job.pending_reason else ""),
             "dataset": named.short(job.dataset_version),
             "base": named.short(job.base_version),
@@ -240,6 +245,10 @@ def _steered(shell: Shell, job: "training_pb2.TrainingJob", then: str) -> int:
 
 def _numbers(values: Mapping[str, float]) -> str:
     return "\n".join(f"{name} = {formats.number(value)}" for name, value in sorted(values.items()))
+
+
+def _checkpoints(gone: "training_pb2.DeleteTrainingJobResponse") -> str:
+    return f"{formats.plural(gone.checkpoint_count, 'checkpoint')} ({formats.size(gone.size_bytes)})"
 
 
 def _certificate(job: "training_pb2.TrainingJob") -> str:
