@@ -239,6 +239,16 @@ def test_tokens_of_others_do_not_exist(rig: CatalogRig, admin: Caller) -> None:
     assert rig.write(rig.identity.revoke_token, admin, "sara", token.id).revoke_time is not None
 
 
+def test_workers_are_told_nothing_about_who_made_their_token(rig: CatalogRig, admin: Caller) -> None:
+    token, secret = _token(rig, admin, display_name="box 1", for_worker=True)
+    worker = _enter(rig, secret)
+    assert [each.name for each in rig.read(rig.identity.list_tokens, worker, "", 0, "").items] == [token.name]
+    with pytest.raises(NotFound):
+        rig.read(rig.identity.list_tokens, worker, "admin", 0, "")
+    shown = rig.read(rig.identity.me, worker).user
+    assert (shown.name, shown.display_name, shown.uid, shown.role) == ("users/admin", "", "", Role.WORKER)
+
+
 def test_pages_of_users_are_in_the_order_of_their_names(rig: CatalogRig, admin: Caller) -> None:
     for name in ("sara", "omid", "nima"):
         _user(rig, admin, name)

@@ -144,8 +144,11 @@ class Identity:
         return len(uses)
 
     def me(self, caller: Caller) -> Me:
-        """Return the user behind the caller. Raises NotFound (USER_NOT_FOUND)."""
-        return Me(self.find(caller.user), caller)
+        """Return the user behind the caller, to workers only its name. Raises NotFound (USER_NOT_FOUND)."""
+        user = self.find(caller.user)
+        if caller.is_worker:
+            user = User(user.id, "", "", caller.role, user.create_time)
+        return Me(user, caller)
 
     # --- first start ------------------------------------------------------------------------------------
 
@@ -229,10 +232,16 @@ class Identity:
     def list_tokens(self, caller: Caller, user: str, size: int, token: str) -> Page[ApiToken]:
         """Return a page of a user's tokens in the order of making; the caller's own when `user` is empty.
 
+        Workers are told of no token but the one they come with.
         Raises NotFound (USER_NOT_FOUND) for other users' unless the caller is an administrator.
         """
         size = page_size(size)
         user_id = user or caller.user
+        if caller.is_worker:
+            own = None if user else self._tokens.find(caller.token.rpartition("/")[2])
+            if own is None:
+                raise refusals.user_not_found(user_id)
+            return Page((self._with_last_use(own),), "")
         if user_id != caller.user and not refusals.is_admin(caller):
             raise refusals.user_not_found(user_id)
         self.find(user_id)
