@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from ingot.server.core.alias_stores import AliasStore
 from ingot.server.core.artifacts import (
     EVERYONE,
     Alias,
@@ -23,10 +24,8 @@ from ingot.server.core.artifacts import (
     Visibility,
 )
 from ingot.server.core.catalog_stores import (
-    AliasStore,
     ArtifactStore,
     CounterStore,
-    RequestStore,
     TokenStore,
     UserStore,
     VersionStore,
@@ -37,6 +36,7 @@ from ingot.server.core.identity import ApiToken, Role, User
 from ingot.server.core.identity import Scope as Right
 from ingot.server.core.names import ArtifactName, Kind
 from ingot.server.core.pages import Key
+from ingot.server.core.request_stores import RequestStore
 from ingot.server.storage.database import Database
 
 ALL = (Scope(Kind.MODEL), Scope(Kind.DATASET))

@@ -11,13 +11,12 @@ import json
 import os
 import signal
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ingot.content import malloc
-from ingot.server import certs_command, settings_loading, settings_page, users_command
+from ingot.server import backup_command, certs_command, settings_loading, settings_page, users_command
 from ingot.server.settings import Settings, SettingsError
 from ingot.server.settings_checks import is_loopback
 from ingot.server.settings_table import table
@@ -82,23 +81,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     _add_settings(compact)
-    backup = commands.add_parser(
-        "backup",
-        help="copy rows and packs while no server runs (a running one: ingot upkeep backup)",
-        epilog="examples:\n  ingot-server backup\n  ingot-server backup --data .run --backup-dir /mnt/ingot",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    _add_settings(backup)
-    restore = commands.add_parser(
-        "restore",
-        help="put a backup into an empty data folder",
-        epilog="examples:\n  ingot-server restore /mnt/ingot --data .run\n"
-        "  ingot-server restore /mnt/ingot --name 20261121T040000Z --data .run",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    restore.add_argument("folder", type=Path, metavar="FOLDER", help="the backup folder")
-    restore.add_argument("--name", default="", help="which backup; the newest one when left out")
-    _add_settings(restore)
+    backup_command.declare(commands, _add_settings)
     _add_doctor(commands)
     users_command.declare(commands, _add_settings)
     certs_command.declare(commands, _add_settings)
@@ -176,9 +159,9 @@ def _run(options: argparse.Namespace) -> int:
     if options.command == "compact":
         return _compact(settings)
     if options.command == "backup":
-        return _backup(settings)
+        return backup_command.backup(settings)
     if options.command == "restore":
-        return _restore(settings, options.folder, options.name)
+        return backup_command.restore(settings, options.folder, options.name)
     if options.command == "doctor":
         return _doctor(settings, options)
     if options.command == "users":
@@ -225,61 +208,6 @@ def _compact(settings: Settings) -> int:
         before, after = compacting.compact(database)
     print(f"{settings.database.removeprefix('sqlite:///')}: {before} bytes before, {after} bytes now")
     return 0
-
-
-def _backup(settings: Settings) -> int:
-    """Copy the data folder of a server that does not run."""
-    from ingot.server.storage.backups import FolderBackups
-    from ingot.server.storage.data_folder import DataFolder
-    from ingot.server.storage.database import open_database
-    from ingot.server.storage.migration_runner import migrate
-
-    with contextlib.closing(DataFolder.hold(settings.data_dir)) as folder:
-        with contextlib.closing(open_database(settings.database)) as database:
-            migrate(database)
-        store = FolderBackups(folder.path, database.path, settings.backup_folder)
-        try:
-            needed = store.begin(time.time())
-            for done, pack in enumerate(needed, start=1):
-                store.copy(pack)
-                _told("packs copied", done, len(needed))
-            made = store.finish()
-        finally:
-            store.abandon()
-        store.prune(settings.backup_keep)
-    if made.lost_chunks:
-        print(
-            f"warning: {made.lost_chunks} chunks that versions need are lost and not in the backup: "
-            "run ingot-server doctor",
-            file=sys.stderr,
-        )
-    print(settings.backup_folder / made.name)
-    return 0
-
-
-def _restore(settings: Settings, folder: Path, name: str) -> int:
-    """Put a backup into the data folder, which must be empty."""
-    from ingot.server.storage import backups
-    from ingot.server.storage.data_folder import DataFolder
-
-    if settings.database_url:
-        raise SettingsError("database_url: a backup is restored into a data folder; leave this setting out.")
-    with contextlib.closing(DataFolder.hold(settings.data_dir)) as held:
-        restored = backups.restore(
-            folder, held.path, name, lambda done, all_: _told("packs restored", done, all_)
-        )
-    print(
-        f"restored {restored.name} into {settings.data_dir}; start it with: ingot-server serve --data "
-        f"{settings.data_dir}"
-    )
-    return 0
-
-
-def _told(what: str, done: int, total: int) -> None:
-    """Show progress: on a terminal each step, else the last one."""
-    if sys.stderr.isatty() or done == total:
-        end = "\n" if done == total else "\r"
-        print(f"{done} of {total} {what}", end=end, file=sys.stderr, flush=True)
 
 
 def _serve(loaded: settings_loading.Loaded, *, with_worker: bool, as_json: bool) -> int:

@@ -4,6 +4,7 @@ import json
 import pathlib
 
 import pytest
+from google.protobuf import timestamp_pb2
 
 from helpers import canned_answers, command_lines
 from helpers.canned_server import CannedServer, Refusal
@@ -191,3 +192,29 @@ def test_nested_metadata_is_shown_as_json(canned: CannedServer, cli: CommandLine
     assert 'lineage = {"epochs": 3, "job": "trainingJobs/job_1"}' in shown
     assert 'parts = [1, "دو"]' in shown
     assert "string_value" not in shown
+
+
+def test_why_is_told_as_a_tree(canned: CannedServer, cli: CommandLine) -> None:
+    made = timestamp_pb2.Timestamp(seconds=1_790_000_000)
+    model, job = "namespaces/ada/models/tiny/versions/2", "trainingJobs/job_3"
+    nodes = [
+        catalog_pb2.LineageNode(id="n1", name=model, digest="blake3:" + "ab" * 32, state="READY"),
+        catalog_pb2.LineageNode(id="n2", name=job, creator="users/ada", create_time=made, state="SUCCEEDED"),
+        catalog_pb2.LineageNode(id="n3"),
+        catalog_pb2.LineageNode(id="n4", name="users/bob", create_time=made, count=2),
+    ]
+    edges = [
+        catalog_pb2.LineageEdge(source="n2", target="n1", relation=catalog_pb2.LINEAGE_RELATION_RESULT),
+        catalog_pb2.LineageEdge(source="n3", target="n2", relation=catalog_pb2.LINEAGE_RELATION_DATASET),
+        catalog_pb2.LineageEdge(source="n1", target="n4", relation=catalog_pb2.LINEAGE_RELATION_PULL),
+    ]
+    reply = catalog_pb2.GetLineageResponse(root="n1", nodes=nodes, edges=edges, truncated=True)
+    canned.answer("CatalogService/GetLineage", reply)
+    shown = cli.run("why", "models/tiny@2")
+    lines = shown.out.splitlines()
+    assert lines[0] == f"models/ada/tiny@2  blake3:{'ab' * 6}"
+    assert lines[1].startswith("  made by job_3  ")
+    assert lines[1].endswith(" by ada  succeeded")
+    assert lines[2] == "    learned from something that is not yours to see"
+    assert lines[3].startswith("  pulled by bob  2 times, first ")
+    assert "--depth shows more steps" in shown.err

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 from ingot.server.core.artifacts import (
-    Alias,
-    AliasMove,
     Artifact,
     ArtifactQuery,
     CatalogTotals,
@@ -33,24 +31,6 @@ class CounterStore(Protocol):
 
     def next(self, word: str) -> int:
         """Return the next number of `word`, from 1; none is given twice, except after a rollback."""
-        ...
-
-
-class RequestStore(Protocol):
-    """Remembers which requests were carried out, so that repeating one is harmless."""
-
-    def find(self, principal: str, method: str, request_id: str) -> tuple[bytes, str] | None:
-        """Return digest of the request and name of its result; None when it is not known."""
-        ...
-
-    def add(
-        self, principal: str, method: str, request_id: str, digest: bytes, result: str, now: float
-    ) -> None:
-        """Remember a request; the three words before the digest are its key and must not be known yet."""
-        ...
-
-    def forget(self, before: float) -> int:
-        """Drop what was added before that time; return how many."""
         ...
 
 
@@ -361,36 +341,6 @@ class VersionStore(Protocol):
 
     def descendants(self, artifact: ArtifactName, limit: int) -> Sequence[str]:
         """Return names of versions, trash left out, that were trained on or from versions of an artifact."""
-        ...
-
-
-class AliasStore(Protocol):
-    """Aliases that people set. `latest` is not among them: the artifact itself knows its current version."""
-
-    def find(self, artifact: Artifact, alias: str) -> Alias | None:
-        """Return one alias of an artifact."""
-        ...
-
-    def put(self, artifact: Artifact, alias: Alias) -> None:
-        """Make or move an alias, and note the move; its version must be one of the artifact's."""
-        ...
-
-    def delete(self, artifact: Artifact, alias: str, now: float, by: str = "") -> bool:
-        """Remove an alias, and note who did; return whether it was there."""
-        ...
-
-    def note(self, artifact: Artifact, alias: str, move: AliasMove) -> None:
-        """Add a move to the history of an alias, which need not be kept here itself."""
-        ...
-
-    def moves(
-        self, artifact: Artifact, alias: str, before: int | None, size: int
-    ) -> Sequence[tuple[int, AliasMove]]:
-        """Return up to `size` moves of an alias, the newest first, with their positions; from `before` on."""
-        ...
-
-    def page(self, artifact: Artifact, after: str, size: int) -> Sequence[Alias]:
-        """Return up to `size` aliases whose ids sort after `after`, in order."""
         ...
 
 

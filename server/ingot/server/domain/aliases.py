@@ -4,8 +4,9 @@ import dataclasses
 from collections.abc import Collection, Sequence
 
 from ingot.server.core import journal, names
+from ingot.server.core.alias_stores import AliasStore
 from ingot.server.core.artifacts import Alias, AliasMove, Artifact, Version
-from ingot.server.core.catalog_stores import AliasStore, VersionStore
+from ingot.server.core.catalog_stores import VersionStore
 from ingot.server.core.clock import Clock
 from ingot.server.core.errors import NotFound, Precondition, Reason, invalid_field
 from ingot.server.core.identity import Caller

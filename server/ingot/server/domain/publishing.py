@@ -17,6 +17,7 @@ import logging
 from collections.abc import Callable, Collection
 
 from ingot.server.core import params
+from ingot.server.core.alias_stores import AliasStore
 from ingot.server.core.artifacts import (
     Alias,
     Artifact,
@@ -27,7 +28,7 @@ from ingot.server.core.artifacts import (
     VersionState,
     next_version_state,
 )
-from ingot.server.core.catalog_stores import AliasStore, VersionStore
+from ingot.server.core.catalog_stores import VersionStore
 from ingot.server.core.clock import Clock
 from ingot.server.core.errors import NotFound, Problem, Reason
 from ingot.server.core.facts import FactsStore

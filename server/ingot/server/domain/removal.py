@@ -1,8 +1,9 @@
 """Removal: the versions of a deleted artifact go, one in each write, and then the space they took."""
 
 from ingot.server.core import upkeep_params
+from ingot.server.core.alias_stores import AliasStore
 from ingot.server.core.artifacts import Artifact, VersionState
-from ingot.server.core.catalog_stores import AliasStore, ArtifactStore, VersionStore
+from ingot.server.core.catalog_stores import ArtifactStore, VersionStore
 from ingot.server.core.identity import system_caller
 from ingot.server.core.namespaces import AccountStore
 from ingot.server.core.operations import NewOperation, Operation

@@ -13,8 +13,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ingot.server.core import upkeep_params
+from ingot.server.core.alias_stores import AliasStore
 from ingot.server.core.artifacts import AliasMove, Artifact, Version, VersionState
-from ingot.server.core.catalog_stores import AliasStore, ArtifactStore, DependantStore, VersionStore
+from ingot.server.core.catalog_stores import ArtifactStore, DependantStore, VersionStore
 from ingot.server.core.clock import Clock
 from ingot.server.core.errors import NotFound, Precondition, Reason
 from ingot.server.core.identity import Caller, system_caller

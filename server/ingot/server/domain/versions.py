@@ -8,6 +8,7 @@ import dataclasses
 
 from ingot.content import digests
 from ingot.server.core import ids, journal, names, texts
+from ingot.server.core.alias_stores import AliasStore
 from ingot.server.core.artifacts import (
     Artifact,
     ArtifactFields,
@@ -17,7 +18,7 @@ from ingot.server.core.artifacts import (
     VersionOrigin,
     VersionState,
 )
-from ingot.server.core.catalog_stores import AliasStore, ArtifactStore, VersionStore
+from ingot.server.core.catalog_stores import ArtifactStore, VersionStore
 from ingot.server.core.errors import AlreadyExists, Conflict, NotFound, Precondition, Reason, invalid_field
 from ingot.server.core.identity import Caller
 from ingot.server.core.names import AliasName, ArtifactName, VersionName, VersionReference

@@ -1,0 +1,89 @@
+"""`ingot-server backup` and `restore`: copies of a data folder that no server uses."""
+
+import argparse
+import contextlib
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from ingot.server.settings import Settings, SettingsError
+
+
+def declare(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    add_settings: Callable[[argparse.ArgumentParser], None],
+) -> None:
+    """Add the commands to the parser of `ingot-server`."""
+    backup = commands.add_parser(
+        "backup",
+        help="copy rows and packs while no server runs (a running one: ingot upkeep backup)",
+        epilog="examples:\n  ingot-server backup\n  ingot-server backup --data .run --backup-dir /mnt/ingot",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_settings(backup)
+    restore = commands.add_parser(
+        "restore",
+        help="put a backup into an empty data folder",
+        epilog="examples:\n  ingot-server restore /mnt/ingot --data .run\n"
+        "  ingot-server restore /mnt/ingot --name 20261121T040000Z --data .run",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    restore.add_argument("folder", type=Path, metavar="FOLDER", help="the backup folder")
+    restore.add_argument("--name", default="", help="which backup; the newest one when left out")
+    add_settings(restore)
+
+
+def backup(settings: Settings) -> int:
+    """Copy the data folder of a server that does not run."""
+    from ingot.server.storage.backups import FolderBackups
+    from ingot.server.storage.data_folder import DataFolder
+    from ingot.server.storage.database import open_database
+    from ingot.server.storage.migration_runner import migrate
+
+    with contextlib.closing(DataFolder.hold(settings.data_dir)) as folder:
+        with contextlib.closing(open_database(settings.database)) as database:
+            migrate(database)
+        store = FolderBackups(folder.path, database.path, settings.backup_folder)
+        try:
+            needed = store.begin(time.time())
+            for done, pack in enumerate(needed, start=1):
+                store.copy(pack)
+                _told("packs copied", done, len(needed))
+            made = store.finish()
+        finally:
+            store.abandon()
+        store.prune(settings.backup_keep)
+    if made.lost_chunks:
+        print(
+            f"warning: {made.lost_chunks} chunks that versions need are lost and not in the backup: "
+            "run ingot-server doctor",
+            file=sys.stderr,
+        )
+    print(settings.backup_folder / made.name)
+    return 0
+
+
+def restore(settings: Settings, folder: Path, name: str) -> int:
+    """Put a backup into the data folder, which must be empty."""
+    from ingot.server.storage import backups
+    from ingot.server.storage.data_folder import DataFolder
+
+    if settings.database_url:
+        raise SettingsError("database_url: a backup is restored into a data folder; leave this setting out.")
+    with contextlib.closing(DataFolder.hold(settings.data_dir)) as held:
+        restored = backups.restore(
+            folder, held.path, name, lambda done, all_: _told("packs restored", done, all_)
+        )
+    print(
+        f"restored {restored.name} into {settings.data_dir}; start it with: ingot-server serve --data "
+        f"{settings.data_dir}"
+    )
+    return 0
+
+
+def _told(what: str, done: int, total: int) -> None:
+    """Show progress: on a terminal each step, else the last one."""
+    if sys.stderr.isatty() or done == total:
+        end = "\n" if done == total else "\r"
+        print(f"{done} of {total} {what}", end=end, file=sys.stderr, flush=True)
