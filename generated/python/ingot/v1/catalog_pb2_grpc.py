@@ -250,7 +250,7 @@ class CatalogServiceServicer(object):
         """Changes the fields that the mask names. With an etag it only succeeds when nobody changed the artifact in between.
 
         Errors: INVALID_ARGUMENT (FIELD_INVALID: unknown or fixed path); NOT_FOUND (ARTIFACT_NOT_FOUND); ABORTED (ETAG_MISMATCH);
-        FAILED_PRECONDITION (REQUEST_ID_REUSED).
+        FAILED_PRECONDITION (REQUEST_ID_REUSED); PERMISSION_DENIED (SCOPE_MISSING: you see it, but may not change it, or not who sees it).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -67,7 +67,7 @@ class CatalogServiceStub:
     """Changes the fields that the mask names. With an etag it only succeeds when nobody changed the artifact in between.
 
     Errors: INVALID_ARGUMENT (FIELD_INVALID: unknown or fixed path); NOT_FOUND (ARTIFACT_NOT_FOUND); ABORTED (ETAG_MISMATCH);
-    FAILED_PRECONDITION (REQUEST_ID_REUSED).
+    FAILED_PRECONDITION (REQUEST_ID_REUSED); PERMISSION_DENIED (SCOPE_MISSING: you see it, but may not change it, or not who sees it).
     """
     DeleteArtifact: _grpc.UnaryUnaryMultiCallable[_catalog_pb2.DeleteArtifactRequest, _catalog_pb2.DeleteArtifactResponse]
     """Moves an artifact with its versions to the trash. Its bytes stay until it is purged.
@@ -265,7 +265,7 @@ class CatalogServiceAsyncStub(CatalogServiceStub):
     """Changes the fields that the mask names. With an etag it only succeeds when nobody changed the artifact in between.
 
     Errors: INVALID_ARGUMENT (FIELD_INVALID: unknown or fixed path); NOT_FOUND (ARTIFACT_NOT_FOUND); ABORTED (ETAG_MISMATCH);
-    FAILED_PRECONDITION (REQUEST_ID_REUSED).
+    FAILED_PRECONDITION (REQUEST_ID_REUSED); PERMISSION_DENIED (SCOPE_MISSING: you see it, but may not change it, or not who sees it).
     """
     DeleteArtifact: _aio.UnaryUnaryMultiCallable[_catalog_pb2.DeleteArtifactRequest, _catalog_pb2.DeleteArtifactResponse]  # type: ignore[assignment]
     """Moves an artifact with its versions to the trash. Its bytes stay until it is purged.
@@ -496,7 +496,7 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
         """Changes the fields that the mask names. With an etag it only succeeds when nobody changed the artifact in between.
 
         Errors: INVALID_ARGUMENT (FIELD_INVALID: unknown or fixed path); NOT_FOUND (ARTIFACT_NOT_FOUND); ABORTED (ETAG_MISMATCH);
-        FAILED_PRECONDITION (REQUEST_ID_REUSED).
+        FAILED_PRECONDITION (REQUEST_ID_REUSED); PERMISSION_DENIED (SCOPE_MISSING: you see it, but may not change it, or not who sees it).
         """
 
     @_abc_1.abstractmethod
