@@ -11,7 +11,7 @@ from ingot.server.core.errors import Denied, IngotError, NotFound, Reason
 from ingot.server.core.identity import Caller, Role
 from ingot.server.core.names import artifact_name
 from ingot.server.core.workers import WorkGrant
-from ingot.server.domain.catalog import ArtifactListing
+from ingot.server.domain.catalog_asked import ArtifactListing
 
 WORKER = machine()
 

@@ -18,7 +18,7 @@ from ingot.server.core.errors import (
 )
 from ingot.server.core.identity import Caller
 from ingot.server.core.names import Kind, artifact_name
-from ingot.server.domain.catalog import ArtifactChange, ArtifactListing, NewArtifact
+from ingot.server.domain.catalog_asked import ArtifactChange, ArtifactListing, NewArtifact
 from ingot.server.domain.requests import RequestKey
 
 KEY = RequestKey(str(uuid.UUID(int=1)), b"request")

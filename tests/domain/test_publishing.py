@@ -24,7 +24,7 @@ from ingot.server.core.names import VersionReference, artifact_name
 from ingot.server.core.operations import OperationOptions, OperationState
 from ingot.server.core.params import Rules, ValidationParams
 from ingot.server.core.workers import WorkGrant
-from ingot.server.domain.catalog import ArtifactListing
+from ingot.server.domain.catalog_asked import ArtifactListing
 from ingot.server.storage.facts_sql import FactsSql
 
 TINY = artifact_name("namespaces/sara/models/tiny")

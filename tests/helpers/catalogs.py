@@ -30,7 +30,8 @@ from ingot.server.core.workers import WorkGrant
 from ingot.server.domain.access import Access
 from ingot.server.domain.aliases import Aliases, LatestHistory
 from ingot.server.domain.approvals import Approvals, ApprovalStores
-from ingot.server.domain.catalog import Catalog, NewArtifact
+from ingot.server.domain.catalog import Catalog
+from ingot.server.domain.catalog_asked import NewArtifact
 from ingot.server.domain.events import EventLog
 from ingot.server.domain.evidence import EvidenceGathering
 from ingot.server.domain.identity import Identity

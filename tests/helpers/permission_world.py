@@ -26,7 +26,7 @@ from ingot.server.core.grants import Grant
 from ingot.server.core.identity import Role, system_caller
 from ingot.server.core.members import Member, MemberRole
 from ingot.server.core.names import Kind, artifact_name, version_name
-from ingot.server.domain.catalog import NewArtifact
+from ingot.server.domain.catalog_asked import NewArtifact
 from ingot.server.domain.requests import RequestKey
 from ingot.server.storage.grants_sql import GrantsSql
 from ingot.server.storage.logins_sql import LoginsSql

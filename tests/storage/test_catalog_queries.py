@@ -9,7 +9,7 @@ from helpers.queries import recorded, scans, sorts
 from ingot.server.core.artifacts import Visibility
 from ingot.server.core.identity import Caller, Role
 from ingot.server.core.names import Kind, artifact_name
-from ingot.server.domain.catalog import ArtifactListing
+from ingot.server.domain.catalog_asked import ArtifactListing
 from ingot.server.domain.identity import NewToken
 
 SARA, ADMIN = person("sara"), person("root", Role.ADMIN)

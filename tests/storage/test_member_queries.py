@@ -10,7 +10,7 @@ from ingot.server.core.artifacts import Visibility
 from ingot.server.core.grants import Grant
 from ingot.server.core.members import Member, MemberRole
 from ingot.server.core.names import Kind
-from ingot.server.domain.catalog import ArtifactListing
+from ingot.server.domain.catalog_asked import ArtifactListing
 from ingot.server.storage.grants_sql import GrantsSql
 from ingot.server.storage.members_sql import MembersSql
 

@@ -78,6 +78,7 @@ class CatalogParts:
         validation_required: bool,
         approval_evidence: tuple[str, ...],
     ) -> None:
+        self.operations, self._tokens, self._clock = operations, tokens, clock
         versions, aliases = VersionsSql(), AliasesSql()
         self.artifacts = ArtifactsSql()
         grants = GrantStores(GrantsSql(), MembersSql(), UsersSql())
@@ -97,7 +98,6 @@ class CatalogParts:
             clock,
             required=validation_required,
         )
-        self.operations = operations
         operations.on(VALIDATE, self.publishing)
         self.versions = Versions(
             self.catalog,
@@ -121,23 +121,34 @@ class CatalogParts:
         self.aliases = Aliases(
             self.catalog, self.versions, aliases, versions, requests, tokens, self.access, clock
         )
-        self.approvals = Approvals(
+        self.approvals = self._approvals(versions, requests, tokens, clock, approval_evidence)
+        self.search = CatalogSearch(self.artifacts, self.catalog, self.access)
+        self.usage_reports = UsageReports(UsageSql(), self.catalog, UsersSql(), clock)
+
+    def _approvals(
+        self,
+        versions: VersionsSql,
+        requests: Requests,
+        tokens: PageTokens,
+        clock: Clock,
+        evidence: tuple[str, ...],
+    ) -> Approvals:
+        """Return the rules of approvals, who hear of what goes away."""
+        approvals = Approvals(
             ApprovalStores(ApprovalsSql(), self.artifacts, versions),
             self.catalog,
             self.versions,
             self.access,
-            EvidenceGathering(operations, self.catalog, approval_evidence),
+            EvidenceGathering(self.operations, self.catalog, evidence),
             requests,
             tokens,
             clock,
         )
-        self.catalog.follow(self.approvals)
+        self.catalog.follow(approvals)
         self.catalog.under(AccountsSql().approval)
-        self.publishing.tell_gone(self.approvals.version_gone)
-        self.trash.tell_gone(self.approvals.version_gone)
-        self.search = CatalogSearch(self.artifacts, self.catalog, self.access)
-        self._tokens, self._clock = tokens, clock
-        self.usage_reports = UsageReports(UsageSql(), self.catalog, UsersSql(), clock)
+        self.publishing.tell_gone(approvals.version_gone)
+        self.trash.tell_gone(approvals.version_gone)
+        return approvals
 
     def reader(self, hops: Hops, downloads: Downloads, packs: PackStore, clock: Clock) -> Reader:
         """Return what reads files to show what is in them; transfers find their bytes."""

@@ -5,8 +5,7 @@ that name has another uid. What is not the caller's to see is not found.
 """
 
 import dataclasses
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 
 from ingot.server.core import ids, journal, names
 from ingot.server.core.approval_policies import ApprovalPolicy
@@ -32,59 +31,17 @@ from ingot.server.core.names import ANY_NAMESPACE, ArtifactName, Kind
 from ingot.server.core.pages import Page, PageTokens, fit, page_size
 from ingot.server.domain import catalog_fields, filters
 from ingot.server.domain.access import Access, artifact_not_found
+from ingot.server.domain.catalog_asked import ArtifactChange, ArtifactListing, Deletion, NewArtifact
 from ingot.server.domain.catalog_refusals import changed_meanwhile, check_etag, in_use, name_taken
+from ingot.server.domain.catalog_view import CatalogView
 from ingot.server.domain.requests import RequestKey, Requests
 
-NEWEST_VERSIONS = 20  # in the view WITH_VERSIONS
 STATISTICS = ("language", "format", "model_type", "framework", "tag")
 _MOST_DEPENDANTS = 100
 _MOST_WITH_VERSIONS = 100  # artifacts in a page that shows versions too
 
 
-@dataclass(frozen=True, slots=True)
-class NewArtifact:
-    """An artifact to be made; an empty id is made by the server."""
-
-    namespace: str
-    kind: Kind
-    artifact_id: str
-    fields: ArtifactFields
-
-
-@dataclass(frozen=True, slots=True)
-class ArtifactChange:
-    """New values for an artifact. See catalog_fields.masked for `paths` and `populated`."""
-
-    name: ArtifactName
-    fields: ArtifactFields
-    paths: Collection[str] = ()
-    populated: Collection[str] = ()
-    etag: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class ArtifactListing:
-    """Which artifacts to list; the namespace may be `-` for all that the caller may see."""
-
-    namespace: str = ANY_NAMESPACE
-    kind: Kind | None = None
-    filter: str = ""
-    order_by: str = ""
-    page_size: int = 0
-    page_token: str = ""
-    with_versions: bool = False  # the page leaves room for the newest versions of each
-    deleted: bool = False  # what is in the trash instead
-
-
-@dataclass(frozen=True, slots=True)
-class Deletion:
-    """What goes, or would go, to the trash; without an artifact there was none."""
-
-    artifact: Artifact | None = None
-    dependants: tuple[str, ...] = ()
-
-
-class Catalog:
+class Catalog(CatalogView):
     """The rules about artifacts; every method runs inside a unit of work."""
 
     def __init__(
@@ -98,12 +55,11 @@ class Catalog:
         tokens: PageTokens,
         clock: Clock,
     ) -> None:
+        super().__init__(versions, access)
         self._artifacts = artifacts
-        self._versions = versions
         self._dependants = dependants
         self._counters = counters
         self._requests = requests
-        self._access = access
         self._tokens = tokens
         self._clock = clock
         self._hooks: list[LatestHook] = []
@@ -135,10 +91,6 @@ class Catalog:
             raise artifact_not_found(name)
         self._access.require_artifact_read(caller, artifact)
         return self.shown(caller, artifact)
-
-    def shown(self, caller: Caller, artifact: Artifact) -> Artifact:
-        """Return an artifact as the caller sees it: to a stranger as if only approved versions existed."""
-        return self.all_shown(caller, [artifact])[0]
 
     def require_write(self, caller: Caller, name: ArtifactName) -> Artifact:
         """Return an artifact that the caller may change. Raises NotFound, Denied (SCOPE_MISSING)."""
@@ -180,21 +132,6 @@ class Catalog:
         items, last = fit(placed, size, weigh)
         place = last or rows.next_key  # a page of the store may have ended early
         return Page(items, self._tokens.encode(fingerprint, place) if place else ""), versions
-
-    def newest_versions(
-        self, caller: Caller, artifacts: Sequence[Artifact]
-    ) -> Mapping[str, Sequence[Version]]:
-        """Return the newest 20 versions of each artifact by its uid; READY ones unless the caller writes it.
-
-        To workers only those they hold.
-        """
-        if not caller.is_worker:
-            hidden = [each.uid for each in artifacts if not caller.may_write(each.name.namespace)]
-            strange = [each.uid for each in self._access.strange(caller, artifacts)]
-            return self._versions.newest(artifacts, NEWEST_VERSIONS, ready_only=hidden, approved_only=strange)
-        found = self._versions.newest(artifacts, NEWEST_VERSIONS)
-        held = self._access.held_versions(caller)
-        return {uid: [each for each in versions if each.name in held] for uid, versions in found.items()}
 
     def uid_of(self, name: ArtifactName) -> str:
         """Return the identity behind a name that exists, "" when it does not; checks nothing else."""
@@ -328,18 +265,6 @@ class Catalog:
 
     # --- parts ------------------------------------------------------------------------------------------
 
-    def all_shown(self, caller: Caller, artifacts: Sequence[Artifact]) -> list[Artifact]:
-        """Return artifacts as the caller sees them: to a stranger as if only approved versions existed."""
-        strange = self._access.strange(caller, artifacts)
-        if not strange:
-            return list(artifacts)
-        newest = self._versions.newest(strange, 1, approved_only=[each.uid for each in strange])
-        counts = self._versions.count_approved(strange)
-        seen = {
-            each.uid: _public(each, newest.get(each.uid, ()), counts.get(each.uid, 0)) for each in strange
-        }
-        return [seen.get(each.uid, each) for each in artifacts]
-
     def _counted(
         self, artifact: Artifact, version: Version, newest: Version | None, now: float, sign: int
     ) -> Artifact:
@@ -448,19 +373,3 @@ class Catalog:
 def _fresh(caller: Caller, name: ArtifactName, fields: ArtifactFields, now: float) -> Artifact:
     owner = f"users/{caller.user}"
     return Artifact(name, ids.new_uid(now), fields, owner, create_time=now, update_time=now)
-
-
-def _public(artifact: Artifact, newest: Sequence[Version], count: int) -> Artifact:
-    """Return an artifact whose newest version is the one given, if any; its newest one keeps its facts."""
-    version = newest[0] if newest else None
-    if version is not None and version.name.version == artifact.current_version:
-        return dataclasses.replace(artifact, version_count=count, stored_bytes=0)
-    return dataclasses.replace(
-        artifact,
-        current_version=version.name.version if version else "",
-        format=version.format if version else "",
-        size_bytes=version.size_bytes if version else 0,
-        version_count=count,
-        stored_bytes=0,
-        facts=version.facts if version else None,
-    )

@@ -10,10 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ingot.server.core import journal
-from ingot.server.core.catalog_stores import RequestStore
 from ingot.server.core.clock import Clock
 from ingot.server.core.errors import Precondition, Reason, invalid_field
 from ingot.server.core.identity import Caller
+from ingot.server.core.request_stores import RequestStore
 
 KEPT_SECONDS = 7 * 24 * 3600.0
 

@@ -34,13 +34,17 @@ class AuditRules:
 
 @dataclass(slots=True)
 class _Checked:
-    """What one call found."""
+    """How far one call came, and what it found."""
 
+    number: int
+    hash: str
+    ended: bool = False
     findings: list[Finding] = field(default_factory=list)
     restores: list[Entry] = field(default_factory=list)
     count: int = 0
 
     def add(self, stretch: Stretch) -> None:
+        self.number, self.hash, self.ended = stretch.number, stretch.hash, stretch.ended
         self.findings += stretch.findings
         self.restores += stretch.restores
         self.count += stretch.checked
@@ -73,35 +77,39 @@ class AuditCalls(system_pb2_grpc.SystemServiceServicer):
     async def VerifyAudit(
         self, request: system_pb2.VerifyAuditRequest, context: Context
     ) -> system_pb2.VerifyAuditResponse:
-        audit, heads = self._audited.audit, self._audited.heads
         known = _head_of(request.head) if request.HasField("head") else None
-        number, hashed = request.after_number, request.after_hash or audit.beginning
-        if number < 0 or (number and not request.after_hash):
+        if request.after_number < 0 or (request.after_number and not request.after_hash):
             raise invalid_field("after_hash", "expected the hash of the entry after_number")
-        found, until = _Checked(), time.monotonic() + SECONDS
-        while True:
-            stretch = await self._hops.read(audit.check, number, hashed, AT_ONCE)
-            found.add(stretch)
-            number, hashed = stretch.number, stretch.hash
-            if stretch.ended or time.monotonic() > until:
-                break
-        if stretch.ended:
-            found.findings += await self._hops.read(heads.compare_kept)
+        found = await self._walked(request.after_number, request.after_hash)
+        if found.ended:
+            found.findings += await self._hops.read(self._audited.heads.compare_kept)
             if known is not None:
-                found.findings += await self._hops.read(heads.compare, known)
-        return system_pb2.VerifyAuditResponse(
-            findings=map(_finding, found.findings),
-            checked=found.count,
-            complete=stretch.ended,
-            last_number=number,
-            last_hash=hashed,
-            restores=map(_entry, found.restores),
-            head=await self._head(),
-        )
+                found.findings += await self._hops.read(self._audited.heads.compare, known)
+        return _verified(found, await self._head())
+
+    async def _walked(self, number: int, hashed: str) -> _Checked:
+        """Check entries behind this one until there are no more, or the time is up."""
+        audit = self._audited.audit
+        found, until = _Checked(number, hashed or audit.beginning), time.monotonic() + SECONDS
+        while not found.ended and time.monotonic() < until:
+            found.add(await self._hops.read(audit.check, found.number, found.hash, AT_ONCE))
+        return found
 
     async def _head(self) -> system_pb2.AuditHead:
         head = await self._hops.read(self._audited.audit.head)
         return _signed(self._audited.heads.signed(head))
+
+
+def _verified(found: _Checked, head: system_pb2.AuditHead) -> system_pb2.VerifyAuditResponse:
+    return system_pb2.VerifyAuditResponse(
+        findings=map(_finding, found.findings),
+        checked=found.count,
+        complete=found.ended,
+        last_number=found.number,
+        last_hash=found.hash,
+        restores=map(_entry, found.restores),
+        head=head,
+    )
 
 
 def _entry(entry: Entry) -> system_pb2.AuditEntry:

@@ -8,7 +8,7 @@ from ingot.server.core.identity import Caller
 from ingot.server.core.names import ArtifactName
 from ingot.server.core.pages import Page
 from ingot.server.core.registrations import AskedSource
-from ingot.server.domain.catalog import ArtifactChange, ArtifactListing, NewArtifact
+from ingot.server.domain.catalog_asked import ArtifactChange, ArtifactListing, NewArtifact
 from ingot.server.domain.requests import RequestKey
 from ingot.server.rpc import convert_catalog as convert
 from ingot.server.rpc import pipeline

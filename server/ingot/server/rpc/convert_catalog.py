@@ -20,7 +20,7 @@ from ingot.server.core.errors import invalid_field
 from ingot.server.core.names import Kind
 from ingot.server.core.registrations import AskedSource, Registration
 from ingot.server.core.usage import ArtifactUsage
-from ingot.server.domain.catalog import ArtifactChange
+from ingot.server.domain.catalog_asked import ArtifactChange
 from ingot.server.rpc import convert_approvals, convert_facts, convert_usage, convert_validation
 from ingot.server.rpc import convert_common as common
 from ingot.v1 import catalog_pb2

@@ -1,0 +1,70 @@
+"""What callers see of artifacts: versions that are theirs to see, and to strangers the approved ones only.
+
+A stranger sees a public artifact as if only its approved versions existed: the newest of them is its current
+one, and sizes and counts are theirs.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+from ingot.server.core.artifacts import Artifact, Version
+from ingot.server.core.catalog_stores import VersionStore
+from ingot.server.core.identity import Caller
+from ingot.server.domain.access import Access
+
+NEWEST_VERSIONS = 20  # in the view WITH_VERSIONS
+
+
+class CatalogView:
+    """The part of the catalog that decides what is shown; methods run inside a unit of work."""
+
+    def __init__(self, versions: VersionStore, access: Access) -> None:
+        self._versions = versions
+        self._access = access
+
+    def shown(self, caller: Caller, artifact: Artifact) -> Artifact:
+        """Return an artifact as the caller sees it."""
+        return self.all_shown(caller, [artifact])[0]
+
+    def all_shown(self, caller: Caller, artifacts: Sequence[Artifact]) -> list[Artifact]:
+        """Return artifacts as the caller sees them."""
+        strange = self._access.strange(caller, artifacts)
+        if not strange:
+            return list(artifacts)
+        newest = self._versions.newest(strange, 1, approved_only=[each.uid for each in strange])
+        counts = self._versions.count_approved(strange)
+        seen = {
+            each.uid: _public(each, newest.get(each.uid, ()), counts.get(each.uid, 0)) for each in strange
+        }
+        return [seen.get(each.uid, each) for each in artifacts]
+
+    def newest_versions(
+        self, caller: Caller, artifacts: Sequence[Artifact]
+    ) -> Mapping[str, Sequence[Version]]:
+        """Return the newest 20 versions of each artifact by its uid; READY ones unless the caller writes it.
+
+        To workers only those they hold.
+        """
+        if not caller.is_worker:
+            hidden = [each.uid for each in artifacts if not caller.may_write(each.name.namespace)]
+            strange = [each.uid for each in self._access.strange(caller, artifacts)]
+            return self._versions.newest(artifacts, NEWEST_VERSIONS, ready_only=hidden, approved_only=strange)
+        found = self._versions.newest(artifacts, NEWEST_VERSIONS)
+        held = self._access.held_versions(caller)
+        return {uid: [each for each in versions if each.name in held] for uid, versions in found.items()}
+
+
+def _public(artifact: Artifact, newest: Sequence[Version], count: int) -> Artifact:
+    """Return an artifact whose newest version is the one given, if any."""
+    version = newest[0] if newest else None
+    if version is not None and version.name.version == artifact.current_version:
+        return dataclasses.replace(artifact, version_count=count, stored_bytes=0)
+    return dataclasses.replace(
+        artifact,
+        current_version=version.name.version if version else "",
+        format=version.format if version else "",
+        size_bytes=version.size_bytes if version else 0,
+        version_count=count,
+        stored_bytes=0,
+        facts=version.facts if version else None,
+    )
