@@ -20,12 +20,12 @@ version env completion health login whoami context/ls context/use
 push ls show preview diff alias/set alias/ls alias/history cat pull verify edit tag uploads/ls uploads/show uploads/watch uploads/stats
 approvals/request approvals/ls approvals/show approvals/withdraw:0 approvals/policy
 audit/ls audit/head audit/verify audit/export
-cache/ls cache/verify cache/prune stats storage usage activity dashboard settings
+search facets cache/ls cache/verify cache/prune stats storage usage activity dashboard settings
 workers/ls operations/ls operations/show operations/watch operations/kinds
 credentials/set credentials/ls credentials/rm import validate export upkeep uploads/purge
 users/create users/ls users/show users/edit users/passwd namespaces/create members/set members/ls members/rm namespaces/rm
 access/grant access/show access/revoke access/set namespaces/ls namespaces/show namespaces/quota tokens/create tokens/ls tokens/revoke
-train jobs/ls jobs/show jobs/watch jobs/wait:0 jobs/logs jobs/metrics jobs/checkpoints generate
+train jobs/ls jobs/show jobs/watch jobs/wait:0 jobs/logs jobs/metrics jobs/checkpoints generate why
 alias/rm rm restore jobs/rm:0 logout
 """
 
@@ -48,6 +48,7 @@ ELSEWHERE = {
     "approvals decline",
     "approvals withdraw",
     "users rm",
+    "watch",
 }
 
 
