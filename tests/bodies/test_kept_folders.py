@@ -35,6 +35,12 @@ def test_the_mount_point_shows_each_artifact_as_it_is_now(tmp_path: Path) -> Non
         client.push("datasets/chat", write_tree(tmp_path / "3", {"a.jsonl": b"{}\n"}))
         expected = {"tiny/config.json": b"2", "tiny/new": b"x", "chat/a.jsonl": b"{}\n"}
         eventually(lambda: shown(mount) == expected, what="the next versions are kept")
+        for number in (1, 2):
+            client.catalog.delete_version(f"models/tiny@{number}")
+        eventually(lambda: shown(mount) == {"chat/a.jsonl": b"{}\n"}, what="no version, no files")
+        assert client.catalog.get("models/tiny").fetch.local_path == ""
+        client.catalog.restore_version("models/tiny@2")
+        eventually(lambda: shown(mount) == expected, what="what is taken out of the trash is back")
         client.catalog.delete("models/tiny", force=True)
         eventually(lambda: shown(mount) == {"chat/a.jsonl": b"{}\n"}, what="what was deleted is gone")
         assert (mount / "chat" / MARKER).exists()

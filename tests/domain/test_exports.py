@@ -463,6 +463,45 @@ def test_deleting_an_artifact_removes_what_was_kept_of_it(rig: Rig, sara: Caller
     assert (folder_of(last).path, folder_of(last).names) == (folder_of(kept).path, ("tiny",))
 
 
+def last_version_goes(rig: Rig, caller: Caller) -> None:
+    def go() -> None:
+        artifact = rig.catalog.require_read(caller, artifact_name(TINY))
+        version = rig.versions.resolve(caller, artifact.name)
+        rig.catalog.shrunk(artifact, version, None, rig.clock.now())
+
+    rig.write(go)
+
+
+def test_a_kept_folder_is_emptied_when_no_version_is_left_and_follows_on(rig: Rig, sara: Caller) -> None:
+    rig.commit(sara, TINY)
+    kept = rig.start(sara, WantedFolder("x", keep=True))
+    rig.run(kept)
+    last_version_goes(rig, sara)
+    *_, removal = rig.queued()
+    assert folder_of(removal).remove
+    assert (folder_of(removal).path, folder_of(removal).names) == (folder_of(kept).path, ("tiny",))
+    rig.commit(sara, TINY)
+    *_, early = rig.queued()
+    assert early.params["versions"] == [f"{TINY}/versions/2"]
+    rig.run(early)
+    rig.run(removal)  # it came last, and took the new version away
+    *_, again = rig.queued()
+    assert again.id != early.id
+    assert again.params == early.params
+
+
+def test_an_export_under_way_when_the_last_version_goes_is_taken_away(rig: Rig, sara: Caller) -> None:
+    rig.commit(sara, TINY)
+    kept = rig.start(sara, WantedFolder("x", keep=True))
+    last_version_goes(rig, sara)
+    assert rig.queued() == [kept], "nothing lies there yet"
+    rig.run(kept)
+    *_, removal = rig.queued()
+    assert folder_of(removal).remove
+    rig.run(removal, fails=True)
+    assert len(rig.queued()) == 2, "what is in the way is told, and not tried again"
+
+
 def test_an_export_that_came_before_the_removal_is_made_again_after_it(rig: Rig, sara: Caller) -> None:
     rig.commit(sara, TINY)
     rig.run(rig.start(sara, WantedFolder("x", keep=True)))

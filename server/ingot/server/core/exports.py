@@ -152,13 +152,17 @@ class KeptExportStore(Protocol):
 
 
 class LatestHook(Protocol):
-    """What a feature does when `latest` of an artifact moves, or when the artifact goes to the trash.
+    """What a feature does when `latest` of an artifact moves or goes, or when the artifact is deleted.
 
-    Both are called inside the write that does it; what they raise undoes it.
+    All are called inside the write that does it; what they raise undoes it.
     """
 
     def latest_moved(self, artifact: Artifact, version: Version) -> None:
         """Take note that `latest` of the artifact points at this version now."""
+        ...
+
+    def latest_gone(self, artifact: Artifact) -> None:
+        """Take note that the last ready version of the artifact went; it stays without one."""
         ...
 
     def deleted(self, artifact: Artifact) -> None:

@@ -27,10 +27,16 @@ class LatestHistory:
 
     def latest_moved(self, artifact: Artifact, version: Version) -> None:
         """Note where `latest` points now."""
+        self._note(artifact, version.name.version)
+
+    def latest_gone(self, artifact: Artifact) -> None:
+        """Note that `latest` points nowhere now."""
+        self._note(artifact, "")
+
+    def _note(self, artifact: Artifact, version: str) -> None:
         before = self._aliases.moves(artifact, names.LATEST, None, 1)
         previous = before[0][1].version if before else ""
-        move = AliasMove(version.name.version, previous, artifact.update_time, "")
-        self._aliases.note(artifact, names.LATEST, move)
+        self._aliases.note(artifact, names.LATEST, AliasMove(version, previous, artifact.update_time, ""))
 
     def deleted(self, artifact: Artifact) -> None:
         """Leave the history as it is: who restores the artifact finds it again."""

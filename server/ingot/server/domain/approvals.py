@@ -149,6 +149,9 @@ class Approvals:
     def latest_moved(self, artifact: Artifact, version: Version) -> None:
         """Take note that `latest` moved, which changes no approval."""
 
+    def latest_gone(self, artifact: Artifact) -> None:
+        """Take note that no version is left, of each of which `version_gone` told."""
+
     def deleted(self, artifact: Artifact) -> None:
         """Withdraw what waits for the versions of an artifact that went to the trash."""
         for waiting in self._stores.approvals.pending_in(artifact.uid):

@@ -285,6 +285,9 @@ class Catalog(CatalogView):
         if newest and artifact.delete_time is None and artifact.current_version != newest.name.version:
             for hook in self._hooks:
                 hook.latest_moved(counted, newest)
+        if newest is None and artifact.delete_time is None and artifact.current_version:
+            for hook in self._hooks:
+                hook.latest_gone(counted)
         return counted
 
     def _scopes(self, caller: Caller, wanted: ArtifactListing, order: ArtifactOrder) -> tuple[Scope, ...]:

@@ -1,11 +1,13 @@
 """Kept exports: folders that follow `latest` of an artifact, as operations that are queued with each move.
 
 A folder is written by one operation at a time: those for the same folder share a key. When `latest` moves
-while one runs, the next is queued by the end of that one. The mount point, where it is set, keeps every
+while one runs, the next is queued by the end of that one. Where no version is left, the folder is emptied and
+goes on to follow. The mount point, where it is set, keeps every
 artifact in a folder of its own.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ingot.server.core import params
 from ingot.server.core.artifacts import Artifact, ArtifactOrder, ArtifactQuery, Version
@@ -89,28 +91,22 @@ class KeptExports:
         for kept in self._store.of(artifact.uid):
             self._queue(kept, artifact)
 
+    def latest_gone(self, artifact: Artifact) -> None:
+        """Queue the removal of what lies in the folders; they go on to follow, should a version come."""
+        for kept in self._store.of(artifact.uid):
+            self._queue(kept, artifact)
+
     def deleted(self, artifact: Artifact) -> None:
         """Queue the removal of the folders that followed an artifact."""
         for kept in self._store.of(artifact.uid):
             self._store.remove(kept.folder)
-            destination = _destination(kept, remove=True)
-            asked = params.ExportParams(versions=(), destination=destination)
-            self._operations.enqueue(
-                _requester(kept),
-                NewOperation(
-                    kind="export",
-                    params=asked.document(),
-                    target=str(artifact.name),
-                    namespace=artifact.name.namespace,
-                    key=f"export remove {kept.folder} {artifact.uid}",
-                ),
-            )
+            self._queue_removal(kept, artifact)
 
     def moved(self, operation: Operation) -> None:
         """Note what an export that ended has written, and queue what is due since.
 
-        That is the next version when `latest` has moved, or the artifact that follows into a folder that was
-        just removed: its own export may have found the folder still in use.
+        That is the next version when `latest` has moved, its removal when there is none any more, or what
+        follows into a folder that was just removed: its own export may have come too early.
         """
         if not operation.ended:
             return
@@ -119,8 +115,8 @@ class KeptExports:
         if not isinstance(written, params.FolderExport):
             return
         if written.remove:
-            for name in written.names:
-                self._queue_behind(f"{written.path}/{name}")
+            for name, uid in zip(written.names, written.artifacts, strict=True):
+                self._removed(f"{written.path}/{name}", uid, operation)
             return
         rows = zip(written.names, written.artifacts, asked.versions, strict=True)
         for name, uid, version in rows:
@@ -129,6 +125,7 @@ class KeptExports:
                 continue
             if operation.state is OperationState.SUCCEEDED:
                 self._store.exported(kept.folder, version)
+                kept = replace(kept, version=version)
             artifact = self._artifacts.by_uid(uid)
             if artifact is not None and version != _latest(artifact):
                 self._queue(kept, artifact)
@@ -159,11 +156,19 @@ class KeptExports:
 
     # --- inside -----------------------------------------------------------------------------------------
 
-    def _queue_behind(self, folder: str) -> None:
-        """Queue what an artifact lacks in a folder that another one has left."""
+    def _removed(self, folder: str, uid: str, operation: Operation) -> None:
+        """Note that a folder is empty, and queue what the artifact that has it now lacks there.
+
+        A removal that failed is not tried again by itself: it found what is not its own.
+        """
         kept = self._store.at(folder)
         artifact = self._artifacts.by_uid(kept.artifact_uid) if kept else None
-        if kept and artifact and kept.version != _latest(artifact):
+        if kept is None or artifact is None:
+            return
+        if kept.artifact_uid == uid and operation.state is OperationState.SUCCEEDED:
+            self._store.exported(folder, "")
+            kept = replace(kept, version="")
+        if artifact.current_version and kept.version != _latest(artifact):
             self._queue(kept, artifact)
 
     def _mounted(self, artifact: Artifact) -> None:
@@ -182,11 +187,27 @@ class KeptExports:
                 return
 
     def _queue(self, kept: KeptExport, artifact: Artifact) -> None:
-        if artifact.delete_time is not None or not artifact.current_version:
+        """Queue what makes a folder hold `latest`, or nothing where there is none."""
+        if artifact.delete_time is not None:
+            return
+        if not artifact.current_version:
+            if kept.version:
+                self._queue_removal(kept, artifact)
             return
         asked = params.ExportParams(versions=(_latest(artifact),), destination=_destination(kept))
         queued = folder_operation(asked, artifact.name.namespace, (artifact.name,))
         self._operations.enqueue(_requester(kept), queued)
+
+    def _queue_removal(self, kept: KeptExport, artifact: Artifact) -> None:
+        asked = params.ExportParams(versions=(), destination=_destination(kept, remove=True))
+        removal = NewOperation(
+            kind="export",
+            params=asked.document(),
+            target=str(artifact.name),
+            namespace=artifact.name.namespace,
+            key=f"export remove {kept.folder} {artifact.uid}",
+        )
+        self._operations.enqueue(_requester(kept), removal)
 
 
 def folder_operation(

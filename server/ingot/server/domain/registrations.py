@@ -229,6 +229,9 @@ class Registrations:
         if version.origin.operation == known.operation:
             self._fetched(known, version.size_bytes, digests.format_digest(version.digest))
 
+    def latest_gone(self, artifact: Artifact) -> None:
+        """Leave what was fetched as it is: it was, and may be taken out of the trash."""
+
     def deleted(self, artifact: Artifact) -> None:
         """Queue the removal of the files of a registered artifact; a declared one is listed again at once."""
         known = self._store.find(artifact.uid)

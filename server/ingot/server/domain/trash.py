@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from ingot.server.core import upkeep_params
 from ingot.server.core.alias_stores import AliasStore
-from ingot.server.core.artifacts import AliasMove, Artifact, Version, VersionState
+from ingot.server.core.artifacts import Artifact, Version, VersionState
 from ingot.server.core.catalog_stores import ArtifactStore, DependantStore, VersionStore
 from ingot.server.core.clock import Clock
 from ingot.server.core.errors import NotFound, Precondition, Reason
@@ -184,12 +184,7 @@ class Trash:
             self._gone(version)
             if version.state is VersionState.READY:
                 newest = self._stores.versions.newest_ready(artifact)
-                shrunk = self._catalog.shrunk(
-                    artifact, version, newest[1] if newest else None, self._clock.now()
-                )
-                if newest is None:
-                    gone = AliasMove("", version.name.version, shrunk.update_time, "")
-                    self._stores.aliases.note(artifact, LATEST, gone)
+                self._catalog.shrunk(artifact, version, newest[1] if newest else None, self._clock.now())
             log.info("version.deleted name=%s principal=%s", version.name, caller.principal)
             return version.name.version
 
