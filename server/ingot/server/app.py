@@ -255,6 +255,9 @@ class App:
             log.info("identity.administrator_token_made file=%s", path)
         await self.audit.begin(self.hops)
         await self._index_again()
+        # Each reader opens its own connection: all of them at once, so that each takes one.
+        warm = self.catalog.search.warm
+        await asyncio.gather(*(self.hops.read(warm) for _ in range(self.settings.read_threads)))
         await self.exports.begin(self.hops)
         await self.registered.begin(self.hops)
         self.addresses = await self.grpc.start(self.settings.listen, self.unix_socket, self.tls)

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from ingot.server.core.artifacts import Artifact, ArtifactQuery, FacetCounts
 from ingot.server.core.catalog_stores import ArtifactChanges, ArtifactStore
 from ingot.server.core.errors import OutOfRange, Reason, invalid_field
-from ingot.server.core.identity import Caller
+from ingot.server.core.identity import Caller, system_caller
 from ingot.server.core.names import ANY_NAMESPACE, Kind
 from ingot.server.domain import catalog_fields, filters
 from ingot.server.domain.access import Access
 from ingot.server.domain.catalog import Catalog
+from ingot.server.domain.catalog_asked import ArtifactListing
 
 TOPIC = "artifacts"  # woken with every change of any of them
 DEFAULT_VALUES = 20
@@ -84,6 +85,12 @@ class CatalogSearch:
         }
         items = [(at, shown[each.uid] if isinstance(each, Artifact) else each) for at, each in found.items]
         return ArtifactChanges(items, found.more)
+
+    def warm(self) -> None:
+        """Look at the newest artifacts and count them, so that the first caller need not wait for a start."""
+        caller = system_caller()
+        self._catalog.page(caller, ArtifactListing())
+        self.facets(caller, Narrowing(), (), 0)
 
     # --- upkeep -----------------------------------------------------------------------------------------
 

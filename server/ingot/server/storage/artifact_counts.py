@@ -12,7 +12,7 @@ from ingot.server.storage.artifact_sets import Ids
 
 MOST_VALUES = 200  # of one field that are told
 FEW = 400  # artifacts whose values are counted one by one
-CANDIDATES = 60  # values of a field that are counted in many artifacts: those that most have anywhere
+CANDIDATES = 40  # values of a field that are counted in many artifacts: those that most have anywhere
 
 _Parts = list[tuple[str, int]]  # keys of counters, each added or taken off
 
