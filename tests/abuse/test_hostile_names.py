@@ -16,10 +16,10 @@ import pytest
 from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
-from google.rpc import error_details_pb2, status_pb2
 
 from helpers.permission_requests import REQUESTS, At, messages
 from helpers.permission_world import World, world
+from helpers.refusals import reason_of
 from helpers.servers import Server, Stubs, running_server
 from helpers.transfers import refused
 from ingot.server.rpc import methods
@@ -184,14 +184,6 @@ def ask(stubs: Stubs, rpc: str, asked: list[Message]) -> str:
             return str(error.code().name)
         return f"{error.code().name} with reason {reason!r} and message {error.details()!r:.300}"
     return "OK"
-
-
-def reason_of(error: grpc.RpcError) -> str:
-    """Return the reason that a refusal gives, "" when it gives none."""
-    trailing = {each.key: each.value for each in error.trailing_metadata() or ()}
-    status = status_pb2.Status.FromString(trailing.get("grpc-status-details-bin", b""))
-    info = error_details_pb2.ErrorInfo()
-    return info.reason if status.details and status.details[0].Unpack(info) else ""
 
 
 # --- twins ----------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ text field is met in any case of its letters. Quoted text may hold any sign; \\"
 import datetime
 import itertools
 import re
+import unicodedata
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -199,7 +200,7 @@ class _Reader:
         if value is None or value.kind not in ("word", "quoted"):
             raise self._bad(operator, f"expected a value after {field.text!r} {operator.text!r}")
         self._take()
-        plain = " ".join(_plain(value).casefold().split())
+        plain = _folded(_plain(value))
         if not plain:
             raise self._bad(operator, f"expected a value for {field.text!r} that is not empty")
         kind = self._fields.numbers.get(field.text)
@@ -263,6 +264,12 @@ def _plain(token: _Token) -> str:
     if token.kind != "quoted":
         return token.text
     return re.sub(r"\\(.)", r"\1", token.text[1:-1], flags=re.DOTALL)
+
+
+def _folded(value: str) -> str:
+    """Return a value in the form in which they are indexed: that of a text in NFC, in any case of letters."""
+    composed = unicodedata.normalize("NFC", value).casefold()  # which may take letters apart
+    return " ".join(unicodedata.normalize("NFC", composed).casefold().split())
 
 
 def _bad(text: str, position: int, why: str) -> Invalid:
