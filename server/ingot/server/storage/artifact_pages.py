@@ -23,6 +23,7 @@ from ingot.server.storage.artifact_sets import Ids
 
 FEW = 4000  # sorted for each page
 STEPS = 8000
+_VERY_FEW = 1000
 _BUCKETS = 8  # looked into at once
 # The key of each order: its last column is unique, so that no row is shown twice.
 _KEYS = {
@@ -64,11 +65,15 @@ class Pager:
         ids = self.finder.found(query.scopes, query.where)
         if query.order is ArtifactOrder.CREATED:
             return _slice(ids, after, size, descending=query.descending)
-        if len(ids) <= self.few:
+        if len(ids) <= self.few and (len(ids) <= _VERY_FEW or self._better_sorted(ids, key, size)):
             return _sorted(ids, key, after, size, descending=query.descending)
         if key[0] in NUMBERS:
             return self._in_buckets(ids, key, after, size, descending=query.descending)
         return self._walked(ids, key, _after(key, after, descending=query.descending), size, query.descending)
+
+    def _better_sorted(self, ids: Ids, key: Sequence[str], size: int) -> bool:
+        """Return whether sorting costs less than walking: to look one up takes as long as four steps."""
+        return key[0] not in NUMBERS and 4 * len(ids) ** 2 <= size * ids.max()
 
     def _in_buckets(
         self, ids: Ids, key: Sequence[str], after: Sequence[Key] | None, size: int, *, descending: bool
