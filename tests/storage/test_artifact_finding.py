@@ -3,7 +3,7 @@
 import dataclasses
 import random
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 from hypothesis import given, settings
@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 
 from contracts.catalog_stores_contract import artifact
 from helpers.schema import migrated
-from ingot.server.core.artifacts import Artifact, ArtifactOrder, ArtifactQuery, Scope, Visibility
+from ingot.server.core.artifacts import Artifact, ArtifactOrder, ArtifactQuery, Figures, Scope, Visibility
 from ingot.server.core.expressions import AllOf, AnyOf, Comparison, Expression, NotOf, Term, Word
 from ingot.server.core.names import Kind
 from ingot.server.core.pages import Key
 from ingot.server.domain import catalog_fields
 from ingot.server.storage import artifact_sets as sets
+from ingot.server.storage import sql
 from ingot.server.storage.catalog_sql import ArtifactsSql
 from ingot.server.storage.database import Database, open_database
 
@@ -85,7 +86,7 @@ class Catalog:
             for number, each in enumerate(self.all)
             if any(_inside(scope, each) for scope in query.scopes) and _holds(query.where, each)
         ]
-        keys = {
+        keys: dict[ArtifactOrder, Callable[[Artifact], str | float]] = {
             ArtifactOrder.CREATED: lambda each: 0,
             ArtifactOrder.UPDATED: lambda each: each.update_time,
             ArtifactOrder.NAME: lambda each: str(each.name),
@@ -222,14 +223,20 @@ def test_what_is_in_an_older_form_is_indexed_again() -> None:
 
     def forget() -> None:
         for table in ("block", "value", "marks", "count", "total", "words"):
-            sets.sql.run(f"DELETE FROM artifact_{table}")
-        sets.sql.run("UPDATE artifact SET indexed = 0")
+            sql.run(f"DELETE FROM artifact_{table}")
+        sql.run("UPDATE artifact SET indexed = 0")
 
     catalog.database.write(forget).result()
     assert catalog.walk(query, 50) == []
     while outdated := catalog.database.read(catalog.store.outdated, 7):
         renewed = [
-            (each, catalog_fields.search_text_of(each), catalog_fields.terms_of(each)) for each in outdated
+            (
+                each,
+                catalog_fields.search_text_of(each),
+                catalog_fields.terms_of(each),
+                Figures.of(each),
+            )
+            for each in outdated
         ]
         catalog.database.write(catalog.store.index_again, renewed).result()
     assert catalog.walk(query, 50) == found
