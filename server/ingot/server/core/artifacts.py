@@ -148,6 +148,23 @@ class Artifact:
 
 
 @dataclass(frozen=True, slots=True)
+class Figures:
+    """The numbers that an artifact is found, sorted and summed up by: those that everybody sees of it.
+
+    So of a PUBLIC one they are about its approved versions, whoever asks. See Artifact for each.
+    """
+
+    size_bytes: int = 0
+    version_count: int = 0
+    version_bytes: int = 0
+
+    @classmethod
+    def of(cls, artifact: Artifact) -> "Figures":
+        """Return the numbers that an artifact tells."""
+        return cls(artifact.size_bytes, artifact.version_count, artifact.version_bytes)
+
+
+@dataclass(frozen=True, slots=True)
 class VersionOrigin:
     """What made a version, as resource names; empty where it does not apply."""
 

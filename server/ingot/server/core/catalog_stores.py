@@ -12,6 +12,7 @@ from ingot.server.core.artifacts import (
     ArtifactQuery,
     CatalogTotals,
     FacetCounts,
+    Figures,
     Scope,
     Version,
     VersionState,
@@ -162,11 +163,13 @@ class ArtifactStore(Protocol):
         ...
 
     def add(self, artifact: Artifact, search_text: str, terms: Collection[Term]) -> bool:
-        """Add an artifact and make it findable; False, and nothing added, when its name is taken."""
+        """Add an artifact and make it findable by its own numbers; False when its name is taken."""
         ...
 
-    def save(self, artifact: Artifact, search_text: str, terms: Collection[Term]) -> bool:
-        """Store everything that may change of an artifact and how it is found.
+    def save(
+        self, artifact: Artifact, search_text: str, terms: Collection[Term], figures: Figures | None = None
+    ) -> bool:
+        """Store everything that may change of an artifact and how it is found: by its own numbers, or these.
 
         Compare-and-set: `artifact.revision` must be one above the stored one; else False, and no change.
         With a delete time it goes to the trash: it is found by uid only.
@@ -216,8 +219,8 @@ class ArtifactStore(Protocol):
         """Return up to `size` artifacts that are findable in an older form, or not at all."""
         ...
 
-    def index_again(self, renewed: Sequence[tuple[Artifact, str, Collection[Term]]]) -> None:
-        """Make unchanged artifacts findable by text and terms in the form of today."""
+    def index_again(self, renewed: Sequence[tuple[Artifact, str, Collection[Term], Figures]]) -> None:
+        """Make unchanged artifacts findable by text, terms and numbers in the form of today."""
         ...
 
     def look_for_common_words(self) -> int:
@@ -329,6 +332,10 @@ class VersionStore(Protocol):
 
     def approved(self, artifact: Artifact, version_ids: Collection[str]) -> Collection[str]:
         """Return those of the ids whose versions are READY and approved; trash left out."""
+        ...
+
+    def approved_bytes(self, artifact: Artifact) -> int:
+        """Return the logical bytes of all READY versions of an artifact that are approved; no trash."""
         ...
 
     def count_approved(self, artifacts: Sequence[Artifact]) -> Mapping[str, int]:

@@ -15,6 +15,7 @@ from ingot.server.core.artifacts import (
     ArtifactOrder,
     ArtifactQuery,
     CatalogTotals,
+    Figures,
     Scope,
     Version,
 )
@@ -65,6 +66,7 @@ class Catalog(CatalogView):
         self._hooks: list[LatestHook] = []
         self._policies: Callable[[str], ApprovalPolicy] = lambda namespace: ApprovalPolicy()
         self._tells: list[Callable[[], None]] = []
+        self._named: list[Callable[[Artifact], Sequence[str]]] = []
 
     def follow(self, hook: LatestHook) -> None:
         """Tell a feature from now on when `latest` of an artifact moves and when one is deleted."""
@@ -73,6 +75,10 @@ class Catalog(CatalogView):
     def tell(self, changed: Callable[[], None]) -> None:
         """Call a function from now on inside each write that changes an artifact."""
         self._tells.append(changed)
+
+    def named_by(self, names: Callable[[Artifact], Sequence[str]]) -> None:
+        """Tell from now on, before an artifact is deleted, the names that a feature has for it too."""
+        self._named.append(names)
 
     def under(self, policies: Callable[[str], ApprovalPolicy]) -> None:
         """Let what approvals need depend on the namespace, too: `policies` tells by its id."""
@@ -236,7 +242,7 @@ class Catalog(CatalogView):
         """
         if validate_only:
             artifact = self._deletable(caller, name, etag, allow_missing=allow_missing)
-            return Deletion(artifact, self._dependants_of(artifact.name) if artifact else ())
+            return Deletion(artifact, self._dependants_of(artifact) if artifact else ())
 
         dependants: tuple[str, ...] = ()
 
@@ -245,7 +251,7 @@ class Catalog(CatalogView):
             artifact = self._deletable(caller, name, etag, allow_missing=allow_missing)
             if artifact is None:
                 return ""
-            dependants = self._dependants_of(artifact.name)
+            dependants = self._dependants_of(artifact)
             if not force and (self._versions.page(artifact, None, 1) or dependants):
                 raise in_use(artifact, dependants)
             now = self._clock.now()
@@ -261,7 +267,7 @@ class Catalog(CatalogView):
         if not uid:
             return Deletion()
         deleted = self._answer(caller, uid, replayed)
-        return Deletion(deleted, self._dependants_of(name) if replayed else dependants)
+        return Deletion(deleted, self._dependants_of(deleted) if replayed else dependants)
 
     # --- parts ------------------------------------------------------------------------------------------
 
@@ -336,15 +342,16 @@ class Catalog(CatalogView):
         check_etag(str(artifact.name), etag, artifact.etag)
         return artifact
 
-    def _dependants_of(self, name: ArtifactName) -> tuple[str, ...]:
-        jobs = self._dependants.dependants(name)
-        made = self._versions.descendants(name, _MOST_DEPENDANTS)
-        return (*jobs, *made)
+    def _dependants_of(self, artifact: Artifact) -> tuple[str, ...]:
+        named = [each for names in self._named for each in names(artifact)]
+        jobs = self._dependants.dependants(artifact.name)
+        made = self._versions.descendants(artifact.name, _MOST_DEPENDANTS)
+        return (*named, *jobs, *made)
 
     def _save(self, artifact: Artifact) -> Artifact:
-        saved = self._artifacts.save(
-            artifact, catalog_fields.search_text_of(artifact), catalog_fields.terms_of(artifact)
-        )
+        listed = self.listed(artifact)
+        text, terms = catalog_fields.search_text_of(listed), catalog_fields.terms_of(listed)
+        saved = self._artifacts.save(artifact, text, terms, Figures.of(listed))
         if not saved:
             raise changed_meanwhile(str(artifact.name))
         self._tell()

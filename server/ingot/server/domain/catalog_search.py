@@ -3,12 +3,13 @@
 Lists are in catalog.py. Every method runs inside a unit of work.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from ingot.server.core.artifacts import Artifact, ArtifactQuery, FacetCounts
+from ingot.server.core.artifacts import Artifact, ArtifactQuery, FacetCounts, Figures
 from ingot.server.core.catalog_stores import ArtifactChanges, ArtifactStore
 from ingot.server.core.errors import OutOfRange, Reason, invalid_field
+from ingot.server.core.expressions import Term
 from ingot.server.core.identity import Caller, system_caller
 from ingot.server.core.names import ANY_NAMESPACE, Kind
 from ingot.server.domain import catalog_fields, filters
@@ -97,9 +98,7 @@ class CatalogSearch:
     def renew(self) -> int:
         """Make the next artifacts findable in the form of today; return how many, 0 when all are."""
         outdated = self._artifacts.outdated(_RENEWED_AT_ONCE)
-        self._artifacts.index_again(
-            [(each, catalog_fields.search_text_of(each), catalog_fields.terms_of(each)) for each in outdated]
-        )
+        self._artifacts.index_again([(each, *self._found_by(each)) for each in outdated])
         return len(outdated)
 
     def look_for_common_words(self) -> int:
@@ -113,6 +112,10 @@ class CatalogSearch:
     def learn_words(self) -> bool:
         """Prepare searches for a few of them; return whether more of them wait."""
         return self._artifacts.learn_words()
+
+    def _found_by(self, artifact: Artifact) -> tuple[str, Collection[Term], Figures]:
+        listed = self._catalog.listed(artifact)
+        return catalog_fields.search_text_of(listed), catalog_fields.terms_of(listed), Figures.of(listed)
 
     def _query(self, caller: Caller, wanted: Narrowing) -> ArtifactQuery:
         scopes = self._access.scopes(caller, wanted.namespace, wanted.kind)

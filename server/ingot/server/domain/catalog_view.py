@@ -7,7 +7,7 @@ one, and sizes and counts are theirs.
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-from ingot.server.core.artifacts import Artifact, Version
+from ingot.server.core.artifacts import Artifact, Version, Visibility
 from ingot.server.core.catalog_stores import VersionStore
 from ingot.server.core.identity import Caller
 from ingot.server.domain.access import Access
@@ -37,6 +37,18 @@ class CatalogView:
             each.uid: _public(each, newest.get(each.uid, ()), counts.get(each.uid, 0)) for each in strange
         }
         return [seen.get(each.uid, each) for each in artifacts]
+
+    def listed(self, artifact: Artifact) -> Artifact:
+        """Return an artifact as lists find, sort and count it: a public one as everybody sees it.
+
+        What only members see must not be asked for by filters, nor be read off totals.
+        """
+        if artifact.fields.visibility is not Visibility.PUBLIC or artifact.delete_time is not None:
+            return artifact
+        newest = self._versions.newest([artifact], 1, approved_only=[artifact.uid])
+        count = self._versions.count_approved([artifact]).get(artifact.uid, 0)
+        public = _public(artifact, newest.get(artifact.uid, ()), count)
+        return dataclasses.replace(public, version_bytes=self._versions.approved_bytes(artifact))
 
     def newest_versions(
         self, caller: Caller, artifacts: Sequence[Artifact]

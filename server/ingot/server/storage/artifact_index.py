@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from ingot.server.core.artifacts import Artifact
+from ingot.server.core.artifacts import Artifact, Figures
 from ingot.server.core.expressions import Term
 from ingot.server.storage import artifact_sets as sets
 from ingot.server.storage import sql
@@ -52,14 +52,15 @@ def change(row_id: int, before: Counted, artifact: Artifact, audience: str | Non
     if audience is None:
         return Change(row_id, before, NOT_LISTED, frozenset(), "")
     kind, namespace = artifact.name.kind.value, artifact.name.namespace
-    numbers = (artifact.size_bytes, artifact.version_count, artifact.create_time, artifact.update_time)
+    figures = found.figures
+    numbers = (figures.size_bytes, figures.version_count, artifact.create_time, artifact.update_time)
     values = {(term.field, term.value) for term in found.terms}
     values |= {(sets.KIND, kind), (sets.NAMESPACE, namespace), (sets.AUDIENCE, audience)}
     values |= {
         (sets.NUMBER + column, str(sets.bucket_of(column, number)))
         for column, number in zip(NUMBERS, numbers, strict=True)
     }
-    after = Counted(keys_of(kind, namespace, audience), artifact.version_count, artifact.version_bytes)
+    after = Counted(keys_of(kind, namespace, audience), figures.version_count, figures.version_bytes)
     return Change(row_id, before, after, frozenset(values), " ".join(sorted(set(found.text.split()))))
 
 
@@ -69,6 +70,7 @@ class Found:
 
     text: str
     terms: Sequence[Term]
+    figures: Figures
 
 
 def store(changes: Sequence[Change]) -> None:

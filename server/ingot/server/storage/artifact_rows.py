@@ -9,6 +9,7 @@ from ingot.server.core.artifacts import (
     EVERYONE,
     Artifact,
     ArtifactFields,
+    Figures,
     JsonObject,
     Lifecycle,
     Visibility,
@@ -20,6 +21,7 @@ _TEXTS = (
     *("display_name", "description", "card", "language", "license"),
     *("framework", "task_type", "model_type", "source"),
 )
+_NUMBERS = ("size_bytes", "version_count", "version_bytes")
 
 
 def audience_of(artifact: Artifact) -> str:
@@ -28,8 +30,8 @@ def audience_of(artifact: Artifact) -> str:
     return artifact.name.namespace if private else EVERYONE
 
 
-def row_of(artifact: Artifact) -> dict[str, Any]:
-    """Return the columns of an artifact but those that say when it changed."""
+def row_of(artifact: Artifact, figures: Figures) -> dict[str, Any]:
+    """Return the columns of an artifact, found by these numbers, but those that say when it changed."""
     fields, live = artifact.fields, artifact.delete_time is None
     return {
         **{name: getattr(fields, name) for name in _TEXTS},
@@ -50,9 +52,7 @@ def row_of(artifact: Artifact) -> dict[str, Any]:
         "approval": policies.encode_approval(fields.approval),
         "format": artifact.format,
         "current_version": artifact.current_version,
-        "version_count": artifact.version_count,
-        "size_bytes": artifact.size_bytes,
-        "version_bytes": artifact.version_bytes,
+        **numbers_of(artifact, figures),
         "stored_bytes": artifact.stored_bytes,
         "created": artifact.create_time,
         "updated": artifact.update_time,
@@ -61,6 +61,14 @@ def row_of(artifact: Artifact) -> dict[str, Any]:
         "facts": facts_sql.encode(artifact.facts),
         "indexed": texts.SEARCH_FORM,
     }
+
+
+def numbers_of(artifact: Artifact, figures: Figures) -> dict[str, int | None]:
+    """Return the columns with the numbers that an artifact is found by, and with its own beside them."""
+    own = Figures.of(artifact)
+    pairs = {name: (getattr(figures, name), getattr(own, name)) for name in _NUMBERS}
+    found = {name: listed for name, (listed, _) in pairs.items()}
+    return found | {f"own_{name}": None if mine == listed else mine for name, (listed, mine) in pairs.items()}
 
 
 def artifact_of(row: tables.Artifact) -> Artifact:
@@ -85,13 +93,17 @@ def artifact_of(row: tables.Artifact) -> Artifact:
         revision=row.revision,
         format=row.format,
         current_version=row.current_version,
-        version_count=row.version_count,
-        size_bytes=row.size_bytes,
-        version_bytes=row.version_bytes,
+        version_count=_either(row.own_version_count, row.version_count),
+        size_bytes=_either(row.own_size_bytes, row.size_bytes),
+        version_bytes=_either(row.own_version_bytes, row.version_bytes),
         stored_bytes=row.stored_bytes,
         delete_time=row.deleted,
         facts=facts_sql.decode(row.facts),
     )
+
+
+def _either(own: int | None, listed: int) -> int:
+    return listed if own is None else own
 
 
 def json_object(text: str) -> JsonObject:

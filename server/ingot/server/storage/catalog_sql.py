@@ -16,6 +16,7 @@ from ingot.server.core.artifacts import (
     ArtifactQuery,
     CatalogTotals,
     FacetCounts,
+    Figures,
     Scope,
 )
 from ingot.server.core.catalog_stores import ArtifactChanges, Rows
@@ -70,21 +71,25 @@ class ArtifactsSql:
         changes: list[artifact_index.Change] = []
         for number, (artifact, search_text, terms) in enumerate(added, change + 1):
             audience = artifact_rows.audience_of(artifact)
-            row = {**artifact_rows.row_of(artifact), "change": number, "reach": audience}
+            figures = Figures.of(artifact)
+            row = {**artifact_rows.row_of(artifact, figures), "change": number, "reach": audience}
             row_id = sql.insert(*_insertion(row))
-            found = Found(search_text, tuple(terms))
+            found = Found(search_text, tuple(terms), figures)
             changes.append(artifact_index.change(row_id, NOT_LISTED, artifact, audience, found))
         artifact_index.store(changes)
 
-    def save(self, artifact: Artifact, search_text: str, terms: Collection[Term]) -> bool:
+    def save(
+        self, artifact: Artifact, search_text: str, terms: Collection[Term], figures: Figures | None = None
+    ) -> bool:
         before = _before(artifact)
         if before is None or before.revision != artifact.revision - 1:
             return False
-        row = artifact_rows.row_of(artifact)
+        figures = figures or Figures.of(artifact)
+        row = artifact_rows.row_of(artifact, figures)
         row["change"] = _count_up(_CHANGE, 1)
         row["reach"] = EVERYONE if before.reach == EVERYONE else artifact_rows.audience_of(artifact)
         tables.Artifact.update(row).where(tables.Artifact.id == before.id).execute()
-        found = Found(search_text, tuple(terms))
+        found = Found(search_text, tuple(terms), figures)
         artifact_index.store(
             [artifact_index.change(before.id, _counted(before), artifact, row["audience"], found)]
         )
@@ -172,16 +177,17 @@ class ArtifactsSql:
         )
         return [artifact_of(row) for row in found]
 
-    def index_again(self, renewed: Sequence[tuple[Artifact, str, Collection[Term]]]) -> None:
+    def index_again(self, renewed: Sequence[tuple[Artifact, str, Collection[Term], Figures]]) -> None:
         changes = []
-        for artifact, search_text, terms in renewed:
+        for artifact, search_text, terms, figures in renewed:
             before = _before(artifact)
             if before is not None:
-                found = Found(search_text, tuple(terms))
+                found = Found(search_text, tuple(terms), figures)
                 counted = _counted(before) if before.indexed else NOT_LISTED
                 audience = artifact_rows.audience_of(artifact)
                 changes.append(artifact_index.change(before.id, counted, artifact, audience, found))
-                sql.run("UPDATE artifact SET indexed = ? WHERE id = ?", texts.SEARCH_FORM, before.id)
+                row = artifact_rows.numbers_of(artifact, figures) | {"indexed": texts.SEARCH_FORM}
+                tables.Artifact.update(row).where(tables.Artifact.id == before.id).execute()
         artifact_index.store(changes)
 
     def look_for_common_words(self) -> int:

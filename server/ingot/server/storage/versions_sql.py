@@ -176,6 +176,14 @@ class VersionsSql:
         )
         return {row[0] for row in found}
 
+    def approved_bytes(self, artifact: Artifact) -> int:
+        found = sql.rows(
+            "SELECT coalesce(sum(size_bytes), 0) FROM version WHERE artifact_id = ? AND approval = 'APPROVED' "
+            "AND state = 'READY' AND deleted IS NULL",
+            row_id_of(artifact),
+        )
+        return int(found[0][0])
+
     def count_approved(self, artifacts: Sequence[Artifact]) -> Mapping[str, int]:
         found = sql.rows(_COUNT_APPROVED, json.dumps([artifact.uid for artifact in artifacts]))
         return dict(found)

@@ -10,12 +10,16 @@ from ingot.server.storage.database import SQLITE_MINIMUM, SQLITE_VERSION, Databa
 from ingot.server.storage.operations_sql import CLAIMED, WAITING
 
 _OPEN = "('OPEN', 'SEALING')"
+_VERSIONS = (
+    "SELECT SUM(coalesce(own_version_count, version_count)), SUM(coalesce(own_version_bytes, version_bytes)) "
+    "FROM artifact"
+)
 _AREAS: tuple[tuple[str, str], ...] = (  # name; how many items, and the bytes of their files
     (
         "datasets",
-        "SELECT SUM(version_count), SUM(version_bytes) FROM artifact WHERE live AND kind = 'datasets'",
+        f"{_VERSIONS} WHERE live AND kind = 'datasets'",
     ),
-    ("models", "SELECT SUM(version_count), SUM(version_bytes) FROM artifact WHERE live AND kind = 'models'"),
+    ("models", f"{_VERSIONS} WHERE live AND kind = 'models'"),
     (
         "checkpoints",  # the trees that belong to no artifact and are no upload's
         """SELECT COUNT(DISTINCT tree.id), SUM(tree_file.size_bytes) FROM tree

@@ -41,6 +41,10 @@ class Artifact(Table):
     version_count = peewee.IntegerField()
     size_bytes = peewee.IntegerField()
     version_bytes = peewee.IntegerField()
+    # The same three counting versions that not everybody may see; NULL where there are none.
+    own_size_bytes = peewee.IntegerField(null=True)
+    own_version_count = peewee.IntegerField(null=True)
+    own_version_bytes = peewee.IntegerField(null=True)
     stored_bytes = peewee.IntegerField()
     created = peewee.FloatField()
     updated = peewee.FloatField()
