@@ -44,6 +44,7 @@ class CannedServer(grpc.GenericRpcHandler):
 
     def __init__(self, folder: Path) -> None:
         self.address = f"unix:{folder / 'canned.sock'}"
+        self.altered: Callable[[Message], Message] = lambda answer: answer  # what becomes of each message
         self._scripts: dict[str, Script] = {}
         self._seen: list[tuple[str, Message, dict[str, str | bytes]]] = []
         self._lock = threading.Lock()
@@ -98,7 +99,7 @@ class CannedServer(grpc.GenericRpcHandler):
             context.abort(grpc.StatusCode[answer.code], answer.message)
         if isinstance(answer, Exception):
             raise answer
-        return [answer] if isinstance(answer, Message) else answer
+        return map(self.altered, [answer] if isinstance(answer, Message) else answer)
 
     def __enter__(self) -> "CannedServer":
         self._server.start()

@@ -2,9 +2,11 @@
 
 import json
 import pathlib
+import re
 
 import pytest
 from google.protobuf import timestamp_pb2
+from google.protobuf.message import Message
 
 from helpers import canned_answers, command_lines
 from helpers.canned_server import CannedServer, Refusal
@@ -218,3 +220,40 @@ def test_why_is_told_as_a_tree(canned: CannedServer, cli: CommandLine) -> None:
     assert lines[2] == "    learned from something that is not yours to see"
     assert lines[3].startswith("  pulled by bob  2 times, first ")
     assert "--depth shows more steps" in shown.err
+
+
+POISON = "\x1b]0;x\x07\x1b[2J\x9b31m\u202e\r\0"
+_RAW = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+def poisoned(message: Message, *, names: bool) -> Message:
+    """Return a copy in which every string steers terminals; names of things only if told."""
+    copy = type(message)()
+    copy.CopyFrom(message)
+    _poison(copy, names)
+    return copy
+
+
+def _poison(message: Message, names: bool) -> None:
+    for field, value in message.ListFields():
+        if field.message_type is not None and field.message_type.GetOptions().map_entry:
+            continue
+        if field.message_type is not None:
+            for each in value if field.is_repeated else [value]:
+                _poison(each, names)
+        elif field.type == field.TYPE_STRING and field.is_repeated:
+            value[:] = [f"{each}{POISON}" for each in value]
+        elif field.type == field.TYPE_STRING and "token" not in field.name and (names or "/" not in value):
+            setattr(message, field.name, f"{value}{POISON}")
+
+
+@pytest.mark.parametrize("words", CALLS.values(), ids=CALLS)
+@pytest.mark.parametrize("names", [False, True], ids=["texts", "names"])
+def test_no_answer_steers_a_terminal(
+    canned: CannedServer, cli: CommandLine, words: list[str], names: bool
+) -> None:
+    canned.altered = lambda answer: poisoned(answer, names=names)
+    for form in ([], ["--json"], ["-q"]):
+        run = cli.run(*words, *form)
+        assert not _RAW.search(run.out + run.err), form
+        assert "Traceback" not in run.err

@@ -12,14 +12,23 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from google.protobuf import duration_pb2, timestamp_pb2
 
-_UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # control characters, but tab and line break
+# Control characters but tab and line break, and those that turn the direction of what follows.
+_UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _FIGURE = re.compile(r"[0-9][0-9,.]*( [KMGT]?B| s)?")
 _KB, _MB, _GB, _TB = 1024, 1024**2, 1024**3, 1024**4
 
 
 def visible(text: str) -> str:
-    r"""Return a text with control characters written out (`\x1b`), so that it cannot steer a terminal."""
-    return _UNSEEN.sub(lambda found: f"\\x{ord(found[0]):02x}", text.replace("\r\n", "\n"))
+    r"""Return a text with control characters written out (`\x1b`), so that it cannot steer a terminal.
+
+    So are those that turn the direction of writing: with them one cell of a row could pass for another.
+    """
+    text = text.replace("\r\n", "\n")
+    return _UNSEEN.sub(lambda found: _written_out(ord(found[0])), text)
+
+
+def _written_out(code: int) -> str:
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"  # the latter is JSON, too
 
 
 def cell(text: str) -> str:
