@@ -138,6 +138,9 @@ REQUESTS: dict[str, Request] = {
     "RestoreVersion": Request(
         lambda at: catalog.RestoreVersionRequest(name=at.thing), _made(World.new_deleted_version)
     ),
+    "PurgeVersion": Request(
+        lambda at: catalog.PurgeVersionRequest(name=at.thing), _made(World.new_deleted_version)
+    ),
     "GetAccess": Request(lambda at: catalog.GetAccessRequest(name=at.place.dataset)),
     "SetAccess": Request(
         lambda at: catalog.SetAccessRequest(name=at.place.dataset, add_readers=[f"users/{NINA}"])

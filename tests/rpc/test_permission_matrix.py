@@ -169,7 +169,7 @@ def _refusal(found: World, case: Case, asked: list[Message]) -> str:
 
 
 # What they asked for themselves: an operation that works for them, an approval; of a purge, its bare name.
-TOLD_AGAIN = {"StartImport", "StartValidation", "RequestApproval", "PurgeArtifact"}
+TOLD_AGAIN = {"StartImport", "StartValidation", "RequestApproval", "PurgeArtifact", "PurgeVersion"}
 
 
 @pytest.mark.contract("S1-51")

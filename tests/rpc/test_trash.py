@@ -11,6 +11,7 @@ from helpers.eventually import eventually
 from helpers.patterns import pattern
 from helpers.servers import Server, Stubs, running_server
 from helpers.transfers import Pusher, ShiftedClock, refused
+from ingot.client import Client
 from ingot.v1 import auth_pb2, operations_pb2, system_pb2
 from ingot.v1 import catalog_pb2 as pb
 
@@ -226,6 +227,59 @@ def test_only_the_versions_in_the_trash_are_purged(rig: Rig) -> None:
     assert (going.version_count, going.size_bytes) == (1, 3000)
     assert rig.done(going.operation) == {"versions": 1, "released_bytes": 3000}
     assert (rig.versions(), rig.versions(deleted=True), rig.used()) == (["2"], [], (3000, 3000))
+
+
+def test_one_version_in_the_trash_is_purged_alone(rig: Rig) -> None:
+    first, second, third = (rig.push(seed) for seed in "123")
+    rig.delete(first)
+    rig.delete(second)
+    looked = rig.sara.catalog.PurgeVersion(pb.PurgeVersionRequest(name=first, validate_only=True))
+    assert (looked.size_bytes, looked.operation) == (3000, "")
+    going = rig.sara.catalog.PurgeVersion(pb.PurgeVersionRequest(name=first))
+    assert rig.done(going.operation) == {"versions": 1, "released_bytes": 3000}
+    assert (rig.versions(), rig.versions(deleted=True), rig.used()) == (["3"], ["2"], (6000, 6000))
+    assert rig.restore(second).name == second
+    for name in (first, third):  # gone, and not in the trash
+        with refused(MISSING, "VERSION_NOT_FOUND"):
+            rig.sara.catalog.PurgeVersion(pb.PurgeVersionRequest(name=name))
+
+
+def test_a_version_that_is_being_purged_is_not_taken_back(rig: Rig) -> None:
+    name = rig.push("1")
+    rig.delete(name)
+    key = "11111111-2222-4333-8444-555555555555"
+    request = pb.PurgeVersionRequest(name=name, request_id=key)
+    started = rig.sara.catalog.PurgeVersion(request).operation
+    with pytest.raises(grpc.RpcError) as caught:
+        rig.restore(name)
+    assert caught.value.code() in (HELD, MISSING)  # it may be gone already
+    rig.done(started)
+    assert rig.sara.catalog.PurgeVersion(request).operation == started
+    assert rig.push("2") == name, "its id is free"
+
+
+def test_what_was_made_from_it_is_told_before_it_goes(rig: Rig) -> None:
+    with Client(rig.server.address, rig.server.token("sara")) as sara:
+        rig.push("1")
+        sara.catalog.set_alias(f"{NAME}/versions/1", "prod")
+        asked = rig.sara.catalog.RequestApproval(
+            pb.RequestApprovalRequest(version=f"{NAME}/versions/1")
+        ).approval
+        job = sara.training.create(NAME, output="models/tiny")
+        going = sara.catalog.delete(NAME, validate_only=True)
+        assert list(going.dependants) == [f"{NAME}/aliases/prod", asked.name, job.name]
+        one = rig.delete(f"{NAME}/versions/1", validate_only=True)
+        assert list(one.dependants) == [f"{NAME}/aliases/prod", asked.name, job.name]
+        with refused(HELD, "IN_USE"):
+            rig.delete(f"{NAME}/versions/1")
+        rig.delete(f"{NAME}/versions/1", force=True)
+        looked = sara.catalog.purge_version(f"{NAME}/versions/1", validate_only=True)
+        assert list(looked.dependants) == [job.name]
+        assert list(sara.catalog.purge(NAME, versions_only=True, validate_only=True).dependants) == [job.name]
+        rig.throw_away()
+        assert list(sara.catalog.purge(NAME, validate_only=True).dependants) == [job.name]
+        rig.push("another of that name")
+        assert list(sara.catalog.purge(NAME, validate_only=True).dependants) == []
 
 
 def test_upkeep_purges_what_is_in_the_trash_for_too_long(rig: Rig) -> None:

@@ -112,7 +112,9 @@ class CatalogParts:
         self.validations = Validations(
             self.catalog, self.versions, self.publishing, operations, self.access, requests
         )
-        stores = TrashStores(self.artifacts, versions, aliases, TreesSql(), dependants, OperationsSql())
+        stores = TrashStores(
+            self.artifacts, versions, aliases, TreesSql(), dependants, OperationsSql(), ApprovalsSql()
+        )
         self.trash = Trash(self.catalog, stores, self.access, operations, requests, clock)
         self.changes = VersionChanges(
             self.catalog, self.versions, versions, TreesSql(), ComparingSql(), requests, tokens, clock
@@ -122,6 +124,8 @@ class CatalogParts:
             self.catalog, self.versions, aliases, versions, requests, tokens, self.access, clock
         )
         self.approvals = self._approvals(versions, requests, tokens, clock, approval_evidence)
+        self.catalog.named_by(self.aliases.names_of)
+        self.catalog.named_by(self.approvals.waiting_for)
         self.search = CatalogSearch(self.artifacts, self.catalog, self.access)
         self.usage_reports = UsageReports(UsageSql(), self.catalog, UsersSql(), clock)
 

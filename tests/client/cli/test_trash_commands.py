@@ -36,6 +36,28 @@ def test_a_version_goes_comes_back_and_goes_for_good(cli: CommandLine) -> None:
     assert cli.run("ls", "datasets/notes", "--deleted", "-q").out == ""
 
 
+def test_one_version_is_purged_and_the_others_stay_in_the_trash(cli: CommandLine) -> None:
+    assert cli.run("purge", "datasets/notes@1", "--yes").code == 3, "it is not in the trash"
+    for version in ("1", "2"):
+        assert cli.run("rm", f"datasets/notes@{version}", "--yes").code == 0
+    asked = cli.run("purge", "datasets/notes@1")
+    assert asked.code == 2
+    assert "datasets/notes@1 (1.0 KB) cannot be taken back after this." in asked.err
+    purged = cli.run("purge", "datasets/notes@1", "--yes")
+    assert (purged.code, purged.out.partition(":")[0]) == (0, "Removed datasets/notes@1")
+    assert cli.run("ls", "datasets/notes", "--deleted", "-q").out == "datasets/admin/notes@2\n"
+
+
+def test_who_names_a_dataset_is_told_before_it_goes(cli: CommandLine) -> None:
+    assert cli.run("alias", "set", "datasets/notes@1", "prod").code == 0
+    asked = cli.run("rm", "datasets/notes")
+    assert asked.code == 2
+    assert "goes to the trash with 2 versions" in asked.err
+    assert "These name it: datasets/admin/notes@prod." in asked.err
+    assert cli.run("rm", "datasets/notes", "--yes").code == 5
+    assert cli.run("rm", "datasets/notes", "--yes", "--force").code == 0
+
+
 def test_a_dataset_goes_comes_back_and_goes_for_good(cli: CommandLine) -> None:
     assert cli.run("rm", "datasets/notes", "--yes").code == 0
     listed = cli.run("ls", "--deleted", "--json")
@@ -53,7 +75,9 @@ def test_a_dataset_goes_comes_back_and_goes_for_good(cli: CommandLine) -> None:
     assert cli.run("restore", "datasets/notes").code == 3
 
 
-@pytest.mark.parametrize("words", [["restore", "uploads/file_1"], ["purge", "datasets/notes@1", "--yes"]])
+@pytest.mark.parametrize(
+    "words", [["restore", "uploads/file_1"], ["purge", "datasets/notes@1", "--versions"]]
+)
 def test_what_cannot_be_meant_is_refused(cli: CommandLine, words: list[str]) -> None:
     assert cli.run(*words).code == 2
 

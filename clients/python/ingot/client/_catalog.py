@@ -223,6 +223,16 @@ class Catalog(AccessPart):
         request = pb.RestoreVersionRequest(name=self._names.version(ref), request_id=new_id())
         return self._calls.unary(self._stub.RestoreVersion, request).version
 
+    def purge_version(self, ref: str | Reference, *, validate_only: bool = False) -> pb.PurgeVersionResponse:
+        """Remove a version in the trash for good, by the operation that is answered.
+
+        With `validate_only` only tell what would go, and what was made from it.
+        """
+        request = pb.PurgeVersionRequest(
+            name=self._names.version(ref), validate_only=validate_only, request_id=new_id()
+        )
+        return self._calls.unary(self._stub.PurgeVersion, request)
+
     def stats(self, kind: str) -> pb.GetCatalogStatsResponse:
         """Return totals over all models or all datasets that one may see."""
         return self._calls.unary(self._stub.GetCatalogStats, pb.GetCatalogStatsRequest(kind=kind_of(kind)))

@@ -2251,7 +2251,7 @@ class DeleteArtifactResponse(_message.Message):
 
     @_builtins.property
     def dependants(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Training jobs and models that name its versions."""
+        """Its aliases, approvals that wait (they are withdrawn), and training jobs and models that name its versions."""
 
     def __init__(
         self,
@@ -2370,26 +2370,94 @@ class PurgeArtifactResponse(_message.Message):
     VERSION_COUNT_FIELD_NUMBER: _builtins.int
     SIZE_BYTES_FIELD_NUMBER: _builtins.int
     OPERATION_FIELD_NUMBER: _builtins.int
+    DEPENDANTS_FIELD_NUMBER: _builtins.int
     version_count: _builtins.int
     """Versions that go."""
     size_bytes: _builtins.int
     """Their logical bytes."""
     operation: _builtins.str
     """The operation that removes them; empty with validate_only."""
+    @_builtins.property
+    def dependants(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Models made from them and unfinished jobs that need them: they stay, but cannot be made again."""
+
     def __init__(
         self,
         *,
         version_count: _builtins.int = ...,
         size_bytes: _builtins.int = ...,
         operation: _builtins.str = ...,
+        dependants: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["operation", b"operation", "size_bytes", b"size_bytes", "version_count", b"version_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dependants", b"dependants", "operation", b"operation", "size_bytes", b"size_bytes", "version_count", b"version_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PurgeArtifactResponse: _TypeAlias = PurgeArtifactResponse  # noqa: Y015
+
+@_typing.final
+class PurgeVersionRequest(_message.Message):
+    """Request of PurgeVersion."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`…/versions/{version}`; it is in the trash."""
+    request_id: _builtins.str
+    """UUID; safe to repeat."""
+    validate_only: _builtins.bool
+    """Only tell what would be removed."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "request_id", b"request_id", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PurgeVersionRequest: _TypeAlias = PurgeVersionRequest  # noqa: Y015
+
+@_typing.final
+class PurgeVersionResponse(_message.Message):
+    """Reply of PurgeVersion."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    OPERATION_FIELD_NUMBER: _builtins.int
+    DEPENDANTS_FIELD_NUMBER: _builtins.int
+    size_bytes: _builtins.int
+    """Its logical bytes."""
+    operation: _builtins.str
+    """The operation that removes it; empty with validate_only."""
+    @_builtins.property
+    def dependants(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Models made from it and unfinished jobs that need it: they stay, but cannot be made again."""
+
+    def __init__(
+        self,
+        *,
+        size_bytes: _builtins.int = ...,
+        operation: _builtins.str = ...,
+        dependants: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dependants", b"dependants", "operation", b"operation", "size_bytes", b"size_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PurgeVersionResponse: _TypeAlias = PurgeVersionResponse  # noqa: Y015
 
 @_typing.final
 class DeleteVersionRequest(_message.Message):
@@ -2408,7 +2476,7 @@ class DeleteVersionRequest(_message.Message):
     etag: _builtins.str
     """Optional guard."""
     force: _builtins.bool
-    """Needed when aliases, unfinished jobs or models name it; the aliases are removed."""
+    """Needed when aliases, an approval that waits, unfinished jobs or models name it; the aliases are removed."""
     allow_missing: _builtins.bool
     """Succeed when there is none."""
     request_id: _builtins.str
@@ -2447,7 +2515,7 @@ class DeleteVersionResponse(_message.Message):
 
     @_builtins.property
     def dependants(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Aliases, training jobs and models that name it."""
+        """Aliases, an approval that waits (it is withdrawn), training jobs and models that name it."""
 
     def __init__(
         self,

@@ -90,6 +90,11 @@ class CatalogServiceStub(object):
                 request_serializer=ingot_dot_v1_dot_catalog__pb2.RestoreVersionRequest.SerializeToString,
                 response_deserializer=ingot_dot_v1_dot_catalog__pb2.RestoreVersionResponse.FromString,
                 _registered_method=True)
+        self.PurgeVersion = channel.unary_unary(
+                '/ingot.v1.CatalogService/PurgeVersion',
+                request_serializer=ingot_dot_v1_dot_catalog__pb2.PurgeVersionRequest.SerializeToString,
+                response_deserializer=ingot_dot_v1_dot_catalog__pb2.PurgeVersionResponse.FromString,
+                _registered_method=True)
         self.GetCatalogStats = channel.unary_unary(
                 '/ingot.v1.CatalogService/GetCatalogStats',
                 request_serializer=ingot_dot_v1_dot_catalog__pb2.GetCatalogStatsRequest.SerializeToString,
@@ -291,7 +296,8 @@ class CatalogServiceServicer(object):
         """Moves a version to the trash; `latest` moves back to the newest that is left. Its id stays taken and its bytes stay until it is purged.
 
         Errors: NOT_FOUND (ARTIFACT_NOT_FOUND, VERSION_NOT_FOUND) unless allow_missing; ABORTED (ETAG_MISMATCH); FAILED_PRECONDITION (IN_USE:
-        aliases, unfinished jobs or models name it and force is not set; STATE_INVALID: it is being validated; REQUEST_ID_REUSED).
+        aliases, an approval that waits, unfinished jobs or models name it and force is not set; STATE_INVALID: it is being validated;
+        REQUEST_ID_REUSED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -302,6 +308,15 @@ class CatalogServiceServicer(object):
 
         Errors: NOT_FOUND (ARTIFACT_NOT_FOUND, VERSION_NOT_FOUND: not in the trash); FAILED_PRECONDITION (IN_USE: it is being purged,
         REQUEST_ID_REUSED).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PurgeVersion(self, request, context):
+        """Removes one version in the trash for good, as PurgeArtifact does with all of them. Its id is free then.
+
+        Errors: NOT_FOUND (ARTIFACT_NOT_FOUND; VERSION_NOT_FOUND: not in the trash); FAILED_PRECONDITION (REQUEST_ID_REUSED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -569,6 +584,11 @@ def add_CatalogServiceServicer_to_server(servicer, server):
                     servicer.RestoreVersion,
                     request_deserializer=ingot_dot_v1_dot_catalog__pb2.RestoreVersionRequest.FromString,
                     response_serializer=ingot_dot_v1_dot_catalog__pb2.RestoreVersionResponse.SerializeToString,
+            ),
+            'PurgeVersion': grpc.unary_unary_rpc_method_handler(
+                    servicer.PurgeVersion,
+                    request_deserializer=ingot_dot_v1_dot_catalog__pb2.PurgeVersionRequest.FromString,
+                    response_serializer=ingot_dot_v1_dot_catalog__pb2.PurgeVersionResponse.SerializeToString,
             ),
             'GetCatalogStats': grpc.unary_unary_rpc_method_handler(
                     servicer.GetCatalogStats,
@@ -969,6 +989,33 @@ class CatalogService(object):
             '/ingot.v1.CatalogService/RestoreVersion',
             ingot_dot_v1_dot_catalog__pb2.RestoreVersionRequest.SerializeToString,
             ingot_dot_v1_dot_catalog__pb2.RestoreVersionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PurgeVersion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ingot.v1.CatalogService/PurgeVersion',
+            ingot_dot_v1_dot_catalog__pb2.PurgeVersionRequest.SerializeToString,
+            ingot_dot_v1_dot_catalog__pb2.PurgeVersionResponse.FromString,
             options,
             channel_credentials,
             insecure,

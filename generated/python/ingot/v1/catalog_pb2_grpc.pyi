@@ -92,13 +92,19 @@ class CatalogServiceStub:
     """Moves a version to the trash; `latest` moves back to the newest that is left. Its id stays taken and its bytes stay until it is purged.
 
     Errors: NOT_FOUND (ARTIFACT_NOT_FOUND, VERSION_NOT_FOUND) unless allow_missing; ABORTED (ETAG_MISMATCH); FAILED_PRECONDITION (IN_USE:
-    aliases, unfinished jobs or models name it and force is not set; STATE_INVALID: it is being validated; REQUEST_ID_REUSED).
+    aliases, an approval that waits, unfinished jobs or models name it and force is not set; STATE_INVALID: it is being validated;
+    REQUEST_ID_REUSED).
     """
     RestoreVersion: _grpc.UnaryUnaryMultiCallable[_catalog_pb2.RestoreVersionRequest, _catalog_pb2.RestoreVersionResponse]
     """Takes a version back out of the trash; `latest` moves to it if it is the newest. Aliases stay where they are.
 
     Errors: NOT_FOUND (ARTIFACT_NOT_FOUND, VERSION_NOT_FOUND: not in the trash); FAILED_PRECONDITION (IN_USE: it is being purged,
     REQUEST_ID_REUSED).
+    """
+    PurgeVersion: _grpc.UnaryUnaryMultiCallable[_catalog_pb2.PurgeVersionRequest, _catalog_pb2.PurgeVersionResponse]
+    """Removes one version in the trash for good, as PurgeArtifact does with all of them. Its id is free then.
+
+    Errors: NOT_FOUND (ARTIFACT_NOT_FOUND; VERSION_NOT_FOUND: not in the trash); FAILED_PRECONDITION (REQUEST_ID_REUSED).
     """
     GetCatalogStats: _grpc.UnaryUnaryMultiCallable[_catalog_pb2.GetCatalogStatsRequest, _catalog_pb2.GetCatalogStatsResponse]
     """Totals over one kind of artifact, over all that the caller may see.
@@ -290,13 +296,19 @@ class CatalogServiceAsyncStub(CatalogServiceStub):
     """Moves a version to the trash; `latest` moves back to the newest that is left. Its id stays taken and its bytes stay until it is purged.
 
     Errors: NOT_FOUND (ARTIFACT_NOT_FOUND, VERSION_NOT_FOUND) unless allow_missing; ABORTED (ETAG_MISMATCH); FAILED_PRECONDITION (IN_USE:
-    aliases, unfinished jobs or models name it and force is not set; STATE_INVALID: it is being validated; REQUEST_ID_REUSED).
+    aliases, an approval that waits, unfinished jobs or models name it and force is not set; STATE_INVALID: it is being validated;
+    REQUEST_ID_REUSED).
     """
     RestoreVersion: _aio.UnaryUnaryMultiCallable[_catalog_pb2.RestoreVersionRequest, _catalog_pb2.RestoreVersionResponse]  # type: ignore[assignment]
     """Takes a version back out of the trash; `latest` moves to it if it is the newest. Aliases stay where they are.
 
     Errors: NOT_FOUND (ARTIFACT_NOT_FOUND, VERSION_NOT_FOUND: not in the trash); FAILED_PRECONDITION (IN_USE: it is being purged,
     REQUEST_ID_REUSED).
+    """
+    PurgeVersion: _aio.UnaryUnaryMultiCallable[_catalog_pb2.PurgeVersionRequest, _catalog_pb2.PurgeVersionResponse]  # type: ignore[assignment]
+    """Removes one version in the trash for good, as PurgeArtifact does with all of them. Its id is free then.
+
+    Errors: NOT_FOUND (ARTIFACT_NOT_FOUND; VERSION_NOT_FOUND: not in the trash); FAILED_PRECONDITION (REQUEST_ID_REUSED).
     """
     GetCatalogStats: _aio.UnaryUnaryMultiCallable[_catalog_pb2.GetCatalogStatsRequest, _catalog_pb2.GetCatalogStatsResponse]  # type: ignore[assignment]
     """Totals over one kind of artifact, over all that the caller may see.
@@ -545,7 +557,8 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
         """Moves a version to the trash; `latest` moves back to the newest that is left. Its id stays taken and its bytes stay until it is purged.
 
         Errors: NOT_FOUND (ARTIFACT_NOT_FOUND, VERSION_NOT_FOUND) unless allow_missing; ABORTED (ETAG_MISMATCH); FAILED_PRECONDITION (IN_USE:
-        aliases, unfinished jobs or models name it and force is not set; STATE_INVALID: it is being validated; REQUEST_ID_REUSED).
+        aliases, an approval that waits, unfinished jobs or models name it and force is not set; STATE_INVALID: it is being validated;
+        REQUEST_ID_REUSED).
         """
 
     @_abc_1.abstractmethod
@@ -558,6 +571,17 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Errors: NOT_FOUND (ARTIFACT_NOT_FOUND, VERSION_NOT_FOUND: not in the trash); FAILED_PRECONDITION (IN_USE: it is being purged,
         REQUEST_ID_REUSED).
+        """
+
+    @_abc_1.abstractmethod
+    def PurgeVersion(
+        self,
+        request: _catalog_pb2.PurgeVersionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_catalog_pb2.PurgeVersionResponse, _abc.Awaitable[_catalog_pb2.PurgeVersionResponse]]:
+        """Removes one version in the trash for good, as PurgeArtifact does with all of them. Its id is free then.
+
+        Errors: NOT_FOUND (ARTIFACT_NOT_FOUND; VERSION_NOT_FOUND: not in the trash); FAILED_PRECONDITION (REQUEST_ID_REUSED).
         """
 
     @_abc_1.abstractmethod

@@ -10,6 +10,8 @@ class RemoveParams(Params):
 
     artifact_uid: str = Field(description="Identity of the artifact whose files go.")
     versions_only: bool = Field(default=False, description="Only those of its versions in the trash.")
+    version: str = Field(default="", description="Only this version, which is in the trash.")
+    version_uid: str = Field(default="", description="Its identity.")
 
 
 class UpkeepParams(Params):

@@ -18,6 +18,8 @@ from ingot.server.domain.catalog_refusals import approval_required, check_etag
 from ingot.server.domain.requests import RequestKey, Requests
 from ingot.server.domain.versions import Versions, alias_not_found
 
+_MOST_TOLD = 100  # names, before something is deleted
+
 
 class LatestHistory:
     """Keeps the history of `latest`, which moves by itself: a LatestHook of the catalog."""
@@ -64,6 +66,11 @@ class Aliases:
         self._requests = requests
         self._tokens = tokens
         self._clock = clock
+
+    def names_of(self, artifact: Artifact) -> list[str]:
+        """Return the first names by which people refer to an artifact's versions, `latest` left out."""
+        rows = self._aliases.page(artifact, "", _MOST_TOLD)
+        return [str(each.name) for each in rows if each.name.alias != names.LATEST]
 
     def set(
         self, caller: Caller, name: AliasName, target: VersionReference, etag: str, key: RequestKey

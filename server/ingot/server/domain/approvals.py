@@ -138,6 +138,10 @@ class Approvals:
         made, _ = self._requests.run(caller, "WithdrawApproval", key, make)
         return self.get(caller, made)
 
+    def waiting_for(self, artifact: Artifact) -> list[str]:
+        """Return the names of approvals of an artifact's versions that wait."""
+        return [each.name for each in self._stores.approvals.pending_in(artifact.uid)]
+
     # --- what happens to versions -----------------------------------------------------------------------
 
     def version_gone(self, version: Version) -> None:

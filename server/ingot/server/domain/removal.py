@@ -2,7 +2,7 @@
 
 from ingot.server.core import upkeep_params
 from ingot.server.core.alias_stores import AliasStore
-from ingot.server.core.artifacts import Artifact, VersionState
+from ingot.server.core.artifacts import Artifact, Version, VersionState
 from ingot.server.core.catalog_stores import ArtifactStore, VersionStore
 from ingot.server.core.identity import system_caller
 from ingot.server.core.namespaces import AccountStore
@@ -39,12 +39,10 @@ class Removal:
 
         Returns the bytes that no other tree of its namespace needs any more.
         """
-        artifact, versions_only = self._chosen(operation)
-        deleted = True if versions_only else None
-        found = self._versions.page(artifact, None, 1, deleted=deleted) if artifact else ()
-        if artifact is None or not found:
+        asked, artifact = self._chosen(operation)
+        version = self._next(artifact, asked) if artifact else None
+        if artifact is None or version is None:
             return None
-        version = found[0][1]
         for alias in version.aliases:
             self._aliases.delete(artifact, alias, artifact.update_time)  # `latest` is none of theirs
         stored = self._accounts.account(artifact.name.namespace).stored
@@ -56,18 +54,24 @@ class Removal:
 
     def finish(self, operation: Operation) -> None:
         """Forget the artifact, of which nothing is left, and queue the collection of the space."""
-        artifact, versions_only = self._chosen(operation)
-        if artifact is not None and not versions_only:
+        asked, artifact = self._chosen(operation)
+        if artifact is not None and not (asked.versions_only or asked.version):
             self._artifacts.remove(artifact)
         self._operations.enqueue(system_caller(), NewOperation("collect", key="collect"))
 
-    def _chosen(self, operation: Operation) -> tuple[Artifact | None, bool]:
-        """Return the artifact of an operation and whether only its versions in the trash go.
+    def _next(self, artifact: Artifact, asked: upkeep_params.RemoveParams) -> Version | None:
+        """Return the next version to drop."""
+        if asked.version:
+            found = self._versions.find_deleted(artifact, asked.version)
+            return found if found is not None and found.uid == asked.version_uid else None
+        rows = self._versions.page(artifact, None, 1, deleted=True if asked.versions_only else None)
+        return rows[0][1] if rows else None
 
-        None when it is not in the trash and should be.
-        """
+    def _chosen(self, operation: Operation) -> tuple[upkeep_params.RemoveParams, Artifact | None]:
+        """Return what an operation is about; no artifact when it is not in the trash and should be."""
         asked = upkeep_params.RemoveParams.model_validate(operation.params)
         artifact = self._artifacts.by_uid(asked.artifact_uid)
-        if artifact is not None and not asked.versions_only and artifact.delete_time is None:
+        whole = not (asked.versions_only or asked.version)
+        if artifact is not None and whole and artifact.delete_time is None:
             artifact = None
-        return artifact, asked.versions_only
+        return asked, artifact

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from ingot.server.core import upkeep_params
 from ingot.server.core.alias_stores import AliasStore
+from ingot.server.core.approvals import ApprovalStore
 from ingot.server.core.artifacts import Artifact, Version, VersionState
 from ingot.server.core.catalog_stores import ArtifactStore, DependantStore, VersionStore
 from ingot.server.core.clock import Clock
@@ -52,6 +53,7 @@ class Purge:
     versions: int
     size: int
     operation: str = ""
+    dependants: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,7 @@ class TrashStores:
     trees: TreeStore
     dependants: DependantStore
     operations: OperationStore
+    approvals: ApprovalStore
 
 
 class Trash:
@@ -208,6 +211,7 @@ class Trash:
             if version is None:
                 raise version_not_found(name)
             self._require_kept(_removal_key(artifact, versions_only=True), str(name))
+            self._require_kept(_removal_key(artifact, version=version), str(name))
             self._stores.versions.set_deleted(version, None)
             if version.state is VersionState.READY:
                 newest = self._stores.versions.newest_ready(artifact)
@@ -220,6 +224,37 @@ class Trash:
         if version is None:
             raise version_not_found(name)
         return version
+
+    def purge_of_version(
+        self, caller: Caller, name: VersionName, key: RequestKey, *, validate_only: bool
+    ) -> Purge:
+        """Enqueue the removal of one version in the trash; its id is free when it is done.
+
+        Raises NotFound (ARTIFACT_NOT_FOUND, VERSION_NOT_FOUND), Denied (SCOPE_MISSING).
+        """
+        going = Purge(0, 0)  # asked again: the operation tells
+
+        def make() -> str:
+            nonlocal going
+            artifact = self._catalog.require_write(caller, name.artifact)
+            version = self._stores.versions.find_deleted(artifact, name.version)
+            if version is None:
+                raise NotFound(
+                    Reason.VERSION_NOT_FOUND,
+                    f"There is no version {name} in the trash, or it is not yours.",
+                    next_step=f"What is in use goes to the trash first: ingot rm {name}",
+                    facts={"name": str(name)},
+                )
+            going = Purge(1, version.size_bytes, dependants=self._needing(version))
+            if validate_only:
+                return ""
+            return self._operations.enqueue(system_caller(), removal(artifact, version=version)).name
+
+        if validate_only:
+            make()
+            return going
+        operation, _ = self._requests.run(caller, "PurgeVersion", key, make)
+        return dataclasses.replace(going, operation=operation)
 
     # --- upkeep -----------------------------------------------------------------------------------------
 
@@ -257,13 +292,20 @@ class Trash:
 
     def _going(self, artifact: Artifact, *, versions_only: bool) -> Purge:
         count = size = 0
+        dependants: list[str] = []
         after: int | None = None
         deleted = True if versions_only else None
         while rows := self._stores.versions.page(artifact, after, _BATCH, deleted=deleted):
             after = rows[-1][0]
             count += len(rows)
             size += sum(version.size_bytes for _, version in rows)
-        return Purge(count, size)
+            if versions_only and len(dependants) < _MOST_DEPENDANTS:
+                dependants += [each for _, version in rows for each in self._needing(version)]
+        if not versions_only and self._stores.artifacts.find(artifact.name) is None:
+            # Where another one has the name by now, what names its versions may mean those.
+            dependants += self._stores.dependants.dependants(artifact.name)
+            dependants += self._stores.versions.descendants(artifact.name, _MOST_DEPENDANTS)
+        return Purge(count, size, dependants=tuple(dict.fromkeys(dependants))[:_MOST_DEPENDANTS])
 
     def _remove(self, artifact: Artifact, *, versions_only: bool) -> Operation:
         return self._operations.enqueue(system_caller(), removal(artifact, versions_only=versions_only))
@@ -302,23 +344,38 @@ class Trash:
 
     def _dependants_of(self, version: Version) -> tuple[str, ...]:
         aliases = [str(version.name.artifact.alias(each)) for each in version.aliases if each != LATEST]
+        waiting = self._stores.approvals.pending_of(version.uid)
+        approvals = [waiting.name] if waiting else []
+        return (*aliases, *approvals, *self._needing(version))
+
+    def _needing(self, version: Version) -> tuple[str, ...]:
+        """Return unfinished jobs that read a version, and what was made from it."""
         jobs = self._stores.dependants.reading(version.name)
-        return (*aliases, *jobs, *self._stores.versions.made_from(version.name, _MOST_DEPENDANTS))
+        return (*jobs, *self._stores.versions.made_from(version.name, _MOST_DEPENDANTS))
 
 
-def removal(artifact: Artifact, *, versions_only: bool = False) -> NewOperation:
-    """Return the operation that drops all files of an artifact, or those of its versions in the trash."""
-    asked = upkeep_params.RemoveParams(artifact_uid=artifact.uid, versions_only=versions_only)
+def removal(
+    artifact: Artifact, *, versions_only: bool = False, version: Version | None = None
+) -> NewOperation:
+    """Return the operation that drops all files of an artifact, or those of versions in the trash."""
+    asked = upkeep_params.RemoveParams(
+        artifact_uid=artifact.uid,
+        versions_only=versions_only,
+        version=version.name.version if version else "",
+        version_uid=version.uid if version else "",
+    )
     return NewOperation(
         kind="remove",
         params=asked.document(),
-        target=str(artifact.name),
+        target=str(version.name if version else artifact.name),
         namespace=artifact.name.namespace,
-        key=_removal_key(artifact, versions_only=versions_only),
+        key=_removal_key(artifact, versions_only=versions_only, version=version),
     )
 
 
-def _removal_key(artifact: Artifact, *, versions_only: bool = False) -> str:
+def _removal_key(artifact: Artifact, *, versions_only: bool = False, version: Version | None = None) -> str:
+    if version is not None:
+        return f"remove version {version.uid}"
     return f"remove versions {artifact.uid}" if versions_only else f"remove {artifact.uid}"
 
 

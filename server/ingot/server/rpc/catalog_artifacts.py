@@ -95,7 +95,10 @@ class ArtifactCalls(CatalogCalls):
             validate_only=request.validate_only,
         )
         return pb.PurgeArtifactResponse(
-            version_count=going.versions, size_bytes=going.size, operation=going.operation
+            version_count=going.versions,
+            size_bytes=going.size,
+            operation=going.operation,
+            dependants=going.dependants,
         )
 
     async def GetCatalogStats(

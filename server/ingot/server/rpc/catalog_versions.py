@@ -58,6 +58,21 @@ class VersionCalls(CatalogCalls):
         )
         return pb.RestoreVersionResponse(version=convert.version_message(version))
 
+    async def PurgeVersion(
+        self, request: pb.PurgeVersionRequest, context: Context
+    ) -> pb.PurgeVersionResponse:
+        hop = self._hops.read if request.validate_only else self._hops.write
+        going = await hop(
+            self._rules.trash.purge_of_version,
+            pipeline.caller(),
+            names.version_name(request.name),
+            request_key(request),
+            validate_only=request.validate_only,
+        )
+        return pb.PurgeVersionResponse(
+            size_bytes=going.size, operation=going.operation, dependants=going.dependants
+        )
+
     def _version(self, caller: Caller, reference: names.VersionReference) -> tuple[str, Version]:
         version = self._rules.versions.get(caller, reference)
         return self._rules.catalog.uid_of(version.name.artifact), version

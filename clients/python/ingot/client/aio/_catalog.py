@@ -155,6 +155,15 @@ class AsyncCatalog(AsyncPart[Catalog]):
         """Take a version back out of the trash."""
         return await self._call(lambda sdk: sdk.restore_version(ref))
 
+    async def purge_version(
+        self, ref: str | Reference, *, validate_only: bool = False
+    ) -> "pb.PurgeVersionResponse":
+        """Remove a version in the trash for good, by the operation that is answered.
+
+        With `validate_only` only tell what would go, and what was made from it.
+        """
+        return await self._call(lambda sdk: sdk.purge_version(ref, validate_only=validate_only))
+
     async def stats(self, kind: str) -> "pb.GetCatalogStatsResponse":
         """Return totals over all models or all datasets that one may see."""
         return await self._call(lambda sdk: sdk.stats(kind))

@@ -41,9 +41,12 @@ class Restore(Command):
 
 
 class Purge(Command):
-    """Remove a model or dataset in the trash for good; with --versions only its versions that are there."""
+    """Remove a model or dataset, or one version, that is in the trash for good.
 
-    examples = ("ingot purge datasets/chat --yes", "ingot purge datasets/chat --versions --yes")
+    With --versions all versions of one that are in the trash, while it is not there itself.
+    """
+
+    examples = ("ingot purge datasets/chat@1 --yes", "ingot purge datasets/chat --versions --yes")
     ref: str
     uid: str
     versions: bool
@@ -51,7 +54,7 @@ class Purge(Command):
 
     @classmethod
     def declare(cls, parser: Parser) -> None:
-        parser.add_argument("ref", metavar="REF", help="the name it had")
+        parser.add_argument("ref", metavar="REF", help="the name it had, or models/NAME@VERSION")
         parser.add_argument(
             "--uid", default="", metavar="UID", help="which of several of that name, else the last"
         )
@@ -60,21 +63,30 @@ class Purge(Command):
 
     def run(self, shell: Shell) -> int:
         found, catalog = reference(self.ref), shell.client.catalog
-        if found.version:
+        if found.version and (self.versions or self.uid):
             raise Invalid(
-                f"Versions are purged together, got {self.ref!r}.",
+                f"{self.ref} is one version; --versions and --uid are about all of {found.artifact}.",
                 reason="USAGE",
-                next_step=f"ingot purge {found.kind}/{found.artifact} --versions",
+                next_step="Leave out the flag, or the version.",
             )
-        going = catalog.purge(found, uid=self.uid, versions_only=self.versions, validate_only=True)
-        count, size = formats.plural(going.version_count, "version"), formats.size(going.size_bytes)
-        if not shell.confirm(f"{count} of {found} ({size}) cannot be taken back after this.", self.yes):
+        if found.version:
+            one = catalog.purge_version(found, validate_only=True)
+            what, size, dependants = str(found), one.size_bytes, one.dependants
+        else:
+            going = catalog.purge(found, uid=self.uid, versions_only=self.versions, validate_only=True)
+            what = f"{formats.plural(going.version_count, 'version')} of {found}"
+            size, dependants = going.size_bytes, going.dependants
+        loss = f"{what} ({formats.size(size)}) cannot be taken back after this."
+        if dependants:
+            loss += f" These were made from it, or need it: {', '.join(map(named.short, dependants))}."
+        if not shell.confirm(loss, self.yes):
             return 8
-        started = catalog.purge(found, uid=self.uid, versions_only=self.versions)
-        done = shell.client.operations.wait(started.operation)
-        text = (
-            f"Removed {count} of {found}: {_released(done.result)} that nothing else of its namespace needs."
-        )
+        if found.version:
+            operation = catalog.purge_version(found).operation
+        else:
+            operation = catalog.purge(found, uid=self.uid, versions_only=self.versions).operation
+        done = shell.client.operations.wait(operation)
+        text = f"Removed {what}: {_released(done.result)} that nothing else of its namespace needs."
         shell.out.document(done, str(found), lambda: shell.out.line(text))
         if not shell.out.quiet:
             shell.out.note(
