@@ -213,6 +213,25 @@ def test_who_may_set_whose_password(server: Server) -> None:
     assert _login(server, "omid").user.name == "users/omid"
 
 
+@pytest.mark.parametrize("ttl", [None, 600])
+def test_a_lesser_token_of_an_administrator_makes_itself_none(server: Server, ttl: int | None) -> None:
+    """Nor by way of another user, whom it would make an administrator, or give a password."""
+    asked = pb.CreateTokenRequest(scopes=[] if ttl else ["account", "admin"])
+    if ttl:
+        asked.ttl.FromSeconds(ttl)
+    lesser = server.stubs(server.admin.auth.CreateToken(asked).secret).auth
+    promoted = pb.UpdateUserRequest(user=pb.User(name="users/sara", role=pb.ROLE_ADMIN))
+    promoted.update_mask.paths.append("role")
+    for change in (
+        lambda: lesser.CreateUser(pb.CreateUserRequest(user_id="evil", role=pb.ROLE_ADMIN)),
+        lambda: lesser.UpdateUser(promoted),
+        lambda: lesser.ChangePassword(pb.ChangePasswordRequest(name="users/sara", new_password=PASSWORD)),
+    ):
+        with refused(grpc.StatusCode.PERMISSION_DENIED, "SCOPE_MISSING"):
+            change()
+    assert lesser.CreateUser(pb.CreateUserRequest(user_id="reza")).user.role == pb.ROLE_MEMBER
+
+
 def test_a_login_can_make_tokens_that_outlive_it(server: Server) -> None:
     reply = _login(server)
     made = server.stubs(reply.access_token).auth.CreateToken(pb.CreateTokenRequest(display_name="laptop"))

@@ -236,3 +236,21 @@ def test_who_left_asks_no_more_what_is_present_through_an_upload_it_began(runnin
         pusher.missing(upload, [chunk])
     with refused(GONE, "UPLOAD_NOT_FOUND"):
         pusher.upload(upload)
+
+
+def test_a_token_that_writes_nothing_lets_nobody_in(running: Server, team: str) -> None:
+    """Or what it may not do, whom it lets in could do in its place."""
+    sara = running.member("sara")
+    running.token("omid")
+    _set(sara, team, "omid", READER)
+    narrow = running.stubs(sara.auth.CreateToken(pb.CreateTokenRequest(scopes=["account"])).secret)
+    assert _members(narrow, team)
+    for change in (
+        lambda: _set(narrow, team, "omid", OWNER),
+        lambda: _remove(narrow, team, "omid"),
+        lambda: narrow.auth.DeleteNamespace(pb.DeleteNamespaceRequest(name=team)),
+        lambda: narrow.auth.CreateNamespace(pb.CreateNamespaceRequest(namespace_id="mine")),
+    ):
+        with refused(DENIED, "SCOPE_MISSING"):
+            change()
+    assert _members(sara, team)["omid"] == READER

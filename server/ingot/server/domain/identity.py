@@ -183,6 +183,8 @@ class Identity:
                 "expected ADMIN, MEMBER or VIEWER, got WORKER",
                 next_step="Workers are no users: make a token with the role of a worker instead.",
             )
+        if wanted.role is Role.ADMIN:
+            refusals.require_whole(caller, "make administrators")
         display_name = texts.line("display_name", wanted.display_name, NAME_LIMIT)
 
         def make() -> str:

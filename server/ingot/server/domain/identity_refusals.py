@@ -1,7 +1,7 @@
 """What the rules about users and credentials refuse with, and who is an administrator."""
 
 from ingot.server.core.errors import Denied, NotFound, Reason, Unauthenticated
-from ingot.server.core.identity import Caller, Scope
+from ingot.server.core.identity import SCOPES_OF_ROLE, Caller, Scope
 
 
 def is_admin(caller: Caller) -> bool:
@@ -13,6 +13,20 @@ def require_admin(caller: Caller, what: str) -> None:
     """Refuse everybody but administrators. Raises Denied (SCOPE_MISSING)."""
     if not is_admin(caller):
         raise not_allowed(caller, what)
+
+
+def require_whole(caller: Caller, what: str) -> None:
+    """Refuse a credential that is good for less than its user may do, or ends: it must not make itself more.
+
+    Logins are whole: who typed a password is the person. Raises Denied (SCOPE_MISSING).
+    """
+    if caller.expire_time is not None or not SCOPES_OF_ROLE[caller.role] <= caller.scopes:
+        raise Denied(
+            Reason.SCOPE_MISSING,
+            f"{caller.token} may not {what}: it is good for less than its user may do.",
+            next_step="Sign in with a token that has all scopes and no end, or ask an administrator.",
+            facts={"token": caller.token},
+        )
 
 
 def not_allowed(caller: Caller, what: str) -> Denied:

@@ -24,17 +24,21 @@ from ingot.server.core.catalog_stores import CounterStore
 from ingot.server.core.clock import Clock
 from ingot.server.core.errors import (
     Conflict,
-    Denied,
     Precondition,
     Reason,
     Unauthenticated,
 )
-from ingot.server.core.identity import SCOPES_OF_ROLE, Caller, User
+from ingot.server.core.identity import Caller, User
 from ingot.server.core.logins import Issued, Login, LoginStore
 from ingot.server.domain import refresh_tokens
 from ingot.server.domain.access_tokens import AccessTokens
 from ingot.server.domain.identity import Identity
-from ingot.server.domain.identity_refusals import is_admin, not_allowed, user_not_found
+from ingot.server.domain.identity_refusals import (
+    is_admin,
+    not_allowed,
+    require_whole,
+    user_not_found,
+)
 from ingot.server.domain.refresh_tokens import RefreshTokens
 
 log = logging.getLogger(__name__)
@@ -205,13 +209,10 @@ class Logins:
         found = self._identity.find(user_id)
         stored = self._store.password(user_id)
         own = user_id == caller.user
-        if own and stored is None and not _whole(caller):
-            raise Denied(
-                Reason.SCOPE_MISSING,
-                f"{caller.token} may not set a first password: it is good for less than its user may do.",
-                next_step="Sign in with a token that has all scopes and no end, or ask an administrator.",
-                facts={"token": caller.token},
-            )
+        if not own:
+            require_whole(caller, "set the password of another user")
+        elif stored is None:
+            require_whole(caller, "set a first password")
         return NewPassword(found, stored, own and stored is not None)
 
     def change(self, caller: Caller, wanted: NewPassword, hashed: str) -> int:
@@ -295,8 +296,3 @@ def _number(caller: Caller) -> int:
     """Return the number of the login that a caller signed in with, 0 without one."""
     kind, _, number = caller.token.removeprefix(f"{caller.principal}/").partition("/")
     return int(number) if kind == "logins" else 0
-
-
-def _whole(caller: Caller) -> bool:
-    """Return whether a credential may all that its user may, for as long."""
-    return caller.expire_time is None and SCOPES_OF_ROLE[caller.role] <= caller.scopes

@@ -11,7 +11,7 @@ from ingot.server.core import journal, names
 from ingot.server.core.catalog_stores import UserStore
 from ingot.server.core.clock import Clock
 from ingot.server.core.errors import AlreadyExists, Denied, Exhausted, NotFound, Precondition, Reason
-from ingot.server.core.identity import Caller, Role
+from ingot.server.core.identity import Caller, Role, Scope
 from ingot.server.core.members import Member, MemberRole, MemberStore
 from ingot.server.core.pages import Page, PageTokens, page_size
 from ingot.server.domain.access import namespace_not_found
@@ -70,6 +70,7 @@ class Members:
                 next_step="Ask a member to make it and to add you.",
                 facts={"role": caller.role.value},
             )
+        _require_scope(caller)
 
         def make() -> str:
             self._check_room(caller, caller.user, MemberRole.OWNER)
@@ -180,6 +181,7 @@ class Members:
                 next_step=f"`ingot members ls {namespace}` shows its owners; ask one of them.",
                 facts={"namespace": namespace},
             )
+        _require_scope(caller)
 
     def _check_leaving(self, namespace: str, user: str) -> None:
         """Refuse that an owner is none any more where one is needed. Raises Precondition (PROTECTED)."""
@@ -204,6 +206,17 @@ class Members:
             owned = self._members.owned_count(user) - 1  # its own does not count
             if owned >= self._most_owned:
                 raise _full(f"users/{user} owns {owned} namespaces besides its own, the most a member may")
+
+
+def _require_scope(caller: Caller) -> None:
+    """Refuse a token that changes nothing else: whoever joins could. Raises Denied (SCOPE_MISSING)."""
+    if Scope.CATALOG_WRITE not in caller.scopes:
+        raise Denied(
+            Reason.SCOPE_MISSING,
+            f"{caller.token} may not change namespaces; expected the scope {Scope.CATALOG_WRITE}.",
+            next_step="Sign in with a token that has it.",
+            facts={"scopes": Scope.CATALOG_WRITE.value},
+        )
 
 
 def _not_empty(namespace: str, contents: Mapping[str, int]) -> Precondition:

@@ -16,7 +16,7 @@ from ingot.server.core.identity import Caller, Role, User
 from ingot.server.core.members import MemberRole, MemberStore
 from ingot.server.domain.catalog_refusals import check_etag
 from ingot.server.domain.identity import ADMINISTRATOR, NAME_LIMIT, Identity
-from ingot.server.domain.identity_refusals import require_admin, user_not_found
+from ingot.server.domain.identity_refusals import require_admin, require_whole, user_not_found
 from ingot.server.domain.logins import Logins
 
 PATHS = ("display_name", "role", "disabled")
@@ -61,6 +61,8 @@ class Users:
         before = self._identity.find(change.user)
         check_etag(before.name, change.etag, before.etag)
         after = _changed(before, change)
+        if after.role is Role.ADMIN is not before.role:
+            require_whole(caller, "make administrators")
         if before.id == ADMINISTRATOR and (after.role is not Role.ADMIN or after.disabled):
             raise _protected(before, "it stays an administrator who may sign in")
         if after != before:
