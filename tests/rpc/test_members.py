@@ -191,6 +191,23 @@ def test_only_an_empty_namespace_of_no_user_is_deleted(running: Server, team: st
         sara.auth.DeleteNamespace(pb.DeleteNamespaceRequest(name="namespaces/sara"))
 
 
+def test_whose_namespace_it_is_is_told_before_it_goes(running: Server) -> None:
+    lea = running.member("lea")
+    running.token("ravi")
+    lea.auth.CreateNamespace(pb.CreateNamespaceRequest(namespace_id="short-lived"))
+    _set(lea, "namespaces/short-lived", "ravi", READER)
+    request = pb.DeleteNamespaceRequest(name="namespaces/short-lived", validate_only=True)
+    members = [f"namespaces/short-lived/members/{user}" for user in ("lea", "ravi")]
+    assert list(lea.auth.DeleteNamespace(request).members) == members
+    going = pb.DeleteUserRequest(name="users/ravi", validate_only=True)
+    assert members[1] in running.admin.auth.DeleteUser(going).memberships
+    with refused(grpc.StatusCode.FAILED_PRECONDITION, "IN_USE"):
+        running.admin.auth.DeleteUser(pb.DeleteUserRequest(name="users/lea", validate_only=True))
+    request.validate_only = False
+    assert list(lea.auth.DeleteNamespace(request).members) == members
+    assert members[1] not in running.admin.auth.DeleteUser(going).memberships
+
+
 def test_a_member_owns_only_so_many(running: Server) -> None:
     nima = running.member("nima")
     for number in range(2):

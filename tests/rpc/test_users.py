@@ -127,6 +127,8 @@ def test_a_removed_user_is_gone_with_all_credentials_and_the_name_stays_taken(se
     sara.auth.SetCredential(pb.SetCredentialRequest(host="huggingface.co", secret="hf_x"))
     sara.auth.ChangePassword(pb.ChangePasswordRequest(new_password=PASSWORD))
     login = server.stubs().auth.Login(pb.LoginRequest(username="sara", password=PASSWORD))
+    server.admin.auth.DeleteUser(pb.DeleteUserRequest(name="users/sara", validate_only=True))
+    assert sara.auth.GetMe(ME).user.name == "users/sara", "only looked"
     server.admin.auth.DeleteUser(pb.DeleteUserRequest(name="users/sara"))
     for token in (server.token("sara"), login.access_token):
         with refused(grpc.StatusCode.UNAUTHENTICATED, "TOKEN_INVALID"):

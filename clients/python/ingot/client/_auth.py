@@ -81,10 +81,17 @@ class Auth(Members):
         request = pb.UpdateUserRequest(user=wanted, update_mask=mask)
         return self._calls.unary(self._stub.UpdateUser, request).user
 
-    def delete_user(self, user: str, *, etag: str = "", allow_missing: bool = False) -> None:
-        """Remove a user whose namespace is empty, with all credentials; the name stays taken."""
-        request = pb.DeleteUserRequest(name=_user(user), etag=etag, allow_missing=allow_missing)
-        self._calls.unary(self._stub.DeleteUser, request)
+    def delete_user(
+        self, user: str, *, etag: str = "", allow_missing: bool = False, validate_only: bool = False
+    ) -> pb.DeleteUserResponse:
+        """Remove a user whose namespace is empty, with all credentials; the name stays taken.
+
+        With `validate_only` only look whether that is possible, and tell what they belong to.
+        """
+        request = pb.DeleteUserRequest(
+            name=_user(user), etag=etag, allow_missing=allow_missing, validate_only=validate_only
+        )
+        return self._calls.unary(self._stub.DeleteUser, request)
 
     def create_user(self, user_id: str, *, display_name: str = "", role: str = "member") -> pb.User:
         """Create a user with a namespace of the same name; `role` is admin, member or viewer."""

@@ -22,10 +22,10 @@ class Members:
         request = pb.CreateNamespaceRequest(namespace_id=_id(namespace), request_id=new_id())
         return self._calls.unary(self._stub.CreateNamespace, request).namespace
 
-    def delete_namespace(self, namespace: str, *, validate_only: bool = False) -> None:
-        """Remove a namespace that has nothing in it, or only look whether that is possible."""
+    def delete_namespace(self, namespace: str, *, validate_only: bool = False) -> pb.DeleteNamespaceResponse:
+        """Remove a namespace that has nothing in it, or only look whether it can be, and whose it is."""
         request = pb.DeleteNamespaceRequest(name=f"namespaces/{_id(namespace)}", validate_only=validate_only)
-        self._calls.unary(self._stub.DeleteNamespace, request)
+        return self._calls.unary(self._stub.DeleteNamespace, request)
 
     def members(self, namespace: str, *, limit: int | None = None) -> Iterator[pb.Member]:
         """Yield the members of a namespace by user."""

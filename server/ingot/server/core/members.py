@@ -29,6 +29,11 @@ class Member:
     role: MemberRole
     create_time: float  # when the user joined
 
+    @property
+    def name(self) -> str:
+        """The resource name."""
+        return f"namespaces/{self.namespace}/members/{self.user}"
+
 
 @dataclass(frozen=True, slots=True)
 class Rights:

@@ -4,7 +4,7 @@ Owners say who belongs to it. What a membership allows is in every caller that i
 (domain/identity.py): whoever is removed sees nothing private of it from the next call on.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ingot.server.core import journal, names
@@ -19,6 +19,7 @@ from ingot.server.domain.requests import RequestKey, Requests
 
 MOST_MEMBERS = 1000  # of a namespace
 MOST_MEMBERSHIPS = 100  # of a user: every list asks for each of them
+_MOST_TOLD = 100
 _QUERY = "ListMembers"
 
 
@@ -90,8 +91,8 @@ class Members:
             self._require_read(caller, namespace)
         journal.about(f"namespaces/{namespace}")
 
-    def delete_namespace(self, caller: Caller, namespace: str, *, validate_only: bool) -> None:
-        """Remove a namespace that has nothing in it.
+    def delete_namespace(self, caller: Caller, namespace: str, *, validate_only: bool) -> Sequence[Member]:
+        """Remove a namespace that has nothing in it; return its first members.
 
         Raises NotFound (NAMESPACE_NOT_FOUND), Denied (SCOPE_MISSING), Precondition (PROTECTED, IN_USE).
         """
@@ -106,9 +107,11 @@ class Members:
         contents = self._members.contents(namespace)
         if contents:
             raise _not_empty(namespace, contents)
+        left = self._members.page(namespace, "", _MOST_TOLD)
         if not validate_only:
             self._members.remove_namespace(namespace, self._clock.now())
             self._changed()
+        return left
 
     # --- members ----------------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ in, so that a server never ends up with nobody who may change anything.
 """
 
 import dataclasses
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from ingot.server.core import journal, texts
@@ -13,7 +13,7 @@ from ingot.server.core.catalog_stores import UserStore
 from ingot.server.core.clock import Clock
 from ingot.server.core.errors import Precondition, Reason, invalid_field
 from ingot.server.core.identity import Caller, Role, User
-from ingot.server.core.members import MemberRole, MemberStore
+from ingot.server.core.members import Member, MemberRole, MemberStore
 from ingot.server.domain.catalog_refusals import check_etag
 from ingot.server.domain.identity import ADMINISTRATOR, NAME_LIMIT, Identity
 from ingot.server.domain.identity_refusals import require_admin, require_whole, user_not_found
@@ -70,19 +70,26 @@ class Users:
             if after.disabled:
                 self._logins.end_all(after.id)
             self._identity.rights_changed()
-            journal.detail(role=after.role.value, disabled=after.disabled or None)
+            journal.detail(
+                role=after.role.value,
+                before=before.role.value if after.role is not before.role else None,
+                disabled=after.disabled or None,
+            )
         return after
 
-    def delete(self, caller: Caller, user: str, etag: str, *, allow_missing: bool) -> None:
+    def delete(
+        self, caller: Caller, user: str, etag: str, *, allow_missing: bool, validate_only: bool = False
+    ) -> Sequence[Member]:
         """Remove a user with all credentials and the own, empty namespace, whose id stays taken.
 
+        Returns what they belonged to beside it.
         Raises NotFound (USER_NOT_FOUND), Denied (SCOPE_MISSING), Conflict (ETAG_MISMATCH), Precondition
         (PROTECTED, IN_USE).
         """
         require_admin(caller, "remove users")
         found = self._users.find(user)
         if found is None and allow_missing:
-            return
+            return ()
         if found is None:
             raise user_not_found(user)
         check_etag(found.name, etag, found.etag)
@@ -91,9 +98,13 @@ class Users:
         if found.id == caller.user:
             raise _protected(found, "nobody removes themselves")
         self._require_unneeded(found)
+        left = [each for each in self._users.memberships(found.id) if each.namespace != found.id]
+        if validate_only:
+            return left
         self._members.remove_namespace(found.id, self._clock.now())
         self._users.remove(found.id)
         self._identity.rights_changed()
+        return left
 
     def _require_unneeded(self, user: User) -> None:
         """Refuse to remove whose namespace holds something, or who is the last owner of a team's."""

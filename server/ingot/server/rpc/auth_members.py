@@ -29,13 +29,13 @@ class MemberCalls(AuthCalls):
     async def DeleteNamespace(
         self, request: auth_pb2.DeleteNamespaceRequest, context: Context
     ) -> auth_pb2.DeleteNamespaceResponse:
-        await self._hops.write(
+        left = await self._hops.write(
             self._rules.members.delete_namespace,
             pipeline.caller(),
             namespace_id(request.name, "name"),
             validate_only=request.validate_only,
         )
-        return auth_pb2.DeleteNamespaceResponse()
+        return auth_pb2.DeleteNamespaceResponse(members=[each.name for each in left])
 
     async def ListMembers(
         self, request: auth_pb2.ListMembersRequest, context: Context
@@ -77,7 +77,7 @@ def _role_of(value: auth_pb2.MemberRole.ValueType) -> MemberRole:
 
 def _member(found: Member) -> auth_pb2.Member:
     return auth_pb2.Member(
-        name=f"namespaces/{found.namespace}/members/{found.user}",
+        name=found.name,
         user=f"users/{found.user}",
         role=member_role(found.role),
         create_time=common.timestamp(found.create_time),

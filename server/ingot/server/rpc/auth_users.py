@@ -58,14 +58,16 @@ class UserCalls(AuthCalls):
         self, request: auth_pb2.DeleteUserRequest, context: Context
     ) -> auth_pb2.DeleteUserResponse:
         user = user_id(request.name)
-        await self._hops.write(
+        hop = self._hops.read if request.validate_only else self._hops.write
+        left = await hop(
             self._rules.users.delete,
             pipeline.caller(),
             user,
             request.etag,
             allow_missing=request.allow_missing,
+            validate_only=request.validate_only,
         )
-        return auth_pb2.DeleteUserResponse()
+        return auth_pb2.DeleteUserResponse(memberships=[each.name for each in left])
 
 
 def _change(request: auth_pb2.UpdateUserRequest) -> UserChange:

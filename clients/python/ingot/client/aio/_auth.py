@@ -57,9 +57,18 @@ class AsyncAuth(AsyncPart[Auth]):
             )
         )
 
-    async def delete_user(self, user: str, *, etag: str = "", allow_missing: bool = False) -> "None":
-        """Remove a user whose namespace is empty, with all credentials; the name stays taken."""
-        return await self._call(lambda sdk: sdk.delete_user(user, etag=etag, allow_missing=allow_missing))
+    async def delete_user(
+        self, user: str, *, etag: str = "", allow_missing: bool = False, validate_only: bool = False
+    ) -> "pb.DeleteUserResponse":
+        """Remove a user whose namespace is empty, with all credentials; the name stays taken.
+
+        With `validate_only` only look whether that is possible, and tell what they belong to.
+        """
+        return await self._call(
+            lambda sdk: sdk.delete_user(
+                user, etag=etag, allow_missing=allow_missing, validate_only=validate_only
+            )
+        )
 
     async def create_user(self, user_id: str, *, display_name: str = "", role: str = "member") -> "pb.User":
         """Create a user with a namespace of the same name; `role` is admin, member or viewer."""
@@ -135,8 +144,10 @@ class AsyncAuth(AsyncPart[Auth]):
         """Make a namespace for a team and own it; ids are shared with users and never used again."""
         return await self._call(lambda sdk: sdk.create_namespace(namespace))
 
-    async def delete_namespace(self, namespace: str, *, validate_only: bool = False) -> "None":
-        """Remove a namespace that has nothing in it, or only look whether that is possible."""
+    async def delete_namespace(
+        self, namespace: str, *, validate_only: bool = False
+    ) -> "pb.DeleteNamespaceResponse":
+        """Remove a namespace that has nothing in it, or only look whether it can be, and whose it is."""
         return await self._call(lambda sdk: sdk.delete_namespace(namespace, validate_only=validate_only))
 
     def members(self, namespace: str, *, limit: int | None = None) -> "AsyncIterator[pb.Member]":

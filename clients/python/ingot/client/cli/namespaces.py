@@ -75,8 +75,10 @@ class Rm(Command):
         declare_yes(parser)
 
     def run(self, shell: Shell) -> int:
-        shell.client.auth.delete_namespace(self.namespace, validate_only=True)
-        loss = f"{named.short(self.namespace)} goes with its members, and its id is never used again."
+        lost = shell.client.auth.delete_namespace(self.namespace, validate_only=True)
+        loss = f"{named.short(self.namespace)} goes, and its id is never used again."
+        if lost.members:
+            loss += f" Its members lose it: {', '.join(each.rpartition('/')[2] for each in lost.members)}."
         if not shell.confirm(loss, self.yes):
             return 8
         shell.client.auth.delete_namespace(self.namespace)

@@ -118,9 +118,13 @@ class Rm(Command):
         declare_yes(parser)
 
     def run(self, shell: Shell) -> int:
+        lost = shell.client.auth.delete_user(self.user, validate_only=True)
         loss = f"{named.user(self.user)} goes for good, with all tokens, logins and kept secrets."
+        if lost.memberships:
+            teams = ", ".join(each.split("/")[1] for each in lost.memberships)
+            loss += f" They leave these namespaces: {teams}."
         if not shell.confirm(loss, self.yes):
-            return 1
+            return 8
         shell.client.auth.delete_user(self.user)
         if not shell.out.quiet:
             shell.out.note(f"Removed {named.user(self.user)}.")
