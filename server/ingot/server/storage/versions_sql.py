@@ -178,8 +178,8 @@ class VersionsSql:
 
     def approved_bytes(self, artifact: Artifact) -> int:
         found = sql.rows(
-            "SELECT coalesce(sum(size_bytes), 0) FROM version WHERE artifact_id = ? AND approval = 'APPROVED' "
-            "AND state = 'READY' AND deleted IS NULL",
+            "SELECT coalesce(sum(size_bytes), 0) FROM version "
+            "WHERE artifact_id = ? AND approval = 'APPROVED' AND state = 'READY' AND deleted IS NULL",
             row_id_of(artifact),
         )
         return int(found[0][0])
