@@ -12,7 +12,14 @@ from ingot.server.core.errors import Exhausted, IngotError, Invalid, NotFound
 from ingot.server.core.grants import Grant
 from ingot.server.core.identity import Caller, Role
 from ingot.server.core.names import artifact_name
-from ingot.server.domain.grants import MOST_GRANTS, AccessChange, Grants, GrantStores, checked_readers
+from ingot.server.domain.grants import (
+    MOST_AT_ONCE,
+    MOST_GRANTS,
+    AccessChange,
+    Grants,
+    GrantStores,
+    checked_readers,
+)
 from ingot.server.storage.grants_sql import GrantsSql
 from ingot.server.storage.members_sql import MembersSql
 
@@ -74,8 +81,26 @@ def test_only_so_many_are_granted_one_artifact(rig: Rig, sara: Caller, secret: A
         rig.change(sara, add=("omid",))
     rig.change(sara, add=("omid",), remove=("user-7",))  # one goes, one comes
     assert rig.read(rows.has, secret, "omid")
-    with pytest.raises(Invalid, match="at most 1000"):
-        checked_readers("add_readers", [f"user-{number}" for number in range(MOST_GRANTS + 1)])
+    with pytest.raises(Invalid, match="at most 100, got 101"):
+        checked_readers("add_readers", [f"user-{number}" for number in range(MOST_AT_ONCE + 1)])
+
+
+def test_the_audit_log_names_everybody_whom_a_call_lets_in(rig: Rig, sara: Caller, secret: Artifact) -> None:
+    users = [f"{'u' * 30}-{number:03}" for number in range(MOST_AT_ONCE)]
+    for user in users:
+        rig.user(user)
+
+    def share() -> dict[str, str]:
+        change = AccessChange(SECRET, add=tuple(users), visibility=Visibility.PUBLIC)
+        with journal.taking() as note:
+            rig.grants.set(sara, change, NO_KEY, validate_only=False)
+        return note.facts
+
+    facts = rig.write(share)
+    assert facts.pop("visibility") == "PUBLIC"
+    assert all(name.startswith("granted") and len(fact) <= journal.FACT_LIMIT for name, fact in facts.items())
+    assert ", ".join(facts.values()).split(", ") == users
+    assert journal.clean("x" * 301).endswith("…")
 
 
 def test_the_etag_moves_with_each_real_change_only(rig: Rig, sara: Caller, secret: Artifact) -> None:

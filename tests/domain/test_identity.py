@@ -1,5 +1,6 @@
 """Users and tokens: who may come in, for how long, and what a credential may give on."""
 
+import dataclasses
 import hashlib
 from collections.abc import Iterator
 
@@ -247,6 +248,16 @@ def test_workers_are_told_nothing_about_who_made_their_token(rig: CatalogRig, ad
         rig.read(rig.identity.list_tokens, worker, "admin", 0, "")
     shown = rig.read(rig.identity.me, worker).user
     assert (shown.name, shown.display_name, shown.uid, shown.role) == ("users/admin", "", "", Role.WORKER)
+
+
+def test_a_workers_token_ends_with_its_maker_being_an_administrator(rig: CatalogRig, admin: Caller) -> None:
+    boss = _user(rig, admin, "boss", Role.ADMIN)
+    secret = _token(rig, boss, for_worker=True)[1]
+    assert _enter(rig, secret).is_worker
+    user = rig.read(rig.identity.find, "boss")
+    rig.write(rig.users.change, dataclasses.replace(user, role=Role.MEMBER))
+    with pytest.raises(Unauthenticated, match="no administrator any more"):
+        _enter(rig, secret)
 
 
 def test_pages_of_users_are_in_the_order_of_their_names(rig: CatalogRig, admin: Caller) -> None:

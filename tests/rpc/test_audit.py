@@ -11,10 +11,11 @@ import grpc
 import pytest
 
 from helpers.servers import Server, running_server
-from ingot.client import Client
+from ingot.client import Client, approval_policy
 from ingot.content import audit as canonical
 from ingot.server.sources import signing
 from ingot.server.storage import backups
+from ingot.v1 import auth_pb2
 from ingot.v1 import system_pb2 as pb
 
 
@@ -64,6 +65,20 @@ def test_entries_are_listed_and_narrowed(server: Server, admin: Client) -> None:
     assert [(each.principal, each.action, each.code) for each in one] == [("users/sara", "create", "OK")]
     with pytest.raises(grpc.RpcError):
         server.admin.system.ListAuditEntries(pb.ListAuditEntriesRequest(order_by="time"))
+
+
+def test_an_entry_says_whose_role_changed_and_how(server: Server, admin: Client) -> None:
+    server.token("boss")
+    promoted = auth_pb2.UpdateUserRequest(user=auth_pb2.User(name="users/boss", role=auth_pb2.ROLE_ADMIN))
+    promoted.update_mask.paths.append("role")
+    server.admin.auth.UpdateUser(promoted)
+    entry = next(iter(admin.audit.entries(target="users/boss")))
+    assert (entry.method, entry.target) == ("AuthService/UpdateUser", "users/boss")
+    assert dict(entry.facts) == {"role": "ADMIN", "before": "MEMBER"}
+    admin.auth.set_approval_policy("boss", approval_policy(["scan"], {"loss": (None, 2.0)}, ["prod"]))
+    entry = next(iter(admin.audit.entries(target="namespaces/boss")))
+    assert entry.method == "AuthService/UpdateNamespace"
+    assert dict(entry.facts) == {"fields": "approval", "approval": "scan, loss at most 2, @prod"}
 
 
 @pytest.mark.contract("S3-51")

@@ -29,6 +29,16 @@ class MetricThreshold:
     minimum: float | None = None
     maximum: float | None = None
 
+    @property
+    def limits(self) -> str:
+        """Return the limits as people read them."""
+        parts = []
+        if self.minimum is not None:
+            parts.append(f"at least {self.minimum:g}")
+        if self.maximum is not None:
+            parts.append(f"at most {self.maximum:g}")
+        return " and ".join(parts) or "a number"
+
 
 @dataclass(frozen=True, slots=True)
 class ApprovalPolicy:
@@ -37,6 +47,13 @@ class ApprovalPolicy:
     required_evidence: tuple[str, ...] = ()
     thresholds: tuple[MetricThreshold, ...] = ()
     protected_aliases: tuple[str, ...] = ()  # ids; they move only to approved versions
+
+    @property
+    def words(self) -> str:
+        """Return the policy as text for the audit log."""
+        limits = [f"{each.metric} {each.limits}" for each in self.thresholds]
+        aliases = [f"@{alias}" for alias in self.protected_aliases]
+        return ", ".join((*self.required_evidence, *limits, *aliases)) or "nothing"
 
     def __or__(self, other: "ApprovalPolicy") -> "ApprovalPolicy":
         """Return what asks for everything that either asks for."""

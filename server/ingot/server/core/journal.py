@@ -1,6 +1,7 @@
 """What a rule tells the audit log about the write, or read, that it runs in.
 
     journal.detail(version=str(version.name))    # a fact of the entry that this write makes
+    journal.each("granted", users)              # all of them, in as many facts as they need
     journal.about(str(user.name))                # what it is about, where the request cannot name it
     journal.result(str(version.name))            # what is made of it: an upload becomes a version
     journal.used(str(artifact.name))             # an administrator uses another's private thing
@@ -11,7 +12,7 @@ tests of rules, in work of the server itself) these calls do nothing.
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
@@ -55,6 +56,18 @@ def detail(**facts: object) -> None:
             note.facts[name] = clean(text)
 
 
+def each(name: str, values: Iterable[str]) -> None:
+    """Add facts that tell all of some words: `name`, `name_2` and so on, none of them cut."""
+    parts = [""]
+    for value in values:
+        longer = f"{parts[-1]}, {value}" if parts[-1] else value
+        if len(longer) > FACT_LIMIT:
+            parts.append(value)
+        else:
+            parts[-1] = longer
+    detail(**{f"{name}_{number}" if number > 1 else name: part for number, part in enumerate(parts, 1)})
+
+
 def about(target: str) -> None:
     """Name what the entry is about."""
     if (note := _note.get()) is not None:
@@ -80,5 +93,6 @@ def no_act() -> None:
 
 
 def clean(text: str) -> str:
-    """Return a text that is safe in logs and tables, cut to what a fact may have."""
-    return "".join(letter if letter.isprintable() else " " for letter in text[: 4 * FACT_LIMIT])[:FACT_LIMIT]
+    """Return a text that is safe in logs and tables, cut to what a fact may have; … tells that it was."""
+    safe = "".join(letter if letter.isprintable() else " " for letter in text[: FACT_LIMIT + 1])
+    return safe if len(safe) <= FACT_LIMIT else safe[: FACT_LIMIT - 1] + "…"

@@ -201,6 +201,9 @@ class Catalog(CatalogView):
         def make() -> str:
             changed = self._changed(caller, change)
             fields = changed.fields
+            before = self.require_write(caller, change.name).fields.approval
+            if fields.approval != before:
+                journal.detail(approval=fields.approval.words, approval_before=before.words)
             journal.detail(
                 fields=", ".join(sorted(change.paths or change.populated)),
                 visibility=fields.visibility,

@@ -16,7 +16,6 @@ from ingot.server.core.approval_policies import (
     LICENSE,
     SCAN,
     VALIDATION,
-    ApprovalPolicy,
     MetricThreshold,
 )
 from ingot.server.core.approvals import Check, Evidence
@@ -60,13 +59,6 @@ class EvidenceGathering:
             return None
 
 
-def words_of(policy: ApprovalPolicy) -> str:
-    """Return a policy as text for the audit log."""
-    limits = [f"{each.metric} {_limits(each)}" for each in policy.thresholds]
-    aliases = [f"@{alias}" for alias in policy.protected_aliases]
-    return ", ".join((*policy.required_evidence, *limits, *aliases))
-
-
 def _validated(version: Version, validation: Operation | None, *, required: bool) -> Check:
     report, passed = _report(validation), False
     if validation is None:
@@ -96,21 +88,12 @@ def _licensed(artifact: Artifact, *, required: bool) -> Check:
 
 def _measured(version: Version, threshold: MetricThreshold) -> Check:
     value = version.performance_metrics.get(threshold.metric)
-    name, expected = METRIC + threshold.metric, _limits(threshold)
+    name, expected = METRIC + threshold.metric, threshold.limits
     if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
         return Check(name, False, True, expected, "none" if value is None else "not a number")
     low = threshold.minimum is None or value >= threshold.minimum
     high = threshold.maximum is None or value <= threshold.maximum
     return Check(name, low and high, True, expected, f"{value:g}")
-
-
-def _limits(threshold: MetricThreshold) -> str:
-    parts = []
-    if threshold.minimum is not None:
-        parts.append(f"at least {threshold.minimum:g}")
-    if threshold.maximum is not None:
-        parts.append(f"at most {threshold.maximum:g}")
-    return " and ".join(parts) or "a number"
 
 
 def _report(validation: Operation | None) -> params.ValidationReport | None:

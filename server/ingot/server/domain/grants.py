@@ -24,6 +24,7 @@ from ingot.server.domain.members import no_user
 from ingot.server.domain.requests import RequestKey, Requests
 
 MOST_GRANTS = 1000  # of an artifact
+MOST_AT_ONCE = 100  # in one call: the audit log names all of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,13 +146,17 @@ class Grants:
         journal.detail(
             visibility=fields.visibility.value if fields != artifact.fields else None,
             owner=user_of(owner) if owner != artifact.owner else None,
-            granted=", ".join(added),
-            revoked=", ".join(removed),
         )
+        journal.each("granted", added)
+        journal.each("revoked", removed)
 
 
 def checked_readers(field: str, users: Sequence[str]) -> tuple[str, ...]:
-    """Return users without repetitions. Raises Invalid (FIELD_INVALID) for more than may be granted."""
-    if len(users) > MOST_GRANTS:
-        raise invalid_field(field, f"expected at most {MOST_GRANTS}, got {len(users)}")
+    """Return users without repetitions. Raises Invalid (FIELD_INVALID) for too many at once."""
+    if len(users) > MOST_AT_ONCE:
+        raise invalid_field(
+            field,
+            f"expected at most {MOST_AT_ONCE}, got {len(users)}",
+            next_step="Tell them in several calls.",
+        )
     return tuple(dict.fromkeys(users))

@@ -115,6 +115,8 @@ class Identity:
                 facts={"token": token.name},
             )
         user = self._require_enabled(token.user)
+        if token.role is Role.WORKER and user.role is not Role.ADMIN:
+            raise refusals.token_invalid("who made it for a worker is no administrator any more")
         with self._uses_lock:
             self._uses[token.id] = now
         return self._caller(user, token)

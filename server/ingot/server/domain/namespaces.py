@@ -111,5 +111,10 @@ class Namespaces:
                 change.size_quota if QUOTAS[0] in change.paths else account.size_quota,
                 change.stored_quota if QUOTAS[1] in change.paths else account.stored_quota,
             )
-        journal.detail(fields=", ".join(change.paths))
+        told = {
+            QUOTAS[0]: change.size_quota,
+            QUOTAS[1]: change.stored_quota,
+            APPROVAL: change.approval.words,
+        }
+        journal.detail(fields=", ".join(change.paths), **{each: told[each] for each in change.paths})
         return self.get(caller, found.id)

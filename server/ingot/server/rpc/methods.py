@@ -27,7 +27,7 @@ _STANDARD = ("/grpc.health.v1.Health/", "/grpc.reflection.v1.", "/grpc.reflectio
 _FIRST_WORD = re.compile(r"[A-Z][a-z]+")
 _TARGET_FIELDS = ("name", "tree", "upload", "job", "model", "worker", "parent", "namespace")
 TARGET_LIMIT = 256  # characters; the longest name, of a version, has 230
-_WRAPPED = ("header", "artifact", "version", "job")  # messages inside a request that have the name
+_WRAPPED = ("header", "artifact", "version", "job", "user", "namespace")  # messages with the name
 _ACTIONS = {
     "BeginUpload": "upload",
     "FindMissing": "upload",
