@@ -113,6 +113,7 @@ BAD_URLS = {
     "port 0": "http://example.com:0/",
     "empty label": "http://example..com/",
     "too long": "http://example.com/" + "a" * 9000,
+    "too long when sent": "http://example.com/" + "\U0001f4a9" * 6000,
 }
 
 

@@ -87,6 +87,8 @@ def parse(text: str) -> httpx2.URL:
         url = httpx2.URL(text)
     except httpx2.InvalidURL as error:
         raise _bad(text, str(error)) from error
+    if len(str(url)) > MAX_URL:  # letters that are not ASCII are sent as six signs and more
+        raise _bad(text, f"it is sent as {len(str(url))} characters, at most {MAX_URL} are allowed")
     if url.scheme not in PORTS:
         raise _bad(text, f"its scheme is {shortened(url.scheme)!r}")
     if url.userinfo:
@@ -106,10 +108,10 @@ def parse(text: str) -> httpx2.URL:
 def shown(url: httpx2.URL | str) -> str:
     """Return a URL as it may be shown and stored: its query and its credentials may be secrets."""
     try:
-        parsed = httpx2.URL(url)
+        parsed = httpx2.URL(url).copy_with(query=None, fragment=None, userinfo=b"")
     except httpx2.InvalidURL:
         return "(a text that is no URL)"  # whatever it is, it may be a secret
-    return str(parsed.copy_with(query=None, fragment=None, userinfo=b""))
+    return str(parsed)
 
 
 def named(url: httpx2.URL | str) -> str:
