@@ -162,7 +162,9 @@ class CatalogParts:
     def lineages(self, jobs: TrainingStore, checkpoints: CheckpointStore) -> Lineages:
         """Return the rules about lineage, which need to know of training too."""
         visible, versions = self.versions, VersionsSql()
-        return Lineages(self.artifacts, versions, visible, jobs, checkpoints, LineageSql(), self.access)
+        return Lineages(
+            self.artifacts, versions, visible, jobs, checkpoints, LineageSql(), UsageSql(), self.access
+        )
 
     def serve(
         self,

@@ -62,22 +62,9 @@ class Lineage:
     truncated: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Pull:
-    """How often, and when first, somebody pulled a version."""
-
-    principal: str
-    count: int
-    first_time: float
-
-
 class LineageStore(Protocol):
     """The rows that tell of lineage; inside a read."""
 
     def jobs_reading(self, name: VersionName, limit: int) -> Sequence[str]:
         """Return the ids of up to `limit` jobs that learn or start from a version, the newest first."""
-        ...
-
-    def pulls(self, name: VersionName, limit: int) -> Sequence[Pull]:
-        """Return who pulled a version, as far as the record of calls goes back; up to `limit`."""
         ...

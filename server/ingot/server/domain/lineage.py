@@ -1,7 +1,7 @@
 """Lineage: what a version or training job comes from, and what came of it, as far as the caller may see.
 
 It is read from what the server itself wrote down: jobs pin the versions they learn and start from, results
-name their job, imports their source, and the record of calls who pulled. A place that is not the caller's to
+name their job, imports their source, and the counters of use who pulled. A place that is not the caller's to
 see is there without a name, and nothing behind it is told.
 """
 
@@ -17,6 +17,7 @@ from ingot.server.core.lineage import Edge, Lineage, LineageStore, Node, NodeKin
 from ingot.server.core.names import VersionName, VersionReference, version_reference
 from ingot.server.core.training import TrainingJob
 from ingot.server.core.training_stores import CheckpointStore, TrainingStore
+from ingot.server.core.usage_stores import UsageStore
 from ingot.server.domain.access import Access, job_not_found
 from ingot.server.domain.versions import Versions
 
@@ -66,6 +67,7 @@ class Lineages:
         jobs: TrainingStore,
         checkpoints: CheckpointStore,
         store: LineageStore,
+        usage: UsageStore,
         access: Access,
     ) -> None:
         self._artifacts = artifacts
@@ -74,6 +76,7 @@ class Lineages:
         self._jobs = jobs
         self._checkpoints = checkpoints
         self._store = store
+        self._usage = usage
         self._access = access
 
     def of(self, caller: Caller, wanted: WantedLineage) -> Lineage:
@@ -210,16 +213,17 @@ class Lineages:
     def _pulls(self, caller: Caller, version: Version) -> Iterator[_Step]:
         """Tell members who pulled a version; others hear of themselves."""
         member = caller.may_read(version.name.artifact.namespace)
-        for pull in self._store.pulls(version.name, _MOST_OF_ONE):
-            if member or pull.principal == caller.principal:
-                node = Node(
-                    "",
-                    NodeKind.PRINCIPAL,
-                    pull.principal,
-                    create_time=pull.first_time,
-                    count=pull.count,
-                )
-                yield _Step(_Place(f"{pull.principal} of {version.name}", node), Relation.PULL, False)
+        artifact = self._artifacts.find(version.name.artifact)
+        users = self._usage.users(artifact.uid, version.name.version, _MOST_OF_ONE) if artifact else ()
+        pulls: dict[str, Node] = {}
+        for each in users:  # one for each name that a principal declared
+            if each.downloads and (member or each.principal == caller.principal):
+                known = pulls.get(each.principal, Node("", NodeKind.PRINCIPAL, each.principal))
+                first = min(each.first_time, known.create_time or each.first_time)
+                count = known.count + each.downloads
+                pulls[each.principal] = replace(known, create_time=first, count=count)
+        for principal, node in sorted(pulls.items(), key=lambda item: item[1].create_time or 0.0):
+            yield _Step(_Place(f"{principal} of {version.name}", node), Relation.PULL, False)
 
     def _above_job(self, caller: Caller, job: TrainingJob) -> Iterator[_Step]:
         pinned = [(job.dataset, Relation.DATASET), *([(job.base, Relation.BASE)] if job.base else [])]
