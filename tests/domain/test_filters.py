@@ -20,7 +20,7 @@ from ingot.server.core.expressions import (
     Word,
     all_of,
 )
-from ingot.server.domain import filters
+from ingot.server.domain import catalog_fields, filters
 from ingot.server.domain.filters import Fields, NumberKind
 
 FIELDS = Fields(
@@ -185,3 +185,9 @@ def test_a_quoted_value_means_itself(value: str) -> None:
     quoted = value.replace("\\", "\\\\").replace('"', '\\"')
     expected = " ".join(value.casefold().split())
     assert parse(f'tag = "{quoted}"') == Term("tag", expected)
+
+
+def test_tags_is_another_word_for_tag() -> None:
+    fields = catalog_fields.FILTERABLE
+    wanted = 'framework = "pytorch" AND {}:chat AND size_bytes > 1000000'
+    assert filters.parse(wanted.format("tags"), fields) == filters.parse(wanted.format("tag"), fields)

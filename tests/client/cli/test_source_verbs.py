@@ -98,6 +98,14 @@ def test_edit_changes_only_what_is_named(canned: CannedServer, cli: CommandLine)
     assert (request.artifact.description, request.artifact.language) == ("", "fa")
 
 
+def test_edit_knows_the_flags_of_push(canned: CannedServer, cli: CommandLine) -> None:
+    words = ("--title", "Tiny", "--task", "text-generation", "--type", "llm")
+    assert cli.run("edit", "models/ada/tiny", *words).code == 0
+    (request,) = canned.requests(UPDATE)
+    assert isinstance(request, catalog_pb2.UpdateArtifactRequest)
+    assert sorted(request.update_mask.paths) == ["display_name", "model_type", "task_type"]
+
+
 def test_tag_adds_and_removes_guarded_by_the_etag(canned: CannedServer, cli: CommandLine) -> None:
     assert cli.run("tag", "datasets/ada/chat", "-chat", "+reviewed", "+persian", "-q").code == 0
     (request,) = canned.requests(UPDATE)

@@ -57,6 +57,7 @@ FILTERABLE = filters.Fields(
         "create_time": filters.NumberKind.TIME,
         "update_time": filters.NumberKind.TIME,
     },
+    also={"tags": "tag"},
 )
 _ORDERS = {
     "": (ArtifactOrder.CREATED, True),

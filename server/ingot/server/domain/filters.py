@@ -14,6 +14,7 @@ AND and OR in one row need parentheses, because people disagree about which one 
 text field is met in any case of its letters. Quoted text may hold any sign; \\" and \\\\ stand for " and \\.
 """
 
+import dataclasses
 import datetime
 import itertools
 import re
@@ -74,6 +75,7 @@ class Fields:
 
     terms: Collection[str]
     numbers: Mapping[str, NumberKind]
+    also: Mapping[str, str] = dataclasses.field(default_factory=dict)  # other words for some of them
 
     def __contains__(self, name: str) -> bool:
         return name in self.terms or name in self.numbers
@@ -193,6 +195,7 @@ class _Reader:
 
     def _comparison(self, field: _Token, operator: _Token) -> Expression:
         """Read the value after a field and an operator."""
+        field = dataclasses.replace(field, text=self._fields.also.get(field.text, field.text))
         if field.text not in self._fields:
             why = f"there is no field {field.text!r}; expected one of {self._fields}"
             raise self._bad(field, why)

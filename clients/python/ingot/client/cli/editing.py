@@ -24,6 +24,8 @@ _TEXTS = {
     "visibility": "private, internal or public",
 }
 
+_AS_FOR_PUSH = {"display_name": ("--title",), "task_type": ("--task",), "model_type": ("--type",)}
+
 
 class Edit(Command):
     """Change what is said about a model or dataset, or about one version of it. Only what is named changes.
@@ -51,7 +53,8 @@ class Edit(Command):
     def declare(cls, parser: Parser) -> None:
         named.declare(parser, "datasets/NAME, or models/NAME@VERSION", "-i", "-id", "--id")
         for field, text in _TEXTS.items():
-            parser.add_argument(f"--{field.replace('_', '-')}", metavar="TEXT", help=text)
+            also = _AS_FOR_PUSH.get(field, ())
+            parser.add_argument(f"--{field.replace('_', '-')}", *also, metavar="TEXT", help=text)
         parser.add_argument("--card", metavar="FILE", help="Markdown file about it")
         parser.add_argument(
             "--lifecycle",

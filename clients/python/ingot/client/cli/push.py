@@ -75,7 +75,9 @@ class Push(Command):
             "--tag", action="append", default=[], metavar="T", help="tag the artifact (repeat)"
         )
         for flag, (field, text) in FIELDS.items():
-            parser.add_argument(flag, dest=field, default="", metavar="TEXT", help=text)
+            long = f"--{field.replace('_', '-')}"  # as for edit
+            flags = (flag, long) if flag != long else (flag,)
+            parser.add_argument(*flags, dest=field, default="", metavar="TEXT", help=text)
         parser.add_argument("--format", default="", metavar="F", help="main format (found from the files)")
         parser.add_argument("--include", action="append", default=[], metavar="G", help="only these (repeat)")
         parser.add_argument("--exclude", action="append", default=[], metavar="G", help="not these (repeat)")
