@@ -140,11 +140,13 @@ def test_what_is_deleted_is_there_and_gone(tmp_path: pathlib.Path) -> None:
         sara = server.member("sara")
         sara.catalog.DeleteArtifact(pb.DeleteArtifactRequest(name=DATASET, force=True))
         assert named(lineage(sara, OUTPUT, UP), f"{DATASET}/versions/1").gone
+        assert not any(node.name for node in lineage(server.member("omid"), OUTPUT, UP).nodes[1:])
         with Client(server.address, server.token("sara")) as client:
             client.training.delete("job_1")
             client.push(DATASET, folder(tmp_path / "other", **{"train.jsonl": '{"text": "other"}\n'}))
         found = lineage(sara, OUTPUT, UP)
         assert named(found, JOB).gone
+        assert not any(node.name for node in lineage(server.member("omid"), OUTPUT, UP).nodes[1:])
         assert (f"{DATASET}/versions/1", f"{OUTPUT}/versions/1", "DATASET") in steps(found)
         assert (f"{BASE}/versions/1", f"{OUTPUT}/versions/1", "BASE") in steps(lineage(sara, BASE, DOWN))
 

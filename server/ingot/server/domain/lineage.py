@@ -124,8 +124,9 @@ class Lineages:
         """Return the place of a version; with a digest, it is gone when the name has another one by now."""
         key, (artifact, version) = str(name), self._found(name)
         node = Node("", NodeKind.VERSION)
-        if artifact is None or version is None:
-            return _Place(key, replace(node, name=key, digest=digest, gone=True))
+        if artifact is None or version is None:  # nobody can say any more who was allowed to see it
+            member = caller.may_read(name.artifact.namespace)
+            return _Place(key, replace(node, name=key, digest=digest, gone=True) if member else node)
         if not (self._access.reads(caller, artifact) and self._access.sees(caller, artifact, version)):
             return _Place(key, node)
         another = bool(digest) and version.digest != digest
@@ -179,7 +180,9 @@ class Lineages:
             yield _Step(self._job(caller, job), Relation.RESULT, True)
             return
         if origin.training_job:
-            gone = Node("", NodeKind.TRAINING_JOB, origin.training_job, gone=True)
+            gone = Node("", NodeKind.TRAINING_JOB)
+            if caller.may_read(version.name.artifact.namespace):
+                gone = replace(gone, name=origin.training_job, gone=True)
             yield _Step(_Place(origin.training_job, gone), Relation.RESULT, True)
         for name, relation in (
             (origin.dataset_version, Relation.DATASET),
