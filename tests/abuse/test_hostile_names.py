@@ -36,7 +36,6 @@ TEXTS = (
     "\u202eم\u200fe\u0301\ufeff \U0001f4a9 '); DROP TABLE artifact; -- NEAR(\" * ^ ../../etc/passwd%00\r\n\t",
     "a\0b\x1b[2J\x9b31m\x07",
     "https://example.com/" + "\U0001f4a9" * 6000,
-    "٣" * 20_000,
 )
 MIB = 1024 * 1024
 _UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
@@ -63,20 +62,16 @@ def hostile(name: str) -> Iterator[str]:
     yield from (
         f"{name}\0",
         f"{name}\n",
-        f" {name}",
         f"{name}/",
-        f"/{name}",
         f"{name}/../{last}",
         f"{slash}..",
     )
     yield from (
         f"{slash}%",
         f"{slash}%2e%2e%2f{last}",
-        f"{slash}*",
         f'{slash}{last}" OR NEAR(a b)',
-        "../" * 40,
     )
-    yield from (f"{slash}{last}' OR '1'='1", f"{slash}x'; DROP TABLE artifact; --", f"{slash}\x1b]0;x\x07")
+    yield from (f"{slash}{last}' OR '1'='1", f"{slash}\x1b]0;x\x07")
     yield from (f"{slash}\u202e{last[::-1]}", f"{name}\u200f", f"{slash}{last[:1]}\u200b{last[1:]}")
     yield from (f"{slash}caf\u00e9", f"{slash}cafe\u0301", f"{slash}{last}\u0430", f"{slash}\uff41")
     yield from (f"{slash}\u0663", f"{name}{'9' * 120}", f"{slash}{'a' * 30_000}", "/" * 10_000)
