@@ -17,20 +17,24 @@ ROOT = pathlib.Path(__file__).parents[2]
 # In this order they tell one story: what an example needs comes before it. A number picks one of the two.
 STORY = """
 version env completion health login whoami context/ls context/use
-push ls show preview diff alias/set alias/ls alias/history cat pull verify edit tag uploads/ls uploads/show uploads/watch uploads/stats
+push ls show preview diff alias/set alias/ls alias/history cat pull verify edit tag
+uploads/ls uploads/show uploads/watch uploads/stats
 approvals/request approvals/ls approvals/show approvals/withdraw:0 approvals/policy
 audit/ls audit/head audit/verify audit/export
 search facets cache/ls cache/verify cache/prune stats storage usage activity dashboard settings
 workers/ls operations/ls operations/show operations/watch operations/kinds
 credentials/set credentials/ls credentials/rm import validate export upkeep uploads/purge
-users/create users/ls users/show users/edit users/passwd namespaces/create members/set members/ls members/rm namespaces/rm
-access/grant access/show access/revoke access/set namespaces/ls namespaces/show namespaces/quota tokens/create tokens/ls tokens/revoke
+users/create users/ls users/show users/edit users/passwd namespaces/create
+members/set members/ls members/rm namespaces/rm
+access/grant access/show access/revoke access/set namespaces/ls namespaces/show namespaces/quota
+tokens/create tokens/ls tokens/revoke
 train jobs/ls jobs/show jobs/watch jobs/wait:0 jobs/logs jobs/metrics jobs/checkpoints generate why
 alias/rm rm restore jobs/rm:0 logout
 """
 
 # These need a job, an upload or an operation in another state than the story leaves it in; test_jobs.py,
-# test_trash_commands.py, test_cache.py, test_approval_commands.py and test_operations_live.py show them.
+# test_reproduce.py, test_trash_commands.py, test_cache.py, test_approval_commands.py and
+# test_operations_live.py show them.
 ELSEWHERE = {
     "jobs start",
     "jobs pause",
@@ -43,6 +47,7 @@ ELSEWHERE = {
     "operations cancel",
     "operations retry",
     "purge",
+    "reproduce",
     "cache rm",
     "approvals approve",
     "approvals decline",

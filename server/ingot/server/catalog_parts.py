@@ -112,10 +112,7 @@ class CatalogParts:
         self.validations = Validations(
             self.catalog, self.versions, self.publishing, operations, self.access, requests
         )
-        stores = TrashStores(
-            self.artifacts, versions, aliases, TreesSql(), dependants, OperationsSql(), ApprovalsSql()
-        )
-        self.trash = Trash(self.catalog, stores, self.access, operations, requests, clock)
+        self.trash = self._trash(versions, aliases, dependants, requests, clock)
         self.changes = VersionChanges(
             self.catalog, self.versions, versions, TreesSql(), ComparingSql(), requests, tokens, clock
         )
@@ -124,10 +121,22 @@ class CatalogParts:
             self.catalog, self.versions, aliases, versions, requests, tokens, self.access, clock
         )
         self.approvals = self._approvals(versions, requests, tokens, clock, approval_evidence)
-        self.catalog.named_by(self.aliases.names_of)
-        self.catalog.named_by(self.approvals.waiting_for)
         self.search = CatalogSearch(self.artifacts, self.catalog, self.access)
         self.usage_reports = UsageReports(UsageSql(), self.catalog, UsersSql(), clock)
+
+    def _trash(
+        self,
+        versions: VersionsSql,
+        aliases: AliasesSql,
+        dependants: DependantStore,
+        requests: Requests,
+        clock: Clock,
+    ) -> Trash:
+        """Return the rules about what was deleted."""
+        stores = TrashStores(
+            self.artifacts, versions, aliases, TreesSql(), dependants, OperationsSql(), ApprovalsSql()
+        )
+        return Trash(self.catalog, stores, self.access, self.operations, requests, clock)
 
     def _approvals(
         self,
@@ -149,7 +158,9 @@ class CatalogParts:
             clock,
         )
         self.catalog.follow(approvals)
-        self.catalog.under(AccountsSql().approval)
+        self.catalog.named_by(self.aliases.names_of)
+        self.catalog.named_by(approvals.waiting_for)
+        self.catalog.under(AccountsSql().approval, AliasesSql().has)
         self.publishing.tell_gone(approvals.version_gone)
         self.trash.tell_gone(approvals.version_gone)
         return approvals

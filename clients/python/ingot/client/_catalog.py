@@ -224,10 +224,7 @@ class Catalog(AccessPart):
         return self._calls.unary(self._stub.RestoreVersion, request).version
 
     def purge_version(self, ref: str | Reference, *, validate_only: bool = False) -> pb.PurgeVersionResponse:
-        """Remove a version in the trash for good, by the operation that is answered.
-
-        With `validate_only` only tell what would go, and what was made from it.
-        """
+        """Remove a version in the trash for good, by the operation that is answered, or only tell of it."""
         request = pb.PurgeVersionRequest(
             name=self._names.version(ref), validate_only=validate_only, request_id=new_id()
         )

@@ -73,8 +73,7 @@ def card(
 ) -> str:
     """Return the model card: where it comes from, how it was trained, how good it is, how to use it.
 
-    No job, attempt or time is in it: the same training done again gives the same bytes. The version's origin
-    tells them.
+    No job and no time is in it: the same training gives the same bytes; the version's origin tells them.
     """
     base = (
         f"`{spec.base.name}` ({spec.base.digest or 'no digest'})"

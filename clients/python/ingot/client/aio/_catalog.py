@@ -158,10 +158,7 @@ class AsyncCatalog(AsyncPart[Catalog]):
     async def purge_version(
         self, ref: str | Reference, *, validate_only: bool = False
     ) -> "pb.PurgeVersionResponse":
-        """Remove a version in the trash for good, by the operation that is answered.
-
-        With `validate_only` only tell what would go, and what was made from it.
-        """
+        """Remove a version in the trash for good, by the operation that is answered, or only tell of it."""
         return await self._call(lambda sdk: sdk.purge_version(ref, validate_only=validate_only))
 
     async def stats(self, kind: str) -> "pb.GetCatalogStatsResponse":
