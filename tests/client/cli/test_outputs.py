@@ -121,6 +121,18 @@ def test_more_than_the_limit_is_said(canned: CannedServer, cli: CommandLine) -> 
     assert run.err == "These are the first 2; --limit 0 shows all.\n"
 
 
+@pytest.mark.contract("S4-39")
+def test_pages_have_numbers(canned: CannedServer, cli: CommandLine) -> None:
+    found = [catalog_pb2.Artifact(name=f"namespaces/ada/datasets/d{number}") for number in range(5)]
+    canned.answer("CatalogService/ListArtifacts", catalog_pb2.ListArtifactsResponse(artifacts=found))
+    second = cli.run("ls", "datasets", "-q", "--limit", "2", "--page", "2")
+    assert second.out.splitlines() == ["datasets/ada/d2", "datasets/ada/d3"]
+    assert second.err == "These are page 2; --limit 0 shows all.\n"
+    assert cli.run("ls", "datasets", "-q", "--limit", "2", "--page", "3").out == "datasets/ada/d4\n"
+    assert cli.run("ls", "datasets", "--limit", "0", "--page", "2").code == 2
+    assert cli.run("ls", "datasets", "--page", "0").code == 2
+
+
 def test_nothing_there_is_said_beside_the_data(canned: CannedServer, cli: CommandLine) -> None:
     canned.answer("CatalogService/ListArtifacts", catalog_pb2.ListArtifactsResponse())
     run = cli.run("ls", "models")

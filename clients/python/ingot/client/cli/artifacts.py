@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from ingot.client._errors import Invalid
 from ingot.client._references import KINDS, Reference, TreeReference, parse_tree
 from ingot.client.cli import formats, named
 from ingot.client.cli.command import Command, Parser, declare_limit
@@ -32,6 +33,7 @@ class Ls(Command):
     sort: str
     deleted: bool
     limit: int
+    page: int
 
     @classmethod
     def declare(cls, parser: Parser) -> None:
@@ -45,9 +47,16 @@ class Ls(Command):
         )
         parser.add_argument("--deleted", action="store_true", help="those in the trash instead")
         declare_limit(parser)
+        parser.add_argument("--page", type=int, default=1, metavar="N", help="page N, of --limit rows each")
 
     def run(self, shell: Shell) -> int:
-        listing = Listing(shell.out, self.limit)
+        if self.page < 1 or (self.page > 1 and not self.limit):
+            raise Invalid(
+                f"--page: expected 1 or more, of --limit rows each; got {self.page} of {self.limit} rows.",
+                reason="USAGE",
+                next_step="Write for example: ingot ls datasets --limit 10 --page 2",
+            )
+        listing = Listing(shell.out, self.limit, self.page)
         if self.deleted:
             return self._trash(shell, listing)
         if self.what and self.what not in KINDS:

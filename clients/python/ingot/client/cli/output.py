@@ -5,6 +5,7 @@ names, `-q` as names alone. Colour only where a terminal wants it. Control chara
 and messages of others may hold, are written out; JSON has them in its own notation.
 """
 
+import itertools
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -100,15 +101,19 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """Prints many things: `--json` as one list, `-q` their names, else a table. `limit` 0 shows all."""
+    """Prints many things: `--json` as one list, `-q` their names, else a table. `limit` 0 shows all.
+
+    Pages are of `limit` things, the first is 1.
+    """
 
     out: Output
     limit: int = DEFAULT_ROWS
+    page: int = 1
 
     @property
     def wanted(self) -> int | None:
         """How many to ask for: one more than shown tells whether there are more."""
-        return self.limit + 1 if self.limit else None
+        return self.page * self.limit + 1 if self.limit else None
 
     def show(
         self,
@@ -118,7 +123,7 @@ class Listing:
         name: Callable[[M], str],
     ) -> None:
         """Print the items."""
-        found = list(items)
+        found = list(itertools.islice(items, (self.page - 1) * self.limit, None))
         shown = found[: self.limit] if self.limit else found
         if self.out.json:
             from ingot.client.cli import plain
@@ -132,4 +137,5 @@ class Listing:
         else:
             self.out.note("Nothing there.")
         if len(found) > len(shown):
-            self.out.note(f"These are the first {self.limit}; --limit 0 shows all.")
+            these = f"the first {self.limit}" if self.page == 1 else f"page {self.page}"
+            self.out.note(f"These are {these}; --limit 0 shows all.")
