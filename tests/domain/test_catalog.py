@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from helpers.catalogs import NO_KEY, START, CatalogRig
-from ingot.server.core.artifacts import Artifact, ArtifactFields, Term, VersionOrigin, Visibility
+from ingot.server.core.artifacts import Artifact, ArtifactFields, VersionOrigin, Visibility
 from ingot.server.core.errors import (
     AlreadyExists,
     Conflict,
@@ -16,6 +16,7 @@ from ingot.server.core.errors import (
     Precondition,
     Reason,
 )
+from ingot.server.core.expressions import Term
 from ingot.server.core.identity import Caller
 from ingot.server.core.names import Kind, artifact_name
 from ingot.server.domain.catalog_asked import ArtifactChange, ArtifactListing, NewArtifact

@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers.refusals import refusal_of
-from ingot.server.core.artifacts import Artifact, ArtifactFields, Term, Visibility
+from ingot.server.core.artifacts import Artifact, ArtifactFields, Visibility
 from ingot.server.core.errors import Invalid
+from ingot.server.core.expressions import Term
 from ingot.server.core.names import ArtifactName, Kind
 from ingot.server.domain import catalog_fields
 from ingot.server.domain.catalog_fields import SETTABLE, checked, masked

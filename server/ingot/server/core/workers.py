@@ -124,8 +124,8 @@ class TrainingAssignment:
 class WorkGrant:
     """What claimed work lets its worker touch: some versions, the job's checkpoints, uploads for the job.
 
-    `namespace` is where those uploads count; `output_artifact` is the one model the job may fill; `creator` is
-    whom it works for, as a principal.
+    `namespace` is where those uploads count; `output_artifact` is the one model the job may fill; `creator`
+    is whom it works for, as a principal.
     """
 
     name: str
