@@ -1,17 +1,22 @@
 """What strangers find out about versions that nobody approved: nothing, however they ask."""
 
+import dataclasses
 from collections.abc import Iterator
 
 import pytest
 
 from helpers.catalogs import NO_KEY, CatalogRig
 from ingot.server.core import texts
-from ingot.server.core.artifacts import ArtifactFields, Figures, Version, Visibility
+from ingot.server.core.artifacts import ArtifactFields, Figures, Version, VersionOrigin, Visibility
 from ingot.server.core.identity import Caller, Role
 from ingot.server.core.names import Kind, artifact_name
+from ingot.server.core.pages import PageTokens
 from ingot.server.domain.catalog_asked import ArtifactChange, ArtifactListing
 from ingot.server.domain.catalog_search import CatalogSearch, Narrowing
+from ingot.server.domain.usage import Usage
+from ingot.server.domain.usage_reports import UsageReports
 from ingot.server.storage import sql
+from ingot.server.storage.usage_sql import UsageSql
 
 TINY = artifact_name("namespaces/sara/models/tiny")
 SMALL, LARGE = 10, 42_000
@@ -119,3 +124,33 @@ def test_what_an_older_server_wrote_is_renewed(rig: Rig) -> None:
     assert rig.told(rig.mina) == wanted
     own = rig.read(rig.catalog.require_read, rig.sara, TINY)
     assert (own.size_bytes, own.version_count) == (LARGE, 2)
+
+
+def test_only_members_are_told_where_a_version_comes_from(rig: Rig) -> None:
+    origin = VersionOrigin(upload="uploads/file_1", dataset_version="namespaces/sara/datasets/x/versions/1")
+    made = rig.commit(rig.sara, str(TINY), origin=origin)
+    rig.approve(made)
+
+    def told(who: Caller) -> list[VersionOrigin]:
+        artifact = rig.read(rig.catalog.require_read, who, TINY)
+        return [
+            rig.read(rig.versions.get, who, made.name).origin,
+            rig.read(rig.versions.page, who, TINY, 1, "").items[0].origin,
+            rig.read(rig.catalog.newest_versions, who, [artifact])[artifact.uid][0].origin,
+        ]
+
+    assert told(rig.mina) == [VersionOrigin()] * 3
+    assert told(rig.sara) == told(rig.root) == [origin] * 3
+
+
+def test_strangers_see_how_often_a_model_was_pulled_and_not_by_whom(rig: Rig) -> None:
+    usage = Usage(UsageSql(), PageTokens(b"secret"), rig.clock, activity_days=30)
+    artifact = rig.read(rig.catalog.require_read, rig.sara, TINY)
+    usage.downloaded(dataclasses.replace(rig.sara, declared_user="root"), artifact.uid, "pull-1", "2")
+    rig.write(usage.write, usage.take())
+    strange, known = (rig.read(usage.shown, who, [artifact])[artifact.uid] for who in (rig.mina, rig.sara))
+    assert (strange.download_count, strange.first_downloaded_by, strange.first_download_time) == (1, "", None)
+    assert (known.download_count, known.first_downloaded_by) == (1, "root")
+    reports = UsageReports(UsageSql(), rig.catalog, rig.users, rig.clock)
+    report = rig.read(reports.of_artifact, rig.mina, TINY, days=1, rows=1)
+    assert report.totals == strange

@@ -1,16 +1,24 @@
 """Who counts as having made a version, and what a decision is about."""
 
+import dataclasses
+import functools
 import json
 from collections.abc import Iterator
 
 import pytest
 
 from helpers.catalogs import NO_KEY, CatalogRig, machine
-from ingot.server.core.artifacts import VersionOrigin
-from ingot.server.core.errors import Denied
-from ingot.server.core.identity import Role
+from ingot.server.core.approval_policies import ApprovalPolicy
+from ingot.server.core.artifacts import ArtifactFields, VersionOrigin
+from ingot.server.core.errors import Denied, NotFound, Precondition, Reason
+from ingot.server.core.identity import Caller, Role
 from ingot.server.core.workers import WorkGrant
+from ingot.server.domain.trash import Trash, TrashStores
 from ingot.server.storage import sql
+from ingot.server.storage.accounts_sql import AccountsSql
+from ingot.server.storage.approvals_sql import ApprovalsSql
+from ingot.server.storage.operations_sql import OperationsSql
+from ingot.server.storage.trees_sql import TreesSql
 
 TINY = "namespaces/sara/models/tiny"
 
@@ -45,3 +53,80 @@ def test_who_trained_a_model_made_it_and_not_who_made_the_workers_token(rig: Cat
         rig.write(rig.approvals.decide, sara, asked.name, "mine", "", NO_KEY, approve=True)
     decided = rig.write(rig.approvals.decide, admin, asked.name, "good", "", NO_KEY, approve=True)
     assert decided.decider == "users/admin"
+
+
+def _protect(rig: CatalogRig, alias: str = "prod") -> None:
+    rig.write(AccountsSql().require, "sara", ApprovalPolicy(protected_aliases=(alias,)))
+
+
+def test_a_protected_alias_does_not_go_with_what_it_names_unless_an_owner_says_so(rig: CatalogRig) -> None:
+    sara, admin = rig.user("sara"), rig.user("root", Role.ADMIN)
+    stores = TrashStores(
+        rig.artifacts,
+        rig.version_rows,
+        rig.alias_rows,
+        TreesSql(),
+        rig.work,
+        OperationsSql(),
+        ApprovalsSql(),
+    )
+    trash = Trash(rig.catalog, stores, rig.access, rig.operations.operations, rig.requests, rig.clock)
+    artifact = rig.create(sara, "tiny", license="MIT")
+    version = rig.commit(sara, TINY)
+    asked = rig.write(rig.approvals.request, sara, version.name, "", NO_KEY)
+    rig.write(rig.approvals.decide, admin, asked.name, "good", "", NO_KEY, approve=True)
+    rig.write(rig.aliases.set, sara, artifact.name.alias("prod"), version.name, "", NO_KEY)
+    _protect(rig)
+
+    def delete(who: Caller) -> None:
+        rig.write(
+            trash.delete_version,
+            who,
+            version.name,
+            NO_KEY,
+            etag="",
+            force=True,
+            allow_missing=False,
+            validate_only=False,
+        )
+
+    for change in (
+        lambda: delete(sara),
+        lambda: rig.write(rig.catalog.delete, sara, artifact.name, NO_KEY, force=True),
+        lambda: rig.write(
+            rig.aliases.delete, sara, artifact.name.alias("prod"), "", NO_KEY, allow_missing=False
+        ),
+    ):
+        with pytest.raises(Precondition) as caught:
+            change()
+        assert caught.value.reason is Reason.PROTECTED
+    assert rig.read(rig.versions.get, sara, artifact.name.alias("prod")).name == version.name
+    delete(dataclasses.replace(sara, owns=frozenset({"sara"})))
+    with pytest.raises(NotFound):
+        rig.read(rig.versions.get, sara, artifact.name.alias("prod"))
+
+
+def test_a_new_artifact_gets_no_protected_alias_at_its_first_push(rig: CatalogRig) -> None:
+    sara = rig.user("sara")
+    _protect(rig)
+    for create in (ArtifactFields(), ArtifactFields(approval=ApprovalPolicy(protected_aliases=("best",)))):
+        alias = "best" if create.approval.protected_aliases else "prod"
+        with pytest.raises(Precondition) as caught:
+            rig.commit(sara, TINY, create=create, aliases=(alias,))
+        assert caught.value.reason is Reason.APPROVAL_REQUIRED
+
+
+def test_who_has_left_sees_no_approval_any_more(rig: CatalogRig) -> None:
+    sara, root = rig.user("sara"), rig.user("root", Role.ADMIN)
+    omid = rig.user("omid")
+    member = dataclasses.replace(omid, reads=omid.reads | {"sara"}, writes=omid.writes | {"sara"})
+    rig.create(sara, "tiny")
+    asked = rig.write(rig.approvals.request, member, rig.commit(sara, TINY).name, "", NO_KEY)
+    listed = functools.partial(rig.approvals.page, parent=None, state=None, inbox=False, size=0, token="")
+    assert [each.name for each in rig.read(listed, member).items] == [asked.name]
+    assert rig.read(listed, omid).items == ()
+    with pytest.raises(NotFound):
+        rig.read(rig.approvals.get, omid, asked.name)
+    with pytest.raises(NotFound):
+        rig.write(rig.approvals.withdraw, omid, asked.name, NO_KEY)
+    assert rig.read(rig.approvals.get, root, asked.name).requester == "users/omid"

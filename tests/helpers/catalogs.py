@@ -177,7 +177,7 @@ class CatalogRules:
             clock,
         )
         self.catalog.follow(self.approvals)
-        self.catalog.under(AccountsSql().approval)
+        self.catalog.under(AccountsSql().approval, self.alias_rows.has)
         self.publishing.tell_gone(self.approvals.version_gone)
 
 

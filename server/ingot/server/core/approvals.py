@@ -112,10 +112,9 @@ def next_state(approval: Approval, move: ApprovalMove) -> ApprovalState:
 
 @dataclass(frozen=True, slots=True)
 class ApprovalQuery:
-    """Which approvals: in any of the namespaces (None is all), or asked for by this principal."""
+    """Which approvals: in any of the namespaces (None is all)."""
 
     namespaces: tuple[str, ...] | None = None
-    requester: str = ""
     artifact_uid: str = ""
     state: ApprovalState | None = None
     not_of: str = ""  # id of a user who neither asked for it nor made the version

@@ -64,9 +64,10 @@ class ArtifactUsage:
         """Downloads and accesses together."""
         return self.download_count + self.access_count
 
-    def seen_by(self, *, owner: bool) -> "ArtifactUsage":
-        """Return what somebody sees of it: from where people came is for owners only."""
-        return self if owner else replace(self, first_downloaded_from="")
+    def seen_by(self, *, owner: bool, stranger: bool = False) -> "ArtifactUsage":
+        """Return what somebody sees of it: from where people came is for owners, strangers see numbers."""
+        shown = self if owner else replace(self, first_downloaded_from="")
+        return replace(shown, first_downloaded_by="", first_download_time=None) if stranger else shown
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,13 +8,13 @@ from ingot.server.core.alias_stores import AliasStore
 from ingot.server.core.artifacts import Alias, AliasMove, Artifact, Version
 from ingot.server.core.catalog_stores import VersionStore
 from ingot.server.core.clock import Clock
-from ingot.server.core.errors import NotFound, Precondition, Reason, invalid_field
+from ingot.server.core.errors import NotFound, invalid_field
 from ingot.server.core.identity import Caller
 from ingot.server.core.names import AliasName, ArtifactName, VersionReference
 from ingot.server.core.pages import Page, PageTokens, page_size
 from ingot.server.domain.access import Access
 from ingot.server.domain.catalog import Catalog
-from ingot.server.domain.catalog_refusals import approval_required, check_etag
+from ingot.server.domain.catalog_refusals import approval_required, check_etag, protected
 from ingot.server.domain.requests import RequestKey, Requests
 from ingot.server.domain.versions import Versions, alias_not_found
 
@@ -116,7 +116,7 @@ class Aliases:
                 raise
             check_etag(str(name), etag, alias.etag)
             if name.alias in self._catalog.policy(artifact).protected_aliases:
-                raise _protected(name)
+                raise protected(name)
             self._aliases.delete(artifact, name.alias, self._clock.now(), caller.principal)
             return str(name)
 
@@ -226,12 +226,3 @@ class Aliases:
             version.creator,
             artifact.version_count,
         )
-
-
-def _protected(name: AliasName) -> Precondition:
-    return Precondition(
-        Reason.PROTECTED,
-        f"{name} is protected: it can be moved to another approved version, but not removed.",
-        next_step="An owner can take it from the protected aliases of the artifact's approval policy first.",
-        facts={"name": str(name)},
-    )

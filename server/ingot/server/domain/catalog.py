@@ -8,7 +8,6 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 
 from ingot.server.core import ids, journal, names
-from ingot.server.core.approval_policies import ApprovalPolicy
 from ingot.server.core.artifacts import (
     Artifact,
     ArtifactFields,
@@ -64,7 +63,6 @@ class Catalog(CatalogView):
         self._tokens = tokens
         self._clock = clock
         self._hooks: list[LatestHook] = []
-        self._policies: Callable[[str], ApprovalPolicy] = lambda namespace: ApprovalPolicy()
         self._tells: list[Callable[[], None]] = []
         self._named: list[Callable[[Artifact], Sequence[str]]] = []
 
@@ -79,14 +77,6 @@ class Catalog(CatalogView):
     def named_by(self, names: Callable[[Artifact], Sequence[str]]) -> None:
         """Tell from now on, before an artifact is deleted, the names that a feature has for it too."""
         self._named.append(names)
-
-    def under(self, policies: Callable[[str], ApprovalPolicy]) -> None:
-        """Let what approvals need depend on the namespace, too: `policies` tells by its id."""
-        self._policies = policies
-
-    def policy(self, artifact: Artifact) -> ApprovalPolicy:
-        """Return what approvals of an artifact's versions need: its own policy with that of its namespace."""
-        return self._policies(artifact.name.namespace) | artifact.fields.approval
 
     # --- reading ----------------------------------------------------------------------------------------
 
@@ -343,6 +333,7 @@ class Catalog(CatalogView):
                 return None
             raise
         check_etag(str(artifact.name), etag, artifact.etag)
+        self.require_unprotected(caller, artifact, self.policy(artifact).protected_aliases)
         return artifact
 
     def _dependants_of(self, artifact: Artifact) -> tuple[str, ...]:

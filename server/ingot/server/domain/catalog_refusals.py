@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from ingot.server.core.artifacts import Artifact
 from ingot.server.core.errors import AlreadyExists, Conflict, Precondition, Reason
-from ingot.server.core.names import ArtifactName
+from ingot.server.core.names import AliasName, ArtifactName
 
 
 def check_etag(name: str, expected: str, found: str) -> None:
@@ -45,6 +45,16 @@ def in_use(artifact: Artifact, dependants: Sequence[str]) -> Precondition:
             "bytes": str(artifact.version_bytes),
             "dependants": ", ".join(dependants[:20]),
         },
+    )
+
+
+def protected(name: AliasName) -> Precondition:
+    """Return the error for a protected alias that shall be removed, or go with what it names."""
+    return Precondition(
+        Reason.PROTECTED,
+        f"{name} is protected: it can be moved to another approved version, but not removed.",
+        next_step="Move it, or let an owner take it from the protected aliases of the approval policy first.",
+        facts={"name": str(name)},
     )
 
 

@@ -5,12 +5,14 @@ one, and sizes and counts are theirs.
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
-from ingot.server.core.artifacts import Artifact, Version, Visibility
+from ingot.server.core.approval_policies import ApprovalPolicy
+from ingot.server.core.artifacts import Artifact, ArtifactFields, Version, VersionOrigin, Visibility
 from ingot.server.core.catalog_stores import VersionStore
 from ingot.server.core.identity import Caller
 from ingot.server.domain.access import Access
+from ingot.server.domain.catalog_refusals import protected
 
 NEWEST_VERSIONS = 20  # in the view WITH_VERSIONS
 
@@ -21,6 +23,32 @@ class CatalogView:
     def __init__(self, versions: VersionStore, access: Access) -> None:
         self._versions = versions
         self._access = access
+        self._policies: Callable[[str], ApprovalPolicy] = lambda namespace: ApprovalPolicy()
+        self._has_alias: Callable[[Artifact, str], bool] = lambda artifact, alias: False
+
+    def under(
+        self, policies: Callable[[str], ApprovalPolicy], has_alias: Callable[[Artifact, str], bool]
+    ) -> None:
+        """Let what approvals need depend on the namespace, too: `policies` tells by its id."""
+        self._policies, self._has_alias = policies, has_alias
+
+    def policy(self, artifact: Artifact) -> ApprovalPolicy:
+        """Return what approvals of an artifact's versions need: its own policy with that of its namespace."""
+        return self.policy_in(artifact.name.namespace, artifact.fields)
+
+    def policy_in(self, namespace: str, fields: ArtifactFields) -> ApprovalPolicy:
+        """Return the policy of an artifact that need not exist yet."""
+        return self._policies(namespace) | fields.approval
+
+    def require_unprotected(self, caller: Caller, artifact: Artifact, aliases: Collection[str]) -> None:
+        """Refuse that these aliases go with what they name while they are protected, but to owners.
+
+        Raises Precondition (PROTECTED).
+        """
+        guarded = set(aliases).intersection(self.policy(artifact).protected_aliases)
+        for alias in sorted(guarded) if not caller.may_own(artifact.name.namespace) else ():
+            if self._has_alias(artifact, alias):
+                raise protected(artifact.name.alias(alias))
 
     def shown(self, caller: Caller, artifact: Artifact) -> Artifact:
         """Return an artifact as the caller sees it."""
@@ -58,12 +86,25 @@ class CatalogView:
         To workers only those they hold.
         """
         if not caller.is_worker:
-            hidden = [each.uid for each in artifacts if not caller.may_write(each.name.namespace)]
-            strange = [each.uid for each in self._access.strange(caller, artifacts)]
-            return self._versions.newest(artifacts, NEWEST_VERSIONS, ready_only=hidden, approved_only=strange)
+            return self._newest_to(caller, artifacts)
         found = self._versions.newest(artifacts, NEWEST_VERSIONS)
         held = self._access.held_versions(caller)
         return {uid: [each for each in versions if each.name in held] for uid, versions in found.items()}
+
+    def told(self, caller: Caller, version: Version) -> Version:
+        """Return a version as the caller sees it: only members are told where it comes from.
+
+        GetLineage tells everybody as much of that as they may know.
+        """
+        if caller.is_worker or caller.may_read(version.name.artifact.namespace):
+            return version
+        return dataclasses.replace(version, origin=VersionOrigin(), last_validation="")
+
+    def _newest_to(self, caller: Caller, artifacts: Sequence[Artifact]) -> Mapping[str, Sequence[Version]]:
+        hidden = [each.uid for each in artifacts if not caller.may_write(each.name.namespace)]
+        strange = [each.uid for each in self._access.strange(caller, artifacts)]
+        found = self._versions.newest(artifacts, NEWEST_VERSIONS, ready_only=hidden, approved_only=strange)
+        return {uid: [self.told(caller, each) for each in versions] for uid, versions in found.items()}
 
 
 def _public(artifact: Artifact, newest: Sequence[Version], count: int) -> Artifact:

@@ -181,6 +181,7 @@ class Trash:
                 return version.name.version
             if dependants and not force:
                 raise _in_use(version, dependants)
+            self._catalog.require_unprotected(caller, artifact, version.aliases)
             for alias in version.aliases:
                 self._stores.aliases.delete(artifact, alias, self._clock.now(), caller.principal)
             self._stores.versions.set_deleted(version, self._clock.now())

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ingot.server.core import pages
-from ingot.server.core.artifacts import Artifact
+from ingot.server.core.artifacts import Artifact, Visibility
 from ingot.server.core.clock import Clock
 from ingot.server.core.identity import Caller
 from ingot.server.core.pages import Page, PageTokens
@@ -149,7 +149,9 @@ class Usage:
         """Return the counters of artifacts that the caller reads, by uid; addresses only of its own."""
         found = self.of([each.uid for each in artifacts])
         return {
-            each.uid: found[each.uid].seen_by(owner=caller.may_write(each.name.namespace))
+            each.uid: found[each.uid].seen_by(
+                owner=caller.may_write(each.name.namespace), stranger=is_strange(caller, each)
+            )
             for each in artifacts
         }
 
@@ -173,6 +175,11 @@ class Usage:
         found, following = self._store.activities(wanted, before, pages.page_size(page_size))
         token = "" if following is None else self._tokens.encode(query, (following,))
         return Page(newest_first(found), token)
+
+
+def is_strange(caller: Caller, artifact: Artifact) -> bool:
+    """Return whether the first download of it may have been of a version that is not for the caller."""
+    return artifact.fields.visibility is Visibility.PUBLIC and not caller.may_read(artifact.name.namespace)
 
 
 def _widened(wanted: ActivityFilter) -> ActivityFilter:

@@ -4,6 +4,7 @@ Counters and days are kept as uses are written, so that a report costs the same 
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ingot.server.core.catalog_stores import UserStore
 from ingot.server.core.clock import Clock
@@ -23,6 +24,7 @@ from ingot.server.core.usage import (
 from ingot.server.core.usage_stores import UsageStore
 from ingot.server.domain.access import namespace_not_found
 from ingot.server.domain.catalog import Catalog
+from ingot.server.domain.usage import is_strange
 
 _STANDARD_DAYS, _MOST_DAYS = 30, 366
 _STANDARD_ROWS, _MOST_ROWS = 10, 100
@@ -47,7 +49,10 @@ class UsageReports:
         wanted = ActivityFilter(artifact=str(artifact.name).lower())
         if not caller.may_write(artifact.name.namespace):
             wanted = ActivityFilter(caller.principal, artifact=wanted.artifact)
-        return self._report(artifact.uid, wanted, days, rows)
+        report = self._report(artifact.uid, wanted, days, rows)
+        if is_strange(caller, artifact):
+            return replace(report, totals=report.totals.seen_by(owner=False, stranger=True))
+        return report
 
     def of_namespace(self, caller: Caller, namespace: str, *, days: int, rows: int) -> UsageReport:
         """Return how everything in a namespace that the caller belongs to was used.

@@ -74,10 +74,11 @@ class Versions:
         if artifact is None and target.create is None:
             raise artifact_not_found(target.artifact)
         self._check_free(artifact, target)
-        if artifact is not None:
-            for alias in target.aliases:
-                if alias in self._catalog.policy(artifact).protected_aliases:
-                    raise approval_required(alias, f"the next version of {artifact.name}")
+        fields = (artifact.fields if artifact else target.create) or ArtifactFields()
+        policy = self._catalog.policy_in(target.artifact.namespace, fields)
+        for alias in target.aliases:
+            if alias in policy.protected_aliases:
+                raise approval_required(alias, f"the next version of {target.artifact}")
         return target
 
     def commit(
@@ -157,7 +158,7 @@ class Versions:
             if isinstance(reference, AliasName):  # nor that the alias is there, nor where it points
                 raise alias_not_found(reference)
             raise version_not_found(artifact.name.version(version_id))
-        return version
+        return self._catalog.told(caller, version)
 
     def page(
         self, caller: Caller, name: ArtifactName, size: int, token: str, *, deleted: bool = False
@@ -184,7 +185,8 @@ class Versions:
             approved_only=self._access.is_stranger(caller, artifact),
             deleted=deleted,
         )
-        items, last = fit(rows, size, catalog_fields.version_weight_of)
+        told = [(place, self._catalog.told(caller, version)) for place, version in rows]
+        items, last = fit(told, size, catalog_fields.version_weight_of)
         return Page(items, self._tokens.encode(query, (last,)) if last else "")
 
     # --- checks -----------------------------------------------------------------------------------------

@@ -63,18 +63,16 @@ class ApprovalsSql:
     def page(self, query: ApprovalQuery, before: int | None, limit: int) -> Sequence[Approval]:
         found = [_range(query, condition, values, before, limit) for condition, values in _ranges(query)]
         merged = heapq.merge(*found, key=lambda each: -each.number)
-        unique = (next(same) for _, same in itertools.groupby(merged, key=lambda each: each.number))
-        return list(itertools.islice(unique, limit))
+        return list(itertools.islice(merged, limit))
 
 
 def _ranges(query: ApprovalQuery) -> list[tuple[str, list[sql.Value]]]:
-    """Return the ranges of indexes that a query asks for; they may overlap."""
+    """Return the ranges of indexes that a query asks for."""
     if query.artifact_uid:
         return [("artifact_uid = ?", [query.artifact_uid])]
     if query.namespaces is None:
         return [("1", [])]
-    found: list[tuple[str, list[sql.Value]]] = [("namespace = ?", [each]) for each in query.namespaces]
-    return [*found, ("requester = ?", [query.requester])] if query.requester else found
+    return [("namespace = ?", [each]) for each in query.namespaces]
 
 
 def _range(

@@ -233,6 +233,10 @@ class AliasesSql:
         rows = sql.rows(f"{_ALIAS} AND alias.alias = ?", row_id_of(artifact), alias)
         return _alias(artifact, rows[0]) if rows else None
 
+    def has(self, artifact: Artifact, alias: str) -> bool:
+        """Return whether an artifact has an alias."""
+        return self.find(artifact, alias) is not None
+
     def put(self, artifact: Artifact, alias: Alias) -> None:
         name, version = alias.name.alias, alias.version.version
         before = self.find(artifact, name)
