@@ -170,7 +170,7 @@ def test_a_task_that_is_cancelled_ends_its_call(server: Server) -> None:
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert not _waiting()
+        await eventually_async(_idle)
         assert (await client.uploads.abort(upload)).state == pb.UPLOAD_STATE_ABORTED
 
     run(server, work)

@@ -60,7 +60,7 @@ def test_everything_is_open_to_somebody_and_closed_to_others(capsys: pytest.Capt
         )
 
 
-@pytest.mark.contract("S0-97", "S0-101", "S1-11", "S1-14", "S1-50", "S1-51", "S1-52", "S4-48")
+@pytest.mark.contract("S0-97", "S0-101", "S1-11", "S1-14", "S1-50", "S1-51", "S1-52", "S2-1", "S4-48")
 @pytest.mark.parametrize("service", SERVICES)
 def test_everybody_may_what_the_table_says_and_no_more(found: World, service: str) -> None:
     mine = [case for case in TABLE if RPCS[case.rpc].containing_service.name == service]
