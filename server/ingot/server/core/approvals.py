@@ -135,10 +135,6 @@ class ApprovalStore(Protocol):
         """Store state and decision, and the state with the version, if it is PENDING; return whether."""
         ...
 
-    def trainer(self, job: str) -> str:
-        """Return who asked for a training job, `users/{id}`; "" for one that is not known."""
-        ...
-
     def pending_of(self, version_uid: str) -> Approval | None:
         """Return the approval of a version that waits."""
         ...

@@ -191,7 +191,7 @@ class Version:
     size_bytes: int
     new_bytes: int  # that its namespace did not hold before
     format: str
-    creator: str  # principal who committed it
+    creator: str  # principal who committed it, a worker's token by its own name
     create_time: float
     ready_time: float | None
     changelog: str = ""
@@ -205,6 +205,7 @@ class Version:
     delete_time: float | None = None  # when it went to the trash
     revision: int = 1  # grows when what is said about it changes
     update_time: float | None = None  # when that was last
+    maker: str = ""  # users/{id} for whom a worker trained it; empty where the creator made it
     facts: VersionFacts | None = None  # once they were read from its files
 
     @property

@@ -239,7 +239,8 @@ class Approvals:
                 requester=caller.principal,
                 requester_user=caller.user,
                 creator=version.creator,
-                creator_user=user_of(self._maker(version)),
+                # Of what a worker trained, who asked for it: whose token the worker has plays no part.
+                creator_user=user_of(version.maker or version.creator),
                 comment=comment,
                 evidence=evidence,
                 create_time=now,
@@ -248,15 +249,6 @@ class Approvals:
         journal.detail(approval=approval.name, missing=", ".join(check.name for check in evidence.missing))
         log.info("approval.asked name=%s version=%s", approval.name, approval.version)
         return approval
-
-    def _maker(self, version: Version) -> str:
-        """Return the person behind a version: of what a worker trained, who asked for it.
-
-        Who made the worker's token has no part in that, and may decide.
-        """
-        job = version.origin.training_job
-        by_worker = bool(job) and "/tokens/" in version.creator
-        return (self._stores.approvals.trainer(job) if by_worker else "") or version.creator
 
     def _weighed(self, approval: Approval, *, approve: bool) -> Approval:
         """Return the approval with the evidence as it is now. Raises Precondition when it is not enough."""

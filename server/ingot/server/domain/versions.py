@@ -108,6 +108,7 @@ class Versions:
             new_bytes=tree.new_bytes,
             format=target.format or tree.format,
             creator=caller.principal,
+            maker=person.principal if caller.is_worker else "",
             create_time=now,
             ready_time=None if staged else now,
             changelog=target.changelog,

@@ -46,12 +46,6 @@ class ApprovalsSql:
             _tell_version(approval)
         return bool(changed)
 
-    def trainer(self, job: str) -> str:
-        number = job.rpartition("_")[2]
-        statement = "SELECT json_extract(definition, '$.creator') FROM training_job WHERE number = ?"
-        rows = sql.rows(statement, int(number)) if number.isdecimal() else []
-        return str(rows[0][0]) if rows else ""
-
     def pending_of(self, version_uid: str) -> Approval | None:
         rows = sql.rows(f"{_SELECT} WHERE version_uid = ? AND state = 'PENDING'", version_uid)
         return _approval(rows[0]) if rows else None

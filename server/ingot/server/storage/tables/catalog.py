@@ -167,6 +167,7 @@ class Version(Table):
     upload = peewee.TextField(index=True)
     operation = peewee.TextField()
     training_job = peewee.TextField()
+    maker = peewee.TextField(default="", constraints=[peewee.SQL("DEFAULT ''")])
     hub_commit = peewee.TextField()
     dataset_version = peewee.TextField(index=True)
     base_version = peewee.TextField(index=True)
