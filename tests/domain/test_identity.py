@@ -228,6 +228,16 @@ def test_pages_of_tokens_and_their_last_use(rig: CatalogRig, admin: Caller) -> N
     assert rig.read(rig.identity.list_tokens, sara, "", 1, "").items[0].last_use_time == rig.clock.time - 5
 
 
+def test_a_token_of_an_administrator_without_that_scope_is_for_its_own_things(
+    rig: CatalogRig, admin: Caller
+) -> None:
+    narrow = _enter(rig, _token(rig, admin, scopes=SCOPES_OF_ROLE[Role.MEMBER])[1])
+    assert narrow.may_write("admin")
+    assert not narrow.is_admin
+    assert not narrow.may_read("sara")
+    assert not narrow.may_own("sara")
+
+
 def test_tokens_of_others_do_not_exist(rig: CatalogRig, admin: Caller) -> None:
     sara, omid = _user(rig, admin, "sara"), _user(rig, admin, "omid")
     token, _ = _token(rig, sara)

@@ -76,8 +76,8 @@ class Caller:
 
     @property
     def is_admin(self) -> bool:
-        """Whether the caller may do everything."""
-        return self.role is Role.ADMIN
+        """Whether the caller may do everything: a lesser token of an administrator is for its own things."""
+        return self.role is Role.ADMIN and Scope.ADMIN in self.scopes
 
     @property
     def is_worker(self) -> bool:
