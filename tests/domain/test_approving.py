@@ -9,7 +9,7 @@ import pytest
 from helpers.catalogs import NO_KEY, CatalogRig, machine
 from ingot.server.core.approval_policies import ApprovalPolicy
 from ingot.server.core.artifacts import ArtifactFields, VersionOrigin
-from ingot.server.core.errors import Denied, NotFound, Precondition, Reason
+from ingot.server.core.errors import Conflict, Denied, NotFound, Precondition, Reason
 from ingot.server.core.identity import Caller, Role
 from ingot.server.core.workers import WorkGrant
 from ingot.server.domain.trash import Trash, TrashStores
@@ -122,3 +122,17 @@ def test_who_has_left_sees_no_approval_any_more(rig: CatalogRig) -> None:
     with pytest.raises(NotFound):
         rig.write(rig.approvals.withdraw, omid, asked.name, NO_KEY)
     assert rig.read(rig.approvals.get, root, asked.name).requester == "users/omid"
+
+
+def test_a_decision_is_about_what_was_read(rig: CatalogRig) -> None:
+    sara, root = rig.user("sara"), rig.user("root", Role.ADMIN)
+    rig.create(sara, "tiny", license="MIT")
+    version = rig.commit(sara, TINY)
+    asked = rig.write(rig.approvals.request, sara, version.name, "", NO_KEY)
+    read = rig.read(rig.approvals.get, root, asked.name)
+    said = dataclasses.replace(version, changelog="something else", revision=version.revision + 1)
+    assert rig.write(rig.version_rows.amend, said)
+    with pytest.raises(Conflict):
+        rig.write(rig.approvals.decide, root, asked.name, "good", read.etag, NO_KEY, approve=True)
+    again = rig.read(rig.approvals.get, root, asked.name)
+    assert rig.write(rig.approvals.decide, root, asked.name, "good", again.etag, NO_KEY, approve=True).decider

@@ -82,6 +82,7 @@ class Approval:
     decider: str = ""  # principal
     decision_comment: str = ""
     decide_time: float | None = None
+    revision: int = 0  # of what is said about the version, as it is now
 
     @property
     def name(self) -> str:
@@ -90,8 +91,8 @@ class Approval:
 
     @property
     def etag(self) -> str:
-        """What changes with every change."""
-        return ids.etag_of(self.name, self.state, self.decide_time or 0)
+        """What changes with every change, also of what is decided on."""
+        return ids.etag_of(self.name, self.state, self.decide_time or 0, self.revision)
 
     def is_of(self, user: str) -> bool:
         """Return whether a user asked for it or made its version, and so may not decide it."""

@@ -15,7 +15,8 @@ _COLUMNS = (
     *("requester", "requester_user", "creator", "creator_user", "comment"),
     *("evidence", "created", "decider", "decision_comment", "decided"),
 )
-_SELECT = f"SELECT number, {', '.join(_COLUMNS)} FROM approval"
+_REVISION = "ifnull((SELECT revision FROM version WHERE uid = version_uid), 0)"
+_SELECT = f"SELECT number, {_REVISION}, {', '.join(_COLUMNS)} FROM approval"
 _INSERT = f"INSERT INTO approval({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"
 
 
@@ -121,7 +122,7 @@ def _evidence(text: str) -> Evidence:
 
 
 def _approval(row: sql.Row) -> Approval:
-    number, *rest = row
+    number, revision, *rest = row
     fields = dict(zip(_COLUMNS, rest, strict=True))
     return Approval(
         number=number,
@@ -140,4 +141,5 @@ def _approval(row: sql.Row) -> Approval:
         decider=fields["decider"],
         decision_comment=fields["decision_comment"],
         decide_time=fields["decided"],
+        revision=revision,
     )
