@@ -12,9 +12,9 @@ from helpers.eventually import eventually
 from helpers.servers import Server, running_server
 from ingot.client import Client
 from ingot.server.core.audit import Entry
-from ingot.server.rpc import methods
+from ingot.server.rpc import methods, strangers
 from ingot.server.storage import sql
-from ingot.v1 import catalog_pb2, operations_pb2, transfer_pb2, workers_pb2
+from ingot.v1 import auth_pb2, catalog_pb2, operations_pb2, system_pb2, transfer_pb2, workers_pb2
 
 ROUTINE = {"FindMissing", "RenewUpload", "Heartbeat", "ReportEvents"}
 
@@ -96,6 +96,15 @@ def test_what_was_refused_is_noted(server: Server) -> None:
 
 
 @pytest.mark.contract("S3-48")
+def test_no_flood_of_other_calls_hides_a_guessed_password(server: Server) -> None:
+    nobody = server.stubs()
+    for _ in range(strangers.OF_ONE_ADDRESS + 5):
+        nobody.system.GetServerInfo(system_pb2.GetServerInfoRequest())
+    with pytest.raises(grpc.RpcError):
+        nobody.auth.Login(auth_pb2.LoginRequest(username="sara", password="a wrong one"))
+    eventually(lambda: any(each.deed.method == "AuthService/Login" for each in entries(server)))
+
+
 def test_an_upload_is_entered_at_its_commit(tmp_path: pathlib.Path, server: Server) -> None:
     sara = server.member("sara")
     target = transfer_pb2.UploadTarget(

@@ -84,3 +84,10 @@ def test_the_log_says_how_many_were_left_out_and_the_next_hour_begins_anew(
     assert sum(gate.keep("10.0.0.1", 1000.0 + strangers.HOUR) for _ in range(100)) == strangers.OF_ONE_ADDRESS
     messages = [record.getMessage() for record in caplog.records]
     assert f"rpc.strangers_left_out count={1000 - strangers.OF_ALL}" in messages
+
+
+def test_other_calls_leave_guessed_passwords_their_allowance() -> None:
+    gate = Strangers()
+    assert sum(gate.keep("10.0.0.1", 1000.0) for _ in range(100)) == strangers.OF_ONE_ADDRESS
+    guesses = [gate.keep("10.0.0.1", 1000.0, guess=True) for _ in range(100)]
+    assert sum(guesses) == strangers.OF_ONE_ADDRESS

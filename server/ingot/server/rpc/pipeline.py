@@ -42,6 +42,7 @@ Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 Behaviour = Callable[[Any, Context], Any]
 
 RECHECK_SECONDS = 10.0  # the API promises a heartbeat, and with it a good credential, at least every 15
+_GUESSES = frozenset((Reason.LOGIN_FAILED.value, Reason.LOGIN_LOCKED.value))
 _ORDINARY = (grpc.StatusCode.OK.name, grpc.StatusCode.CANCELLED.name)  # a watch ends when its client goes
 
 
@@ -343,7 +344,8 @@ class Pipeline(grpc.aio.ServerInterceptor):
         call.closed = True
         if not call.recorded:
             return
-        if not (call.caller or call.row) and not self._strangers.keep(call.address, self._clock.now()):
+        guess, now = call.reason in _GUESSES, self._clock.now()
+        if not (call.caller or call.row) and not self._strangers.keep(call.address, now, guess=guess):
             return
         self._ended(call)
         activity = call.activity(seconds)

@@ -2,6 +2,7 @@
 
 Anybody who reaches the port can make such calls. So of each address the first few of an hour are logged and
 recorded, and of all addresses together a fixed number; the others are counted, and the log says how many.
+Guessed passwords have an allowance of their own, which no other calls use up.
 """
 
 import logging
@@ -18,20 +19,19 @@ class Strangers:
 
     def __init__(self) -> None:
         self._hour = 0
-        self._kept: dict[str, int] = {}  # calls of this hour by address; never more than OF_ALL entries
-        self._total = 0
+        # Calls of this hour by address, of guesses and others; never more than OF_ALL entries in each.
+        self._kept: tuple[dict[str, int], dict[str, int]] = ({}, {})
         self._left_out = 0
 
-    def keep(self, address: str, now: float) -> bool:
+    def keep(self, address: str, now: float, *, guess: bool = False) -> bool:
         """Return whether to log and record a call from `address` that ended at `now` (epoch seconds)."""
         if int(now // HOUR) != self._hour:
             self.report()
             self._hour = int(now // HOUR)
-            self._kept.clear()
-            self._total = 0
-        if self._total < OF_ALL and self._kept.get(address, 0) < OF_ONE_ADDRESS:
-            self._kept[address] = self._kept.get(address, 0) + 1
-            self._total += 1
+            self._kept = ({}, {})
+        kept = self._kept[guess]
+        if sum(kept.values()) < OF_ALL and kept.get(address, 0) < OF_ONE_ADDRESS:
+            kept[address] = kept.get(address, 0) + 1
             return True
         if not self._left_out:
             log.warning("rpc.strangers_limited address=%s: more of them are only counted this hour", address)
