@@ -3,7 +3,7 @@
 import heapq
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 
 from ingot.server.core.approval_policies import ApprovalState
@@ -15,8 +15,7 @@ _COLUMNS = (
     *("requester", "requester_user", "creator", "creator_user", "comment"),
     *("evidence", "created", "decider", "decision_comment", "decided"),
 )
-_REVISION = "ifnull((SELECT revision FROM version WHERE uid = version_uid), 0)"
-_SELECT = f"SELECT number, {_REVISION}, {', '.join(_COLUMNS)} FROM approval"
+_SELECT = f"SELECT number, {', '.join(_COLUMNS)} FROM approval"
 _INSERT = f"INSERT INTO approval({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"
 
 
@@ -25,7 +24,7 @@ class ApprovalsSql:
 
     def find(self, number: int) -> Approval | None:
         rows = sql.rows(f"{_SELECT} WHERE number = ?", number)
-        return _approval(rows[0]) if rows else None
+        return _approvals(rows)[0] if rows else None
 
     def add(self, approval: Approval) -> Approval:
         number = sql.insert(_INSERT, *_values(approval))
@@ -49,11 +48,11 @@ class ApprovalsSql:
 
     def pending_of(self, version_uid: str) -> Approval | None:
         rows = sql.rows(f"{_SELECT} WHERE version_uid = ? AND state = 'PENDING'", version_uid)
-        return _approval(rows[0]) if rows else None
+        return _approvals(rows)[0] if rows else None
 
     def pending_in(self, artifact_uid: str) -> Sequence[Approval]:
         rows = sql.rows(f"{_SELECT} WHERE artifact_uid = ? AND state = 'PENDING'", artifact_uid)
-        return [_approval(row) for row in rows]
+        return _approvals(rows)
 
     def page(self, query: ApprovalQuery, before: int | None, limit: int) -> Sequence[Approval]:
         found = [_range(query, condition, values, before, limit) for condition, values in _ranges(query)]
@@ -85,7 +84,7 @@ def _range(
         values.append(before)
     where = " AND ".join(conditions)
     rows = sql.rows(f"{_SELECT} WHERE {where} ORDER BY number DESC LIMIT ?", *values, limit)
-    return [_approval(row) for row in rows]
+    return _approvals(rows)
 
 
 def _tell_version(approval: Approval) -> None:
@@ -121,8 +120,17 @@ def _evidence(text: str) -> Evidence:
     return Evidence(tuple(Check(**each) for each in fields["checks"]), fields["time"])
 
 
-def _approval(row: sql.Row) -> Approval:
-    number, revision, *rest = row
+def _approvals(rows: Sequence[sql.Row]) -> list[Approval]:
+    """Return the approvals of rows, with the revisions that their versions have now."""
+    uids = sql.text_list([row[1 + _COLUMNS.index("version_uid")] for row in rows])
+    revisions: dict[str, int] = dict(
+        sql.rows("SELECT uid, revision FROM version WHERE uid IN (SELECT value FROM json_each(?))", uids)
+    )
+    return [_approval(row, revisions) for row in rows]
+
+
+def _approval(row: sql.Row, revisions: Mapping[str, int]) -> Approval:
+    number, *rest = row
     fields = dict(zip(_COLUMNS, rest, strict=True))
     return Approval(
         number=number,
@@ -141,5 +149,5 @@ def _approval(row: sql.Row) -> Approval:
         decider=fields["decider"],
         decision_comment=fields["decision_comment"],
         decide_time=fields["decided"],
-        revision=revision,
+        revision=revisions.get(fields["version_uid"], 0),
     )
