@@ -460,7 +460,7 @@ class GetMeResponse(_message.Message):
     """What is recorded: `users/{id}`, or the name of the token for a worker's."""
     @_builtins.property
     def user(self) -> Global___User:
-        """Who is calling; for a worker's token, who made it."""
+        """Who is calling; for a worker's token the name of who made it, and no more."""
 
     @_builtins.property
     def scopes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:

@@ -275,7 +275,7 @@ class AuthServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListTokens(self, request, context):
-        """Returns a page of tokens without their secrets: one's own, or anyone's for administrators.
+        """Returns a page of tokens without their secrets: one's own, or anyone's for administrators. Workers see the one they come with.
 
         Errors: INVALID_ARGUMENT (NAME_INVALID, PAGE_TOKEN_INVALID); NOT_FOUND (USER_NOT_FOUND).
         """

@@ -103,7 +103,7 @@ class AuthServiceStub:
     Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID); NOT_FOUND (USER_NOT_FOUND); PERMISSION_DENIED (SCOPE_MISSING, TLS_REQUIRED).
     """
     ListTokens: _grpc.UnaryUnaryMultiCallable[_auth_pb2.ListTokensRequest, _auth_pb2.ListTokensResponse]
-    """Returns a page of tokens without their secrets: one's own, or anyone's for administrators.
+    """Returns a page of tokens without their secrets: one's own, or anyone's for administrators. Workers see the one they come with.
 
     Errors: INVALID_ARGUMENT (NAME_INVALID, PAGE_TOKEN_INVALID); NOT_FOUND (USER_NOT_FOUND).
     """
@@ -252,7 +252,7 @@ class AuthServiceAsyncStub(AuthServiceStub):
     Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID); NOT_FOUND (USER_NOT_FOUND); PERMISSION_DENIED (SCOPE_MISSING, TLS_REQUIRED).
     """
     ListTokens: _aio.UnaryUnaryMultiCallable[_auth_pb2.ListTokensRequest, _auth_pb2.ListTokensResponse]  # type: ignore[assignment]
-    """Returns a page of tokens without their secrets: one's own, or anyone's for administrators.
+    """Returns a page of tokens without their secrets: one's own, or anyone's for administrators. Workers see the one they come with.
 
     Errors: INVALID_ARGUMENT (NAME_INVALID, PAGE_TOKEN_INVALID); NOT_FOUND (USER_NOT_FOUND).
     """
@@ -470,7 +470,7 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _auth_pb2.ListTokensRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_auth_pb2.ListTokensResponse, _abc.Awaitable[_auth_pb2.ListTokensResponse]]:
-        """Returns a page of tokens without their secrets: one's own, or anyone's for administrators.
+        """Returns a page of tokens without their secrets: one's own, or anyone's for administrators. Workers see the one they come with.
 
         Errors: INVALID_ARGUMENT (NAME_INVALID, PAGE_TOKEN_INVALID); NOT_FOUND (USER_NOT_FOUND).
         """

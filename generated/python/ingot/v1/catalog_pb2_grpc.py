@@ -265,7 +265,7 @@ class CatalogServiceServicer(object):
         """Moves an artifact with its versions to the trash. Its bytes stay until it is purged.
 
         Errors: NOT_FOUND (ARTIFACT_NOT_FOUND) unless allow_missing; ABORTED (ETAG_MISMATCH); FAILED_PRECONDITION (IN_USE: versions
-        or running jobs depend on it and force is not set).
+        or running jobs depend on it and force is not set; PROTECTED: a protected alias would go, for all but owners of the namespace).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -297,7 +297,7 @@ class CatalogServiceServicer(object):
 
         Errors: NOT_FOUND (ARTIFACT_NOT_FOUND, VERSION_NOT_FOUND) unless allow_missing; ABORTED (ETAG_MISMATCH); FAILED_PRECONDITION (IN_USE:
         aliases, an approval that waits, unfinished jobs or models name it and force is not set; STATE_INVALID: it is being validated;
-        REQUEST_ID_REUSED).
+        PROTECTED: a protected alias would go, for all but owners of the namespace; REQUEST_ID_REUSED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

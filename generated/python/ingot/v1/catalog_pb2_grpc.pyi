@@ -73,7 +73,7 @@ class CatalogServiceStub:
     """Moves an artifact with its versions to the trash. Its bytes stay until it is purged.
 
     Errors: NOT_FOUND (ARTIFACT_NOT_FOUND) unless allow_missing; ABORTED (ETAG_MISMATCH); FAILED_PRECONDITION (IN_USE: versions
-    or running jobs depend on it and force is not set).
+    or running jobs depend on it and force is not set; PROTECTED: a protected alias would go, for all but owners of the namespace).
     """
     RestoreArtifact: _grpc.UnaryUnaryMultiCallable[_catalog_pb2.RestoreArtifactRequest, _catalog_pb2.RestoreArtifactResponse]
     """Takes an artifact with its versions back out of the trash, under its old name. Where it was kept readable, and where it was
@@ -93,7 +93,7 @@ class CatalogServiceStub:
 
     Errors: NOT_FOUND (ARTIFACT_NOT_FOUND, VERSION_NOT_FOUND) unless allow_missing; ABORTED (ETAG_MISMATCH); FAILED_PRECONDITION (IN_USE:
     aliases, an approval that waits, unfinished jobs or models name it and force is not set; STATE_INVALID: it is being validated;
-    REQUEST_ID_REUSED).
+    PROTECTED: a protected alias would go, for all but owners of the namespace; REQUEST_ID_REUSED).
     """
     RestoreVersion: _grpc.UnaryUnaryMultiCallable[_catalog_pb2.RestoreVersionRequest, _catalog_pb2.RestoreVersionResponse]
     """Takes a version back out of the trash; `latest` moves to it if it is the newest. Aliases stay where they are.
@@ -277,7 +277,7 @@ class CatalogServiceAsyncStub(CatalogServiceStub):
     """Moves an artifact with its versions to the trash. Its bytes stay until it is purged.
 
     Errors: NOT_FOUND (ARTIFACT_NOT_FOUND) unless allow_missing; ABORTED (ETAG_MISMATCH); FAILED_PRECONDITION (IN_USE: versions
-    or running jobs depend on it and force is not set).
+    or running jobs depend on it and force is not set; PROTECTED: a protected alias would go, for all but owners of the namespace).
     """
     RestoreArtifact: _aio.UnaryUnaryMultiCallable[_catalog_pb2.RestoreArtifactRequest, _catalog_pb2.RestoreArtifactResponse]  # type: ignore[assignment]
     """Takes an artifact with its versions back out of the trash, under its old name. Where it was kept readable, and where it was
@@ -297,7 +297,7 @@ class CatalogServiceAsyncStub(CatalogServiceStub):
 
     Errors: NOT_FOUND (ARTIFACT_NOT_FOUND, VERSION_NOT_FOUND) unless allow_missing; ABORTED (ETAG_MISMATCH); FAILED_PRECONDITION (IN_USE:
     aliases, an approval that waits, unfinished jobs or models name it and force is not set; STATE_INVALID: it is being validated;
-    REQUEST_ID_REUSED).
+    PROTECTED: a protected alias would go, for all but owners of the namespace; REQUEST_ID_REUSED).
     """
     RestoreVersion: _aio.UnaryUnaryMultiCallable[_catalog_pb2.RestoreVersionRequest, _catalog_pb2.RestoreVersionResponse]  # type: ignore[assignment]
     """Takes a version back out of the trash; `latest` moves to it if it is the newest. Aliases stay where they are.
@@ -520,7 +520,7 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
         """Moves an artifact with its versions to the trash. Its bytes stay until it is purged.
 
         Errors: NOT_FOUND (ARTIFACT_NOT_FOUND) unless allow_missing; ABORTED (ETAG_MISMATCH); FAILED_PRECONDITION (IN_USE: versions
-        or running jobs depend on it and force is not set).
+        or running jobs depend on it and force is not set; PROTECTED: a protected alias would go, for all but owners of the namespace).
         """
 
     @_abc_1.abstractmethod
@@ -558,7 +558,7 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Errors: NOT_FOUND (ARTIFACT_NOT_FOUND, VERSION_NOT_FOUND) unless allow_missing; ABORTED (ETAG_MISMATCH); FAILED_PRECONDITION (IN_USE:
         aliases, an approval that waits, unfinished jobs or models name it and force is not set; STATE_INVALID: it is being validated;
-        REQUEST_ID_REUSED).
+        PROTECTED: a protected alias would go, for all but owners of the namespace; REQUEST_ID_REUSED).
         """
 
     @_abc_1.abstractmethod
