@@ -256,7 +256,7 @@ def test_packed_files_and_broken_rows(server: Server) -> None:
 def test_what_has_no_rows_is_refused(server: Server) -> None:
     _push(server, {"a.json": b'{"a": 1}', "b.bin": b"\0\1", "c.txt": "متن".encode("utf-16")}, CHAT)
     for path in ("a.json", "b.bin", "c.txt"):
-        with refused(grpc.StatusCode.FAILED_PRECONDITION, "FORMAT_NOT_ALLOWED") as facts:
+        with refused(grpc.StatusCode.INVALID_ARGUMENT, "FORMAT_NOT_ALLOWED") as facts:
             _preview(server, CHAT, path=path)
         assert facts["path"] == path
     with refused(grpc.StatusCode.NOT_FOUND, "FILE_NOT_FOUND"):

@@ -132,13 +132,14 @@ def test_without_a_terminal_nothing_is_removed_unasked(
     canned.answer("CatalogService/DeleteArtifact", lost)
     job = training_pb2.TrainingJob(name="trainingJobs/job_1", state=training_pb2.TRAINING_JOB_STATE_RUNNING)
     canned.answer("TrainingService/GetTrainingJob", training_pb2.GetTrainingJobResponse(training_job=job))
+    canned.answer("TrainingService/DeleteTrainingJob", training_pb2.DeleteTrainingJobResponse())
     run = cli.run(*words)
     assert run.code == 2
     assert "Say --yes if that is wanted." in run.err
-    removals = canned.requests("CatalogService/DeleteArtifact")
-    assert all(
-        isinstance(each, catalog_pb2.DeleteArtifactRequest) and each.validate_only for each in removals
-    )
+    for method in ("CatalogService/DeleteArtifact", "TrainingService/DeleteTrainingJob"):
+        for each in canned.requests(method):
+            assert isinstance(each, catalog_pb2.DeleteArtifactRequest | training_pb2.DeleteTrainingJobRequest)
+            assert each.validate_only
 
 
 def test_output_that_nobody_reads_any_more_ends_quietly(canned: CannedServer) -> None:

@@ -55,6 +55,7 @@ class ValidationReport:
     finding_count: int
     quarantined: int
     version: str  # of the good records, when bad ones were put aside
+    facts: Mapping[str, object]  # what the files say about the version; empty where they say nothing
 
     @classmethod
     def of(cls, operation: operations_pb2.Operation) -> "ValidationReport":
@@ -70,6 +71,7 @@ class ValidationReport:
             finding_count=found.whole("finding_count"),
             quarantined=found.whole("quarantined"),
             version=found.text("version"),
+            facts=found.mapping("facts"),
         )
 
 

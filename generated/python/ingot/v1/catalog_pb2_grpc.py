@@ -397,9 +397,9 @@ class CatalogServiceServicer(object):
         """Returns some rows of the data of a version: the first, the last, or random ones. Reads a bounded part of it; `sampling` says what
         random means for files that are larger.
 
-        Errors: INVALID_ARGUMENT (NAME_INVALID, FIELD_INVALID); NOT_FOUND (ARTIFACT_NOT_FOUND, VERSION_NOT_FOUND, ALIAS_NOT_FOUND,
-        FILE_NOT_FOUND: also when the version has no file of data); FAILED_PRECONDITION (NOT_FETCHED, FORMAT_NOT_ALLOWED: the file has no
-        rows that can be shown); DATA_LOSS (DATA_LOSS).
+        Errors: INVALID_ARGUMENT (NAME_INVALID, FIELD_INVALID, FORMAT_NOT_ALLOWED: the file has no rows that can be shown); NOT_FOUND
+        (ARTIFACT_NOT_FOUND, VERSION_NOT_FOUND, ALIAS_NOT_FOUND, FILE_NOT_FOUND: also when the version has no file of data);
+        FAILED_PRECONDITION (NOT_FETCHED); DATA_LOSS (DATA_LOSS).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -153,9 +153,9 @@ class CatalogServiceStub:
     """Returns some rows of the data of a version: the first, the last, or random ones. Reads a bounded part of it; `sampling` says what
     random means for files that are larger.
 
-    Errors: INVALID_ARGUMENT (NAME_INVALID, FIELD_INVALID); NOT_FOUND (ARTIFACT_NOT_FOUND, VERSION_NOT_FOUND, ALIAS_NOT_FOUND,
-    FILE_NOT_FOUND: also when the version has no file of data); FAILED_PRECONDITION (NOT_FETCHED, FORMAT_NOT_ALLOWED: the file has no
-    rows that can be shown); DATA_LOSS (DATA_LOSS).
+    Errors: INVALID_ARGUMENT (NAME_INVALID, FIELD_INVALID, FORMAT_NOT_ALLOWED: the file has no rows that can be shown); NOT_FOUND
+    (ARTIFACT_NOT_FOUND, VERSION_NOT_FOUND, ALIAS_NOT_FOUND, FILE_NOT_FOUND: also when the version has no file of data);
+    FAILED_PRECONDITION (NOT_FETCHED); DATA_LOSS (DATA_LOSS).
     """
     SetAlias: _grpc.UnaryUnaryMultiCallable[_catalog_pb2.SetAliasRequest, _catalog_pb2.SetAliasResponse]
     """Points an alias at a ready version, creating the alias when needed. `latest` moves by itself and cannot be set.
@@ -357,9 +357,9 @@ class CatalogServiceAsyncStub(CatalogServiceStub):
     """Returns some rows of the data of a version: the first, the last, or random ones. Reads a bounded part of it; `sampling` says what
     random means for files that are larger.
 
-    Errors: INVALID_ARGUMENT (NAME_INVALID, FIELD_INVALID); NOT_FOUND (ARTIFACT_NOT_FOUND, VERSION_NOT_FOUND, ALIAS_NOT_FOUND,
-    FILE_NOT_FOUND: also when the version has no file of data); FAILED_PRECONDITION (NOT_FETCHED, FORMAT_NOT_ALLOWED: the file has no
-    rows that can be shown); DATA_LOSS (DATA_LOSS).
+    Errors: INVALID_ARGUMENT (NAME_INVALID, FIELD_INVALID, FORMAT_NOT_ALLOWED: the file has no rows that can be shown); NOT_FOUND
+    (ARTIFACT_NOT_FOUND, VERSION_NOT_FOUND, ALIAS_NOT_FOUND, FILE_NOT_FOUND: also when the version has no file of data);
+    FAILED_PRECONDITION (NOT_FETCHED); DATA_LOSS (DATA_LOSS).
     """
     SetAlias: _aio.UnaryUnaryMultiCallable[_catalog_pb2.SetAliasRequest, _catalog_pb2.SetAliasResponse]  # type: ignore[assignment]
     """Points an alias at a ready version, creating the alias when needed. `latest` moves by itself and cannot be set.
@@ -678,9 +678,9 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
         """Returns some rows of the data of a version: the first, the last, or random ones. Reads a bounded part of it; `sampling` says what
         random means for files that are larger.
 
-        Errors: INVALID_ARGUMENT (NAME_INVALID, FIELD_INVALID); NOT_FOUND (ARTIFACT_NOT_FOUND, VERSION_NOT_FOUND, ALIAS_NOT_FOUND,
-        FILE_NOT_FOUND: also when the version has no file of data); FAILED_PRECONDITION (NOT_FETCHED, FORMAT_NOT_ALLOWED: the file has no
-        rows that can be shown); DATA_LOSS (DATA_LOSS).
+        Errors: INVALID_ARGUMENT (NAME_INVALID, FIELD_INVALID, FORMAT_NOT_ALLOWED: the file has no rows that can be shown); NOT_FOUND
+        (ARTIFACT_NOT_FOUND, VERSION_NOT_FOUND, ALIAS_NOT_FOUND, FILE_NOT_FOUND: also when the version has no file of data);
+        FAILED_PRECONDITION (NOT_FETCHED); DATA_LOSS (DATA_LOSS).
         """
 
     @_abc_1.abstractmethod

@@ -21,7 +21,7 @@ from ingot.server.core.contents import (
     VersionSummary,
     WantedRows,
 )
-from ingot.server.core.errors import Exhausted, NotFound, Precondition, Reason
+from ingot.server.core.errors import Exhausted, Invalid, NotFound, Reason
 from ingot.server.core.facts import VersionFacts
 from ingot.server.core.identity import Caller
 from ingot.server.core.manifests import FileFacts
@@ -100,7 +100,7 @@ class Reader:
     ) -> Shown:
         """Return rows of a file of a version, of its first data file without a path.
 
-        Raises as Contents.look, NotFound (FILE_NOT_FOUND), Precondition (FORMAT_NOT_ALLOWED), DataLoss.
+        Raises as Contents.look, NotFound (FILE_NOT_FOUND), Invalid (FORMAT_NOT_ALLOWED), DataLoss.
         """
         look = await self._hops.read(self._contents.look, caller, reference)
         data = [each for each in look.files if summaries.may_tell(each.path, model=False)]
@@ -225,8 +225,8 @@ def _no_data(look: Look) -> NotFound:
     )
 
 
-def _no_rows(path: str, why: str) -> Precondition:
-    return Precondition(
+def _no_rows(path: str, why: str) -> Invalid:
+    return Invalid(
         Reason.FORMAT_NOT_ALLOWED,
         f"No rows of {path!r} can be shown: {why}",
         next_step="Show another file, or read this one with `ingot cat`.",
