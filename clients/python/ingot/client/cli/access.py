@@ -60,34 +60,32 @@ class Set(Command):
         return 0
 
 
-class Grant(Command):
-    """Show a model or dataset to single users who do not belong to its namespace; they may read it."""
+class _ForUsers(Command):
+    """What is said about single users of a model or dataset."""
 
-    examples = ("ingot access grant datasets/chat sara", "ingot access grant datasets/chat sara omid")
     ref: str
     users: list[str]
 
     @classmethod
     def declare(cls, parser: Parser) -> None:
         _declare_ref(parser)
-        _declare_users(parser)
+        parser.add_argument("users", nargs="+", metavar="USER", help="who")
+
+
+class Grant(_ForUsers):
+    """Show a model or dataset to single users who do not belong to its namespace; they may read it."""
+
+    examples = ("ingot access grant datasets/chat sara", "ingot access grant datasets/chat sara omid")
 
     def run(self, shell: Shell) -> int:
         _show(shell, shell.client.catalog.set_access(self.ref, grant=self.users))
         return 0
 
 
-class Revoke(Command):
+class Revoke(_ForUsers):
     """Do not show a model or dataset to single users any more."""
 
     examples = ("ingot access revoke datasets/chat sara", "ingot access revoke datasets/chat sara omid")
-    ref: str
-    users: list[str]
-
-    @classmethod
-    def declare(cls, parser: Parser) -> None:
-        _declare_ref(parser)
-        _declare_users(parser)
 
     def run(self, shell: Shell) -> int:
         _show(shell, shell.client.catalog.set_access(self.ref, revoke=self.users))
@@ -96,10 +94,6 @@ class Revoke(Command):
 
 def _declare_ref(parser: Parser) -> None:
     parser.add_argument("ref", metavar="REF", help="datasets/NAME or models/NAME")
-
-
-def _declare_users(parser: Parser) -> None:
-    parser.add_argument("users", nargs="+", metavar="USER", help="who")
 
 
 def _show(shell: Shell, access: "catalog_pb2.Access") -> None:
