@@ -269,3 +269,13 @@ def test_no_answer_steers_a_terminal(
         run = cli.run(*words, *form)
         assert not _RAW.search(run.out + run.err), form
         assert "Traceback" not in run.err
+
+
+def test_approval_and_protection_are_seen(canned: CannedServer, cli: CommandLine) -> None:
+    version = canned_answers.version(1)
+    version.approval = catalog_pb2.APPROVAL_STATE_APPROVED
+    canned.answer("CatalogService/GetVersion", catalog_pb2.GetVersionResponse(version=version))
+    assert "ready, approved" in cli.run("show", "datasets/chat@1").out
+    alias = catalog_pb2.Alias(name="namespaces/ada/datasets/chat/aliases/prod", protected=True)
+    canned.answer("CatalogService/ListAliases", catalog_pb2.ListAliasesResponse(aliases=[alias]))
+    assert "prod (protected)" in cli.run("alias", "ls", "datasets/chat").out

@@ -104,7 +104,7 @@ def _move_row(move: "catalog_pb2.AliasMove") -> tuple[str, ...]:
 
 def _row(alias: "catalog_pb2.Alias") -> tuple[str, ...]:
     return (
-        alias.name.rpartition("/")[2],
+        alias.name.rpartition("/")[2] + (" (protected)" if alias.protected else ""),
         named.short(alias.version),
         formats.moment(alias.update_time),
         named.user(alias.updated_by) or "-",

@@ -199,7 +199,7 @@ def _show_artifact(shell: Shell, artifact: "catalog_pb2.Artifact", ref: Referenc
 
     usage = artifact.usage
     first = f"{usage.first_downloaded_by} from {usage.first_downloaded_from}" if usage.download_count else ""
-    current = artifact.current_version.rpartition("/")[2]
+    current, stored = artifact.current_version.rpartition("/")[2], artifact.stored_bytes
     people = formats.plural(usage.unique_users, "user")
     shell.out.facts(
         {
@@ -222,7 +222,9 @@ def _show_artifact(shell: Shell, artifact: "catalog_pb2.Artifact", ref: Referenc
             "validation": _policy(artifact.validation) if artifact.HasField("validation") else "",
             "owner": named.user(artifact.owner),
             "size": f"{formats.size(artifact.size_bytes)} in version {current}" if current else "",
-            "stored": f"{formats.size(artifact.stored_bytes)} for all versions",
+            "stored": f"{formats.size(artifact.stored_bytes)} for all versions"
+            if artifact.stored_bytes
+            else "",
             "downloads": formats.count(usage.download_count),
             "accesses": f"{formats.count(usage.access_count)} by {people}",
             "first download": first,
@@ -290,8 +292,17 @@ def _fetch(fetch: "catalog_pb2.Fetch") -> str:
     return "\n".join(line for line in lines if line)
 
 
-def _version_row(version: "catalog_pb2.Version") -> tuple[str, ...]:
+def _state(version: "catalog_pb2.Version") -> str:
+    """Return the state of a version, and of its approval where somebody asked for one."""
     from ingot.v1 import catalog_pb2 as pb
+
+    state = formats.word(pb.VersionState.Name(version.state), "VERSION_STATE")
+    if not version.approval:
+        return state
+    return f"{state}, {formats.word(pb.ApprovalState.Name(version.approval), 'APPROVAL_STATE')}"
+
+
+def _version_row(version: "catalog_pb2.Version") -> tuple[str, ...]:
 
     return (
         version.name.rpartition("/")[2],
@@ -299,20 +310,19 @@ def _version_row(version: "catalog_pb2.Version") -> tuple[str, ...]:
         formats.size(version.size_bytes),
         formats.size(version.new_bytes),
         formats.count(version.file_count),
-        formats.word(pb.VersionState.Name(version.state), "VERSION_STATE"),
+        _state(version),
         formats.moment(version.create_time),
         version.changelog.partition("\n")[0] or "-",
     )
 
 
 def _show_version(out: Output, version: "catalog_pb2.Version") -> None:
-    from ingot.v1 import catalog_pb2 as pb
 
     origin = version.origin
     out.facts(
         {
             "name": named.short(version.name),
-            "state": formats.word(pb.VersionState.Name(version.state), "VERSION_STATE"),
+            "state": _state(version),
             "aliases": ", ".join(version.aliases),
             "digest": version.digest,
             "format": version.format,
