@@ -222,9 +222,7 @@ def _show_artifact(shell: Shell, artifact: "catalog_pb2.Artifact", ref: Referenc
             "validation": _policy(artifact.validation) if artifact.HasField("validation") else "",
             "owner": named.user(artifact.owner),
             "size": f"{formats.size(artifact.size_bytes)} in version {current}" if current else "",
-            "stored": f"{formats.size(artifact.stored_bytes)} for all versions"
-            if artifact.stored_bytes
-            else "",
+            "stored": f"{formats.size(stored)} for all versions" if stored else "",
             "downloads": formats.count(usage.download_count),
             "accesses": f"{formats.count(usage.access_count)} by {people}",
             "first download": first,
