@@ -3540,7 +3540,7 @@ class SetAccessRequest(_message.Message):
     """Check everything, change nothing."""
     @_builtins.property
     def add_readers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """`users/{id}` who may read it from now on."""
+        """`users/{id}` who may read it from now on; at most 100 in one call, so that the audit log names all."""
 
     @_builtins.property
     def remove_readers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
