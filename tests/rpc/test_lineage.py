@@ -111,11 +111,16 @@ def test_a_job_tells_both_and_the_depth_ends_it(server: Server) -> None:
 
 def test_what_is_not_yours_has_no_name_and_nothing_behind_it(server: Server) -> None:
     omid = server.member("omid")
-    found = lineage(omid, f"{OUTPUT}/versions/1")
-    assert steps(found) == {
-        ("?", f"{OUTPUT}/versions/1", "RESULT"),
-        (f"{OUTPUT}/versions/1", "users/omid", "PULL"),
-    }
+
+    def told() -> pb.GetLineageResponse:  # calls are written down within a second
+        found = lineage(omid, f"{OUTPUT}/versions/1")
+        assert steps(found) == {
+            ("?", f"{OUTPUT}/versions/1", "RESULT"),
+            (f"{OUTPUT}/versions/1", "users/omid", "PULL"),
+        }
+        return found
+
+    found = eventually(told)
     (hidden,) = (node for node in found.nodes if not node.name)
     assert (hidden.digest, hidden.creator, hidden.state) == ("", "", "")
     for name, reason in (
