@@ -100,6 +100,16 @@ def test_files_and_ranges_of_them_are_read(files: IngotFileSystem) -> None:
         assert sum(json.loads(line)["number"] for line in lines) == sum(range(1000))
 
 
+def test_an_open_file_is_one_download(
+    server: tuple[Client, Server], files: IngotFileSystem, tmp_path: pathlib.Path
+) -> None:
+    client, _ = server
+    client.push("datasets/blocks", write_tree(tmp_path / "in", {"a.bin": BIG}))
+    with files.open("datasets/blocks/a.bin", block_size=500_000) as opened:
+        assert b"".join(iter(lambda: opened.read(700_000), b"")) == BIG
+    assert client.catalog.usage("datasets/blocks").usage.download_count == 1
+
+
 def test_what_is_no_file_is_not_opened(files: IngotFileSystem) -> None:
     with pytest.raises(FileNotFoundError, match="has no file 'nothing'"):
         files.open("datasets/chat/nothing")

@@ -22,7 +22,7 @@ from typing import Any, NoReturn
 
 from fsspec.spec import AbstractBufferedFile, AbstractFileSystem
 
-from ingot.client import Client, Invalid, NotAllowed, NotFound
+from ingot.client import Client, FileReader, Invalid, NotAllowed, NotFound
 from ingot.client._references import DATASETS, KINDS, parse_artifact
 
 _BLOCK = 4 * 1024 * 1024
@@ -103,15 +103,18 @@ class IngotFileSystem(AbstractFileSystem):
 
     def cat_file(self, path: str, start: int | None = None, end: int | None = None, **options: Any) -> bytes:
         """Return a file, or a range of it; negative numbers count from its end."""
-        reference, inside = split(self._strip_protocol(path))
         info = self.info(path)
         if info["type"] != "file":
             raise IsADirectoryError(path)
         first, last, _ = slice(start, end).indices(info["size"])
         if last <= first:
             return b""
-        name = f"{self._pin(reference)}:{inside}"
-        return b"".join(self.client.read(name, offset=first, length=last - first))
+        return b"".join(self.reader(path).read(first, last - first))
+
+    def reader(self, path: str) -> FileReader:
+        """Return what reads ranges of a file: it asks for the digests once, and is one download."""
+        reference, inside = split(self._strip_protocol(path))
+        return self.client.reader(f"{self._pin(reference)}:{inside}")
 
     def _open(
         self,
@@ -215,8 +218,13 @@ class IngotFileSystem(AbstractFileSystem):
 class IngotFile(AbstractBufferedFile):
     """A file of a version that is open for reading."""
 
+    def __init__(self, fs: IngotFileSystem, path: str, *options: Any, **more: Any) -> None:
+        """Take what every buffered file takes."""
+        super().__init__(fs, path, *options, **more)
+        self._reader = fs.reader(path)
+
     def _fetch_range(self, start: int, end: int) -> bytes:
-        return bytes(self.fs.cat_file(self.path, start, end))
+        return b"".join(self._reader.read(start, end - start))
 
 
 def split(path: str) -> tuple[str, str]:
