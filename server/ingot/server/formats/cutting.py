@@ -97,10 +97,7 @@ class Lines:
 
     def tail(self, piece: bytes, offset: int, *, whole: bool) -> list[RawRow]:
         """Return the lines of the last piece of a file."""
-        begin = 0 if whole else self.resync(piece)
-        if begin is None:
-            return []
-        return [_moved(row, offset) for row in self.forward(_Piece(piece), begin)]
+        return _tail(self, piece, offset, whole)
 
 
 class CsvLines:
@@ -154,10 +151,7 @@ class CsvLines:
 
     def tail(self, piece: bytes, offset: int, *, whole: bool) -> list[RawRow]:
         """Return the rows of the last piece of a file."""
-        begin = 0 if whole else self.resync(piece)
-        if begin is None:
-            return []
-        return [_moved(row, offset) for row in self.forward(_Piece(piece), begin)]
+        return _tail(self, piece, offset, whole)
 
 
 class ArrayElements:
@@ -265,6 +259,14 @@ class _Piece:
 def csv_of(head: bytes, path: str) -> bytes:
     """Return the delimiter of a CSV file by its name and beginning."""
     return b"\t" if path.lower().endswith((".tsv", ".tab")) else csv_file.sniff(head)
+
+
+def _tail(cutter: Cutter, piece: bytes, offset: int, whole: bool) -> list[RawRow]:
+    """Return what a cutter finds in a piece from where a row surely begins."""
+    begin = 0 if whole else cutter.resync(piece)
+    if begin is None:
+        return []
+    return [_moved(row, offset) for row in cutter.forward(_Piece(piece), begin)]
 
 
 def _moved(row: RawRow, offset: int) -> RawRow:

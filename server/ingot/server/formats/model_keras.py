@@ -5,10 +5,8 @@ The configuration says what Keras imports and calls (`keras_config.py`); the wei
 """
 
 import shutil
-import struct
 import tempfile
 import zipfile
-import zlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,15 +22,6 @@ from ingot.server.formats.zip_entries import Part
 NAME = "keras"
 _CONFIG, _METADATA = "config.json", "metadata.json"
 _LOCAL_NAME = 30  # where the name of the first entry begins
-_BROKEN = (
-    zipfile.BadZipFile,
-    NotImplementedError,
-    RuntimeError,
-    EOFError,
-    ValueError,
-    zlib.error,
-    struct.error,
-)
 
 
 def check(inspection: Inspection) -> FileReport:
@@ -44,7 +33,7 @@ def check(inspection: Inspection) -> FileReport:
             statistics = _Entries(inspection, archive, scan).run()
     except Damaged as damage:
         scan.damaged(damage, 0)
-    except _BROKEN as failure:
+    except zips.BROKEN as failure:
         scan.damaged(Damaged(f"The zip cannot be read: {failure}", "zip_damaged"), 0)
     inspection.progress(inspection.source.size)
     return FileReport(
@@ -72,7 +61,7 @@ class _Entries:
                 self._look_at(entry, start)
             except Damaged as damage:
                 self._scan.damaged(damage, entry.header_offset)
-            except _BROKEN as failure:
+            except zips.BROKEN as failure:
                 broken = Damaged(f"{entry.filename[:100]!r}: {failure}", "zip_damaged")
                 self._scan.damaged(broken, entry.header_offset)
         seen.finish(self._archive)

@@ -8,9 +8,7 @@ the header says.
 import ast
 import math
 import re
-import struct
 import zipfile
-import zlib
 
 from ingot.server.core.params import FileReport
 from ingot.server.formats import zip_entries as zips
@@ -22,15 +20,6 @@ _MAGIC = b"\x93NUMPY"
 _MOST_HEADER = 64 * 1024  # numpy itself refuses more than 10,000 unless told otherwise
 _OBJECT = re.compile(r"[<>|=]?O\d*")
 _NUMBERS = re.compile(r"[<>|=]?[biufcSUV](\d+)")
-_BROKEN = (
-    zipfile.BadZipFile,
-    NotImplementedError,
-    RuntimeError,
-    ValueError,
-    struct.error,
-    EOFError,
-    zlib.error,
-)
 
 
 def check_array(inspection: Inspection) -> FileReport:
@@ -57,7 +46,7 @@ def check_arrays(inspection: Inspection) -> FileReport:
             seen.finish(archive)
     except Damaged as damage:
         scan.damaged(damage, 0)
-    except _BROKEN as failure:
+    except zips.BROKEN as failure:
         scan.damaged(Damaged(f"The zip cannot be read: {failure}", "zip_damaged"), 0)
     inspection.progress(source.size)
     return _report(inspection, scan, "npz")

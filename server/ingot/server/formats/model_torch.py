@@ -22,16 +22,7 @@ from ingot.server.formats.seam import HEAD_BYTES, BinarySource, Family, Format, 
 NAME = "pytorch"
 _LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # the magic number of torch.save as a pickle
 _LEGACY_PICKLES = 5
-_BROKEN = (
-    Damaged,
-    zipfile.BadZipFile,
-    NotImplementedError,
-    RuntimeError,
-    ValueError,
-    EOFError,
-    struct.error,
-    zlib.error,
-)
+_BROKEN = (Damaged, *zips.BROKEN)
 
 
 def check(inspection: Inspection) -> FileReport:

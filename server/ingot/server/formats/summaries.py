@@ -7,9 +7,6 @@ TooCostly.
 """
 
 import itertools
-import struct
-import zipfile
-import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,16 +37,7 @@ _FINDINGS = 20
 _LEFT = "Its tensors are told by a validation."
 _COSTLY = "Reading on would take too much here; a validation tells the rest."
 _CHECKS = {each.NAME: each.check for each in (model_safetensors, model_gguf, model_onnx)}
-_ZIP_BROKEN = (
-    Damaged,
-    zipfile.BadZipFile,
-    NotImplementedError,
-    RuntimeError,
-    ValueError,
-    EOFError,
-    struct.error,
-    zlib.error,
-)
+_ZIP_BROKEN = (Damaged, *zips.BROKEN)
 
 
 @dataclass(slots=True)

@@ -9,6 +9,7 @@ two readers might find two directories.
 import io
 import struct
 import zipfile
+import zlib
 from dataclasses import dataclass, field
 from typing import IO
 
@@ -16,6 +17,16 @@ from ingot.server.formats.pickle_pieces import Damaged
 from ingot.server.formats.seam import BinarySource
 
 MAGIC = b"PK\x03\x04"
+# What Python raises for zip files that are cut off, damaged or in a form that it does not know.
+BROKEN = (
+    zipfile.BadZipFile,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+    EOFError,
+    struct.error,
+    zlib.error,
+)
 _DIRECTORY_BYTES = 16 * 1024 * 1024
 _END = struct.Struct("<4s4H2LH")  # of the directory
 _END_REACH = _END.size + 0xFFFF
