@@ -16,6 +16,7 @@ import json
 import os
 import platform
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -108,6 +109,7 @@ def transfer(options: argparse.Namespace) -> tuple[dict[str, object], str]:
     sizes = Sizes(options.mib << 20, options.files, options.mib << 19)
     done = 0
     with tempfile.TemporaryDirectory(dir=options.folder, prefix="ingot-bench-") as temporary:
+        _room(Path(temporary), sizes.large * (26 if options.peers else 14))
         rounds = Rounds(Path(temporary), sizes, names, Found(options.peers))
         try:
             for done in range(1, options.rounds + 1):
@@ -138,6 +140,17 @@ def transfer(options: argparse.Namespace) -> tuple[dict[str, object], str]:
         "failures": measured.failures,
         "samples": {str(case): [asdict(each) for each in those] for case, those in measured.samples.items()},
     }, "\n\n".join(text)
+
+
+def _room(folder: Path, needed: int) -> None:
+    """Ask for `needed` bytes in `folder` before anything is measured: a server refuses a full disk."""
+    total, _, free = shutil.disk_usage(folder)
+    if free - total // 10 < needed:
+        raise SystemExit(
+            f"{folder.parent}: expected {needed / 1e9:.0f} GB free beside a tenth of the disk, got "
+            f"{free / 1e9:.0f} of {total / 1e9:.0f} GB. Free some, "
+            "or use --folder, a smaller --mib or --quick."
+        )
 
 
 # --- training -----------------------------------------------------------------------------------------------
