@@ -539,6 +539,13 @@ class RequestStoreContract:
         ):
             assert units.read(store.find, *key) is None
 
+    def test_one_is_dropped(self, units: Database, store: RequestStore) -> None:
+        for key in ("id", "other"):
+            units.write(store.add, "users/sara", "Create", key, b"digest", "result", 5.0).result()
+        units.write(store.drop, "users/sara", "Create", "id").result()
+        assert units.read(store.find, "users/sara", "Create", "id") is None
+        assert units.read(store.find, "users/sara", "Create", "other") == (b"digest", "result")
+
     def test_old_ones_are_forgotten(self, units: Database, store: RequestStore) -> None:
         for number in range(3):
             units.write(store.add, "users/sara", "Create", f"{number}", b"", "", float(number)).result()

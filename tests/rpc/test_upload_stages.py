@@ -373,6 +373,38 @@ def test_the_hourly_clean_purges_by_the_same_rule(
     assert _listed(pusher, "UNSPECIFIED") == []
 
 
+def _begin(pusher: Pusher, request_id: str) -> transfer_pb2.Upload:
+    new = transfer_pb2.NewVersion(artifact=ARTIFACT, create=catalog_pb2.Artifact())
+    target = transfer_pb2.UploadTarget(version=new)
+    request = transfer_pb2.BeginUploadRequest(target=target, request_id=request_id)
+    return pusher.stub.BeginUpload(request, metadata=pusher.metadata).upload
+
+
+@pytest.mark.contract("S3-4")
+def test_who_begins_again_after_days_goes_on_or_anew_but_never_fails(
+    rig: TransferRig, pusher: Pusher
+) -> None:
+    request_id = "0198c5a2-7a4e-7c3b-9d0e-3f6a1b2c4d5f"
+    cuts = {path: cut(data) for path, data in FILES.items()}
+    first = _begin(pusher, request_id)
+    pusher.put_missing(first.name, cuts)
+    rig.clock.ahead = 25 * HOUR  # its time is over, and nothing has closed it yet
+    again = _begin(pusher, request_id)
+    assert (again.name, again.state) == (first.name, transfer_pb2.UPLOAD_STATE_OPEN)
+    assert again.expire_time.seconds > rig.clock.now() + DAY - 60
+    assert pusher.put_missing(again.name, cuts) == 0  # what had come is still there
+    rig.clock.ahead = 50 * HOUR
+    _tidied(rig)
+    assert _begin(pusher, request_id).state == transfer_pb2.UPLOAD_STATE_EXPIRED
+    rig.clock.ahead = 75 * HOUR
+    _tidied(rig)
+    with refused(grpc.StatusCode.NOT_FOUND, "UPLOAD_NOT_FOUND"):
+        pusher.upload(first.name)
+    fresh = _begin(pusher, request_id)
+    assert fresh.name != first.name
+    assert _begin(pusher, request_id).name == fresh.name
+
+
 def test_results_of_trainings_outlive_their_upload(rig: TransferRig, validator: Validator) -> None:
     """A result is dear: that it was rejected is no reason to throw days of a GPU away."""
     pusher = rig.pusher()

@@ -16,6 +16,10 @@ class RequestStore(Protocol):
         """Remember a request; the three words before the digest are its key and must not be known yet."""
         ...
 
+    def drop(self, principal: str, method: str, request_id: str) -> None:
+        """Drop one request; it may be carried out anew then."""
+        ...
+
     def forget(self, before: float) -> int:
         """Drop what was added before that time; return how many."""
         ...

@@ -38,12 +38,20 @@ class Requests:
         return self.once(caller, method, key.request_id, key.payload, make)
 
     def once(
-        self, caller: Caller, method: str, request_id: str, payload: bytes, make: Callable[[], str]
+        self,
+        caller: Caller,
+        method: str,
+        request_id: str,
+        payload: bytes,
+        make: Callable[[], str],
+        *,
+        stands: Callable[[str], bool] = lambda result: True,
     ) -> tuple[str, bool]:
         """Call `make` unless this request was carried out before; return its result and whether it was.
 
-        `payload` is the request in a form that is equal for equal requests. Without a request id `make` is
-        just called. Raises Invalid (FIELD_INVALID) when the id is no UUID, and Precondition
+        `payload` is the request in a form that is equal for equal requests. `stands` tells of an earlier
+        result whether it is still there: if not, the request is carried out anew. Without a request id
+        `make` is just called. Raises Invalid (FIELD_INVALID) when the id is no UUID, and Precondition
         (REQUEST_ID_REUSED) when it came with another request.
         """
         if not request_id:
@@ -53,6 +61,9 @@ class Requests:
         self._store.forget(now - KEPT_SECONDS)
         digest = hashlib.sha256(payload).digest()
         known = self._store.find(caller.principal, method, key)
+        if known is not None and known[0] == digest and not stands(known[1]):
+            self._store.drop(caller.principal, method, key)
+            known = None
         if known is None:
             result = make()
             self._store.add(caller.principal, method, key, digest, result, now)

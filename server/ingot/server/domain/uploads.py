@@ -83,13 +83,22 @@ class Uploads:
     ) -> Upload:
         """Open an upload after checking that its target could be committed now.
 
+        The same request again gives the same upload, renewed if its time was over and nothing had closed it
+        yet; another one where it was forgotten meanwhile.
         Raises as Versions.check_target and Checkpoints.begin; Invalid (FIELD_INVALID); Exhausted (BUSY,
         DISK_LOW, TOO_LARGE, QUOTA); Precondition (REQUEST_ID_REUSED).
         """
-        name, _ = self._requests.once(
-            caller, method, request_id, payload, lambda: str(self._begin(caller, draft).name)
+        name, again = self._requests.once(
+            caller,
+            method,
+            request_id,
+            payload,
+            lambda: str(self._begin(caller, draft).name),
+            stands=lambda known: self._store.find(_named(known)) is not None,
         )
-        return self.find(caller, UploadName(made_id(name, "uploads")))
+        upload = self.find(caller, _named(name))
+        over = upload.state is UploadState.OPEN and upload.expire_time <= self._clock.now()
+        return self.touch(upload) if again and over else upload
 
     def find(self, caller: Caller, name: UploadName) -> Upload:
         """Return an upload that is the caller's to see; a worker's is, while it holds the work it is for.
@@ -304,6 +313,10 @@ class Uploads:
         if namespace == ANY_NAMESPACE:
             return None if caller.is_admin or caller.is_worker else caller.writes
         return frozenset({namespace}) if caller.is_worker or caller.may_write(namespace) else frozenset()
+
+
+def _named(name: str) -> UploadName:
+    return UploadName(made_id(name, "uploads"))
 
 
 def _shown(target: UploadTarget) -> str:

@@ -43,6 +43,12 @@ class RequestsSql:
             created=now,
         ).execute()
 
+    def drop(self, principal: str, method: str, request_id: str) -> None:
+        request = tables.Request
+        request.delete().where(
+            request.principal == principal, request.method == method, request.request_id == request_id
+        ).execute()
+
     def forget(self, before: float) -> int:
         return int(tables.Request.delete().where(tables.Request.created < before).execute())
 
