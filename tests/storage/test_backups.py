@@ -186,6 +186,32 @@ def test_a_restore_that_failed_can_be_run_again(home: Home, tmp_path: Path) -> N
     assert _stored(tmp_path / "new", b"one")
 
 
+def test_a_restore_replaces_packs_that_are_there_and_damaged(home: Home, tmp_path: Path) -> None:
+    sealed, other = home.store(b"x" * 5000), home.store(b"other")
+    home.back_up()
+    new = tmp_path / "new"
+    for pack in (sealed, other):  # as in a folder whose rows were moved away
+        target = new / "packs" / pack.id[:2] / f"{pack.id}.pack"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(home.path / "packs" / pack.id[:2] / target.name, target)
+    damaged = new / "packs" / sealed.id[:2] / f"{sealed.id}.pack"
+    damaged.chmod(0o600)
+    damaged.write_bytes(damaged.read_bytes().replace(b"xxxx", b"yyyy", 1))
+    backups.restore(home.folder, new)
+    assert _stored(new, b"x" * 5000)
+    assert _stored(new, b"other")
+
+
+def test_a_backup_whose_name_a_crash_kept_back_does_not_count(home: Home, tmp_path: Path) -> None:
+    home.store(b"one")
+    first, second = home.back_up(), home.back_up()
+    (home.folder / second.name).rename(home.folder / f"{second.name}.partial")
+    assert backups.found(home.folder) == [first]
+    assert backups.restore(home.folder, tmp_path / "new") == first
+    home.back_up()
+    assert not list(home.folder.glob("*.partial"))
+
+
 def _condemn(pack: str) -> None:
     found = ShelfSql().find(pack)
     assert found is not None

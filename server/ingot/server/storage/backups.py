@@ -11,6 +11,7 @@ and rows go back into an empty data folder.
 """
 
 import errno
+import filecmp
 import itertools
 import json
 import os
@@ -142,6 +143,8 @@ def found(folder: Path) -> list[Backup]:
     """Return the backups in a folder that count, the oldest first."""
     backups = []
     for path in sorted(folder.glob(f"*/{_FACTS}")):
+        if path.parent.name.endswith(_PARTIAL):
+            continue  # a crash came before it got its name
         facts = json.loads(path.read_text(encoding="utf-8"))
         backups.append(Backup(**{name: facts[name] for name in _FIELDS if name in facts}))
     return sorted(backups, key=lambda each: each.create_time)  # stable, for those of the same time
@@ -183,8 +186,8 @@ def restore(
         for done, pack in enumerate(packs):
             target = _pack(home, pack)
             target.parent.mkdir(exist_ok=True)
-            if _size(target) != packs[pack]:
-                _copy(_pack(folder, pack), target, mode=0o444)
+            if _size(target) != packs[pack] or not filecmp.cmp(_pack(folder, pack), target, shallow=False):
+                _copy(_pack(folder, pack), target, mode=0o444)  # else an earlier try has brought it
             told(done + 1, len(packs))
         for parent in {_pack(home, pack).parent for pack in packs}:
             pack_files.sync_folder(parent)
