@@ -296,7 +296,11 @@ def test_strangers_are_told_nothing(server: Server) -> None:
 
 def test_no_number_pretends_that_all_files_were_read(server: Server) -> None:
     files = {f"{number:04}.jsonl": _records(1) for number in range(1001)}
-    _push(server, files, CHAT)
+    name = _push(server, files, CHAT)
+    catalog = server.member().catalog
+    asked = pb.GetVersionRequest(name=name)
+    assert eventually(lambda: list(catalog.GetVersion(asked).version.dataset.columns) == ["id", "text"])
+    assert catalog.GetVersion(asked).version.dataset.record_count == 0  # nobody waits for a thousand files
     found = _summary(server, CHAT)
     assert not found.complete
     assert (found.dataset.record_count, list(found.dataset.columns)) == (0, ["id", "text"])

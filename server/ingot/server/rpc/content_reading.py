@@ -40,6 +40,7 @@ T = TypeVar("T")
 
 MOST_TENSORS = 5000
 MOST_FILES = 1000  # that are read for one summary
+SAMPLED_FILES = 50  # read before anybody asks, where there are more: their numbers are told to nobody
 SHOWN_FILES = 200
 MOST_FINDINGS = 100
 COUNTED_DATA_FILES = 1000
@@ -129,7 +130,7 @@ class Reader:
                 await self._hops.write(self._contents.skip, uid)
                 continue
             try:
-                found = await self._summary(look, _PATIENT_SECONDS)
+                found = await self._summary(look, _PATIENT_SECONDS, of_many=SAMPLED_FILES)
                 await self._hops.write(self._contents.keep, uid, found.facts)
             except Exception as error:  # noqa: BLE001 (the next version is not to wait for this one)
                 log.warning("facts.not_read version=%s error=%s", look.name, error)
@@ -139,31 +140,35 @@ class Reader:
 
     # --- inside -----------------------------------------------------------------------------------------
 
-    async def _summary(self, look: Look, seconds: float) -> VersionSummary:
-        """Read a version, or return what was read of it before. Raises DataLoss."""
+    async def _summary(self, look: Look, seconds: float, of_many: int = MOST_FILES) -> VersionSummary:
+        """Read a version, or return what was read of it before. Raises DataLoss.
+
+        Where there are too many files to read all of them, so many are.
+        """
         kept = self._kept.get(look.version_uid)
         if kept is not None:
             self._kept.move_to_end(look.version_uid)
             return kept
         async with self._turns:
             try:
-                found, cut = await self._hops.io(self._read, look, seconds)
+                found, cut = await self._hops.io(self._read, look, seconds, of_many)
             except ChunkLost as lost:
                 await self._hops.prepare(self._downloads.lost, lost.place)
                 raise lost.error from None
-        if not cut:  # else another time may be quieter
+        if not cut:  # else another time may be quieter, or somebody asks
             self._kept[look.version_uid] = found
         while len(self._kept) > _KEPT:
             self._kept.popitem(last=False)
         return found
 
-    def _read(self, look: Look, seconds: float) -> tuple[VersionSummary, bool]:
-        """Read the files that may tell something; return also whether it was too much. On an I/O thread."""
+    def _read(self, look: Look, seconds: float, of_many: int) -> tuple[VersionSummary, bool]:
+        """Read the files that may tell something; return also whether more could be told; on a thread."""
         allowance = Allowance(self._clock, _SUMMARY_BYTES, seconds)
         telling = [each for each in look.files if summaries.may_tell(each.path, model=look.of_model)]
         found: list[summaries.Summary] = []
         left = MOST_TENSORS
-        for file in telling[:MOST_FILES]:
+        whole = look.listed_all and len(telling) <= MOST_FILES
+        for file in telling if whole else telling[:of_many]:
             source = self._source(look, file, allowance)
             if look.of_model:
                 told = summaries.of_model_file(file.path, source, left, allowance.pause)
@@ -172,7 +177,6 @@ class Reader:
             left -= len(told.tensors)
             found.append(told)
         cut = any(each.cut for each in found)
-        whole = look.listed_all and len(telling) <= MOST_FILES
         summary = VersionSummary(
             version=look.name,
             digest=look.digest,
@@ -183,7 +187,7 @@ class Reader:
             findings=[finding for each in found for finding in each.findings][:MOST_FINDINGS],
             complete=whole and not any(each.file.note for each in found),
         )
-        return summary, cut
+        return summary, cut or not (whole or of_many == MOST_FILES)
 
     def _facts(
         self, look: Look, files: Sequence[facts.FileFacts], allowance: Allowance, *, known: bool
