@@ -104,6 +104,14 @@ def test_a_hash_tells_when_it_is_outdated_and_is_never_what_was_typed() -> None:
     assert not today.matches(None, "correct horse battery")
 
 
+@pytest.mark.parametrize("hasher", [None, CHEAP], ids=["today's", "another"])
+def test_where_there_is_no_hash_as_much_is_computed(hasher: argon2.PasswordHasher | None) -> None:
+    passwords = Passwords(hasher)
+    cost = argon2.extract_parameters(passwords.hashed("correct horse battery"))
+    assert argon2.extract_parameters(passwords._nobodys) == cost
+    assert Passwords(hasher)._nobodys != passwords._nobodys
+
+
 def test_hashing_costs_what_it_should() -> None:
     """A guess must stay dear: at least 19 MiB and 2 rounds, which is what OWASP asks for."""
     found = argon2.extract_parameters(Passwords().hashed("correct horse battery"))

@@ -5,7 +5,8 @@ raised later: `outdated` says when one was made with others. Hashing takes about
 MiB on purpose, so it never runs on the event loop nor inside a write (rpc/password_hashing.py).
 """
 
-import secrets
+import base64
+import os
 import unicodedata
 
 import argon2
@@ -21,8 +22,7 @@ class Passwords:
 
     def __init__(self, hasher: argon2.PasswordHasher | None = None) -> None:
         self._hasher = hasher or argon2.PasswordHasher()
-        # What a password is compared with where there is none to compare with, which must take as long.
-        self._nobodys = self._hasher.hash(secrets.token_urlsafe(32))
+        self._nobodys = _hash_of_nothing(self._hasher)
 
     def hashed(self, password: str) -> str:
         """Return the hash to keep of a password."""
@@ -39,6 +39,18 @@ class Passwords:
     def outdated(self, hashed: str) -> bool:
         """Return whether the hash was made with other parameters than those of today."""
         return self._hasher.check_needs_rehash(hashed)
+
+
+def _hash_of_nothing(hasher: argon2.PasswordHasher) -> str:
+    """Return what a password is compared with where there is none: it takes as long, and none gives it.
+
+    Written down rather than hashed, so that a server starts at once.
+    """
+    salt, digest = (
+        base64.b64encode(os.urandom(size)).decode().rstrip("=") for size in (hasher.salt_len, hasher.hash_len)
+    )
+    cost = f"m={hasher.memory_cost},t={hasher.time_cost},p={hasher.parallelism}"
+    return f"$argon2id$v={argon2.low_level.ARGON2_VERSION}${cost}${salt}${digest}"
 
 
 def check_new(password: str, user: str, field: str = "new_password") -> None:
