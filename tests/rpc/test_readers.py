@@ -1,4 +1,4 @@
-"""Readers that stall: they are few, they hold little, and they end."""
+"""Readers that stall: they are few, they hold little, and they end. Slow ones, while what they read moves."""
 
 import logging
 
@@ -9,9 +9,13 @@ from helpers.eventually import eventually
 from helpers.patterns import pattern
 from helpers.transfers import MIB, Pusher, TransferRig, refused, transfer_rig
 from ingot.server.core.uploads import TransferLimits
+from ingot.server.domain.scrubbing import Scrubbing
+from ingot.server.storage.chunks_sql import ChunksSql
+from ingot.server.storage.shelf_sql import ShelfSql
+from ingot.server.storage.trees_sql import TreesSql
 from ingot.v1 import transfer_pb2
 
-LARGE = pattern("large", 20 * MIB)
+LARGE = pattern("large", 40 * MIB)
 
 
 def _reading(pusher: Pusher, tree: str) -> "tuple[grpc._CallIterator[transfer_pb2.ReadFileResponse], int]":
@@ -76,3 +80,43 @@ def test_a_stalled_reader_that_leaves_gives_its_place_back(caplog: pytest.LogCap
         call.cancel()
         eventually(lambda: not _is_busy(pusher, version), what="its place came free")
     assert not [each for each in caplog.records if each.levelno >= logging.ERROR]
+
+
+def _move_all_packs(rig: TransferRig) -> None:
+    """Copy what all packs hold into new ones and put those away, as scrubbing does with a damaged one."""
+    chunks, index = ChunksSql(), ShelfSql()
+    scrubbing = Scrubbing(index, rig.packs, chunks, TreesSql(), rig.clock)
+    for pack in rig.database.read(scrubbing.page, 0):
+        copied = scrubbing.salvage(rig.database.read(scrubbing.places, pack))
+        assert rig.database.write(scrubbing.salvaged, pack, copied.packs).result()
+        scrubbing.set_aside(pack)
+        rig.database.write(scrubbing.note_set_aside, pack).result()
+
+
+def test_a_reader_is_never_told_that_what_was_moved_is_lost() -> None:
+    with transfer_rig() as rig:
+        pusher, version = _push(rig)
+        call, taken = _reading(pusher, version)
+        _move_all_packs(rig)
+        with refused(grpc.StatusCode.UNAVAILABLE, "BUSY") as facts:
+            for each in call:
+                taken += len(each.data)
+        assert "moved" in facts["message"]
+        assert taken < len(LARGE)
+        assert pusher.read(version, "a", offset=taken) == LARGE[taken:]
+        assert rig.database.read(ChunksSql().lost) == 0
+
+
+def test_a_reader_of_what_is_deleted_and_collected_is_told_so() -> None:
+    with transfer_rig() as rig:
+        pusher, version = _push(rig)
+        call, _ = _reading(pusher, version)
+        trees = rig.database.read(lambda: [key for key, _ in ShelfSql().trees(0, 10)])
+        for tree in trees:
+            rig.database.write(TreesSql().drop, tree).result()
+        for pack in rig.database.read(ShelfSql().packs, 0, 10):
+            assert rig.database.write(ShelfSql().condemn, pack.key, 0.0).result()
+            rig.packs.delete(pack.id)
+        with refused(grpc.StatusCode.NOT_FOUND, "FILE_NOT_FOUND") as facts:
+            list(call)
+        assert "gone" in facts["message"]

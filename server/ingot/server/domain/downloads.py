@@ -20,6 +20,7 @@ from ingot.server.core.errors import (
     OutOfRange,
     Precondition,
     Reason,
+    Unavailable,
     invalid_field,
 )
 from ingot.server.core.identity import Caller
@@ -267,6 +268,18 @@ class Downloads:
         """Note that a chunk could not be read: it counts as missing, the next push heals it. In a write."""
         self._damage.met(place)
 
+    def failed(self, opened: OpenedTree, place: ChunkPlace) -> None:
+        """Note, as `lost`, that a chunk of a tree could not be read, unless it is not lost. Inside a write.
+
+        Reads that take long remember where chunks were: since then a pack may have been rewritten or set
+        aside and its chunks moved (raises Unavailable), or the tree deleted and collected (NotFound).
+        """
+        if not self._trees.exists(opened.tree.id):
+            raise _gone(opened.name)
+        self._damage.met(place)
+        if place.digest in self._chunks.stored(place.digest):
+            raise _moved(place)
+
     # --- inside -----------------------------------------------------------------------------------------
 
     def _tree(self, key: str, shown: str) -> Tree:
@@ -351,6 +364,15 @@ def _file_not_found(tree: str, path: str) -> NotFound:
         f"{tree} has no file {path[:200]!r}.",
         next_step="`ingot ls` shows what it has; paths are compared byte by byte.",
         facts={"tree": tree, "path": path[:200]},
+    )
+
+
+def _moved(place: ChunkPlace) -> Unavailable:
+    return Unavailable(
+        Reason.BUSY,
+        f"The chunk {digests.format_digest(place.digest)} was moved to another pack while it was read.",
+        next_step="Read on from where the stream broke off.",
+        retry_after=0.1,
     )
 
 

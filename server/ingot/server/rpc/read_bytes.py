@@ -2,7 +2,8 @@
 
 Work is handed to a thread in runs of 4 MiB, which become messages of up to 2 MiB (chunks) or 1 MiB (files);
 one run is sent while the next is read, so a stream holds at most 12 MiB however slow its reader is. A chunk
-that turns out damaged ends the stream with DATA_LOSS before any of its bytes went out, and is noted.
+that turns out damaged ends the stream with DATA_LOSS before any of its bytes went out, and is noted; one that
+was moved to another pack meanwhile ends it with UNAVAILABLE, so that its reader asks for the rest again.
 """
 
 import asyncio
@@ -55,7 +56,7 @@ class ByteSender:
             yield bulk_messages.read_file_response(offset, 0, memoryview(b""), file.size_bytes)
             return
         runs = self._range_runs(opened, path, segments, offset, file.size_bytes)
-        async for messages in self._ahead(runs, self._parts):
+        async for messages in self._ahead(opened, runs, self._parts):
             for message in messages:
                 yield message
 
@@ -64,7 +65,7 @@ class ByteSender:
 
         A chunk above a message's size goes on over several. Raises as Downloads.run_slices.
         """
-        async for messages in self._ahead(self._chunk_runs(opened, runs), self._messages):
+        async for messages in self._ahead(opened, self._chunk_runs(opened, runs), self._messages):
             for message in messages:
                 yield message
 
@@ -97,7 +98,7 @@ class ByteSender:
     # --- reading ----------------------------------------------------------------------------------------
 
     async def _ahead(
-        self, runs: AsyncIterator[W], build: Callable[[W], list[bytes]]
+        self, opened: OpenedTree, runs: AsyncIterator[W], build: Callable[[W], list[bytes]]
     ) -> AsyncIterator[list[bytes]]:
         """Build the messages of each run, in order, one run ahead."""
         running: deque[asyncio.Task[list[bytes]]] = deque()
@@ -105,19 +106,19 @@ class ByteSender:
             async for run in runs:
                 running.append(asyncio.create_task(self._hops.io(build, run)))
                 if len(running) > _AHEAD:
-                    yield await self._result(running.popleft())
+                    yield await self._result(opened, running.popleft())
             while running:
-                yield await self._result(running.popleft())
+                yield await self._result(opened, running.popleft())
         finally:
             for task in running:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
 
-    async def _result(self, task: "asyncio.Task[M]") -> M:
+    async def _result(self, opened: OpenedTree, task: "asyncio.Task[M]") -> M:
         try:
             return await task
         except _ChunkLostError as lost:
-            await self._hops.keep(self._downloads.lost, lost.place)
+            await self._hops.keep(self._downloads.failed, opened, lost.place)
             raise lost.error from None
 
     def _parts(self, run: "_RangeRun") -> list[bytes]:

@@ -179,6 +179,8 @@ class DiskPacks:
             return None
         except OSError as error:
             raise pack_ingest.explain(error) from error
+        finally:
+            self._forget(pack)  # a reader that was faster than the holes has noted it as intact
         return before - self.allocated(pack)
 
     def delete(self, pack: PackId) -> bool:
