@@ -15,7 +15,10 @@ from ingot.client import _contexts as contexts
 from ingot.client._contexts import Context
 from ingot.client._errors import Denied, IngotError, LimitReached, Unauthenticated, Unreachable
 from ingot.client._logins import ContextKeeper, Login, LoginTokens, MemoryKeeper, exchange_over, kept
+from ingot.client._streams import ChunkSource
+from ingot.content import digests
 from ingot.v1 import auth_pb2 as pb
+from ingot.v1 import catalog_pb2, transfer_pb2
 
 PASSWORD = "correct horse battery"
 
@@ -122,6 +125,25 @@ def test_a_token_that_is_refused_is_replaced_also_for_a_stream(
             assert work()
             with keeper.taking() as tokens:
                 assert tokens.access != "eyJ.over.there"
+
+
+def test_a_token_that_is_refused_is_replaced_also_for_what_a_push_sends(
+    server: Server, environ: dict[str, str]
+) -> None:
+    (file := server.folder / "sent.txt").write_bytes(b"some bytes to send")
+    target = transfer_pb2.NewVersion(
+        artifact="namespaces/sara/datasets/sent", create=catalog_pb2.Artifact(), version_id="1"
+    )
+    with Client(server.address, "", namespace="sara") as client:
+        client.auth.login("sara", PASSWORD)
+        with client.uploads.open(target) as upload:
+            tokens = LoginTokens.of(client.auth.login("sara", PASSWORD))
+            tokens = replace(tokens, access="eyJ.over.there", renew_time=time.time() + 1000)
+            client._link.signed_in.become(Login(MemoryKeeper(tokens), exchange_over(client._link)))
+            digest = digests.chunk_digest(file.read_bytes())
+            upload._sender.add([ChunkSource(str(file), 0, file.stat().st_size, digest)])
+            upload._sender.finish()
+            assert client.uploads.get(upload.name).stored_bytes == file.stat().st_size
 
 
 @dataclass(slots=True)

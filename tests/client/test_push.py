@@ -22,6 +22,9 @@ from ingot.client import (
     artifact_fields,
 )
 from ingot.content import digests
+from ingot.server.core.identity import system_caller
+from ingot.server.core.names import UploadName
+from ingot.server.core.uploads import UploadMove
 
 MIB = 1024 * 1024
 SMALL = {"data/a.jsonl": b'{"a": 1}\n', "data/b.jsonl": '{"ب": 2}\n'.encode(), "empty": b""}
@@ -168,6 +171,36 @@ def test_a_push_that_was_stopped_goes_on_in_the_same_upload(tmp_path: pathlib.Pa
         assert done.upload == open_upload.name
         assert 0 < done.sent_bytes < 40 * MIB
         assert done.sent_bytes + done.reused_bytes == 40 * MIB
+
+
+def test_a_push_whose_commit_still_runs_waits_for_it(tmp_path: pathlib.Path) -> None:
+    """As when the client was killed in its commit and is run again at once."""
+    source = write_tree(tmp_path / "in", {"a": pattern("sealed", 3 * MIB)})
+    stages: list[Stage] = []
+
+    def stop(progress: TransferProgress) -> None:
+        if progress.stage is Stage.VERIFYING:
+            raise InterruptedError
+
+    with member_client() as (client, server):
+        with pytest.raises(InterruptedError):
+            client.push("datasets/chat", source, on_progress=stop)
+        (upload,) = list(client.uploads.list())
+        rules, name = server.app.transfer.uploads, UploadName(upload.name.removeprefix("uploads/"))
+
+        def moved(move: UploadMove) -> None:
+            server.app.database.write(lambda: rules.move(rules.find(system_caller(), name), move)).result(30)
+
+        def reopen(progress: TransferProgress) -> None:
+            if not stages:
+                moved(UploadMove.REOPEN)
+            stages.append(progress.stage)
+
+        moved(UploadMove.SEAL)
+        done = client.push("datasets/chat", source, on_progress=reopen)
+    assert stages[0] is Stage.COMMITTING
+    assert done.upload == upload.name
+    assert done.sent_bytes == 0
 
 
 def test_a_named_version_and_a_lost_race_are_refused(tmp_path: pathlib.Path) -> None:

@@ -148,6 +148,14 @@ class Calls:
         self.contact.made = True
         return reply
 
+    def renews(self, error: IngotError) -> bool:
+        """Return whether a call was refused for its token alone and may be made again with another one.
+
+        For who cannot be repeated by `unary` and `stream`. Raises IngotError when the login has ended.
+        """
+        ended = isinstance(error, NotAllowed) and error.reason in _ENDED
+        return ended and self.bearer.renewed(self.bearer.token())
+
     def metadata(self, call_id: str) -> tuple[tuple[str, str], ...]:
         """Return the metadata of one call. Raises IngotError when its credential cannot be renewed."""
         return self._metadata(call_id, self.bearer.token())

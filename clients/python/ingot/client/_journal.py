@@ -250,7 +250,7 @@ class Note:
             yield mine
         finally:
             if mine:
-                path.unlink()  # while it is locked: whoever has opened it already finds it gone
+                path.unlink(missing_ok=True)  # while it is locked: who has opened it already finds it gone
             os.close(lock)
 
 

@@ -145,7 +145,7 @@ class Sender:
     # --- one lane ---------------------------------------------------------------------------------------
 
     def _send(self, lane: int, batch: Batch) -> None:
-        attempt = 1
+        attempt, refused = 1, False
         while batch:
             try:
                 self._stream(lane, batch)
@@ -155,6 +155,9 @@ class Sender:
                     with self._lock:
                         self.refused += batch
                     return
+                if not refused and self._calls.renews(error):
+                    refused = True
+                    continue
                 attempt += 1
                 if isinstance(error, LimitReached):
                     self.lanes.crowded()
@@ -252,7 +255,7 @@ class _Reader:
 
     def _open(self, source: str) -> None:
         self._close()
-        self._file = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
+        self._file = os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         self._path = source
 
     def _close(self) -> None:
