@@ -6,8 +6,10 @@ import socket
 
 import pytest
 
-from ingot.client import Invalid
+from ingot.client import Invalid, SourceChanged
+from ingot.client._cutting import cut_files
 from ingot.client._journal import Cut, FileState, Journal, Note
+from ingot.client._progress import Reporter
 from ingot.client._walk import find_files
 from ingot.content.globs import matches, wanted
 
@@ -91,6 +93,33 @@ def test_what_is_no_file_or_has_a_bad_name_is_refused(tmp_path: pathlib.Path) ->
     files_in(folder, "A.txt")
     with pytest.raises(Invalid, match="same name where case is ignored"):
         paths(folder)
+
+
+def test_what_a_pull_left_for_the_next_is_never_pushed(tmp_path: pathlib.Path) -> None:
+    folder = files_in(tmp_path / "in", ".ingot-pull/lock", "deep/.ingot-pull/4f6c", ".kept", "a.txt")
+    assert [each.path for each in find_files([folder], hidden=True)] == [".kept", "a.txt"]
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder"])
+def test_what_is_no_file_any_more_when_its_turn_comes_is_named(tmp_path: pathlib.Path, kind: str) -> None:
+    (found,) = find_files([files_in(tmp_path / "in", "a.txt")])
+    place = pathlib.Path(found.source)
+    place.unlink()
+    if kind == "pipe":
+        os.mkfifo(place)
+    elif kind == "device":
+        place.symlink_to("/dev/zero")
+    else:
+        place.mkdir()
+    with pytest.raises(SourceChanged, match="no file any more"):
+        list(cut_files([found], None, Reporter(None)))
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="there are no such files here")
+def test_a_file_that_says_it_is_empty_and_is_not_is_refused(tmp_path: pathlib.Path) -> None:
+    with pytest.raises(Invalid, match="0 bytes, and it has more"):
+        list(cut_files(find_files(["/proc/self/status"]), None, Reporter(None)))
 
 
 def cut(size: int, fill: int) -> Cut:

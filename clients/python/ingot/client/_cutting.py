@@ -7,6 +7,7 @@ changes again the push fails and says which file it was.
 
 import os
 import queue
+import stat
 import threading
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -152,9 +153,12 @@ class _Cutter:
             ) from failure
 
     def _cut_once(self, file: SourceFile, handful: "_Handful") -> CutFile:
-        descriptor = os.open(file.source, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(file.source, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         try:
-            state = FileState.of(os.fstat(descriptor))
+            found = os.fstat(descriptor)
+            if not stat.S_ISREG(found.st_mode):
+                raise changed(file.source, "it is no file any more")
+            state = FileState.of(found)
             known = self._journal.get(file.source, state) if self._journal is not None else None
             if known is not None:
                 done = CutFile(file, state, known, from_journal=True)
@@ -168,6 +172,8 @@ class _Cutter:
             os.close(descriptor)
 
     def _cut_open(self, file: SourceFile, descriptor: int, state: FileState, handful: "_Handful") -> Cut:
+        if not state.size and os.pread(descriptor, 1, 0):
+            raise _unsized(file.source)
         entries, cuts = bytearray(), Cuts()
         for window in chunking.cut_windows(descriptor, state.size, cuts):
             held = self._room.hold(window.start, window.data) if self._room else None
@@ -183,6 +189,16 @@ class _Cutter:
         handful.hashed += size
         if handful.hashed >= _TOGETHER_BYTES:
             self._hand_over(handful)
+
+
+def _unsized(source: str) -> Invalid:
+    """Return the error for a file that says to have no bytes and has some, as those below /proc do."""
+    return Invalid(
+        f"Cannot push {source}: the system says that it has 0 bytes, and it has more.",
+        reason="BAD_PATH",
+        facts={"path": source},
+        next_step="Push a copy of it (cp), or leave it out with --exclude.",
+    )
 
 
 @dataclass(slots=True)

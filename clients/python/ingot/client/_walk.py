@@ -1,7 +1,8 @@
 """Find the files of a push and the paths they get in the tree.
 
 A folder gives its content, a file itself under its name; several paths stand under their own names.
-Hidden entries (a name that begins with a dot) are left out unless asked for. A link is followed only to a
+Hidden entries (a name that begins with a dot) are left out unless asked for, and what a pull keeps of its own
+always. A link is followed only to a
 file inside the pushed folder; one that leads out, or to a folder, is refused, like sockets and devices:
 whoever pulls the tree should find what the pusher meant, or the pusher should hear about it.
 """
@@ -12,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ingot.client import _part_folder
 from ingot.client._errors import Invalid
 from ingot.content import globs, paths
 
@@ -81,7 +83,7 @@ def _folder(
         inner, folder = waiting.pop()
         with os.scandir(folder) as entries:
             for entry in entries:
-                if entry.name.startswith(".") and not hidden:
+                if entry.name.startswith(".") and (not hidden or entry.name.casefold() == _part_folder.NAME):
                     continue
                 path = inner + entry.name
                 if exclude and not globs.wanted(path, (), exclude):
