@@ -37,6 +37,7 @@ _CUT = ".cut"
 _MAGIC = b"ingot cut 1\n"
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _ABANDONED_SECONDS = 24 * 3600
+_LARGEST_CUT = 64 * 1024 * 1024  # that is read: of a file of 4 TiB in chunks of 4 MiB it is 36 MiB
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,14 +276,16 @@ def _read_cut(place: Path) -> tuple[Cut, str] | None:
     if descriptor is None:
         return None
     with open(descriptor, "rb") as file:
-        data = file.read()
+        if os.fstat(descriptor).st_size > _LARGEST_CUT:
+            return None
+        data = file.read(_LARGEST_CUT)
     head, _, entries = data.removeprefix(_MAGIC).partition(b"\n")
     if len(entries) % ENTRY.size:
         return None
     try:
         facts = json.loads(head)
         return Cut(int(facts["size"]), entries, str(facts["profile"])), str(facts["about"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
 
 
