@@ -69,6 +69,19 @@ def test_what_one_pull_kept_the_next_need_not_fetch(tmp_path: pathlib.Path, shar
         assert (tmp_path / "two" / path).stat().st_nlink == 1
 
 
+@pytest.mark.parametrize(
+    "head", [b'{"size": Infinity, "profile": "cdc", "about": ""}', b"[" * 100_000, b'{"size": "\xff"}', b""]
+)
+def test_what_somebody_says_of_a_file_is_not_believed(tmp_path: pathlib.Path, head: bytes) -> None:
+    cache = FileCache(tmp_path / "kept")
+    (file,) = kept(cache, tmp_path, b"bytes of it")
+    place = pathlib.Path(f"{place_of(cache, file)}.cut")
+    place.unlink()
+    place.write_bytes(b"ingot cut 1\n" + head + b"\n" + file.cut.entries)
+    assert [each.about for each in cache.files()] == [""]
+    assert [each.root for each in cache.damaged()] == [file.root.hex()]
+
+
 def test_without_being_asked_for_there_is_no_cache(tmp_path: pathlib.Path) -> None:
     with member_client() as (client, _):
         pushed(client, tmp_path)

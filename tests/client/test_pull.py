@@ -22,6 +22,7 @@ from ingot.client import (
     OutOfRange,
     TransferProgress,
 )
+from ingot.client._progress import Stage
 from ingot.content import digests
 from ingot.v1 import transfer_pb2 as pb
 
@@ -221,6 +222,39 @@ def test_nothing_is_written_through_links(tmp_path: pathlib.Path) -> None:
         client.pull("models/tiny", tmp_path / "out", force=True)
         assert tree_of(outside) == {"kept": b"kept"}
         assert not (tmp_path / "out" / "config.json").is_symlink()
+
+
+def test_a_link_that_comes_during_a_pull_leads_nothing_out_of_the_folder(tmp_path: pathlib.Path) -> None:
+    outside, out = write_tree(tmp_path / "outside", {"kept": b"kept"}), tmp_path / "out"
+
+    def swap(progress: TransferProgress) -> None:
+        if progress.stage is Stage.RECEIVING and not (out / "weights").is_symlink():
+            (out / "weights").rename(out / "aside")
+            (out / "weights").symlink_to(outside)
+
+    with member_client() as (client, _):
+        pushed(client, tmp_path / "in")
+        with pytest.raises(Invalid, match="weights: something else") as caught:
+            client.pull("models/tiny", out, on_progress=swap, force=True)
+        assert caught.value.reason == "BAD_PATH"
+        assert tree_of(outside) == {"kept": b"kept"}
+        (out / "weights").unlink()
+        client.pull("models/tiny", out)
+        assert client.verify_folder(out).ok
+
+
+def test_a_pipe_in_the_way_is_only_replaced_when_forced(tmp_path: pathlib.Path) -> None:
+    with member_client() as (client, _):
+        pushed(client, tmp_path / "in")
+        out = tmp_path / "out"
+        client.pull("models/tiny", out)
+        (out / "empty").unlink()
+        os.mkfifo(out / "empty")
+        assert client.verify_folder(out).damaged == ("empty",)
+        with pytest.raises(Conflict, match="empty"):
+            client.pull("models/tiny", out)
+        client.pull("models/tiny", out, force=True)
+        assert client.verify_folder(out).ok
 
 
 def test_places_that_cannot_be_written_are_named(

@@ -15,7 +15,7 @@ from helpers.eventually import eventually
 from helpers.patterns import pattern
 from helpers.sdk import member_client, tree_of, write_tree
 from ingot.client import Client, Conflict, LimitReached, SourceChanged, TransferProgress
-from ingot.client._journal import Cut
+from ingot.client._journal import Cut, FileState
 from ingot.client._manifest import TreeFile
 from ingot.client._part_folder import PartFolder
 from ingot.client._parts import Part
@@ -205,6 +205,15 @@ def part_of(content: bytes, target: pathlib.Path, place: pathlib.Path, aside: Th
     return part
 
 
+def put(part: Part) -> FileState:
+    """Put a part in its place, in the folder that its path leads to."""
+    folder = os.open(os.path.dirname(part.target), os.O_RDONLY)
+    try:
+        return part.put(folder)
+    finally:
+        os.close(folder)
+
+
 @pytest.mark.parametrize("size", [100, 9 * MIB])
 def test_a_part_crosses_over_to_another_file_system(tmp_path: pathlib.Path, size: int) -> None:
     other = pathlib.Path("/dev/shm")
@@ -215,7 +224,7 @@ def test_a_part_crosses_over_to_another_file_system(tmp_path: pathlib.Path, size
     place = other / f"ingot-test-{os.getpid()}-{size}"
     with ThreadPoolExecutor(1) as aside:
         part = part_of(content, target, place, aside)
-        state = part.put()
+        state = put(part)
         part.close()
     assert (target.read_bytes(), state.size, place.exists()) == (content, size, False)
     assert [each.name for each in tmp_path.iterdir() if each.name != "xdg"] == ["target"]
@@ -232,7 +241,7 @@ def test_a_part_that_is_taken_away_is_told(tmp_path: pathlib.Path, size: int, ho
             os.utime(tmp_path / "part", (1, 1))
         for _ in range(2):
             with pytest.raises(Conflict, match=r"took .* away or replaced it") as caught:
-                part.put()
+                put(part)
         part.close()
     assert "pull again" in caught.value.next_step
     assert not (tmp_path / "target").exists()
@@ -249,11 +258,11 @@ def test_a_part_that_somebody_touched_is_read_before_it_counts(tmp_path: pathlib
         at, length, _ = part.chunks[-1]
         part.write(len(part.chunks) - 1, 1, [content[at : at + length]])
         if right:
-            part.put()
+            put(part)
             assert (tmp_path / "target").read_bytes() == content
         else:
             with pytest.raises(Conflict):
-                part.put()
+                put(part)
             assert not (tmp_path / "target").exists()
         part.close()
 
@@ -266,7 +275,7 @@ def test_a_pull_that_was_given_up_writes_nothing_any_more(tmp_path: pathlib.Path
         with pytest.raises(Conflict):
             part.write(0, 1, [content[: part.chunks[0][1]]])
         with pytest.raises(Conflict):
-            part.put()
+            put(part)
     assert not (tmp_path / "target").exists()
     assert (tmp_path / "part").read_bytes() == content
 

@@ -1,5 +1,6 @@
 """Bring the files of a tree into a folder that is held: what is missing is taken from here or fetched."""
 
+import itertools
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -166,10 +167,15 @@ class Bringing:
         self._put(parts)
 
     def _put(self, parts: list[Part]) -> None:
-        for part in parts:
-            if not self._force:
-                self._here.require_untouched(part.file)
-            self._here.put(part.file, part.put())
+        for path, some in itertools.groupby(parts, lambda each: os.path.dirname(each.file.path)):
+            folder = self._here.folder(path)
+            try:
+                for part in some:
+                    if not self._force:
+                        self._here.require_untouched(part.file, folder)
+                    self._here.put(part.file, part.put(folder))
+            finally:
+                os.close(folder)
         self._pulled.add((part.file.path, part.file.root) for part in parts)
         with self._lock:
             self._touched.update(os.path.dirname(part.target) for part in parts)

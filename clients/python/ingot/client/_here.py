@@ -57,10 +57,17 @@ class Here:
         """Return where a file belongs, making its folders. Raises Invalid, LimitReached."""
         return self._folders.place(file.path)
 
-    def require_untouched(self, file: TreeFile) -> None:
-        """Raise Conflict when what stands in a file's place is not what was looked at, but newer."""
+    def folder(self, path: str) -> int:
+        """Return a descriptor of a folder of the tree, behind no link. Raises Invalid, LimitReached."""
+        return self._folders.open(path)
+
+    def require_untouched(self, file: TreeFile, folder: int) -> None:
+        """Raise Conflict when what stands in a file's place is not what was looked at, but newer.
+
+        `folder` is a descriptor of the one that it belongs into.
+        """
         try:
-            state = FileState.of(os.lstat(os.path.join(self._folder, file.path)))
+            state = FileState.of(os.lstat(os.path.basename(file.path), dir_fd=folder))
         except OSError:
             return
         seen = self._other.get(file.path)
@@ -109,7 +116,7 @@ class Here:
         if place.is_symlink():
             return True
         if not place.is_file():
-            return False
+            return not place.is_dir()  # a pipe, say; a folder is told of when something is put there
         if self._reread and self._is_untouched(place, file):
             return False
         # What a pull put there may have been cut by the other profile.

@@ -183,15 +183,18 @@ class Part:
             os.fsync(descriptor)
             self._stamp = _stamp_of(os.fstat(descriptor))
 
-    def put(self) -> FileState:
-        """Put the synced file in its place and return its state there. Raises Conflict, LimitReached."""
+    def put(self, folder: int) -> FileState:
+        """Put the synced file in its place and return its state there. Raises Conflict, LimitReached.
+
+        `folder` is a descriptor of the one it belongs into: what its path leads to may be another by now.
+        """
         if not self.file.size:
             self.sync()  # nothing was written, so nothing is there yet
         with self._lock:
             if self._closed:  # the pull was given up, and another one may be at work by now
                 raise self._taken()
             try:
-                state = self._move()
+                state = self._move(folder)
             except FileNotFoundError as failure:
                 raise self._taken() from failure
             except OSError as failure:
@@ -208,44 +211,43 @@ class Part:
         if not self._finished and not self.is_large and self._stamp:
             self._remove()
 
-    def _move(self) -> FileState:
+    def _move(self, folder: int) -> FileState:
         """Rename the part; carry it over where the folder of the target is on another file system.
 
         A part that is not as we left it is read before: it may be somebody else's.
         """
         if self._doubtful or _stamp_of(os.lstat(self._place)) != self._stamp:
             self._require_intact()
+        name = os.path.basename(self.target)
         try:
-            os.replace(self._place, self.target)
+            os.replace(self._place, name, dst_dir_fd=folder)
         except OSError as failure:
             if failure.errno != errno.EXDEV:
                 raise
-            self._carry()
-            return FileState.of(os.lstat(self.target))
-        return FileState.of(os.lstat(self.target))
+            self._carry(folder, name)
+        return FileState.of(os.lstat(name, dir_fd=folder))
 
     def _require_intact(self) -> None:
         if not compared(Path(self._place), self.file):
             raise self._taken()
 
-    def _carry(self) -> None:
-        folder, key = os.path.dirname(self.target), os.path.basename(self._place)
-        beside = os.path.join(folder, f".{key}.ingot-pull")
+    def _carry(self, folder: int, name: str) -> None:
+        beside = f".{os.path.basename(self._place)}.ingot-pull"
         with suppress(FileNotFoundError):
-            os.unlink(beside)
-        source, sink = os.open(self._place, _OPEN), os.open(beside, _NEW, 0o644)
+            os.unlink(beside, dir_fd=folder)
+        source, sink = os.open(self._place, _OPEN), os.open(beside, _NEW, 0o644, dir_fd=folder)
         try:
             for offset, length, digest in self.chunks:
                 _copying.copy_range(source, offset, sink, offset, length)
                 if not is_chunk(sink, offset, length, digest):
                     raise self._taken()
             os.fsync(sink)
-            os.replace(beside, self.target)
+            os.replace(beside, name, src_dir_fd=folder, dst_dir_fd=folder)
         finally:
             os.close(source)
             os.close(sink)
             with suppress(FileNotFoundError):
-                os.unlink(beside)
+                os.unlink(beside, dir_fd=folder)
         os.unlink(self._place)
 
     @contextmanager

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from ingot.client._errors import Invalid, LimitReached
 
+_FOLDER = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
+
 
 class Folders:
     """The folders of a tree below `root`."""
@@ -40,6 +42,24 @@ class Folders:
         if self.may_have(path) and os.path.isdir(target) and not os.path.islink(target):
             raise in_the_way(Path(target))
         return target
+
+    def open(self, folder: str) -> int:
+        """Return a descriptor of a folder of the tree, "" for its root. Raises Invalid, LimitReached.
+
+        No link is followed below the root: one may have come since the folder was made or looked at.
+        """
+        descriptor = os.open(self._root, _FOLDER)
+        try:
+            for part in filter(None, folder.split("/")):
+                above, descriptor = descriptor, os.open(part, _FOLDER | os.O_NOFOLLOW, dir_fd=descriptor)
+                os.close(above)
+        except OSError as failure:
+            os.close(descriptor)
+            place = Path(self._root, folder)
+            if failure.errno in (errno.ENOTDIR, errno.ELOOP):
+                raise in_the_way(place) from failure
+            raise unwritable(place, str(failure.strerror)) from failure
+        return descriptor
 
     def _make(self, folder: str) -> None:
         parent = folder.rpartition("/")[0]

@@ -1,6 +1,7 @@
 """Chunks that are on this machine already: in the file that a pull replaces and in others of its folder."""
 
 import os
+import stat
 from pathlib import Path
 
 from ingot.client._journal import Cut, FileState, Journal
@@ -112,8 +113,10 @@ def compared(place: Path, file: TreeFile) -> bool | None:
     except OSError:
         return False
     try:
-        return os.fstat(descriptor).st_size == file.size and is_intact(descriptor, file)
-    except OSError:  # a folder, or a part of the disk that cannot be read
+        found = os.fstat(descriptor)
+        whole = stat.S_ISREG(found.st_mode) and found.st_size == file.size
+        return whole and is_intact(descriptor, file)
+    except OSError:  # a part of the disk that cannot be read
         return False
     finally:
         os.close(descriptor)
