@@ -335,15 +335,22 @@ class VersionStoreContract:
             assert units.read(store.by_validation, nothing) is None
             assert units.read(store.by_upload, nothing) is None
 
-    def test_a_removed_one_leaves_its_id_free(
+    def test_the_id_of_a_removed_one_is_spent_if_it_was_ready(
         self, units: Database, store: VersionStore, tiny: Artifact
     ) -> None:
-        for version_id in ("1", "2"):
+        for version_id in ("1", "2", "9"):
             units.write(store.add, tiny, version(tiny, version_id)).result()
-        units.write(store.remove, version(tiny, "1")).result()
-        assert units.read(store.find, tiny, "1") is None
+        staged = version(tiny, "3", ready_time=None, state=VersionState.STAGED)
+        units.write(store.add, tiny, staged).result()
+        for removed in (version(tiny, "1"), version(tiny, "9"), staged):
+            units.write(store.remove, removed).result()
+            assert units.read(store.find, tiny, removed.name.version) is None
         assert units.read(store.find, tiny, "2") is not None
-        assert units.write(store.add, tiny, version(tiny, "1", uid="another")).result()
+        spent = {each: units.read(store.is_spent, tiny, each) for each in ("1", "2", "3", "9")}
+        assert spent == {"1": True, "2": False, "3": False, "9": True}
+        assert units.read(store.largest_number, tiny) == 9
+        assert not units.write(store.add, tiny, version(tiny, "1", uid="another")).result()
+        assert units.write(store.add, tiny, version(tiny, "3", uid="another")).result()
 
     def test_descendants_are_by_artifact_and_not_from_the_trash(
         self, units: Database, store: VersionStore, artifacts: ArtifactStore, tiny: Artifact

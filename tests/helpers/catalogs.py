@@ -44,6 +44,7 @@ from ingot.server.operation_parts import OperationParts
 from ingot.server.rpc.tails import Tails
 from ingot.server.settings import Settings
 from ingot.server.storage.accounts_sql import AccountsSql
+from ingot.server.storage.aliases_sql import AliasesSql
 from ingot.server.storage.approvals_sql import ApprovalsSql
 from ingot.server.storage.catalog_sql import ArtifactsSql
 from ingot.server.storage.database import Database, open_database
@@ -54,7 +55,7 @@ from ingot.server.storage.identity_sql import CountersSql, RequestsSql, TokensSq
 from ingot.server.storage.operations_sql import OperationsSql
 from ingot.server.storage.registrations_sql import RegistrationsSql
 from ingot.server.storage.trees_sql import TreesSql
-from ingot.server.storage.versions_sql import AliasesSql, VersionsSql
+from ingot.server.storage.versions_sql import VersionsSql
 from ingot.server.training_parts import TrainingRules, TrainingShelves
 from ingot.server.transfer_parts import CatalogSide, UploadShelves
 
@@ -177,7 +178,7 @@ class CatalogRules:
             clock,
         )
         self.catalog.follow(self.approvals)
-        self.catalog.under(AccountsSql().approval, self.alias_rows.has)
+        self.catalog.under(AccountsSql().approval, self.alias_rows)
         self.publishing.tell_gone(self.approvals.version_gone)
 
 

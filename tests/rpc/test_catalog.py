@@ -313,7 +313,9 @@ def test_statistics_of_both_kinds(server: Server) -> None:
 
     assert stats(DATASET) == {
         "totalCount": "2",
+        "totalDatasets": "2",
         "totalSizeBytes": "100",
+        "totalSize": "100",
         "versionCount": "2",
         "languages": [{"value": "fa", "count": "2"}, {"value": "en", "count": "1"}],
         "formats": [{"value": "jsonl", "count": "1"}],
@@ -321,6 +323,7 @@ def test_statistics_of_both_kinds(server: Server) -> None:
     }
     assert stats(MODEL) == {
         "totalCount": "1",
+        "totalModels": "1",
         "languages": [{"value": "en", "count": "1"}],
         "types": [{"value": "llm", "count": "1"}],
         "frameworks": [{"value": "pytorch", "count": "1"}],

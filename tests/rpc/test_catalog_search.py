@@ -238,7 +238,8 @@ def test_who_sees_an_artifact_no_more_is_told(server: Server) -> None:
     server.member("sara").catalog.UpdateArtifact(pb.UpdateArtifactRequest(artifact=hide))
     assert watch.next() == f"gone {shown.uid}"
     server.member("sara").catalog.DeleteArtifact(pb.DeleteArtifactRequest(name=shown.name))
-    assert watch.next() == f"gone {shown.uid}"
+    create(server, "other", visibility=pb.VISIBILITY_INTERNAL)
+    assert watch.next() == "other", "what goes on with what is hidden is not told"
     watch.close()
 
 

@@ -56,6 +56,7 @@ def test_downloads_are_counted_once_each_with_who_was_first(server: Server) -> N
     assert found.usage.download_count == 3, "the resumed one counts once"
     assert found.usage.total_requests == found.usage.download_count + found.usage.access_count
     assert (found.usage.first_downloaded_by, found.usage.first_downloaded_from) == ("omid.k", "local")
+    assert found.usage.first_principal == "users/omid"
     assert found.usage.first_download_time.seconds > 1.7e9
     users = {(user.principal, user.declared_user): user.download_count for user in found.users}
     assert users["users/omid", "omid.k"] == 2
@@ -94,6 +95,7 @@ def test_a_reader_sees_counters_and_its_own_calls_only(server: Server) -> None:
     found = _usage(server.member("omid"))
     assert found.usage.download_count == 2
     assert (found.usage.first_downloaded_by, found.usage.first_downloaded_from) == ("users/sara", "")
+    assert found.usage.first_principal == ""
     request = pb.GetArtifactRequest(name=NAME)
     assert server.member("omid").catalog.GetArtifact(request).artifact.usage.first_downloaded_from == ""
     assert server.member("sara").catalog.GetArtifact(request).artifact.usage.first_downloaded_from == "local"

@@ -8,11 +8,12 @@ import pytest
 from contracts import catalog_stores_contract as contracts
 from helpers.schema import migrated
 from ingot.server.core.artifacts import Artifact
+from ingot.server.storage.aliases_sql import AliasesSql
 from ingot.server.storage.catalog_sql import ArtifactsSql
 from ingot.server.storage.database import Database, open_database
 from ingot.server.storage.facts_sql import FactsSql
 from ingot.server.storage.identity_sql import CountersSql, RequestsSql, TokensSql, UsersSql
-from ingot.server.storage.versions_sql import AliasesSql, VersionsSql
+from ingot.server.storage.versions_sql import VersionsSql
 
 
 @pytest.fixture(params=["memory", "file"])

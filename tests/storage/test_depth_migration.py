@@ -5,11 +5,12 @@ from pathlib import Path
 
 from ingot.server.core.artifacts import AliasMove
 from ingot.server.core.names import artifact_name
+from ingot.server.storage.aliases_sql import AliasesSql
 from ingot.server.storage.catalog_sql import ArtifactsSql
 from ingot.server.storage.database import open_database
 from ingot.server.storage.facts_sql import FactsSql
 from ingot.server.storage.migration_runner import MIGRATIONS, migrate
-from ingot.server.storage.versions_sql import AliasesSql, VersionsSql
+from ingot.server.storage.versions_sql import VersionsSql
 
 TINY = artifact_name("namespaces/sara/models/tiny")
 _BEFORE = 18

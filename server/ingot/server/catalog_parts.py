@@ -32,6 +32,7 @@ from ingot.server.domain.operations import Operations
 from ingot.server.domain.publishing import VALIDATE, Publishing
 from ingot.server.domain.registrations import Registrations
 from ingot.server.domain.requests import Requests
+from ingot.server.domain.running_imports import RunningImports
 from ingot.server.domain.trash import Trash, TrashStores
 from ingot.server.domain.usage import Usage
 from ingot.server.domain.usage_reports import UsageReports
@@ -45,6 +46,7 @@ from ingot.server.rpc.content_reading import Reader
 from ingot.server.rpc.hops import Hops
 from ingot.server.rpc.tails import Tails
 from ingot.server.storage.accounts_sql import AccountsSql
+from ingot.server.storage.aliases_sql import AliasesSql
 from ingot.server.storage.approvals_sql import ApprovalsSql
 from ingot.server.storage.catalog_sql import ArtifactsSql
 from ingot.server.storage.comparing_sql import ComparingSql
@@ -57,7 +59,7 @@ from ingot.server.storage.operations_sql import OperationsSql
 from ingot.server.storage.registrations_sql import RegistrationsSql
 from ingot.server.storage.trees_sql import TreesSql
 from ingot.server.storage.usage_sql import UsageSql
-from ingot.server.storage.versions_sql import AliasesSql, VersionsSql
+from ingot.server.storage.versions_sql import VersionsSql
 from ingot.v1 import catalog_pb2_grpc
 
 
@@ -160,7 +162,7 @@ class CatalogParts:
         self.catalog.follow(approvals)
         self.catalog.named_by(self.aliases.names_of)
         self.catalog.named_by(approvals.waiting_for)
-        self.catalog.under(AccountsSql().approval, AliasesSql().has)
+        self.catalog.under(AccountsSql().approval, AliasesSql())
         self.publishing.tell_gone(approvals.version_gone)
         self.trash.tell_gone(approvals.version_gone)
         return approvals
@@ -206,6 +208,7 @@ class CatalogParts:
             registrations,
             lineages,
             self.search,
+            RunningImports(self.operations, OperationsSql()),
             ArtifactWatcher(tails, self._tokens, self._clock),
         )
         catalog_pb2_grpc.add_CatalogServiceServicer_to_server(CatalogServicer(hops, rules), server)

@@ -43,6 +43,7 @@ from ingot.server.sources import hub_login
 from ingot.server.storage.accounts_sql import AccountsSql
 from ingot.server.storage.credentials_sql import CredentialsSql
 from ingot.server.storage.identity_sql import TokensSql, UsersSql
+from ingot.server.storage.aliases_sql import AliasesSql
 from ingot.server.storage.logins_sql import LoginsSql
 from ingot.server.storage.members_sql import MembersSql
 from ingot.server.storage.operations_sql import OperationsSql
@@ -91,7 +92,7 @@ class IdentityParts:
         self.credentials = Credentials(CredentialsSql(sealer), tokens, hub_access(settings), clock)
 
         quotas = Quotas(settings.namespace_quota_bytes, settings.namespace_physical_quota_bytes)
-        self.namespaces = Namespaces(AccountsSql(), tokens, quotas)
+        self.namespaces = Namespaces(AccountsSql(), AliasesSql(), tokens, quotas)
         self.members = Members(
             MemberStores(MembersSql(), users),
             requests,

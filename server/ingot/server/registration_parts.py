@@ -23,12 +23,13 @@ from ingot.server.rpc.hops import Hops
 from ingot.server.runner.shelf import ShelfBodies, ShelfWork
 from ingot.server.settings import Settings
 from ingot.server.storage.accounts_sql import AccountsSql
+from ingot.server.storage.aliases_sql import AliasesSql
 from ingot.server.storage.data_folder import DataFolderError
 from ingot.server.storage.identity_sql import UsersSql
 from ingot.server.storage.operations_sql import OperationsSql
 from ingot.server.storage.registrations_sql import RegistrationsSql
 from ingot.server.storage.trees_sql import TreesSql
-from ingot.server.storage.versions_sql import AliasesSql, VersionsSql
+from ingot.server.storage.versions_sql import VersionsSql
 
 _CATALOGS = Path(__file__).parent / "catalogs"
 

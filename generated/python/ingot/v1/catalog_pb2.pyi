@@ -730,6 +730,7 @@ class Usage(_message.Message):
     FIRST_DOWNLOADED_BY_FIELD_NUMBER: _builtins.int
     FIRST_DOWNLOADED_FROM_FIELD_NUMBER: _builtins.int
     FIRST_DOWNLOAD_TIME_FIELD_NUMBER: _builtins.int
+    FIRST_PRINCIPAL_FIELD_NUMBER: _builtins.int
     download_count: _builtins.int
     """Pulls, counted once each however many streams they used."""
     access_count: _builtins.int
@@ -742,6 +743,8 @@ class Usage(_message.Message):
     """Who pulled it first."""
     first_downloaded_from: _builtins.str
     """Address of that pull; for those who may change the artifact."""
+    first_principal: _builtins.str
+    """Who that was, by credential; for those who may change the artifact. The name above it is what a client declared, where it did."""
     @_builtins.property
     def first_download_time(self) -> _timestamp_pb2.Timestamp:
         """When that was."""
@@ -756,10 +759,11 @@ class Usage(_message.Message):
         first_downloaded_by: _builtins.str = ...,
         first_downloaded_from: _builtins.str = ...,
         first_download_time: _timestamp_pb2.Timestamp | None = ...,
+        first_principal: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["first_download_time", b"first_download_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["access_count", b"access_count", "download_count", b"download_count", "first_download_time", b"first_download_time", "first_downloaded_by", b"first_downloaded_by", "first_downloaded_from", b"first_downloaded_from", "total_requests", b"total_requests", "unique_users", b"unique_users"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["access_count", b"access_count", "download_count", b"download_count", "first_download_time", b"first_download_time", "first_downloaded_by", b"first_downloaded_by", "first_downloaded_from", b"first_downloaded_from", "first_principal", b"first_principal", "total_requests", b"total_requests", "unique_users", b"unique_users"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2644,6 +2648,9 @@ class GetCatalogStatsResponse(_message.Message):
     FRAMEWORKS_FIELD_NUMBER: _builtins.int
     TAGS_FIELD_NUMBER: _builtins.int
     ACTIVE_DOWNLOADS_FIELD_NUMBER: _builtins.int
+    TOTAL_MODELS_FIELD_NUMBER: _builtins.int
+    TOTAL_DATASETS_FIELD_NUMBER: _builtins.int
+    TOTAL_SIZE_FIELD_NUMBER: _builtins.int
     total_count: _builtins.int
     """Artifacts of this kind."""
     total_size_bytes: _builtins.int
@@ -2652,6 +2659,12 @@ class GetCatalogStatsResponse(_message.Message):
     """Versions."""
     active_downloads: _builtins.int
     """Imports running now."""
+    total_models: _builtins.int
+    """total_count where the kind is models; 0 else."""
+    total_datasets: _builtins.int
+    """total_count where the kind is datasets; 0 else."""
+    total_size: _builtins.int
+    """The same as total_size_bytes."""
     @_builtins.property
     def languages(self) -> _containers.RepeatedCompositeFieldContainer[Global___ValueCount]:
         """By language."""
@@ -2684,10 +2697,13 @@ class GetCatalogStatsResponse(_message.Message):
         frameworks: _abc.Iterable[Global___ValueCount] | None = ...,
         tags: _abc.Iterable[Global___ValueCount] | None = ...,
         active_downloads: _builtins.int = ...,
+        total_models: _builtins.int = ...,
+        total_datasets: _builtins.int = ...,
+        total_size: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_downloads", b"active_downloads", "formats", b"formats", "frameworks", b"frameworks", "languages", b"languages", "tags", b"tags", "total_count", b"total_count", "total_size_bytes", b"total_size_bytes", "types", b"types", "version_count", b"version_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_downloads", b"active_downloads", "formats", b"formats", "frameworks", b"frameworks", "languages", b"languages", "tags", b"tags", "total_count", b"total_count", "total_datasets", b"total_datasets", "total_models", b"total_models", "total_size", b"total_size", "total_size_bytes", b"total_size_bytes", "types", b"types", "version_count", b"version_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -255,7 +255,8 @@ class CatalogServiceServicer(object):
         """Changes the fields that the mask names. With an etag it only succeeds when nobody changed the artifact in between.
 
         Errors: INVALID_ARGUMENT (FIELD_INVALID: unknown or fixed path); NOT_FOUND (ARTIFACT_NOT_FOUND); ABORTED (ETAG_MISMATCH);
-        FAILED_PRECONDITION (REQUEST_ID_REUSED); PERMISSION_DENIED (SCOPE_MISSING: you see it, but may not change it, or not who sees it).
+        FAILED_PRECONDITION (REQUEST_ID_REUSED; APPROVAL_REQUIRED: an alias that the policy protects names a version that is not approved);
+        PERMISSION_DENIED (SCOPE_MISSING: you see it, but may not change it, or not who sees it).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -314,7 +315,7 @@ class CatalogServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def PurgeVersion(self, request, context):
-        """Removes one version in the trash for good, as PurgeArtifact does with all of them. Its id is free then.
+        """Removes one version in the trash for good, as PurgeArtifact does with all of them. Its id is never given again.
 
         Errors: NOT_FOUND (ARTIFACT_NOT_FOUND; VERSION_NOT_FOUND: not in the trash); FAILED_PRECONDITION (REQUEST_ID_REUSED).
         """
@@ -499,7 +500,7 @@ class CatalogServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def GetApproval(self, request, context):
-        """Returns one request with its evidence and decision; for members of the namespace, and for who asked.
+        """Returns one request with its evidence and decision, to members of the namespace. While it waits, the evidence is that of now.
 
         Errors: NOT_FOUND (APPROVAL_NOT_FOUND).
         """
@@ -508,7 +509,8 @@ class CatalogServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListApprovals(self, request, context):
-        """Returns a page of requests, newest first: of the namespaces one belongs to, all for administrators, or one's inbox.
+        """Returns a page of requests, newest first: of the namespaces one belongs to, all for administrators, or one's inbox; at most 100. Of
+        those that wait the evidence is that of now.
 
         Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID, PAGE_TOKEN_INVALID); NOT_FOUND (ARTIFACT_NOT_FOUND).
         """

@@ -67,7 +67,8 @@ class CatalogServiceStub:
     """Changes the fields that the mask names. With an etag it only succeeds when nobody changed the artifact in between.
 
     Errors: INVALID_ARGUMENT (FIELD_INVALID: unknown or fixed path); NOT_FOUND (ARTIFACT_NOT_FOUND); ABORTED (ETAG_MISMATCH);
-    FAILED_PRECONDITION (REQUEST_ID_REUSED); PERMISSION_DENIED (SCOPE_MISSING: you see it, but may not change it, or not who sees it).
+    FAILED_PRECONDITION (REQUEST_ID_REUSED; APPROVAL_REQUIRED: an alias that the policy protects names a version that is not approved);
+    PERMISSION_DENIED (SCOPE_MISSING: you see it, but may not change it, or not who sees it).
     """
     DeleteArtifact: _grpc.UnaryUnaryMultiCallable[_catalog_pb2.DeleteArtifactRequest, _catalog_pb2.DeleteArtifactResponse]
     """Moves an artifact with its versions to the trash. Its bytes stay until it is purged.
@@ -102,7 +103,7 @@ class CatalogServiceStub:
     REQUEST_ID_REUSED).
     """
     PurgeVersion: _grpc.UnaryUnaryMultiCallable[_catalog_pb2.PurgeVersionRequest, _catalog_pb2.PurgeVersionResponse]
-    """Removes one version in the trash for good, as PurgeArtifact does with all of them. Its id is free then.
+    """Removes one version in the trash for good, as PurgeArtifact does with all of them. Its id is never given again.
 
     Errors: NOT_FOUND (ARTIFACT_NOT_FOUND; VERSION_NOT_FOUND: not in the trash); FAILED_PRECONDITION (REQUEST_ID_REUSED).
     """
@@ -215,12 +216,13 @@ class CatalogServiceStub:
     REQUEST_ID_REUSED).
     """
     GetApproval: _grpc.UnaryUnaryMultiCallable[_catalog_pb2.GetApprovalRequest, _catalog_pb2.GetApprovalResponse]
-    """Returns one request with its evidence and decision; for members of the namespace, and for who asked.
+    """Returns one request with its evidence and decision, to members of the namespace. While it waits, the evidence is that of now.
 
     Errors: NOT_FOUND (APPROVAL_NOT_FOUND).
     """
     ListApprovals: _grpc.UnaryUnaryMultiCallable[_catalog_pb2.ListApprovalsRequest, _catalog_pb2.ListApprovalsResponse]
-    """Returns a page of requests, newest first: of the namespaces one belongs to, all for administrators, or one's inbox.
+    """Returns a page of requests, newest first: of the namespaces one belongs to, all for administrators, or one's inbox; at most 100. Of
+    those that wait the evidence is that of now.
 
     Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID, PAGE_TOKEN_INVALID); NOT_FOUND (ARTIFACT_NOT_FOUND).
     """
@@ -271,7 +273,8 @@ class CatalogServiceAsyncStub(CatalogServiceStub):
     """Changes the fields that the mask names. With an etag it only succeeds when nobody changed the artifact in between.
 
     Errors: INVALID_ARGUMENT (FIELD_INVALID: unknown or fixed path); NOT_FOUND (ARTIFACT_NOT_FOUND); ABORTED (ETAG_MISMATCH);
-    FAILED_PRECONDITION (REQUEST_ID_REUSED); PERMISSION_DENIED (SCOPE_MISSING: you see it, but may not change it, or not who sees it).
+    FAILED_PRECONDITION (REQUEST_ID_REUSED; APPROVAL_REQUIRED: an alias that the policy protects names a version that is not approved);
+    PERMISSION_DENIED (SCOPE_MISSING: you see it, but may not change it, or not who sees it).
     """
     DeleteArtifact: _aio.UnaryUnaryMultiCallable[_catalog_pb2.DeleteArtifactRequest, _catalog_pb2.DeleteArtifactResponse]  # type: ignore[assignment]
     """Moves an artifact with its versions to the trash. Its bytes stay until it is purged.
@@ -306,7 +309,7 @@ class CatalogServiceAsyncStub(CatalogServiceStub):
     REQUEST_ID_REUSED).
     """
     PurgeVersion: _aio.UnaryUnaryMultiCallable[_catalog_pb2.PurgeVersionRequest, _catalog_pb2.PurgeVersionResponse]  # type: ignore[assignment]
-    """Removes one version in the trash for good, as PurgeArtifact does with all of them. Its id is free then.
+    """Removes one version in the trash for good, as PurgeArtifact does with all of them. Its id is never given again.
 
     Errors: NOT_FOUND (ARTIFACT_NOT_FOUND; VERSION_NOT_FOUND: not in the trash); FAILED_PRECONDITION (REQUEST_ID_REUSED).
     """
@@ -419,12 +422,13 @@ class CatalogServiceAsyncStub(CatalogServiceStub):
     REQUEST_ID_REUSED).
     """
     GetApproval: _aio.UnaryUnaryMultiCallable[_catalog_pb2.GetApprovalRequest, _catalog_pb2.GetApprovalResponse]  # type: ignore[assignment]
-    """Returns one request with its evidence and decision; for members of the namespace, and for who asked.
+    """Returns one request with its evidence and decision, to members of the namespace. While it waits, the evidence is that of now.
 
     Errors: NOT_FOUND (APPROVAL_NOT_FOUND).
     """
     ListApprovals: _aio.UnaryUnaryMultiCallable[_catalog_pb2.ListApprovalsRequest, _catalog_pb2.ListApprovalsResponse]  # type: ignore[assignment]
-    """Returns a page of requests, newest first: of the namespaces one belongs to, all for administrators, or one's inbox.
+    """Returns a page of requests, newest first: of the namespaces one belongs to, all for administrators, or one's inbox; at most 100. Of
+    those that wait the evidence is that of now.
 
     Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID, PAGE_TOKEN_INVALID); NOT_FOUND (ARTIFACT_NOT_FOUND).
     """
@@ -508,7 +512,8 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
         """Changes the fields that the mask names. With an etag it only succeeds when nobody changed the artifact in between.
 
         Errors: INVALID_ARGUMENT (FIELD_INVALID: unknown or fixed path); NOT_FOUND (ARTIFACT_NOT_FOUND); ABORTED (ETAG_MISMATCH);
-        FAILED_PRECONDITION (REQUEST_ID_REUSED); PERMISSION_DENIED (SCOPE_MISSING: you see it, but may not change it, or not who sees it).
+        FAILED_PRECONDITION (REQUEST_ID_REUSED; APPROVAL_REQUIRED: an alias that the policy protects names a version that is not approved);
+        PERMISSION_DENIED (SCOPE_MISSING: you see it, but may not change it, or not who sees it).
         """
 
     @_abc_1.abstractmethod
@@ -579,7 +584,7 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _catalog_pb2.PurgeVersionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_catalog_pb2.PurgeVersionResponse, _abc.Awaitable[_catalog_pb2.PurgeVersionResponse]]:
-        """Removes one version in the trash for good, as PurgeArtifact does with all of them. Its id is free then.
+        """Removes one version in the trash for good, as PurgeArtifact does with all of them. Its id is never given again.
 
         Errors: NOT_FOUND (ARTIFACT_NOT_FOUND; VERSION_NOT_FOUND: not in the trash); FAILED_PRECONDITION (REQUEST_ID_REUSED).
         """
@@ -800,7 +805,7 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _catalog_pb2.GetApprovalRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_catalog_pb2.GetApprovalResponse, _abc.Awaitable[_catalog_pb2.GetApprovalResponse]]:
-        """Returns one request with its evidence and decision; for members of the namespace, and for who asked.
+        """Returns one request with its evidence and decision, to members of the namespace. While it waits, the evidence is that of now.
 
         Errors: NOT_FOUND (APPROVAL_NOT_FOUND).
         """
@@ -811,7 +816,8 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _catalog_pb2.ListApprovalsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_catalog_pb2.ListApprovalsResponse, _abc.Awaitable[_catalog_pb2.ListApprovalsResponse]]:
-        """Returns a page of requests, newest first: of the namespaces one belongs to, all for administrators, or one's inbox.
+        """Returns a page of requests, newest first: of the namespaces one belongs to, all for administrators, or one's inbox; at most 100. Of
+        those that wait the evidence is that of now.
 
         Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID, PAGE_TOKEN_INVALID); NOT_FOUND (ARTIFACT_NOT_FOUND).
         """

@@ -1,12 +1,30 @@
 """What the catalog needs of the rows of aliases."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from ingot.server.core.artifacts import Alias, AliasMove, Artifact
+from ingot.server.core.names import AliasName, VersionName
 
 
-class AliasStore(Protocol):
+class AliasPlaces(Protocol):
+    """Where aliases point, for who protects them."""
+
+    def has(self, artifact: Artifact, alias: str) -> bool:
+        """Return whether an artifact has an alias."""
+        ...
+
+    def unapproved(
+        self, namespace: str, aliases: Collection[str], artifact: Artifact | None = None
+    ) -> tuple[AliasName, VersionName] | None:
+        """Return one of these aliases that names a version which is not approved, if any.
+
+        Of all artifacts in a namespace but those in the trash, or of one.
+        """
+        ...
+
+
+class AliasStore(AliasPlaces, Protocol):
     """Aliases that people set. `latest` is not among them: the artifact itself knows its current version."""
 
     def find(self, artifact: Artifact, alias: str) -> Alias | None:

@@ -140,11 +140,16 @@ class Artifact:
     stored_bytes: int = 0  # what its versions added to the store
     delete_time: float | None = None
     facts: VersionFacts | None = None  # of the current version, once they were read
+    public_mark: str = ""  # of what strangers see of it; empty where they see everything
+    public_time: float = field(default=0.0, compare=False)  # when that last changed
 
     @property
     def etag(self) -> str:
-        """Return what changes with every change, but not when it is merely read."""
-        return ids.etag_of(self.uid, self.revision)
+        """Return what changes with every change that is seen, but not when it is merely read.
+
+        Without a revision it is shown to somebody who sees a part of it.
+        """
+        return ids.etag_of(self.uid, self.revision or self.public_mark)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,11 +162,12 @@ class Figures:
     size_bytes: int = 0
     version_count: int = 0
     version_bytes: int = 0
+    update_time: float = 0.0
 
     @classmethod
     def of(cls, artifact: Artifact) -> "Figures":
         """Return the numbers that an artifact tells."""
-        return cls(artifact.size_bytes, artifact.version_count, artifact.version_bytes)
+        return cls(artifact.size_bytes, artifact.version_count, artifact.version_bytes, artifact.update_time)
 
 
 @dataclass(frozen=True, slots=True)

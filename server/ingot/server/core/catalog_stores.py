@@ -97,6 +97,22 @@ class TokenStore(Protocol):
         """Return the tokens of a user with this display name that are not revoked."""
         ...
 
+    def made_by(self, user: str) -> Sequence[ApiToken]:
+        """Return the tokens that a user made, for whomever, and that were not revoked."""
+        ...
+
+    def valid(self, now: float, size: int) -> Sequence[ApiToken]:
+        """Return up to `size` tokens, of anybody, that are neither revoked nor over, by their numbers."""
+        ...
+
+    def valid_count(self, user: str, now: float) -> int:
+        """Return how many tokens of a user are neither revoked nor over."""
+        ...
+
+    def revoke_all(self, now: float) -> int:
+        """Revoke every token that is not revoked; return how many."""
+        ...
+
     def revoke(self, token: str, now: float) -> bool:
         """Set the time of revocation unless it has one; return whether this call did."""
         ...
@@ -134,6 +150,17 @@ class ArtifactChanges:
 
     items: Sequence[tuple[int, Artifact | str]]
     more: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Circle:
+    """Whose changes somebody hears of even where strangers see none: of namespaces, and by grants.
+
+    `namespaces` is None for who belongs to all of them.
+    """
+
+    namespaces: Collection[str] | None = None
+    user: str = ""
 
 
 class ArtifactStore(Protocol):
@@ -207,9 +234,12 @@ class ArtifactStore(Protocol):
         """Return the number of the last change of any artifact; 0 before the first."""
         ...
 
-    def changes(self, query: ArtifactQuery, after: int, gone_after: int, size: int) -> ArtifactChanges | None:
+    def changes(
+        self, query: ArtifactQuery, after: int, gone_after: int, size: int, circle: Circle
+    ) -> ArtifactChanges | None:
         """Return what changed after a number of a change, in order; with 0 all that the query selects.
 
+        Outside the circle that are the changes which strangers see.
         Of what changed after `gone_after` and is not selected by now the uid, if it ever could have been.
         Looks at up to `size` artifacts. None when what was purged since then cannot be told any more.
         """
@@ -270,7 +300,7 @@ class VersionStore(Protocol):
         ...
 
     def add(self, artifact: Artifact, version: Version) -> bool:
-        """Add a version; False, and nothing added, when the artifact has one with this id."""
+        """Add a version; False, and nothing added, when the artifact has, or had, one with this id."""
         ...
 
     def save(self, version: Version, expected: VersionState) -> bool:
@@ -285,11 +315,18 @@ class VersionStore(Protocol):
         ...
 
     def remove(self, version: Version) -> None:
-        """Drop a version that no alias points at; its id is free again."""
+        """Drop a version that no alias points at; its id is free again only if it never was READY."""
+        ...
+
+    def is_spent(self, artifact: Artifact, version_id: str) -> bool:
+        """Return whether a version of the artifact that was READY once had this id and was dropped."""
         ...
 
     def largest_number(self, artifact: Artifact) -> int:
-        """Return the largest leading number (names.leading_number) of its version ids; 0 without any."""
+        """Return the largest leading number (names.leading_number) of its version ids; 0 without any.
+
+        Those that are spent count too.
+        """
         ...
 
     def newest_ready(self, artifact: Artifact) -> tuple[int, Version] | None:

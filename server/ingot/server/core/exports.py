@@ -157,11 +157,11 @@ class LatestHook(Protocol):
     All are called inside the write that does it; what they raise undoes it.
     """
 
-    def latest_moved(self, artifact: Artifact, version: Version) -> None:
-        """Take note that `latest` of the artifact points at this version now."""
+    def latest_moved(self, artifact: Artifact, version: Version, by: str) -> None:
+        """Take note that `latest` of the artifact points at this version now, and who made it move."""
         ...
 
-    def latest_gone(self, artifact: Artifact) -> None:
+    def latest_gone(self, artifact: Artifact, by: str) -> None:
         """Take note that the last ready version of the artifact went; it stays without one."""
         ...
 

@@ -16,7 +16,7 @@ from ingot.server.core.errors import invalid_field
 
 _WORD = re.compile(r"[a-z0-9][a-z0-9._+/-]{0,63}")
 JSON_LIMIT = 64 * 1024
-SEARCH_FORM = 2  # of `searchable`, and of what artifacts are found by
+SEARCH_FORM = 3  # of `searchable`, and of what artifacts are found by
 
 NON_JOINER = "\u200c"
 # One form for letters that Persian and Arabic keyboards write differently, after their marks are gone.

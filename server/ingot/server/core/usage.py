@@ -58,6 +58,7 @@ class ArtifactUsage:
     first_downloaded_by: str = ""
     first_downloaded_from: str = ""
     first_download_time: float | None = None
+    first_principal: str = ""  # who that was, by credential
 
     @property
     def total_requests(self) -> int:
@@ -65,8 +66,8 @@ class ArtifactUsage:
         return self.download_count + self.access_count
 
     def seen_by(self, *, owner: bool, stranger: bool = False) -> "ArtifactUsage":
-        """Return what somebody sees of it: from where people came is for owners, strangers see numbers."""
-        shown = self if owner else replace(self, first_downloaded_from="")
+        """Return what somebody sees of it: who came from where is for owners, strangers see numbers."""
+        shown = self if owner else replace(self, first_downloaded_from="", first_principal="")
         return replace(shown, first_downloaded_by="", first_download_time=None) if stranger else shown
 
 

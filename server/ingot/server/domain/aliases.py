@@ -27,18 +27,18 @@ class LatestHistory:
     def __init__(self, aliases: AliasStore) -> None:
         self._aliases = aliases
 
-    def latest_moved(self, artifact: Artifact, version: Version) -> None:
+    def latest_moved(self, artifact: Artifact, version: Version, by: str) -> None:
         """Note where `latest` points now."""
-        self._note(artifact, version.name.version)
+        self._note(artifact, version.name.version, by)
 
-    def latest_gone(self, artifact: Artifact) -> None:
+    def latest_gone(self, artifact: Artifact, by: str) -> None:
         """Note that `latest` points nowhere now."""
-        self._note(artifact, "")
+        self._note(artifact, "", by)
 
-    def _note(self, artifact: Artifact, version: str) -> None:
+    def _note(self, artifact: Artifact, version: str, by: str) -> None:
         before = self._aliases.moves(artifact, names.LATEST, None, 1)
         previous = before[0][1].version if before else ""
-        self._aliases.note(artifact, names.LATEST, AliasMove(version, previous, artifact.update_time, ""))
+        self._aliases.note(artifact, names.LATEST, AliasMove(version, previous, artifact.update_time, by))
 
     def deleted(self, artifact: Artifact) -> None:
         """Leave the history as it is: who restores the artifact finds it again."""

@@ -13,7 +13,7 @@ import dataclasses
 import logging
 
 from ingot.server.core import journal, texts
-from ingot.server.core.approval_policies import ApprovalState
+from ingot.server.core.approval_policies import LICENSE, SCAN, VALIDATION, ApprovalState
 from ingot.server.core.approvals import (
     Approval,
     ApprovalMove,
@@ -37,6 +37,7 @@ from ingot.server.domain.requests import RequestKey, Requests
 from ingot.server.domain.versions import Versions
 
 COMMENT_LIMIT = 2000
+MOST_LISTED = 100  # in a page: of each that waits the evidence is gathered
 COLLECTION = "approvals"
 
 log = logging.getLogger(__name__)
@@ -150,10 +151,10 @@ class Approvals:
         if waiting is not None:
             self._close(waiting, ApprovalMove.WITHDRAW, SYSTEM, "The version is gone, or was rejected.")
 
-    def latest_moved(self, artifact: Artifact, version: Version) -> None:
+    def latest_moved(self, artifact: Artifact, version: Version, by: str) -> None:
         """Take note that `latest` moved, which changes no approval."""
 
-    def latest_gone(self, artifact: Artifact) -> None:
+    def latest_gone(self, artifact: Artifact, by: str) -> None:
         """Take note that no version is left, of each of which `version_gone` told."""
 
     def deleted(self, artifact: Artifact) -> None:
@@ -169,7 +170,7 @@ class Approvals:
         if approval is None or not self._shown(caller, approval):
             raise _not_found(name)
         note_use(caller, approval.namespace, approval.version)
-        return approval
+        return self._as_of_now(approval)
 
     def page(
         self,
@@ -183,17 +184,17 @@ class Approvals:
     ) -> Page[Approval]:
         """Return a page, newest first: of an artifact, of a namespace (its id), or all that one may see.
 
-        The inbox is what waits and the caller may decide.
+        The inbox is what waits and the caller may decide. A page has at most MOST_LISTED.
         Raises NotFound (ARTIFACT_NOT_FOUND), Invalid (FIELD_INVALID, PAGE_TOKEN_INVALID).
         """
-        size = page_size(size)
+        size = min(page_size(size), MOST_LISTED)
         query = self._query(caller, parent, state, inbox=inbox)
         fingerprint = f"ListApprovals {query}"
         key = self._tokens.decode(fingerprint, token)
         found = self._stores.approvals.page(query, int(key[0]) if key else None, size + 1)
         more = len(found) > size
         following = self._tokens.encode(fingerprint, (found[size - 1].number,)) if more else ""
-        return Page(tuple(found[:size]), following)
+        return Page(tuple(map(self._as_of_now, found[:size])), following)
 
     # --- inside -----------------------------------------------------------------------------------------
 
@@ -250,14 +251,29 @@ class Approvals:
         log.info("approval.asked name=%s version=%s", approval.name, approval.version)
         return approval
 
-    def _weighed(self, approval: Approval, *, approve: bool) -> Approval:
-        """Return the approval with the evidence as it is now. Raises Precondition when it is not enough."""
+    def _subject(self, approval: Approval) -> tuple[Artifact, Version] | None:
+        """Return what an approval is about, None when it is gone."""
         artifact = self._stores.artifacts.by_uid(approval.artifact_uid)
         id_ = approval.version.rpartition("/")[2]
         version = self._stores.versions.find(artifact, id_) if artifact else None
         if artifact is None or version is None or version.uid != approval.version_uid:
+            return None
+        return artifact, version
+
+    def _as_of_now(self, approval: Approval) -> Approval:
+        """Return one that waits with the evidence as it is now; the decision keeps it as it was then."""
+        subject = self._subject(approval) if approval.state is ApprovalState.PENDING else None
+        if subject is None:
+            return approval
+        return dataclasses.replace(approval, evidence=self._evidence.of(*subject, self._clock.now()))
+
+    def _weighed(self, approval: Approval, *, approve: bool) -> Approval:
+        """Return the approval with the evidence as it is now. Raises Precondition when it is not enough."""
+        subject = self._subject(approval)
+        if subject is None:
             raise _not_found(approval.name)
-        evidence = self._evidence.of(artifact, version, self._clock.now())
+        _, version = subject
+        evidence = self._evidence.of(*subject, self._clock.now())
         if approve and version.state is not VersionState.READY:
             raise Precondition(
                 Reason.STATE_INVALID,
@@ -328,9 +344,24 @@ def _evidence_missing(approval: Approval, missing: tuple[Check, ...]) -> Precond
     return Precondition(
         Reason.EVIDENCE_MISSING,
         f"{approval.version} cannot be approved: {told}.",
-        next_step=f"Put it right ({first}), then decide again; the evidence is gathered anew.",
+        next_step=f"{_remedies(approval, missing)} Then decide again; the evidence is gathered anew.",
         facts={"name": approval.name, "version": approval.version, "missing": first},
     )
+
+
+def _remedies(approval: Approval, missing: tuple[Check, ...]) -> str:
+    """Return how what is missing is put right, each way once."""
+    version, artifact = approval.version, approval.version.rpartition("/versions/")[0]
+    ways = {
+        VALIDATION: f"Validate it: ingot validate {version}.",
+        SCAN: f"Validate it: ingot validate {version}.",
+        LICENSE: f"Set a licence: ingot edit {artifact} --license ….",
+    }
+    metric = (
+        f"A metric that is missing is set with: ingot edit {version} --metric NAME=VALUE; one beyond its limits "
+        "needs another version."
+    )
+    return " ".join(dict.fromkeys(ways.get(each.name, metric) for each in missing))
 
 
 def _not_decided_by(caller: Caller, approval: Approval, doing: str) -> Denied:

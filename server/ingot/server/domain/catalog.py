@@ -168,10 +168,9 @@ class Catalog(CatalogView):
 
     def add(self, caller: Caller, name: ArtifactName, fields: ArtifactFields, now: float) -> Artifact:
         """Store a new artifact whose name and fields are checked. Raises AlreadyExists (NAME_TAKEN)."""
-        artifact = _fresh(caller, name, fields, now)
-        if not self._artifacts.add(
-            artifact, catalog_fields.search_text_of(artifact), catalog_fields.terms_of(artifact)
-        ):
+        artifact, listed = self.marked(_fresh(caller, name, fields, now))
+        text, terms = catalog_fields.search_text_of(listed), catalog_fields.terms_of(listed)
+        if not self._artifacts.add(artifact, text, terms):
             raise name_taken(name)
         journal.result(str(artifact.name))
         self._tell()
@@ -183,7 +182,8 @@ class Catalog(CatalogView):
         """Change the fields that the mask names; return the artifact as it is then.
 
         Raises NotFound (ARTIFACT_NOT_FOUND), Denied (SCOPE_MISSING), Invalid (FIELD_INVALID), Conflict
-        (ETAG_MISMATCH) when it changed since the etag was read.
+        (ETAG_MISMATCH) when it changed since the etag was read, Precondition (APPROVAL_REQUIRED: an alias
+        that the policy protects names a version which is not approved).
         """
         if validate_only:
             return self._changed(caller, change)
@@ -209,13 +209,20 @@ class Catalog(CatalogView):
             dataclasses.replace(artifact, update_time=self._clock.now(), revision=artifact.revision + 1)
         )
 
-    def grown(self, artifact: Artifact, version: Version, newest: Version, now: float) -> Artifact:
-        """Count a version that became READY, let `latest` point at the newest, and return the artifact."""
-        return self._counted(artifact, version, newest, now, 1)
+    def grown(
+        self, artifact: Artifact, version: Version, newest: Version, now: float, by: str = ""
+    ) -> Artifact:
+        """Count a version that became READY, let `latest` point at the newest, and return the artifact.
 
-    def shrunk(self, artifact: Artifact, version: Version, newest: Version | None, now: float) -> Artifact:
+        `by` is the principal who made it so; empty for the server itself.
+        """
+        return self._counted(artifact, version, newest, now, 1, by)
+
+    def shrunk(
+        self, artifact: Artifact, version: Version, newest: Version | None, now: float, by: str = ""
+    ) -> Artifact:
         """Count a READY version less, let `latest` move to the newest that is left; return the artifact."""
-        return self._counted(artifact, version, newest, now, -1)
+        return self._counted(artifact, version, newest, now, -1, by)
 
     def delete(
         self,
@@ -265,7 +272,7 @@ class Catalog(CatalogView):
     # --- parts ------------------------------------------------------------------------------------------
 
     def _counted(
-        self, artifact: Artifact, version: Version, newest: Version | None, now: float, sign: int
+        self, artifact: Artifact, version: Version, newest: Version | None, now: float, sign: int, by: str
     ) -> Artifact:
         counted = self._save(
             dataclasses.replace(
@@ -283,10 +290,10 @@ class Catalog(CatalogView):
         )
         if newest and artifact.delete_time is None and artifact.current_version != newest.name.version:
             for hook in self._hooks:
-                hook.latest_moved(counted, newest)
+                hook.latest_moved(counted, newest, by)
         if newest is None and artifact.delete_time is None and artifact.current_version:
             for hook in self._hooks:
-                hook.latest_gone(counted)
+                hook.latest_gone(counted, by)
         return counted
 
     def _scopes(self, caller: Caller, wanted: ArtifactListing, order: ArtifactOrder) -> tuple[Scope, ...]:
@@ -314,6 +321,7 @@ class Catalog(CatalogView):
         fields = catalog_fields.masked(artifact.fields, change.fields, change.paths, change.populated)
         if fields.approval != artifact.fields.approval:
             self._access.require_artifact_owner(caller, artifact)
+            self.require_protectable(artifact, fields.approval)
         if fields.visibility is not artifact.fields.visibility:
             self._access.require_artifact_owner(caller, artifact)
         return dataclasses.replace(
@@ -343,7 +351,7 @@ class Catalog(CatalogView):
         return (*named, *jobs, *made)
 
     def _save(self, artifact: Artifact) -> Artifact:
-        listed = self.listed(artifact)
+        artifact, listed = self.marked(artifact)
         text, terms = catalog_fields.search_text_of(listed), catalog_fields.terms_of(listed)
         saved = self._artifacts.save(artifact, text, terms, Figures.of(listed))
         if not saved:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from ingot.server.core.artifacts import Artifact
 from ingot.server.core.errors import AlreadyExists, Conflict, Precondition, Reason
-from ingot.server.core.names import AliasName, ArtifactName
+from ingot.server.core.names import AliasName, ArtifactName, VersionName
 
 
 def check_etag(name: str, expected: str, found: str) -> None:
@@ -55,6 +55,17 @@ def protected(name: AliasName) -> Precondition:
         f"{name} is protected: it can be moved to another approved version, but not removed.",
         next_step="Move it, or let an owner take it from the protected aliases of the approval policy first.",
         facts={"name": str(name)},
+    )
+
+
+def not_protectable(alias: AliasName, version: VersionName) -> Precondition:
+    """Return the error for a policy that would protect an alias of a version which is not approved."""
+    return Precondition(
+        Reason.APPROVAL_REQUIRED,
+        f"{alias} cannot be protected yet: it names {version}, which is not approved.",
+        next_step=f"Move it to an approved version, or have this one approved first: ingot approvals request "
+        f"{version}",
+        facts={"alias": str(alias), "version": str(version)},
     )
 
 

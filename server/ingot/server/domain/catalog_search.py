@@ -7,10 +7,10 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from ingot.server.core.artifacts import Artifact, ArtifactQuery, FacetCounts, Figures
-from ingot.server.core.catalog_stores import ArtifactChanges, ArtifactStore
+from ingot.server.core.catalog_stores import ArtifactChanges, ArtifactStore, Circle
 from ingot.server.core.errors import OutOfRange, Reason, invalid_field
 from ingot.server.core.expressions import Term
-from ingot.server.core.identity import Caller, system_caller
+from ingot.server.core.identity import Caller, system_caller, user_of
 from ingot.server.core.names import ANY_NAMESPACE, Kind
 from ingot.server.domain import catalog_fields, filters
 from ingot.server.domain.access import Access
@@ -71,7 +71,8 @@ class CatalogSearch:
 
         Raises Invalid (FILTER_INVALID), OutOfRange (RESUME_TOKEN_EXPIRED) when it cannot be told any more.
         """
-        found = self._artifacts.changes(self._query(caller, wanted), after, gone_after, size)
+        circle = Circle(None if caller.is_admin else caller.reads, user_of(caller.principal))
+        found = self._artifacts.changes(self._query(caller, wanted), after, gone_after, size, circle)
         if found is None:
             raise OutOfRange(
                 Reason.RESUME_TOKEN_EXPIRED,
@@ -98,7 +99,7 @@ class CatalogSearch:
     def renew(self) -> int:
         """Make the next artifacts findable in the form of today; return how many, 0 when all are."""
         outdated = self._artifacts.outdated(_RENEWED_AT_ONCE)
-        self._artifacts.index_again([(each, *self._found_by(each)) for each in outdated])
+        self._artifacts.index_again([self._found_by(each) for each in outdated])
         return len(outdated)
 
     def look_for_common_words(self) -> int:
@@ -113,9 +114,10 @@ class CatalogSearch:
         """Prepare searches for a few of them; return whether more of them wait."""
         return self._artifacts.learn_words()
 
-    def _found_by(self, artifact: Artifact) -> tuple[str, Collection[Term], Figures]:
-        listed = self._catalog.listed(artifact)
-        return catalog_fields.search_text_of(listed), catalog_fields.terms_of(listed), Figures.of(listed)
+    def _found_by(self, artifact: Artifact) -> tuple[Artifact, str, Collection[Term], Figures]:
+        artifact, listed = self._catalog.marked(artifact)
+        text, terms = catalog_fields.search_text_of(listed), catalog_fields.terms_of(listed)
+        return artifact, text, terms, Figures.of(listed)
 
     def _query(self, caller: Caller, wanted: Narrowing) -> ArtifactQuery:
         scopes = self._access.scopes(caller, wanted.namespace, wanted.kind)

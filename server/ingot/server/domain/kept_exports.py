@@ -85,13 +85,13 @@ class KeptExports:
 
     # --- hooks ------------------------------------------------------------------------------------------
 
-    def latest_moved(self, artifact: Artifact, version: Version) -> None:
+    def latest_moved(self, artifact: Artifact, version: Version, by: str) -> None:
         """Queue the export of a new `latest` to each folder that follows it."""
         self._mounted(artifact)
         for kept in self._store.of(artifact.uid):
             self._queue(kept, artifact)
 
-    def latest_gone(self, artifact: Artifact) -> None:
+    def latest_gone(self, artifact: Artifact, by: str) -> None:
         """Queue the removal of what lies in the folders; they go on to follow, should a version come."""
         for kept in self._store.of(artifact.uid):
             self._queue(kept, artifact)

@@ -4,6 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from ingot.server.core import journal
+from ingot.server.core.alias_stores import AliasPlaces
 from ingot.server.core.approval_policies import ApprovalPolicy
 from ingot.server.core.errors import Denied, Reason, invalid_field
 from ingot.server.core.identity import Caller, Scope
@@ -11,7 +12,7 @@ from ingot.server.core.members import MemberRole
 from ingot.server.core.namespaces import AccountStore, Namespace, Quotas
 from ingot.server.core.pages import Page, PageTokens, page_size
 from ingot.server.domain.access import namespace_not_found
-from ingot.server.domain.catalog_refusals import check_etag
+from ingot.server.domain.catalog_refusals import check_etag, not_protectable
 
 QUOTAS = ("quota_bytes", "physical_quota_bytes")
 APPROVAL = "approval"
@@ -35,9 +36,12 @@ class NamespaceChange:
 class Namespaces:
     """The rules about namespaces; methods run inside a unit of work."""
 
-    def __init__(self, accounts: AccountStore, tokens: PageTokens, defaults: Quotas) -> None:
+    def __init__(
+        self, accounts: AccountStore, aliases: AliasPlaces, tokens: PageTokens, defaults: Quotas
+    ) -> None:
         self.defaults = defaults
         self._accounts = accounts
+        self._aliases = aliases
         self._tokens = tokens
 
     def get(self, caller: Caller, namespace: str) -> Namespace:
@@ -82,7 +86,8 @@ class Namespaces:
 
         One below what is used already stops uploads and nothing else.
         Raises NotFound (NAMESPACE_NOT_FOUND), Denied (SCOPE_MISSING), Invalid (FIELD_INVALID), Conflict
-        (ETAG_MISMATCH).
+        (ETAG_MISMATCH), Precondition (APPROVAL_REQUIRED: an alias that the policy protects names a version
+        which is not approved).
         """
         found = self.get(caller, change.namespace)
         if not caller.is_admin or Scope.ADMIN not in caller.scopes:
@@ -104,6 +109,10 @@ class Namespaces:
                 raise invalid_field(f"namespace.{field}", f"expected 0 (no limit) to {_MOST}, got {value}")
         account = found.account
         if APPROVAL in change.paths:
+            begun = set(change.approval.protected_aliases).difference(found.approval.protected_aliases)
+            unapproved = self._aliases.unapproved(found.id, begun) if begun else None
+            if unapproved is not None:
+                raise not_protectable(*unapproved)
             self._accounts.require(found.id, change.approval)
         if not set(QUOTAS).isdisjoint(change.paths):
             self._accounts.limit(

@@ -102,7 +102,7 @@ class Publishing:
         self._facts.want(version.uid)
         found = self._versions.newest_ready(artifact)
         newest = found[1] if found else version
-        artifact = self._catalog.grown(artifact, version, newest, self._clock.now())
+        artifact = self._catalog.grown(artifact, version, newest, self._clock.now(), version.creator)
         for alias in aliases:
             name = artifact.name.alias(alias)
             if self._may_move(artifact, alias, version):

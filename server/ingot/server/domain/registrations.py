@@ -221,7 +221,7 @@ class Registrations:
 
     # --- deleting ---------------------------------------------------------------------------------------
 
-    def latest_moved(self, artifact: Artifact, version: Version) -> None:
+    def latest_moved(self, artifact: Artifact, version: Version, by: str) -> None:
         """Take note of what the last import made and failed with, when it passes a validation after all."""
         known = self._store.find(artifact.uid)
         if known is None or known.state is not FetchState.FAILED:
@@ -229,7 +229,7 @@ class Registrations:
         if version.origin.operation == known.operation:
             self._fetched(known, version.size_bytes, digests.format_digest(version.digest))
 
-    def latest_gone(self, artifact: Artifact) -> None:
+    def latest_gone(self, artifact: Artifact, by: str) -> None:
         """Leave what was fetched as it is: it was, and may be taken out of the trash."""
 
     def deleted(self, artifact: Artifact) -> None:

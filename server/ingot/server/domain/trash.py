@@ -107,7 +107,9 @@ class Trash:
             self._require_kept(_removal_key(artifact), str(artifact.name))
             if self._stores.artifacts.find(artifact.name) is not None:
                 raise name_taken(artifact.name)
-            return self._catalog.amend(dataclasses.replace(artifact, delete_time=None)).uid
+            restored = self._catalog.amend(dataclasses.replace(artifact, delete_time=None))
+            self._unname(caller, restored)
+            return restored.uid
 
         found, replayed = self._requests.run(caller, "RestoreArtifact", key, make)
         artifact = self._stores.artifacts.by_uid(found)
@@ -188,7 +190,8 @@ class Trash:
             self._gone(version)
             if version.state is VersionState.READY:
                 newest = self._stores.versions.newest_ready(artifact)
-                self._catalog.shrunk(artifact, version, newest[1] if newest else None, self._clock.now())
+                left = newest[1] if newest else None
+                self._catalog.shrunk(artifact, version, left, self._clock.now(), caller.principal)
             log.info("version.deleted name=%s principal=%s", version.name, caller.principal)
             return version.name.version
 
@@ -216,7 +219,8 @@ class Trash:
             self._stores.versions.set_deleted(version, None)
             if version.state is VersionState.READY:
                 newest = self._stores.versions.newest_ready(artifact)
-                self._catalog.grown(artifact, version, newest[1] if newest else version, self._clock.now())
+                now_newest = newest[1] if newest else version
+                self._catalog.grown(artifact, version, now_newest, self._clock.now(), caller.principal)
             return version.name.version
 
         version_id, _ = self._requests.run(caller, "RestoreVersion", key, make)
@@ -229,7 +233,7 @@ class Trash:
     def purge_of_version(
         self, caller: Caller, name: VersionName, key: RequestKey, *, validate_only: bool
     ) -> Purge:
-        """Enqueue the removal of one version in the trash; its id is free when it is done.
+        """Enqueue the removal of one version in the trash; its id is never given again.
 
         Raises NotFound (ARTIFACT_NOT_FOUND, VERSION_NOT_FOUND), Denied (SCOPE_MISSING).
         """
@@ -290,6 +294,12 @@ class Trash:
             )
         self._access.require_artifact_write(caller, found[0])
         return found[0]
+
+    def _unname(self, caller: Caller, artifact: Artifact) -> None:
+        """Remove aliases that a policy came to protect in the meantime, and that name what is not approved."""
+        protected = self._catalog.policy(artifact).protected_aliases
+        while found := self._stores.aliases.unapproved("", protected, artifact) if protected else None:
+            self._stores.aliases.delete(artifact, found[0].alias, self._clock.now(), caller.principal)
 
     def _going(self, artifact: Artifact, *, versions_only: bool) -> Purge:
         count = size = 0

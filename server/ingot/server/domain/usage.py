@@ -147,6 +147,8 @@ class Usage:
 
     def shown(self, caller: Caller, artifacts: Sequence[Artifact]) -> dict[str, ArtifactUsage]:
         """Return the counters of artifacts that the caller reads, by uid; addresses only of its own."""
+        if caller.is_worker:  # nothing but its assignment is its business
+            return {each.uid: ArtifactUsage() for each in artifacts}
         found = self.of([each.uid for each in artifacts])
         return {
             each.uid: found[each.uid].seen_by(

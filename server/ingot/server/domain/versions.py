@@ -222,11 +222,17 @@ class Versions:
             taken = self._versions.find(artifact, target.version_id)
             if taken or self._versions.find_deleted(artifact, target.version_id):
                 raise _version_taken(artifact.name.version(target.version_id))
+            if self._versions.is_spent(artifact, target.version_id):
+                raise _version_spent(artifact.name.version(target.version_id))
 
     def _held(self, caller: Caller, artifact: Artifact) -> tuple[Version, ...]:
         """Return the versions of an artifact that a worker's assignments name, newest first: a handful."""
         held = [name for name in self._access.held_versions(caller) if name.artifact == artifact.name]
-        found = [version for name in held if (version := self._versions.find(artifact, name.version))]
+        found = [
+            self._catalog.told(caller, version)
+            for name in held
+            if (version := self._versions.find(artifact, name.version))
+        ]
         return tuple(sorted(found, key=lambda each: (each.create_time, each.name.version), reverse=True))
 
     def _pinned(self, caller: Caller, artifact: Artifact, reference: VersionReference) -> str:
@@ -318,6 +324,15 @@ def _version_taken(name: VersionName) -> AlreadyExists:
     return AlreadyExists(
         Reason.NAME_TAKEN,
         f"{name} exists already, be it in the trash; the content of a version never changes.",
+        next_step="Choose another version id, or leave it out to get the next number.",
+        facts={"name": str(name)},
+    )
+
+
+def _version_spent(name: VersionName) -> AlreadyExists:
+    return AlreadyExists(
+        Reason.NAME_TAKEN,
+        f"{name} was purged; the name of a version never means other content again.",
         next_step="Choose another version id, or leave it out to get the next number.",
         facts={"name": str(name)},
     )

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from ingot.server.core import names
 from ingot.server.core.artifacts import Artifact, Version
 from ingot.server.core.identity import Caller
-from ingot.server.core.names import ArtifactName
+from ingot.server.core.names import ArtifactName, Kind
 from ingot.server.core.pages import Page
 from ingot.server.core.registrations import AskedSource
 from ingot.server.domain.catalog_asked import ArtifactChange, ArtifactListing, NewArtifact
@@ -105,11 +105,13 @@ class ArtifactCalls(CatalogCalls):
         self, request: pb.GetCatalogStatsRequest, context: Context
     ) -> pb.GetCatalogStatsResponse:
         kind = convert.kind_of(request.kind)
-        return convert.totals_message(
-            await self._hops.read(self._rules.catalog.totals, pipeline.caller(), kind)
-        )
+        return await self._hops.read(self._totals, pipeline.caller(), kind)
 
     # --- inside one unit of work: a rule, and the counters that its answer shows ---
+
+    def _totals(self, caller: Caller, kind: Kind) -> pb.GetCatalogStatsResponse:
+        totals = self._rules.catalog.totals(caller, kind)
+        return convert.totals_message(totals, kind, self._rules.imports.count(caller, kind))
 
     def _create(
         self,

@@ -19,6 +19,7 @@ from ingot.server.domain.grants import Grants
 from ingot.server.domain.lineage import Lineages
 from ingot.server.domain.registrations import Registrations
 from ingot.server.domain.requests import RequestKey
+from ingot.server.domain.running_imports import RunningImports
 from ingot.server.domain.trash import Trash
 from ingot.server.domain.usage import Usage
 from ingot.server.domain.usage_reports import UsageReports
@@ -58,6 +59,7 @@ class CatalogRules:
     registrations: Registrations
     lineages: Lineages
     search: CatalogSearch
+    imports: RunningImports
     watcher: ArtifactWatcher
 
 

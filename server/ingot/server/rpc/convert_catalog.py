@@ -195,8 +195,8 @@ def alias_message(found: Alias) -> catalog_pb2.Alias:
     )
 
 
-def totals_message(found: CatalogTotals) -> catalog_pb2.GetCatalogStatsResponse:
-    """Return totals with the values of each facet, the most frequent first."""
+def totals_message(found: CatalogTotals, kind: Kind, imports: int) -> catalog_pb2.GetCatalogStatsResponse:
+    """Return totals with the values of each facet, the most frequent first, and the imports that run."""
 
     def counts(field: str) -> list[catalog_pb2.ValueCount]:
         rows = [(term.value, count) for term, count in found.terms.items() if term.field == field]
@@ -206,6 +206,10 @@ def totals_message(found: CatalogTotals) -> catalog_pb2.GetCatalogStatsResponse:
     return catalog_pb2.GetCatalogStatsResponse(
         total_count=found.artifact_count,
         total_size_bytes=found.size_bytes,
+        total_models=found.artifact_count if kind is Kind.MODEL else 0,
+        total_datasets=found.artifact_count if kind is Kind.DATASET else 0,
+        total_size=found.size_bytes,
+        active_downloads=imports,
         version_count=found.version_count,
         languages=counts("language"),
         formats=counts("format"),

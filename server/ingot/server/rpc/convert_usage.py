@@ -15,6 +15,7 @@ def usage_message(usage: ArtifactUsage) -> catalog_pb2.Usage:
         first_downloaded_by=usage.first_downloaded_by,
         first_downloaded_from=usage.first_downloaded_from,
         first_download_time=common.timestamp(usage.first_download_time),
+        first_principal=usage.first_principal,
     )
 
 

@@ -20,10 +20,12 @@ _Parts = list[tuple[str, int]]  # keys of counters, each added or taken off
 def totals(scopes: Sequence[Scope], fields: Collection[str], finder: Finder) -> CatalogTotals:
     """Return what the artifacts of all scopes come to, with the values of the fields that most have."""
     parts, others = _parts(scopes)
+    own = "own_" if all(scope.audience is None for scope in scopes) else ""  # who sees all counts all
+    question = f"SELECT artifacts, {own}versions, {own}size_bytes FROM artifact_total WHERE part = ?"
     artifacts = versions = size = 0
     terms: Counter[Term] = Counter()
     for key, sign in parts:
-        for row in sql.rows("SELECT artifacts, versions, size_bytes FROM artifact_total WHERE part = ?", key):
+        for row in sql.rows(question, key):
             artifacts, versions, size = (
                 artifacts + sign * row[0],
                 versions + sign * row[1],

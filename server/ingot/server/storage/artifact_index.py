@@ -26,6 +26,8 @@ class Counted:
     keys: tuple[str, ...]  # of the parts it is in; none when it is not listed
     versions: int = 0
     size: int = 0
+    own_versions: int = 0  # with those that not everybody may see
+    own_size: int = 0
 
 
 NOT_LISTED = Counted(())
@@ -53,14 +55,20 @@ def change(row_id: int, before: Counted, artifact: Artifact, audience: str | Non
         return Change(row_id, before, NOT_LISTED, frozenset(), "")
     kind, namespace = artifact.name.kind.value, artifact.name.namespace
     figures = found.figures
-    numbers = (figures.size_bytes, figures.version_count, artifact.create_time, artifact.update_time)
+    numbers = (figures.size_bytes, figures.version_count, artifact.create_time, figures.update_time)
     values = {(term.field, term.value) for term in found.terms}
     values |= {(sets.KIND, kind), (sets.NAMESPACE, namespace), (sets.AUDIENCE, audience)}
     values |= {
         (sets.NUMBER + column, str(sets.bucket_of(column, number)))
         for column, number in zip(NUMBERS, numbers, strict=True)
     }
-    after = Counted(keys_of(kind, namespace, audience), figures.version_count, figures.version_bytes)
+    after = Counted(
+        keys_of(kind, namespace, audience),
+        figures.version_count,
+        figures.version_bytes,
+        artifact.version_count,
+        artifact.version_bytes,
+    )
     return Change(row_id, before, after, frozenset(values), " ".join(sorted(set(found.text.split()))))
 
 
@@ -76,7 +84,7 @@ class Found:
 def store(changes: Sequence[Change]) -> None:
     """Bring sets, words and counters up to date."""
     moves = sets.Moves.none()
-    totals: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
+    totals: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0, 0, 0, 0])
     tally = _Tally()
     wanted = sets.numbered(frozenset[sets.Value]().union(*(each.values for each in changes)))
     had = _marks([each.id for each in changes])
@@ -150,15 +158,18 @@ class _Tally:
 
 def _add(totals: defaultdict[str, list[int]], counted: Counted, sign: int) -> None:
     for key in counted.keys:
-        for place, number in enumerate((1, counted.versions, counted.size)):
+        own = (counted.own_versions, counted.own_size)
+        for place, number in enumerate((1, counted.versions, counted.size, *own)):
             totals[key][place] += sign * number
 
 
 def _store_totals(totals: defaultdict[str, list[int]]) -> None:
     sql.run_many(
-        "INSERT INTO artifact_total(part, artifacts, versions, size_bytes) VALUES (?, ?, ?, ?) "
-        "ON CONFLICT (part) DO UPDATE SET artifacts = artifacts + excluded.artifacts, "
-        "versions = versions + excluded.versions, size_bytes = size_bytes + excluded.size_bytes",
+        "INSERT INTO artifact_total(part, artifacts, versions, size_bytes, own_versions, own_size_bytes) "
+        "VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (part) DO UPDATE SET "
+        "artifacts = artifacts + excluded.artifacts, versions = versions + excluded.versions, "
+        "size_bytes = size_bytes + excluded.size_bytes, own_versions = own_versions + excluded.own_versions, "
+        "own_size_bytes = own_size_bytes + excluded.own_size_bytes",
         [(key, *numbers) for key, numbers in totals.items() if any(numbers)],
     )
 

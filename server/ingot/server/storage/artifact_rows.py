@@ -55,18 +55,21 @@ def row_of(artifact: Artifact, figures: Figures) -> dict[str, Any]:
         **numbers_of(artifact, figures),
         "stored_bytes": artifact.stored_bytes,
         "created": artifact.create_time,
-        "updated": artifact.update_time,
         "deleted": artifact.delete_time,
         "revision": artifact.revision,
         "facts": facts_sql.encode(artifact.facts),
         "indexed": texts.SEARCH_FORM,
+        "public_mark": artifact.public_mark,
     }
 
 
-def numbers_of(artifact: Artifact, figures: Figures) -> dict[str, int | None]:
+def numbers_of(artifact: Artifact, figures: Figures) -> dict[str, float | None]:
     """Return the columns with the numbers that an artifact is found by, and with its own beside them."""
     own = Figures.of(artifact)
-    pairs = {name: (getattr(figures, name), getattr(own, name)) for name in _NUMBERS}
+    pairs: dict[str, tuple[float, float]] = {
+        "updated": (figures.update_time, own.update_time),
+        **{name: (getattr(figures, name), getattr(own, name)) for name in _NUMBERS},
+    }
     found = {name: listed for name, (listed, _) in pairs.items()}
     return found | {f"own_{name}": None if mine == listed else mine for name, (listed, mine) in pairs.items()}
 
@@ -89,7 +92,7 @@ def artifact_of(row: tables.Artifact) -> Artifact:
         fields=fields,
         owner=row.owner,
         create_time=row.created,
-        update_time=row.updated,
+        update_time=row.updated if row.own_updated is None else row.own_updated,
         revision=row.revision,
         format=row.format,
         current_version=row.current_version,
@@ -99,6 +102,8 @@ def artifact_of(row: tables.Artifact) -> Artifact:
         stored_bytes=row.stored_bytes,
         delete_time=row.deleted,
         facts=facts_sql.decode(row.facts),
+        public_mark=row.public_mark,
+        public_time=row.updated,
     )
 
 

@@ -19,7 +19,7 @@ from ingot.server.core.artifacts import (
     Figures,
     Scope,
 )
-from ingot.server.core.catalog_stores import ArtifactChanges, Rows
+from ingot.server.core.catalog_stores import ArtifactChanges, Circle, Rows
 from ingot.server.core.expressions import EVERYTHING, Expression, Term
 from ingot.server.core.names import ArtifactName
 from ingot.server.core.pages import Key
@@ -73,6 +73,7 @@ class ArtifactsSql:
             audience = artifact_rows.audience_of(artifact)
             figures = Figures.of(artifact)
             row = {**artifact_rows.row_of(artifact, figures), "change": number, "reach": audience}
+            row["public_change"] = number
             row_id = sql.insert(*_insertion(row))
             found = Found(search_text, tuple(terms), figures)
             changes.append(artifact_index.change(row_id, NOT_LISTED, artifact, audience, found))
@@ -87,6 +88,8 @@ class ArtifactsSql:
         figures = figures or Figures.of(artifact)
         row = artifact_rows.row_of(artifact, figures)
         row["change"] = _count_up(_CHANGE, 1)
+        if not artifact.public_mark or artifact.public_mark != before.public_mark:
+            row["public_change"] = row["change"]
         row["reach"] = EVERYONE if before.reach == EVERYONE else artifact_rows.audience_of(artifact)
         tables.Artifact.update(row).where(tables.Artifact.id == before.id).execute()
         found = Found(search_text, tuple(terms), figures)
@@ -101,6 +104,7 @@ class ArtifactsSql:
             sql.run("DELETE FROM access_grant WHERE artifact_id = ?", row_id)
             sql.run("DELETE FROM artifact WHERE id = ?", row_id)
             sql.run("DELETE FROM alias_move WHERE artifact_id = ?", row_id)
+            sql.run("DELETE FROM spent_version WHERE artifact_id = ?", row_id)
             sql.run("DELETE FROM access_grant WHERE artifact_id = ?", row_id)
             sql.run("DELETE FROM artifact_marks WHERE artifact = ?", row_id)
             usage_sql.forget(artifact.uid)
@@ -147,15 +151,12 @@ class ArtifactsSql:
     def latest_change(self) -> int:
         return _counter(_CHANGE)
 
-    def changes(self, query: ArtifactQuery, after: int, gone_after: int, size: int) -> ArtifactChanges | None:
+    def changes(
+        self, query: ArtifactQuery, after: int, gone_after: int, size: int, circle: Circle
+    ) -> ArtifactChanges | None:
         if after and after < _counter(_PURGED):
             return None
-        rows = sql.rows(
-            "SELECT change, id, uid, kind, namespace, reach FROM artifact WHERE change > ? "
-            "ORDER BY change LIMIT ?",
-            after,
-            size,
-        )
+        rows, more = _changed(circle, after, size)
         ids = artifact_sets.Ids([row[1] for row in rows])
         matching = artifact_rows.by_ids(list(ids & self._finder.found(query.scopes, query.where)))
         told: list[tuple[int, Artifact | str]] = []
@@ -164,7 +165,7 @@ class ArtifactsSql:
                 told.append((change, matching[row_id]))
             elif change > gone_after and any(_reached(scope, row_id, *standing) for scope in query.scopes):
                 told.append((change, uid))
-        return ArtifactChanges(told, rows[-1][0] if len(rows) == size else None)
+        return ArtifactChanges(told, more)
 
     # --- upkeep -----------------------------------------------------------------------------------------
 
@@ -186,7 +187,8 @@ class ArtifactsSql:
                 counted = _counted(before) if before.indexed else NOT_LISTED
                 audience = artifact_rows.audience_of(artifact)
                 changes.append(artifact_index.change(before.id, counted, artifact, audience, found))
-                row = artifact_rows.numbers_of(artifact, figures) | {"indexed": texts.SEARCH_FORM}
+                row: dict[str, sql.Value] = {**artifact_rows.numbers_of(artifact, figures)}
+                row |= {"indexed": texts.SEARCH_FORM, "public_mark": artifact.public_mark}
                 tables.Artifact.update(row).where(tables.Artifact.id == before.id).execute()
         artifact_index.store(changes)
 
@@ -200,24 +202,50 @@ class ArtifactsSql:
         return self._finder.learn()
 
 
+def _changed(circle: Circle, after: int, size: int) -> tuple[list[sql.Row], int | None]:
+    """Return rows with changes after a number, in order, and where others follow.
+
+    Who is in the circle of an artifact hears of each change, everybody else of those that strangers see.
+    """
+    granted = sql.rows("SELECT artifact_id FROM access_grant WHERE user = ?", circle.user)
+    shown = {row_id for (row_id,) in granted}
+
+    def inside(row: sql.Row) -> bool:
+        return circle.namespaces is None or row[4] in circle.namespaces or row[1] in shown
+
+    rows: list[sql.Row] = []
+    ends: list[int] = []
+    for column in ("change", "public_change") if circle.namespaces is not None else ("change",):
+        found = sql.rows(
+            f"SELECT {column}, id, uid, kind, namespace, reach FROM artifact WHERE {column} > ? "
+            f"ORDER BY {column} LIMIT ?",
+            after,
+            size,
+        )
+        rows += [row for row in found if inside(row) == (column == "change")]
+        ends += [found[-1][0]] if len(found) == size else []
+    more = min(ends, default=None)
+    return sorted(row for row in rows if more is None or row[0] <= more), more
+
+
 def _before(artifact: Artifact) -> tables.Artifact | None:
     """Return the row of an artifact with the columns that its change is worked out from."""
-    found = sql.rows(
-        "SELECT id, live, kind, namespace, audience, version_count, version_bytes, revision, reach, indexed "
-        "FROM artifact WHERE uid = ?",
-        artifact.uid,
-    )
-    if not found:
-        return None
-    names = ("id", "live", "kind", "namespace", "audience", "version_count", "version_bytes", "revision")
-    return tables.Artifact(**dict(zip((*names, "reach", "indexed"), found[0], strict=True)))
+    found = sql.rows(f"SELECT {', '.join(_STANDING)} FROM artifact WHERE uid = ?", artifact.uid)
+    return tables.Artifact(**dict(zip(_STANDING, found[0], strict=True))) if found else None
+
+
+_STANDING = (
+    *("id", "live", "kind", "namespace", "audience", "version_count", "version_bytes"),
+    *("own_version_count", "own_version_bytes", "revision", "reach", "indexed", "public_mark"),
+)
 
 
 def _counted(row: tables.Artifact) -> Counted:
     if not row.live:
         return NOT_LISTED
-    keys = artifact_index.keys_of(row.kind, row.namespace, str(row.audience))
-    return Counted(keys, row.version_count, row.version_bytes)
+    listed, own = (row.version_count, row.version_bytes), (row.own_version_count, row.own_version_bytes)
+    both = [shown if mine is None else mine for shown, mine in zip(listed, own, strict=True)]
+    return Counted(artifact_index.keys_of(row.kind, row.namespace, str(row.audience)), *listed, *both)
 
 
 def _insertion(row: dict[str, sql.Value]) -> tuple[str, *tuple[sql.Value, ...]]:

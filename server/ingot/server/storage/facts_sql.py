@@ -14,7 +14,10 @@ _NUMBER = (
 # The facts of an artifact are those of the version that `latest` points at.
 _COPY = (
     "UPDATE artifact SET facts = version.facts, "
-    "change = (SELECT value FROM counter WHERE word = 'artifact change') FROM version WHERE version.uid = ? "
+    "change = (SELECT value FROM counter WHERE word = 'artifact change'), "
+    "public_change = iif(visibility = 'INTERNAL' OR visibility = 'PUBLIC' AND version.approval = 'APPROVED', "
+    "(SELECT value FROM counter WHERE word = 'artifact change'), public_change) "
+    "FROM version WHERE version.uid = ? "
     "AND artifact.id = version.artifact_id AND artifact.current_version = version.version"
 )
 

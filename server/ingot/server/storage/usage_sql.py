@@ -32,7 +32,8 @@ _END = (
 )
 _COUNT = (
     "INSERT INTO usage_counter(subject, is_artifact, download_count, access_count, unique_users, "
-    "first_downloaded_by, first_downloaded_from, first_download_time) VALUES (?, ?, ?, ?, ?, ?, ?, ?) "
+    "first_downloaded_by, first_downloaded_from, first_download_time, first_principal) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) "
     "ON CONFLICT(subject) DO UPDATE SET download_count = download_count + excluded.download_count, "
     "access_count = access_count + excluded.access_count, "
     "unique_users = unique_users + excluded.unique_users, "
@@ -40,6 +41,7 @@ _COUNT = (
     "first_downloaded_by = iif(first_download_time IS NULL, excluded.first_downloaded_by, "
     "first_downloaded_by), first_downloaded_from = iif(first_download_time IS NULL, "
     "excluded.first_downloaded_from, first_downloaded_from), "
+    "first_principal = iif(first_download_time IS NULL, excluded.first_principal, first_principal), "
     "first_download_time = coalesce(first_download_time, excluded.first_download_time)"
 )
 _DAY = (
@@ -266,6 +268,7 @@ def _add_counts(subject: str, uses: Sequence[Use], new_users: int, *, is_artifac
         (first.declared_user or first.principal) if first else "",
         first.address if first else "",
         first.time if first else None,
+        first.principal if first else "",
     )
 
 
@@ -292,7 +295,7 @@ def _count_users(subject: str, users: Mapping[Who, _Sum]) -> int:
         kept.setdefault(who, _Sum()).add_all(each)
     _add_users(subject, "", kept)
     if subject == SERVER and new:
-        sql.run(_COUNT, SERVER, 0, 0, 0, new, "", "", None)
+        sql.run(_COUNT, SERVER, 0, 0, 0, new, "", "", None, "")
     return new
 
 
@@ -348,6 +351,7 @@ def _usage(row: UsageCounter) -> ArtifactUsage:
         first_downloaded_by=row.first_downloaded_by,
         first_downloaded_from=row.first_downloaded_from,
         first_download_time=row.first_download_time,
+        first_principal=row.first_principal,
     )
 
 

@@ -1,4 +1,4 @@
-"""Rows of versions and aliases: the stores behind core/catalog_stores.py."""
+"""Rows of versions: the store behind core/catalog_stores.py."""
 
 import json
 from collections.abc import Collection, Mapping, Sequence
@@ -6,8 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 import peewee
 
 from ingot.server.core.approval_policies import ApprovalState
-from ingot.server.core.artifacts import Alias, AliasMove, Artifact, Version, VersionOrigin, VersionState
-from ingot.server.core.names import LATEST, AliasName, ArtifactName, VersionName, leading_number
+from ingot.server.core.artifacts import Artifact, Version, VersionOrigin, VersionState
+from ingot.server.core.names import LATEST, ArtifactName, VersionName, leading_number
 from ingot.server.storage import accounts_sql, facts_sql, sql, tables
 from ingot.server.storage.artifact_rows import artifact_of, json_object, row_id_of
 
@@ -27,6 +27,16 @@ _NEWEST = (
     "AND mine.deleted IS NULL "
     "ORDER BY mine.id DESC LIMIT ?"
     ") WHERE artifact.uid IN (SELECT value FROM json_each(?))"
+)
+
+# What was READY once may be named anywhere; the id of what never was is free again.
+_SPENT = (
+    "INSERT OR IGNORE INTO spent_version(artifact_id, version, number) "
+    "SELECT artifact_id, version, number FROM version WHERE uid = ? AND ready IS NOT NULL"
+)
+_LARGEST = (
+    "SELECT max(number) FROM (SELECT max(number) AS number FROM version WHERE artifact_id = ? "
+    "UNION ALL SELECT max(number) FROM spent_version WHERE artifact_id = ?)"
 )
 
 _COUNT_APPROVED = (
@@ -56,7 +66,8 @@ class VersionsSql:
         sql.run("UPDATE version SET deleted = ? WHERE uid = ?", time, version.uid)
 
     def add(self, artifact: Artifact, version: Version) -> bool:
-        if self._find(artifact, version.name.version) is not None:
+        version_id = version.name.version
+        if self._find(artifact, version_id) is not None or self.is_spent(artifact, version_id):
             return False
         self.add_many(artifact, [version])
         return True
@@ -103,6 +114,7 @@ class VersionsSql:
         sql.run(
             "DELETE FROM facts_wanted WHERE version_id = (SELECT id FROM version WHERE uid = ?)", version.uid
         )
+        sql.run(_SPENT, version.uid)
         if sql.run("DELETE FROM version WHERE uid = ?", version.uid):
             accounts_sql.grow(version.name.artifact.namespace, size=-version.size_bytes)
 
@@ -113,8 +125,12 @@ class VersionsSql:
         return _named_by(tables.Version.upload == upload) if upload else None
 
     def largest_number(self, artifact: Artifact) -> int:
-        found = sql.rows("SELECT max(number) FROM version WHERE artifact_id = ?", row_id_of(artifact))
+        found = sql.rows(_LARGEST, row_id_of(artifact), row_id_of(artifact))
         return int(found[0][0] or 0)
+
+    def is_spent(self, artifact: Artifact, version_id: str) -> bool:
+        statement = "SELECT 1 FROM spent_version WHERE artifact_id = ? AND version = ?"
+        return bool(sql.rows(statement, row_id_of(artifact), version_id))
 
     def newest_ready(self, artifact: Artifact) -> tuple[int, Version] | None:
         found = self.page(artifact, None, 1, ready_only=True)
@@ -219,81 +235,6 @@ class VersionsSql:
         return list(dict.fromkeys(found))[:limit]
 
 
-_LAST = 2**63 - 1  # the largest id of a row
-_ALIAS = (
-    "SELECT alias.alias, version.version, alias.updated, alias.updated_by, alias.revision "
-    "FROM alias JOIN version ON version.id = alias.version_id WHERE alias.artifact_id = ? "
-)
-
-
-class AliasesSql:
-    """Implements AliasStore."""
-
-    def find(self, artifact: Artifact, alias: str) -> Alias | None:
-        rows = sql.rows(f"{_ALIAS} AND alias.alias = ?", row_id_of(artifact), alias)
-        return _alias(artifact, rows[0]) if rows else None
-
-    def has(self, artifact: Artifact, alias: str) -> bool:
-        """Return whether an artifact has an alias."""
-        return self.find(artifact, alias) is not None
-
-    def put(self, artifact: Artifact, alias: Alias) -> None:
-        name, version = alias.name.alias, alias.version.version
-        before = self.find(artifact, name)
-        previous = before.version.version if before else ""
-        if previous != version:
-            self.note(artifact, name, AliasMove(version, previous, alias.update_time, alias.updated_by))
-        sql.run(
-            "INSERT OR REPLACE INTO alias(artifact_id, alias, version_id, updated, updated_by, revision) "
-            "SELECT artifact_id, ?, id, ?, ?, ? FROM version WHERE artifact_id = ? AND version = ?",
-            name,
-            alias.update_time,
-            alias.updated_by,
-            alias.revision,
-            row_id_of(artifact),
-            version,
-        )
-
-    def delete(self, artifact: Artifact, alias: str, now: float, by: str = "") -> bool:
-        before = self.find(artifact, alias)
-        if before is None:
-            return False
-        sql.run("DELETE FROM alias WHERE artifact_id = ? AND alias = ?", row_id_of(artifact), alias)
-        self.note(artifact, alias, AliasMove("", before.version.version, now, by))
-        return True
-
-    def note(self, artifact: Artifact, alias: str, move: AliasMove) -> None:
-        sql.run(
-            "INSERT INTO alias_move(artifact_id, alias, version, previous, moved, moved_by) "
-            "VALUES (?, ?, ?, ?, ?, ?)",
-            row_id_of(artifact),
-            alias,
-            move.version,
-            move.previous,
-            move.time,
-            move.moved_by,
-        )
-
-    def moves(
-        self, artifact: Artifact, alias: str, before: int | None, size: int
-    ) -> Sequence[tuple[int, AliasMove]]:
-        rows = sql.rows(
-            "SELECT id, version, previous, moved, moved_by FROM alias_move "
-            "WHERE artifact_id = ? AND alias = ? AND id < ? ORDER BY id DESC LIMIT ?",
-            row_id_of(artifact),
-            alias,
-            _LAST if before is None else before,
-            size,
-        )
-        return [(row[0], AliasMove(*row[1:])) for row in rows]
-
-    def page(self, artifact: Artifact, after: str, size: int) -> Sequence[Alias]:
-        rows = sql.rows(
-            f"{_ALIAS} AND alias.alias > ? ORDER BY alias.alias LIMIT ?", row_id_of(artifact), after, size
-        )
-        return [_alias(artifact, row) for row in rows]
-
-
 def _row(artifact: int, version: Version) -> dict[str, sql.Value]:
     """Return the columns of a new version of the artifact whose row has this id."""
     return {
@@ -374,15 +315,4 @@ def _version(artifact: Artifact, row: tables.Version, aliases: Sequence[str]) ->
         revision=row.revision,
         update_time=row.updated,
         facts=facts_sql.decode(row.facts),
-    )
-
-
-def _alias(artifact: Artifact, row: sql.Row) -> Alias:
-    alias, version, updated, updated_by, revision = row
-    return Alias(
-        name=AliasName(artifact.name, alias),
-        version=artifact.name.version(version),
-        update_time=updated,
-        updated_by=updated_by,
-        revision=revision,
     )

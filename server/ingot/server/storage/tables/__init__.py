@@ -85,6 +85,9 @@ from ingot.server.storage.tables.catalog import (
     Registration as Registration,
 )
 from ingot.server.storage.tables.catalog import (
+    SpentVersion as SpentVersion,
+)
+from ingot.server.storage.tables.catalog import (
     Version as Version,
 )
 from ingot.server.storage.tables.identity import (

@@ -45,6 +45,7 @@ class Artifact(Table):
     own_size_bytes = peewee.IntegerField(null=True)
     own_version_count = peewee.IntegerField(null=True)
     own_version_bytes = peewee.IntegerField(null=True)
+    own_updated = peewee.FloatField(null=True)  # so too
     stored_bytes = peewee.IntegerField()
     created = peewee.FloatField()
     updated = peewee.FloatField()
@@ -56,10 +57,13 @@ class Artifact(Table):
     change = peewee.IntegerField(default=0, constraints=[peewee.SQL("DEFAULT 0")])  # grows over all artifacts
     reach = peewee.TextField(default="", constraints=[peewee.SQL("DEFAULT ''")])  # widest audience ever
     indexed = peewee.IntegerField(default=0, constraints=[peewee.SQL("DEFAULT 0")])  # texts.SEARCH_FORM then
+    public_mark = peewee.TextField(default="", constraints=[peewee.SQL("DEFAULT ''")])
+    public_change = peewee.IntegerField(default=0, constraints=[peewee.SQL("DEFAULT 0")])  # when that changed
 
     class Meta:
         indexes = (
             (("change",), False),
+            (("public_change",), False),
             (("live", "indexed"), False),
             # numbers that filters compare and lists are sorted by
             (("live", "size_bytes"), False),
@@ -128,6 +132,9 @@ class ArtifactTotal(Table):
     artifacts = peewee.IntegerField()
     versions = peewee.IntegerField()
     size_bytes = peewee.IntegerField()
+    # The same two, counting versions that not everybody may see.
+    own_versions = peewee.IntegerField(default=0, constraints=[peewee.SQL("DEFAULT 0")])
+    own_size_bytes = peewee.IntegerField(default=0, constraints=[peewee.SQL("DEFAULT 0")])
 
 
 class AccessGrant(Table):
@@ -189,6 +196,18 @@ class Version(Table):
             (("artifact", "state"), False),
             (("artifact", "approval"), False),
         )
+
+
+class SpentVersion(Table):
+    """The id of a version that was purged; it goes with its artifact."""
+
+    artifact_id = peewee.IntegerField()
+    version = peewee.TextField()
+    number = peewee.IntegerField()
+
+    class Meta:
+        primary_key = peewee.CompositeKey("artifact_id", "version")
+        without_rowid = True
 
 
 class Alias(Table):

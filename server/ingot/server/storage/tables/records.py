@@ -51,6 +51,7 @@ class UsageCounter(Table):
     first_downloaded_by = peewee.TextField(default="")
     first_downloaded_from = peewee.TextField(default="")
     first_download_time = peewee.FloatField(null=True)
+    first_principal = peewee.TextField(default="", constraints=[peewee.SQL("DEFAULT ''")])
 
     class Meta:
         indexes = ((("is_artifact", "download_count"), False),)
