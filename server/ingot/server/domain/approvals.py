@@ -358,8 +358,8 @@ def _remedies(approval: Approval, missing: tuple[Check, ...]) -> str:
         LICENSE: f"Set a licence: ingot edit {artifact} --license ….",
     }
     metric = (
-        f"A metric that is missing is set with: ingot edit {version} --metric NAME=VALUE; one beyond its limits "
-        "needs another version."
+        f"A metric that is missing is set with: ingot edit {version} --metric NAME=VALUE; one beyond its "
+        "limits needs another version."
     )
     return " ".join(dict.fromkeys(ways.get(each.name, metric) for each in missing))
 

@@ -296,7 +296,7 @@ class Trash:
         return found[0]
 
     def _unname(self, caller: Caller, artifact: Artifact) -> None:
-        """Remove aliases that a policy came to protect in the meantime, and that name what is not approved."""
+        """Remove aliases that a policy came to protect meanwhile, and that name what is not approved."""
         protected = self._catalog.policy(artifact).protected_aliases
         while found := self._stores.aliases.unapproved("", protected, artifact) if protected else None:
             self._stores.aliases.delete(artifact, found[0].alias, self._clock.now(), caller.principal)
