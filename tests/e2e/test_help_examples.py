@@ -17,7 +17,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 # In this order they tell one story: what an example needs comes before it. A number picks one of the two.
 STORY = """
 version env completion health login whoami context/ls context/use
-push ls show preview diff alias/set alias/ls alias/history cat pull verify edit tag
+push ls show preview diff alias/set alias/ls alias/history cat pull verify create edit tag
 uploads/ls uploads/show uploads/watch uploads/stats
 approvals/request approvals/ls approvals/show approvals/withdraw:0 approvals/policy
 audit/ls audit/head audit/verify audit/export

@@ -58,6 +58,7 @@ PROMISED = [
     "audit/head",
     "diff",
     "preview",
+    "create",
     "edit",
     "tag",
     "train",

@@ -23,7 +23,7 @@ def test_members_are_named_by_namespace_and_user(canned: CannedServer, cli: Comm
     assert cli.run("members", "add", "namespaces/ada", "users/sara", "reader").code == 0
     assert canned.requests("AuthService/SetMember")[-1] == sent
     run = cli.run("members", "rm", "ada", "sara")
-    assert (run.code, run.out, run.err) == (0, "", "sara does not belong to ada.\n")
+    assert (run.code, run.out, run.err) == (0, "", "sara does not belong to ada any more.\n")
 
 
 def test_a_wrong_role_or_visibility_names_the_right_ones(cli: CommandLine) -> None:

@@ -11,14 +11,16 @@ from ingot.client._channels import Link
 from ingot.client._errors import Invalid
 from ingot.client._names import Names
 from ingot.client._references import DATASETS, MODELS, Reference
+from ingot.client._trash import TrashPart
 from ingot.client._watches import OnBreak
 from ingot.v1 import catalog_pb2 as pb
 from ingot.v1 import catalog_pb2_grpc
 
+_LIFECYCLES = {"ready": "active"}  # as a system before Ingot says it
 _KINDS = {MODELS: pb.ARTIFACT_KIND_MODEL, DATASETS: pb.ARTIFACT_KIND_DATASET}
 
 
-class Catalog(AccessPart):
+class Catalog(AccessPart, TrashPart):
     """Calls of CatalogService; names may be given in any form of `_references.py`."""
 
     def __init__(self, link: Link, calls: Calls, names: Names) -> None:
@@ -151,85 +153,6 @@ class Catalog(AccessPart):
         )
         return self._calls.unary(self._stub.UpdateArtifact, request).artifact
 
-    def delete(
-        self,
-        ref: str | Reference,
-        *,
-        force: bool = False,
-        allow_missing: bool = False,
-        etag: str = "",
-        validate_only: bool = False,
-    ) -> pb.DeleteArtifactResponse:
-        """Move an artifact to the trash, or only tell what that would remove (`validate_only`)."""
-        request = pb.DeleteArtifactRequest(
-            name=self._names.artifact(ref),
-            etag=etag,
-            force=force,
-            allow_missing=allow_missing,
-            request_id=new_id(),
-            validate_only=validate_only,
-        )
-        return self._calls.unary(self._stub.DeleteArtifact, request)
-
-    def restore(self, ref: str | Reference, *, uid: str = "") -> pb.Artifact:
-        """Take an artifact out of the trash: the one with this uid, else the one that went last."""
-        request = pb.RestoreArtifactRequest(name=self._names.artifact(ref), uid=uid, request_id=new_id())
-        return self._calls.unary(self._stub.RestoreArtifact, request).artifact
-
-    def purge(
-        self,
-        ref: str | Reference,
-        *,
-        uid: str = "",
-        versions_only: bool = False,
-        validate_only: bool = False,
-    ) -> pb.PurgeArtifactResponse:
-        """Remove an artifact in the trash for good, by the operation that is answered.
-
-        With `versions_only` those versions of a living one that are in the trash; with `validate_only` only
-        tell what would go.
-        """
-        request = pb.PurgeArtifactRequest(
-            name=self._names.artifact(ref),
-            uid=uid,
-            versions_only=versions_only,
-            validate_only=validate_only,
-            request_id=new_id(),
-        )
-        return self._calls.unary(self._stub.PurgeArtifact, request)
-
-    def delete_version(
-        self,
-        ref: str | Reference,
-        *,
-        force: bool = False,
-        allow_missing: bool = False,
-        etag: str = "",
-        validate_only: bool = False,
-    ) -> pb.DeleteVersionResponse:
-        """Move a version to the trash, or only tell what that would remove (`validate_only`)."""
-        request = pb.DeleteVersionRequest(
-            name=self._names.version(ref),
-            etag=etag,
-            force=force,
-            allow_missing=allow_missing,
-            request_id=new_id(),
-            validate_only=validate_only,
-        )
-        return self._calls.unary(self._stub.DeleteVersion, request)
-
-    def restore_version(self, ref: str | Reference) -> pb.Version:
-        """Take a version back out of the trash."""
-        request = pb.RestoreVersionRequest(name=self._names.version(ref), request_id=new_id())
-        return self._calls.unary(self._stub.RestoreVersion, request).version
-
-    def purge_version(self, ref: str | Reference, *, validate_only: bool = False) -> pb.PurgeVersionResponse:
-        """Remove a version in the trash for good, by the operation that is answered, or only tell of it."""
-        request = pb.PurgeVersionRequest(
-            name=self._names.version(ref), validate_only=validate_only, request_id=new_id()
-        )
-        return self._calls.unary(self._stub.PurgeVersion, request)
-
     def stats(self, kind: str) -> pb.GetCatalogStatsResponse:
         """Return totals over all models or all datasets that one may see."""
         return self._calls.unary(self._stub.GetCatalogStats, pb.GetCatalogStatsRequest(kind=kind_of(kind)))
@@ -325,7 +248,7 @@ def artifact_fields(
 ) -> pb.Artifact:
     """Return the describing fields of an artifact, for create, update and push.
 
-    `visibility` is private, internal or public; `lifecycle` active, deprecated or archived.
+    `visibility` is private, internal or public; `lifecycle` active (or ready), deprecated or archived.
     """
     fields = pb.Artifact(
         display_name=display_name,
@@ -349,7 +272,12 @@ def artifact_fields(
         fields.visibility = visibility_of(visibility)
     if lifecycle:
         fields.lifecycle = pb.ArtifactLifecycle.Value(
-            _enum_name("lifecycle", "ARTIFACT_LIFECYCLE", lifecycle, pb.ArtifactLifecycle.keys())
+            _enum_name(
+                "lifecycle",
+                "ARTIFACT_LIFECYCLE",
+                _LIFECYCLES.get(lifecycle.lower(), lifecycle),
+                pb.ArtifactLifecycle.keys(),
+            )
         )
     return fields
 

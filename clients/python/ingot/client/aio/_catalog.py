@@ -103,64 +103,6 @@ class AsyncCatalog(AsyncPart[Catalog]):
         """Change the fields that `paths` name to their values in `fields`; with `etag` only if unchanged."""
         return await self._call(lambda sdk: sdk.update(ref, fields, paths, etag=etag))
 
-    async def delete(
-        self,
-        ref: str | Reference,
-        *,
-        force: bool = False,
-        allow_missing: bool = False,
-        etag: str = "",
-        validate_only: bool = False,
-    ) -> "pb.DeleteArtifactResponse":
-        """Move an artifact to the trash, or only tell what that would remove (`validate_only`)."""
-        return await self._call(
-            lambda sdk: sdk.delete(
-                ref, force=force, allow_missing=allow_missing, etag=etag, validate_only=validate_only
-            )
-        )
-
-    async def restore(self, ref: str | Reference, *, uid: str = "") -> "pb.Artifact":
-        """Take an artifact out of the trash: the one with this uid, else the one that went last."""
-        return await self._call(lambda sdk: sdk.restore(ref, uid=uid))
-
-    async def purge(
-        self, ref: str | Reference, *, uid: str = "", versions_only: bool = False, validate_only: bool = False
-    ) -> "pb.PurgeArtifactResponse":
-        """Remove an artifact in the trash for good, by the operation that is answered.
-
-        With `versions_only` those versions of a living one that are in the trash; with `validate_only` only
-        tell what would go.
-        """
-        return await self._call(
-            lambda sdk: sdk.purge(ref, uid=uid, versions_only=versions_only, validate_only=validate_only)
-        )
-
-    async def delete_version(
-        self,
-        ref: str | Reference,
-        *,
-        force: bool = False,
-        allow_missing: bool = False,
-        etag: str = "",
-        validate_only: bool = False,
-    ) -> "pb.DeleteVersionResponse":
-        """Move a version to the trash, or only tell what that would remove (`validate_only`)."""
-        return await self._call(
-            lambda sdk: sdk.delete_version(
-                ref, force=force, allow_missing=allow_missing, etag=etag, validate_only=validate_only
-            )
-        )
-
-    async def restore_version(self, ref: str | Reference) -> "pb.Version":
-        """Take a version back out of the trash."""
-        return await self._call(lambda sdk: sdk.restore_version(ref))
-
-    async def purge_version(
-        self, ref: str | Reference, *, validate_only: bool = False
-    ) -> "pb.PurgeVersionResponse":
-        """Remove a version in the trash for good, by the operation that is answered, or only tell of it."""
-        return await self._call(lambda sdk: sdk.purge_version(ref, validate_only=validate_only))
-
     async def stats(self, kind: str) -> "pb.GetCatalogStatsResponse":
         """Return totals over all models or all datasets that one may see."""
         return await self._call(lambda sdk: sdk.stats(kind))
@@ -231,3 +173,61 @@ class AsyncCatalog(AsyncPart[Catalog]):
                 validate_only=validate_only,
             )
         )
+
+    async def delete(
+        self,
+        ref: str | Reference,
+        *,
+        force: bool = False,
+        allow_missing: bool = False,
+        etag: str = "",
+        validate_only: bool = False,
+    ) -> "pb.DeleteArtifactResponse":
+        """Move an artifact to the trash, or only tell what that would remove (`validate_only`)."""
+        return await self._call(
+            lambda sdk: sdk.delete(
+                ref, force=force, allow_missing=allow_missing, etag=etag, validate_only=validate_only
+            )
+        )
+
+    async def restore(self, ref: str | Reference, *, uid: str = "") -> "pb.Artifact":
+        """Take an artifact out of the trash: the one with this uid, else the one that went last."""
+        return await self._call(lambda sdk: sdk.restore(ref, uid=uid))
+
+    async def purge(
+        self, ref: str | Reference, *, uid: str = "", versions_only: bool = False, validate_only: bool = False
+    ) -> "pb.PurgeArtifactResponse":
+        """Remove an artifact in the trash for good, by the operation that is answered.
+
+        With `versions_only` those versions of a living one that are in the trash; with `validate_only` only
+        tell what would go.
+        """
+        return await self._call(
+            lambda sdk: sdk.purge(ref, uid=uid, versions_only=versions_only, validate_only=validate_only)
+        )
+
+    async def delete_version(
+        self,
+        ref: str | Reference,
+        *,
+        force: bool = False,
+        allow_missing: bool = False,
+        etag: str = "",
+        validate_only: bool = False,
+    ) -> "pb.DeleteVersionResponse":
+        """Move a version to the trash, or only tell what that would remove (`validate_only`)."""
+        return await self._call(
+            lambda sdk: sdk.delete_version(
+                ref, force=force, allow_missing=allow_missing, etag=etag, validate_only=validate_only
+            )
+        )
+
+    async def restore_version(self, ref: str | Reference) -> "pb.Version":
+        """Take a version back out of the trash."""
+        return await self._call(lambda sdk: sdk.restore_version(ref))
+
+    async def purge_version(
+        self, ref: str | Reference, *, validate_only: bool = False
+    ) -> "pb.PurgeVersionResponse":
+        """Remove a version in the trash for good, by the operation that is answered, or only tell of it."""
+        return await self._call(lambda sdk: sdk.purge_version(ref, validate_only=validate_only))

@@ -5,14 +5,12 @@ from typing import TYPE_CHECKING
 
 from ingot.client._errors import Invalid
 from ingot.client._references import KINDS, Reference, TreeReference, parse_tree
-from ingot.client.cli import formats, named
+from ingot.client.cli import formats, named, versions
 from ingot.client.cli.command import Command, Parser, declare_limit
 from ingot.client.cli.output import Listing, Output
 from ingot.client.cli.shell import Shell
 
 if TYPE_CHECKING:
-    from google.protobuf import struct_pb2
-
     from ingot.v1 import catalog_pb2, transfer_pb2
 
 
@@ -26,11 +24,12 @@ class Ls(Command):
 
     examples = (
         "ingot ls datasets --filter 'tag:chat size_bytes>10MB'",
-        "ingot ls models --sort 'size_bytes desc' --limit 10",
+        "ingot ls models --versions --sort 'size_bytes desc' --limit 10",
     )
     what: str
     filter: str
     sort: str
+    versions: bool
     deleted: bool
     limit: int
     page: int
@@ -45,7 +44,10 @@ class Ls(Command):
             metavar="F",
             help="name, create_time, update_time, size_bytes, version_count; and ' desc'",
         )
-        parser.add_argument("--deleted", action="store_true", help="those in the trash instead")
+        parser.add_argument(
+            "--versions", action="store_true", help="with their versions; of a REF, all of its"
+        )
+        parser.add_argument("--deleted", action="store_true", help="the trash; of a REF, its versions there")
         declare_limit(parser)
         parser.add_argument("--page", type=int, default=1, metavar="N", help="page N, of --limit rows each")
 
@@ -57,41 +59,37 @@ class Ls(Command):
                 next_step="Write for example: ingot ls datasets --limit 10 --page 2",
             )
         listing = Listing(shell.out, self.limit, self.page)
-        if self.deleted:
-            return self._trash(shell, listing)
         if self.what and self.what not in KINDS:
-            files = shell.client.uploads.files(self.what, limit=listing.wanted)
-            listing.show(files, ("PATH", "SIZE", "FORMAT", "CHUNKS"), _file_row, lambda file: file.path)
+            self._of_one(shell, listing)
             return 0
         found = shell.client.catalog.list(
             self.what,
             namespace=self.namespace or None,
             filter=self.filter,
             order_by=self.sort,
+            versions=self.versions and not self.deleted,
             limit=listing.wanted,
+            deleted=self.deleted,
         )
-        show_artifacts(listing, found)
+        if self.deleted:
+            heading = ("NAME", "VERSIONS", "DELETED", "UID")
+            listing.show(found, heading, _deleted_row, lambda artifact: named.short(artifact.name))
+            if not shell.out.json and not shell.out.quiet:
+                shell.out.note("Single versions in the trash: ingot ls REF --deleted")
+        elif self.versions:
+            versions.show_all(listing, found)
+        else:
+            show_artifacts(listing, found)
         return 0
 
-    def _trash(self, shell: Shell, listing: Listing) -> int:
-        """List what is in the trash: models and datasets, or the versions of one."""
-        catalog = shell.client.catalog
-        if self.what and self.what not in KINDS:
-            versions = catalog.versions(self.what, deleted=True, limit=listing.wanted)
-            heading = ("NAME", "SIZE", "CREATED", "DELETED")
-            listing.show(versions, heading, _deleted_version_row, lambda version: named.short(version.name))
-            return 0
-        found = catalog.list(
-            self.what,
-            namespace=self.namespace or None,
-            filter=self.filter,
-            order_by=self.sort,
-            limit=listing.wanted,
-            deleted=True,
-        )
-        heading = ("NAME", "VERSIONS", "DELETED", "UID")
-        listing.show(found, heading, _deleted_row, lambda artifact: named.short(artifact.name))
-        return 0
+    def _of_one(self, shell: Shell, listing: Listing) -> None:
+        """List versions of one, in the trash or not, or the files of the one that is named."""
+        if self.versions or self.deleted:
+            found = shell.client.catalog.versions(self.what, deleted=self.deleted, limit=listing.wanted)
+            versions.show_list(listing, found, deleted=self.deleted)
+            return
+        files = shell.client.uploads.files(self.what, limit=listing.wanted)
+        listing.show(files, ("PATH", "SIZE", "FORMAT", "CHUNKS"), _file_row, lambda file: file.path)
 
 
 def show_artifacts(listing: Listing, found: "Iterable[catalog_pb2.Artifact]") -> None:
@@ -139,7 +137,7 @@ class Show(Command):
         elif found.version or found.alias:
             version = catalog.version(found)
             name = named.short(version.name)
-            shell.out.document(version, name, lambda: _show_version(shell.out, version))
+            shell.out.document(version, name, lambda: versions.show(shell.out, version))
         else:
             artifact = catalog.get(found, versions=True)
             name = named.short(artifact.name)
@@ -181,15 +179,6 @@ def _deleted_row(artifact: "catalog_pb2.Artifact") -> tuple[str, ...]:
     )
 
 
-def _deleted_version_row(version: "catalog_pb2.Version") -> tuple[str, ...]:
-    return (
-        named.short(version.name),
-        formats.size(version.size_bytes),
-        formats.moment(version.create_time),
-        formats.moment(version.delete_time),
-    )
-
-
 def _file_row(file: "transfer_pb2.FileEntry") -> tuple[str, ...]:
     return file.path, formats.size(file.size_bytes), file.format or "-", formats.count(file.chunk_count)
 
@@ -214,9 +203,9 @@ def _show_artifact(shell: Shell, artifact: "catalog_pb2.Artifact", ref: Referenc
             "type": artifact.model_type,
             "format": artifact.format,
             "source": artifact.source,
-            **facts_of(artifact),
-            "requirements": _pairs(artifact.requirements),
-            "metadata": _pairs(artifact.metadata),
+            **versions.facts_of(artifact),
+            "requirements": versions.pairs(artifact.requirements),
+            "metadata": versions.pairs(artifact.metadata),
             "visibility": formats.word(pb.Visibility.Name(artifact.visibility), "VISIBILITY"),
             "status": formats.word(pb.ArtifactLifecycle.Name(artifact.lifecycle), "ARTIFACT_LIFECYCLE"),
             "validation": _policy(artifact.validation) if artifact.HasField("validation") else "",
@@ -233,36 +222,12 @@ def _show_artifact(shell: Shell, artifact: "catalog_pb2.Artifact", ref: Referenc
     )
     if artifact.versions:
         shell.out.line()
-        heading = ("VERSION", "ALIASES", "SIZE", "NEW", "FILES", "STATE", "CREATED", "CHANGES")
-        shell.out.table([heading, *(_version_row(version) for version in artifact.versions)])
+        shell.out.table([versions.HEADING, *(versions.row(version) for version in artifact.versions)])
     if artifact.version_count > len(artifact.versions):
         shell.out.note(f"The newest {len(artifact.versions)} of {artifact.version_count} versions.")
     if not artifact.versions:
         how = f"ingot import {ref}" if artifact.HasField("fetch") else f"ingot push {ref} PATH"
         shell.out.note(f"No version yet: {how}")
-
-
-def facts_of(
-    said: "catalog_pb2.Artifact | catalog_pb2.Version | catalog_pb2.VersionSummary",
-) -> dict[str, str]:
-    """Return what was read from the files, by the name of each fact."""
-    found: dict[str, str] = {}
-    if said.HasField("model"):
-        model = said.model
-        count = formats.plural(model.tensor_count, "tensor")
-        found |= {
-            "architecture": model.architecture,
-            "parameters": f"{formats.count(model.parameter_count)} in {count}" if model.tensor_count else "",
-            "types": ", ".join(model.dtypes),
-        }
-    if said.HasField("dataset"):
-        data = said.dataset
-        about = "about " if data.estimated else ""
-        found |= {
-            "records": f"{about}{formats.count(data.record_count)}" if data.record_count else "",
-            "columns": ", ".join(data.columns),
-        }
-    return found
 
 
 def _policy(policy: "catalog_pb2.ValidationPolicy") -> str:
@@ -290,60 +255,6 @@ def _fetch(fetch: "catalog_pb2.Fetch") -> str:
     return "\n".join(line for line in lines if line)
 
 
-def _state(version: "catalog_pb2.Version") -> str:
-    """Return the state of a version, and of its approval where somebody asked for one."""
-    from ingot.v1 import catalog_pb2 as pb
-
-    state = formats.word(pb.VersionState.Name(version.state), "VERSION_STATE")
-    if not version.approval:
-        return state
-    return f"{state}, {formats.word(pb.ApprovalState.Name(version.approval), 'APPROVAL_STATE')}"
-
-
-def _version_row(version: "catalog_pb2.Version") -> tuple[str, ...]:
-
-    return (
-        version.name.rpartition("/")[2],
-        ", ".join(version.aliases) or "-",
-        formats.size(version.size_bytes),
-        formats.size(version.new_bytes),
-        formats.count(version.file_count),
-        _state(version),
-        formats.moment(version.create_time),
-        version.changelog.partition("\n")[0] or "-",
-    )
-
-
-def _show_version(out: Output, version: "catalog_pb2.Version") -> None:
-
-    origin = version.origin
-    out.facts(
-        {
-            "name": named.short(version.name),
-            "state": _state(version),
-            "aliases": ", ".join(version.aliases),
-            "digest": version.digest,
-            "format": version.format,
-            **facts_of(version),
-            "files": formats.count(version.file_count),
-            "size": formats.size(version.size_bytes),
-            "new": f"{formats.size(version.new_bytes)} were not there before",
-            "changes": version.changelog,
-            "metadata": _pairs(version.metadata),
-            "metrics": _pairs(version.performance_metrics),
-            "made by": origin.training_job or origin.operation or origin.upload,
-            "fetched from": origin.source,
-            "commit": origin.hub_commit,
-            "last validation": version.last_validation,
-            "learned from": named.short(origin.dataset_version),
-            "started from": named.short(origin.base_version),
-            "creator": named.user(version.creator),
-            "created": formats.moment(version.create_time),
-            "stored as": version.storage_uri,
-        }
-    )
-
-
 def _show_file(out: Output, file: "transfer_pb2.FileEntry") -> None:
     out.facts(
         {
@@ -357,18 +268,3 @@ def _show_file(out: Output, file: "transfer_pb2.FileEntry") -> None:
             "chunks": f"{formats.count(file.chunk_count)} ({file.profile})",
         }
     )
-
-
-def _pairs(struct: "struct_pb2.Struct") -> str:
-    from google.protobuf import json_format
-
-    values: dict[str, object] = json_format.MessageToDict(struct)
-    return "\n".join(f"{key} = {_plain(value)}" for key, value in sorted(values.items()))
-
-
-def _plain(value: object) -> str:
-    if isinstance(value, dict | list):
-        from ingot.client.cli import plain
-
-        return plain.dumps(plain.whole(value))
-    return f"{value:g}" if isinstance(value, float) else str(value)

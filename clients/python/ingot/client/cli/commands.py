@@ -51,6 +51,7 @@ GROUPS: dict[str, tuple[Entry, ...]] = {
         Entry("diff", "contents:Diff", "show what differs between two versions"),
         Entry("why", "lineage:Why", "show where one comes from and what came of it"),
         Entry("preview", "contents:Preview", "show first, last or random rows of a dataset"),
+        Entry("create", "creating:Create", "create one that has no version yet"),
         Entry("edit", "editing:Edit", "change description, licence, metrics and the like"),
         Entry("tag", "editing:Tag", "add and remove tags"),
         Entry("rm", "editing:Rm", "move one, or a version, to the trash"),

@@ -1,37 +1,23 @@
 """edit, tag and rm: change what is said about a model or dataset, or move it to the trash."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ingot.client._errors import Invalid
-from ingot.client.cli import formats, named, trash, values
+from ingot.client._references import Reference, parse_artifact
+from ingot.client.cli import describing, formats, named, trash, values
 from ingot.client.cli.command import FLAGS_WITH_VALUE, Command, Parser, declare_yes
 from ingot.client.cli.shell import Shell
 
 if TYPE_CHECKING:
-    from google.protobuf import struct_pb2
-
     from ingot.v1 import catalog_pb2
 
-_TEXTS = {
-    "display_name": "title in any script",
-    "description": "one paragraph",
-    "language": "BCP 47 code, for example fa; several with commas",
-    "license": "SPDX id or name",
-    "framework": "for example pytorch",
-    "task_type": "for example text-generation",
-    "model_type": "llm, stt, tts, classifier",
-    "source": "manual, huggingface, training, url",
-    "visibility": "private, internal or public",
-}
 
-_AS_FOR_PUSH = {"display_name": ("--title",), "task_type": ("--task",), "model_type": ("--type",)}
-
-
-class Edit(Command):
+class Edit(describing.Describing):
     """Change what is said about a model or dataset, or about one version of it. Only what is named changes.
 
-    An empty text clears a field, the value null removes a key of --meta and --metric. The files of a version
-    never change.
+    An empty text clears a field, the value null removes a key of --meta, --metric and --requirement. The
+    files of a version never change.
     """
 
     examples = (
@@ -40,7 +26,6 @@ class Edit(Command):
     )
     ref: str | None
     id: str | None
-    card: str | None
     status: str | None
     validation: str | None
     rule: list[str]
@@ -52,17 +37,14 @@ class Edit(Command):
     @classmethod
     def declare(cls, parser: Parser) -> None:
         named.declare(parser, "datasets/NAME, or models/NAME@VERSION", "-i", "-id", "--id")
-        for field, text in _TEXTS.items():
-            also = _AS_FOR_PUSH.get(field, ())
-            parser.add_argument(f"--{field.replace('_', '-')}", *also, metavar="TEXT", help=text)
-        parser.add_argument("--card", metavar="FILE", help="Markdown file about it")
+        cls.declare_words(parser)
         parser.add_argument(
             "--lifecycle",
             "--status",
             "-status",
             dest="status",
             metavar="WORD",
-            help="active, deprecated, archived",
+            help="active (or ready), deprecated, archived",
         )
         parser.add_argument(
             "--validation",
@@ -78,7 +60,7 @@ class Edit(Command):
         )
         parser.add_argument("-m", "--changelog", metavar="TEXT", help="of a version: what changed")
         parser.add_argument(
-            "--meta", action="append", default=[], metavar="K=V", help="of a version: keep with it (repeat)"
+            "--meta", action="append", default=[], metavar="K=V", help="keep with it (repeat)"
         )
         parser.add_argument(
             "--metric",
@@ -91,55 +73,65 @@ class Edit(Command):
 
     def run(self, shell: Shell) -> int:
         ref = named.chosen(self.ref, self.id)
-        said = {field: value for field in _TEXTS if isinstance(value := getattr(self, field), str)}
-        if self.card is not None:
-            with open(self.card, encoding="utf-8") as file:
-                said["card"] = file.read()
+        found = parse_artifact(ref)
+        of_version = bool(found.version or found.alias)
+        meta = values.pairs(self.meta, "--meta")
+        words = self.words([], {} if of_version else meta)
         if self.status is not None:
-            said["lifecycle"] = self.status
-        if self.changelog is not None or self.meta or self.metric:
-            return self._version(shell, ref, of_artifact=bool(said or self.rule or self.validation))
-        if not said and not self.rule and self.validation is None:
+            words = replace(words, texts={**words.texts, "lifecycle": self.status})
+        of_artifact = bool(words.paths or self.rule or self.validation is not None)
+        if of_artifact if of_version else self.changelog is not None or self.metric:
+            raise Invalid(
+                "Changelog, metrics and the metadata of a version belong to it; the other fields do not.",
+                reason="USAGE",
+                next_step=f"Say them of {found.kind}/{found.artifact}@latest for example, the others apart.",
+            )
+        if of_version and (self.changelog is not None or self.metric or meta):
+            changed: catalog_pb2.Artifact | catalog_pb2.Version = self._of_version(shell, found, meta)
+        elif of_artifact:
+            changed = self._of_artifact(shell, found, words)
+        else:
             raise Invalid(
                 "There is nothing to change.",
                 reason="USAGE",
                 next_step="Name a field, for example --description TEXT",
             )
-        from ingot.client._catalog import artifact_fields
-
-        fields = artifact_fields(**said)  # type: ignore[arg-type]  # all of these are texts
-        paths, etag = sorted(said), self.etag
-        if self.rule or self.validation is not None:
-            before = shell.client.catalog.get(ref)
-            fields.validation.CopyFrom(self._policy(before.validation))
-            paths, etag = [*paths, "validation"], etag or before.etag
-        changed = shell.client.catalog.update(ref, fields, paths, etag=etag)
         name = named.short(changed.name)
         shell.out.document(changed, name, lambda: shell.out.line(name))
         return 0
 
-    def _version(self, shell: Shell, ref: str, *, of_artifact: bool) -> int:
+    def _of_artifact(self, shell: Shell, ref: Reference, words: describing.Words) -> "catalog_pb2.Artifact":
+        """Change what is said about an artifact; where that depends on what is there, over what was read."""
+        catalog, policy = shell.client.catalog, bool(self.rule or self.validation is not None)
+        if not (words.adds or policy):
+            return catalog.update(ref, words.over(), words.paths, etag=self.etag)
+
+        def change() -> "catalog_pb2.Artifact":
+            before = catalog.get(ref)
+            fields, paths = words.over(before), words.paths
+            if policy:
+                fields.validation.CopyFrom(self._policy(before.validation))
+                paths = [*paths, "validation"]
+            return catalog.update(ref, fields, paths, etag=self.etag or before.etag)
+
+        return change() if self.etag else describing.retried(change)
+
+    def _of_version(self, shell: Shell, ref: Reference, meta: dict[str, object]) -> "catalog_pb2.Version":
         """Change what is said about a version."""
-        from ingot.client._references import parse_artifact
+        metrics = values.pairs(self.metric, "--metric")
+        name = shell.client.catalog.version(ref).name  # an alias may move meanwhile
 
-        found = parse_artifact(ref)
-        if of_artifact or not (found.version or found.alias):
-            raise Invalid(
-                "Changelog, metadata and metrics belong to a version; the other fields do not.",
-                reason="USAGE",
-                next_step=f"Name a version and only these, for example {found.kind}/{found.artifact}@latest",
+        def change() -> "catalog_pb2.Version":
+            before = shell.client.catalog.version(name)
+            return shell.client.versions.update(
+                name,
+                changelog=self.changelog,
+                metadata=describing.merged(before.metadata, meta) if meta else None,
+                metrics=describing.merged(before.performance_metrics, metrics) if metrics else None,
+                etag=self.etag or before.etag,
             )
-        before = shell.client.catalog.version(found)
-        changed = shell.client.versions.update(
-            before.name,
-            changelog=self.changelog,
-            metadata=_merged(before.metadata, values.pairs(self.meta, "--meta")),
-            metrics=_merged(before.performance_metrics, values.pairs(self.metric, "--metric")),
-            etag=self.etag or before.etag,
-        )
-        name = named.short(changed.name)
-        shell.out.document(changed, name, lambda: shell.out.line(name))
-        return 0
+
+        return change() if self.etag else describing.retried(change)
 
     def _policy(self, before: "catalog_pb2.ValidationPolicy") -> "catalog_pb2.ValidationPolicy":
         """Return the policy with the mode and the rules that are given, others as they were."""
@@ -151,16 +143,6 @@ class Edit(Command):
         policy = validation_policy(rules=rules)
         policy.mode = mode
         return policy
-
-
-def _merged(before: "struct_pb2.Struct", changes: dict[str, object]) -> dict[str, object] | None:
-    """Return what a structure holds with changes, None removing a key; None when nothing changes."""
-    if not changes:
-        return None
-    from google.protobuf import json_format
-
-    found: dict[str, object] = json_format.MessageToDict(before)
-    return {key: value for key, value in (found | changes).items() if value is not None}
 
 
 class Tag(Command):
@@ -200,6 +182,16 @@ class Tag(Command):
                 reason="USAGE",
                 next_step=f"Write for example: ingot tag {self.ref} +{wrong[0].lstrip('+-') or 'chat'}",
             )
+        changed = describing.retried(lambda: self._change(shell))
+        name = named.short(changed.name)
+        shell.out.document(
+            changed, name, lambda: shell.out.line(f"{name}: {', '.join(changed.tags) or 'no tags'}")
+        )
+        return 0
+
+    def _change(self, shell: Shell) -> "catalog_pb2.Artifact":
+        from ingot.client._catalog import artifact_fields
+
         catalog = shell.client.catalog
         artifact = catalog.get(self.ref)
         tags = list(artifact.tags)
@@ -209,14 +201,7 @@ class Tag(Command):
                 tags.append(tag)
             elif change[0] == "-" and tag in tags:
                 tags.remove(tag)
-        from ingot.client._catalog import artifact_fields
-
-        changed = catalog.update(self.ref, artifact_fields(tags=tags), ["tags"], etag=artifact.etag)
-        name = named.short(changed.name)
-        shell.out.document(
-            changed, name, lambda: shell.out.line(f"{name}: {', '.join(changed.tags) or 'no tags'}")
-        )
-        return 0
+        return catalog.update(self.ref, artifact_fields(tags=tags), ["tags"], etag=artifact.etag)
 
 
 class Rm(Command):

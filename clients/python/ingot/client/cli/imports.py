@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from ingot.client._errors import Integrity, Invalid
-from ingot.client.cli import formats, named, operation_flags, push, values
+from ingot.client.cli import describing, formats, named, operation_flags, push, values
 from ingot.client.cli.command import Parser
 from ingot.client.cli.output import Output
 from ingot.client.cli.shell import Shell
@@ -11,8 +11,6 @@ from ingot.client.cli.shell import Shell
 if TYPE_CHECKING:
     from ingot.client._results import ImportResult
     from ingot.v1 import operations_pb2
-
-_FIELDS = {flag: each for flag, each in push.FIELDS.items() if flag != "--source"}  # that is told by itself
 
 
 class Import(operation_flags.Tuned):
@@ -80,8 +78,7 @@ class Import(operation_flags.Tuned):
             "--alias", action="append", default=[], metavar="A", help="point this at it (repeat)"
         )
         parser.add_argument("--tag", action="append", default=[], metavar="T", help="tag a new one (repeat)")
-        for flag, (field, text) in _FIELDS.items():
-            parser.add_argument(flag, dest=field, default="", metavar="TEXT", help=text)
+        describing.declare_texts(parser, without=("source",))  # that is told by itself
         parser.add_argument("--force", action="store_true", help="fetch even what is here already")
         parser.add_argument(
             "--limit-rate", default="", metavar="R", help="at most so fast: 500K, 10M a second"
@@ -95,7 +92,6 @@ class Import(operation_flags.Tuned):
         from ingot.client._catalog import artifact_fields
 
         sources, target = split([*self.words, *([self.ref] if self.ref else [])])
-        texts = {field: str(getattr(self, field)) for field, _ in _FIELDS.values()}
         operation = shell.client.operations.start_import(
             sources,
             target,
@@ -109,7 +105,7 @@ class Import(operation_flags.Tuned):
             signer=self.signer,
             changelog=self.changelog,
             aliases=self.alias,
-            fields=artifact_fields(tags=self.tag, **texts),  # type: ignore[arg-type]  # all are texts
+            fields=artifact_fields(tags=self.tag, **describing.texts_of(self)),  # type: ignore[arg-type]  # all are texts
             force=self.force,
             limit_rate=values.rate(self.limit_rate),
             options=self.options(),

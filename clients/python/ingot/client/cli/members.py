@@ -70,7 +70,9 @@ class Rm(Command):
     def run(self, shell: Shell) -> int:
         shell.client.auth.remove_member(self.namespace, self.user)
         if not shell.out.quiet:
-            shell.out.note(f"{named.user(self.user)} does not belong to {named.short(self.namespace)}.")
+            shell.out.note(
+                f"{named.user(self.user)} does not belong to {named.short(self.namespace)} any more."
+            )
         return 0
 
 

@@ -122,7 +122,17 @@ class Listing:
         row: Callable[[M], Sequence[str]],
         name: Callable[[M], str],
     ) -> None:
-        """Print the items."""
+        """Print the items, one a row."""
+        self.show_rows(items, heading, lambda each: [row(each)], lambda each: [name(each)])
+
+    def show_rows(
+        self,
+        items: Iterable[M],
+        heading: Sequence[str],
+        rows: Callable[[M], Iterable[Sequence[str]]],
+        names: Callable[[M], Iterable[str]],
+    ) -> None:
+        """Print items of several rows and names each; pages count items."""
         found = list(itertools.islice(items, (self.page - 1) * self.limit, None))
         shown = found[: self.limit] if self.limit else found
         if self.out.json:
@@ -130,10 +140,10 @@ class Listing:
 
             self.out.line(plain.dumps([plain.message(each) for each in shown], indent=2))
         elif self.out.quiet:
-            for each in shown:
-                self.out.line(name(each))
+            for name in itertools.chain.from_iterable(map(names, shown)):
+                self.out.line(name)
         elif shown:
-            self.out.table([heading, *(row(each) for each in shown)])
+            self.out.table([heading, *itertools.chain.from_iterable(map(rows, shown))])
         else:
             self.out.note("Nothing there.")
         if len(found) > len(shown):

@@ -4,29 +4,18 @@ from typing import TYPE_CHECKING
 
 from ingot.client._errors import Integrity, NotFound
 from ingot.client._references import parse_artifact
-from ingot.client.cli import formats, named, values
-from ingot.client.cli.command import Command, Parser
+from ingot.client.cli import describing, formats, named, values
+from ingot.client.cli.command import Parser
 from ingot.client.cli.output import Output
 from ingot.client.cli.shell import Shell
 
 if TYPE_CHECKING:
     from ingot.client._push import PushResult
 
-FIELDS = {
-    "--title": ("display_name", "title in any script"),
-    "--description": ("description", "one paragraph"),
-    "--license": ("license", "SPDX id or name"),
-    "--language": ("language", "for example fa; several with commas"),
-    "--framework": ("framework", "for example pytorch"),
-    "--task": ("task_type", "for example text-generation"),
-    "--type": ("model_type", "llm, stt, tts, classifier"),
-    "--source": ("source", "manual, huggingface, training, url"),
-    "--visibility": ("visibility", "private, internal or public"),
-}
 _FINDINGS = 10  # of a validation that are shown
 
 
-class Push(Command):
+class Push(describing.Describing):
     """Send files or folders as a new version of a model or dataset, which is created when it is missing.
 
     Only what the server does not have travels. Stopped or killed, the same command goes on where it was. The
@@ -48,6 +37,7 @@ class Push(Command):
     meta: list[str]
     metric: list[str]
     tag: list[str]
+    artifact_meta: list[str]
     include: list[str]
     exclude: list[str]
     hidden: bool
@@ -74,10 +64,14 @@ class Push(Command):
         parser.add_argument(
             "--tag", action="append", default=[], metavar="T", help="tag the artifact (repeat)"
         )
-        for flag, (field, text) in FIELDS.items():
-            long = f"--{field.replace('_', '-')}"  # as for edit
-            flags = (flag, long) if flag != long else (flag,)
-            parser.add_argument(*flags, dest=field, default="", metavar="TEXT", help=text)
+        cls.declare_words(parser)
+        parser.add_argument(
+            "--artifact-meta",
+            action="append",
+            default=[],
+            metavar="K=V",
+            help="keep with the artifact (repeat)",
+        )
         parser.add_argument("--format", default="", metavar="F", help="main format (found from the files)")
         parser.add_argument("--include", action="append", default=[], metavar="G", help="only these (repeat)")
         parser.add_argument("--exclude", action="append", default=[], metavar="G", help="not these (repeat)")
@@ -89,10 +83,9 @@ class Push(Command):
         parser.add_argument("--no-wait", action="store_true", help="do not wait for its validation")
 
     def run(self, shell: Shell) -> int:
-        from ingot.client._catalog import artifact_fields
         from ingot.client.cli.bars import TransferBar
 
-        texts = {field: str(getattr(self, field)) for field, _ in FIELDS.values()}
+        words = self.words(self.tag, values.pairs(self.artifact_meta, "--artifact-meta"))
         bar = TransferBar(shell.out)
         try:
             done = shell.client.push(
@@ -103,7 +96,7 @@ class Push(Command):
                 aliases=self.alias,
                 metadata=values.pairs(self.meta, "--meta"),
                 metrics=values.pairs(self.metric, "--metric"),
-                fields=artifact_fields(tags=self.tag, **texts),  # type: ignore[arg-type]  # all are texts
+                fields=words.over(),
                 format=self.format,
                 include=self.include,
                 exclude=self.exclude,
@@ -121,26 +114,27 @@ class Push(Command):
         finally:
             bar.end()
         if not self.dry_run:
-            self._describe(shell, texts)
+            self._describe(shell, words)
         _print(shell.out, done)
         return 0
 
-    def _describe(self, shell: Shell, texts: dict[str, str]) -> None:
+    def _describe(self, shell: Shell, words: describing.Words) -> None:
         """Say the same of an artifact that was there before; one made by this push has it already."""
-        given = {field: value for field, value in texts.items() if value and field != "visibility"}
-        if not given and not self.tag:
+        # Who sees it changes only where that is asked for; an empty text says nothing here.
+        said = [path for path in words.paths if path != "visibility" and words.texts.get(path) != ""]
+        if not said:
             return
-        from ingot.client._catalog import artifact_fields
-
         found = parse_artifact(self.ref)
-        artifact_ref = type(found)(found.kind, found.artifact, found.namespace)
-        artifact = shell.client.catalog.get(artifact_ref)
-        changed = [field for field, value in given.items() if getattr(artifact, field) != value]
-        tags = [*artifact.tags, *(tag for tag in self.tag if tag not in artifact.tags)]
-        changed += ["tags"] if len(tags) > len(artifact.tags) else []
-        if changed:
-            fields = artifact_fields(tags=tags, **given)  # type: ignore[arg-type]  # all are texts
-            shell.client.catalog.update(artifact_ref, fields, changed, etag=artifact.etag)
+        artifact, catalog = type(found)(found.kind, found.artifact, found.namespace), shell.client.catalog
+
+        def change() -> None:
+            before = catalog.get(artifact)
+            wanted = words.over(before)
+            paths = [path for path in said if getattr(wanted, path) != getattr(before, path)]
+            if paths:
+                catalog.update(artifact, wanted, paths, etag=before.etag)
+
+        describing.retried(change)
 
     def how_to_go_on(self) -> str:
         """Say that nothing is lost."""

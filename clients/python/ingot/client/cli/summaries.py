@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from ingot.client.cli import artifacts, formats, named
+from ingot.client.cli import formats, named, versions
 from ingot.client.cli.output import Output
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ def show(out: Output, told: "catalog_pb2.VersionSummary") -> None:
         {
             "version": named.short(told.version),
             "digest": told.digest,
-            **artifacts.facts_of(told),
+            **versions.facts_of(told),
             "read": "all of it, by a validation" if validated else "headers and beginnings",
         }
     )

@@ -1,0 +1,90 @@
+"""What goes to the trash, comes back from it, or goes for good: a part of `client.catalog`."""
+
+from typing import TypeVar
+
+from ingot.client._calls import Calls, new_id
+from ingot.client._names import Names
+from ingot.client._references import Reference
+from ingot.v1 import catalog_pb2 as pb
+from ingot.v1 import catalog_pb2_grpc
+
+_D = TypeVar("_D", pb.DeleteArtifactRequest, pb.DeleteVersionRequest)
+
+
+class TrashPart:
+    """Calls that remove artifacts and versions, or take them back."""
+
+    _stub: catalog_pb2_grpc.CatalogServiceStub
+    _calls: Calls
+    _names: Names
+
+    def delete(
+        self,
+        ref: str | Reference,
+        *,
+        force: bool = False,
+        allow_missing: bool = False,
+        etag: str = "",
+        validate_only: bool = False,
+    ) -> pb.DeleteArtifactResponse:
+        """Move an artifact to the trash, or only tell what that would remove (`validate_only`)."""
+        request = pb.DeleteArtifactRequest(name=self._names.artifact(ref), validate_only=validate_only)
+        return self._calls.unary(self._stub.DeleteArtifact, _guarded(request, force, allow_missing, etag))
+
+    def restore(self, ref: str | Reference, *, uid: str = "") -> pb.Artifact:
+        """Take an artifact out of the trash: the one with this uid, else the one that went last."""
+        request = pb.RestoreArtifactRequest(name=self._names.artifact(ref), uid=uid, request_id=new_id())
+        return self._calls.unary(self._stub.RestoreArtifact, request).artifact
+
+    def purge(
+        self,
+        ref: str | Reference,
+        *,
+        uid: str = "",
+        versions_only: bool = False,
+        validate_only: bool = False,
+    ) -> pb.PurgeArtifactResponse:
+        """Remove an artifact in the trash for good, by the operation that is answered.
+
+        With `versions_only` those versions of a living one that are in the trash; with `validate_only` only
+        tell what would go.
+        """
+        request = pb.PurgeArtifactRequest(
+            name=self._names.artifact(ref),
+            uid=uid,
+            versions_only=versions_only,
+            validate_only=validate_only,
+            request_id=new_id(),
+        )
+        return self._calls.unary(self._stub.PurgeArtifact, request)
+
+    def delete_version(
+        self,
+        ref: str | Reference,
+        *,
+        force: bool = False,
+        allow_missing: bool = False,
+        etag: str = "",
+        validate_only: bool = False,
+    ) -> pb.DeleteVersionResponse:
+        """Move a version to the trash, or only tell what that would remove (`validate_only`)."""
+        request = pb.DeleteVersionRequest(name=self._names.version(ref), validate_only=validate_only)
+        return self._calls.unary(self._stub.DeleteVersion, _guarded(request, force, allow_missing, etag))
+
+    def restore_version(self, ref: str | Reference) -> pb.Version:
+        """Take a version back out of the trash."""
+        request = pb.RestoreVersionRequest(name=self._names.version(ref), request_id=new_id())
+        return self._calls.unary(self._stub.RestoreVersion, request).version
+
+    def purge_version(self, ref: str | Reference, *, validate_only: bool = False) -> pb.PurgeVersionResponse:
+        """Remove a version in the trash for good, by the operation that is answered, or only tell of it."""
+        request = pb.PurgeVersionRequest(
+            name=self._names.version(ref), validate_only=validate_only, request_id=new_id()
+        )
+        return self._calls.unary(self._stub.PurgeVersion, request)
+
+
+def _guarded(request: _D, force: bool, allow_missing: bool, etag: str) -> _D:
+    request.force, request.allow_missing, request.etag = force, allow_missing, etag
+    request.request_id = new_id()
+    return request
