@@ -5,7 +5,6 @@ seek only a small range is asked for: formats that keep an index somewhere jump 
 reads on behind that gets the stream again.
 """
 
-import io
 import queue
 import threading
 from collections.abc import Generator, Iterator
@@ -13,33 +12,28 @@ from collections.abc import Generator, Iterator
 from ingot.client import Client
 from ingot.server.bodies.failures import BodyFailure
 from ingot.server.core.errors import Reason
+from ingot.server.formats.seam import Positioned
 
 AHEAD = 3  # pieces of at most 2 MiB
 _PROBE_BYTES = 256 * 1024
 _WAIT_SECONDS = 0.2
 
 
-class TreeSource:
+class TreeSource(Positioned):
     """A file of a tree; a context manager. For one thread."""
 
     def __init__(self, client: Client, tree: str, path: str, size: int) -> None:
+        super().__init__(size)
         self._file = f"{tree}:{path}"
         self._reader = client.reader(self._file)
-        self._size = size
         self._piece = b""
         self._begin = 0  # offset of the piece
-        self._position = 0
         self._stream: Iterator[bytes] | None = None
         self._ahead: _Ahead | None = None
 
-    @property
-    def size(self) -> int:
-        """Bytes of the file."""
-        return self._size
-
     def read(self, size: int = -1, /) -> bytes:
         """Return the next bytes, at most `size`; fewer only at the end."""
-        left = self._size - self._position if size < 0 else min(size, self._size - self._position)
+        left = self.size - self._position if size < 0 else min(size, self.size - self._position)
         found: list[bytes] = []
         while left > 0:
             at = self._position - self._begin
@@ -51,20 +45,6 @@ class TreeSource:
             self._position += len(part)
             left -= len(part)
         return found[0] if len(found) == 1 else b"".join(found)
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        """Go to a position and return it."""
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
-        self._position = max(0, base + offset)
-        return self._position
-
-    def tell(self) -> int:
-        """Return the position."""
-        return self._position
-
-    def seekable(self) -> bool:
-        """Return True: what takes a file asks for it."""
-        return True
 
     def close(self) -> None:
         """End the stream."""
@@ -93,14 +73,14 @@ class TreeSource:
         if not piece:
             raise BodyFailure(
                 Reason.DATA_LOSS,
-                f"{self._file} ended at byte {self._position}; expected {self._size} bytes.",
+                f"{self._file} ended at byte {self._position}; expected {self.size} bytes.",
                 next_step="Verify the version; it is checked again then.",
                 retry=True,
             )
         self._begin, self._piece = self._position, piece
 
     def _probe(self) -> int:
-        return min(_PROBE_BYTES, self._size - self._position)
+        return min(_PROBE_BYTES, self.size - self._position)
 
 
 class _Ahead:

@@ -15,7 +15,7 @@ import orjson
 
 from ingot.server.formats import csv_file, json_array, lines
 from ingot.server.formats.csv_rows import QUOTE, QuotedRows
-from ingot.server.formats.seam import BinarySource
+from ingot.server.formats.seam import BinarySource, Positioned
 
 MOST_ROW = 256 * 1024  # bytes of one row; longer ones are cut
 _READ = 128 * 1024
@@ -227,33 +227,18 @@ class ArrayElements:
         return found[::-1]
 
 
-class _Piece:
+class _Piece(Positioned):
     """Bytes in memory as a source."""
 
     def __init__(self, data: bytes) -> None:
+        super().__init__(len(data))
         self._data = data
-        self._at = 0
-
-    @property
-    def size(self) -> int:
-        return len(self._data)
 
     def read(self, size: int = -1, /) -> bytes:
-        end = len(self._data) if size < 0 else self._at + size
-        found = self._data[self._at : end]
-        self._at += len(found)
+        end = len(self._data) if size < 0 else self._position + size
+        found = self._data[self._position : end]
+        self._position += len(found)
         return found
-
-    def seek(self, offset: int, whence: int = 0, /) -> int:
-        base = (0, self._at, len(self._data))[whence]
-        self._at = max(0, base + offset)
-        return self._at
-
-    def tell(self) -> int:
-        return self._at
-
-    def seekable(self) -> bool:
-        return True
 
 
 def csv_of(head: bytes, path: str) -> bytes:

@@ -52,6 +52,28 @@ class BinarySource(Protocol):
         """Return True."""
 
 
+class Positioned:
+    """What sources of a known size have in common: where they stand, and how one goes elsewhere."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._position = 0
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        """Go to a position and return it; before the beginning is there."""
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self.size}[whence]
+        self._position = max(0, base + offset)
+        return self._position
+
+    def tell(self) -> int:
+        """Return the position."""
+        return self._position
+
+    def seekable(self) -> bool:
+        """Return True: what takes a file asks for it."""
+        return True
+
+
 class FileSource(io.FileIO):
     """A local file as a source."""
 

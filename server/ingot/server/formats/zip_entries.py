@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import IO
 
 from ingot.server.formats.pickle_pieces import Damaged
-from ingot.server.formats.seam import BinarySource
+from ingot.server.formats.seam import BinarySource, Positioned
 
 MAGIC = b"PK\x03\x04"
 # What Python raises for zip files that are cut off, damaged or in a form that it does not know.
@@ -209,32 +209,18 @@ class Opened:
         return True
 
 
-class Part:
+class Part(Positioned):
     """An entry that is stored as it is, as a source: the bytes of another from `start` on."""
 
     def __init__(self, source: BinarySource, start: int, size: int) -> None:
-        self.size = size
+        super().__init__(size)
         self._source = source
         self._start = start
-        self._at = 0
 
     def read(self, size: int = -1, /) -> bytes:
         """Return the next bytes."""
-        left = max(0, self.size - self._at)
-        self._source.seek(self._start + self._at)
+        left = max(0, self.size - self._position)
+        self._source.seek(self._start + self._position)
         data = self._source.read(left if size < 0 else min(size, left))
-        self._at += len(data)
+        self._position += len(data)
         return data
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        """Go to a position."""
-        self._at = max(0, offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self.size}[whence])
-        return self._at
-
-    def tell(self) -> int:
-        """Return the position."""
-        return self._at
-
-    def seekable(self) -> bool:
-        """Return True."""
-        return True

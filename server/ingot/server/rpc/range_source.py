@@ -4,14 +4,13 @@ For work on an I/O thread: where the bytes lie is asked of the rows in that thre
 against its digest as every read of it is. What may be read together is decided by an Allowance.
 """
 
-import io
-
 from ingot.server.core.contents import Allowance, TooCostly
 from ingot.server.core.errors import DataLoss
 from ingot.server.core.manifests import FileFacts
 from ingot.server.core.packs import ChunkPlace
 from ingot.server.core.stores import PackStore
 from ingot.server.domain.downloads import Downloads, OpenedTree
+from ingot.server.formats.seam import Positioned
 from ingot.server.rpc.hops import Hops
 
 _WINDOW = 64 * 1024  # bytes read at least
@@ -27,7 +26,7 @@ class ChunkLost(Exception):
         self.error = error
 
 
-class RangeSource:
+class RangeSource(Positioned):
     """A file of a committed tree; for one thread."""
 
     def __init__(
@@ -39,6 +38,7 @@ class RangeSource:
         file: FileFacts,
         allowance: Allowance,
     ) -> None:
+        super().__init__(file.size_bytes)
         self._hops = hops
         self._downloads = downloads
         self._packs = packs
@@ -47,12 +47,6 @@ class RangeSource:
         self._allowance = allowance
         self._window = b""
         self._begin = 0  # of the window
-        self._position = 0
-
-    @property
-    def size(self) -> int:
-        """Bytes of the file."""
-        return self._file.size_bytes
 
     def read(self, size: int = -1, /) -> bytes:
         """Return the next bytes, at most `size`; fewer only at the end. Raises TooCostly, ChunkLost."""
@@ -68,20 +62,6 @@ class RangeSource:
             self._begin, at = self._position, 0
         self._position += count
         return self._window[at : at + count]
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        """Go to a position and return it."""
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self.size}[whence]
-        self._position = max(0, base + offset)
-        return self._position
-
-    def tell(self) -> int:
-        """Return the position."""
-        return self._position
-
-    def seekable(self) -> bool:
-        """Return True: what takes a file asks for it."""
-        return True
 
     def _fetch(self, offset: int, count: int) -> bytes:
         downloads, path = self._downloads, self._file.path
