@@ -66,6 +66,33 @@ def test_a_first_administrator_gets_a_password_before_the_first_start(
     assert program.run("users", "enable", "sara")[1] == "sara may sign in.\n"
 
 
+def test_roles_names_and_users_are_changed_without_a_server(program: Program, tmp_path: Path) -> None:
+    given = ("--role", "viewer", "--title", "سارا", "--password-stdin")
+    assert program.run("users", "create", "sara", *given, typed=f"{PASSWORD}\n")[0] == 0
+    assert program.run("users", "role", "sara", "admin")[1] == "sara (سارا): admin\n"
+    assert program.run("users", "edit", "sara", "--role", "member", "--disable")[1] == (
+        "sara (سارا): member, disabled\n"
+    )
+    assert program.run("users", "show", "sara")[1].splitlines() == [
+        "sara (سارا): member, disabled",
+        "password: set",
+        "logins:   0 that have not ended",
+        "tokens:   0 that are good",
+    ]
+    assert "add --yes" in program.run("users", "rm", "sara")[2]
+    assert program.run("users", "rm", "sara", "--yes")[1] == "sara was removed; the name stays taken.\n"
+    assert program.run("users", "create", "sara", "--password-stdin", typed=f"{PASSWORD}\n")[0] == 1
+    with running_server(tmp_path) as server:
+        request = system_pb2.ListAuditEntriesRequest(target="users/sara", order_by="number")
+        entries = server.admin.system.ListAuditEntries(request).entries
+        assert [(each.method.split()[-1], dict(each.facts)) for each in entries] == [
+            ("create", {"role": "VIEWER"}),
+            ("role", {"role": "ADMIN", "before": "VIEWER"}),
+            ("edit", {"role": "MEMBER", "before": "ADMIN", "disabled": "True"}),
+            ("rm", {}),
+        ]
+
+
 @pytest.mark.parametrize(
     ("words", "typed", "told"),
     [
@@ -74,6 +101,13 @@ def test_a_first_administrator_gets_a_password_before_the_first_start(
         (("passwd",), "", "expected a user"),
         (("passwd", "admin"), "", "add --password-stdin"),
         (("disable", "admin"), "", "users/admin is protected"),
+        (("role", "admin", "member"), "", "users/admin is protected"),
+        (("role", "admin"), "", "expected a role, one of member, viewer, admin"),
+        (("role", "admin", "boss"), "", "expected a role, one of member, viewer, admin"),
+        (("edit", "admin"), "", "expected --role, --title, --disable or --enable"),
+        (("show", "admin", "viewer"), "", "expected nothing after the user"),
+        (("show", "nobody"), "", "no user 'nobody'"),
+        (("rm", "admin", "--yes"), "", "users/admin is protected"),
         (("add", "Sara", "--password-stdin"), f"{PASSWORD}\n", "Sara"),
     ],
 )

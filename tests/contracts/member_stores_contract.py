@@ -56,7 +56,7 @@ class MemberStoreContract:
         assert [each.user for each in units.read(store.page, TEAM, "omid", 2)] == ["sara"]
         units.write(store.put, member("omid", MemberRole.OWNER, time=9.0)).result()
         assert units.read(store.find, TEAM, "omid") == member("omid", MemberRole.OWNER)  # joined at 5.0 still
-        assert [units.read(store.owner_count, TEAM), units.read(store.member_count, TEAM)] == [2, 3]
+        assert [units.read(store.other_owners, TEAM, ""), units.read(store.member_count, TEAM)] == [2, 3]
         assert units.read(store.owned_count, "omid") == 2
         assert units.write(store.remove, TEAM, "omid").result()
         assert not units.write(store.remove, TEAM, "omid").result()

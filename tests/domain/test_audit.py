@@ -1,11 +1,15 @@
 """The audit log: every change of it, and every part of it that is missing, is found."""
 
+import contextlib
+import dataclasses
 import json
 import pathlib
 
 import pytest
 
 from helpers.catalogs import StandingClock
+from helpers.queries import plan, recorded
+from helpers.schema import migrated
 from ingot.content import audit as canonical
 from ingot.server.core.audit import AuditFilter, Deed, Fault, Finding, SignedHead
 from ingot.server.core.identity import system_caller
@@ -14,7 +18,6 @@ from ingot.server.domain.audit import Audit
 from ingot.server.domain.audit_heads import AuditHeads
 from ingot.server.sources import signing
 from ingot.server.sources.signing import SigningKey
-from ingot.server.storage import sql
 from ingot.server.storage.audit_head import AuditHeadFile
 from ingot.server.storage.audit_sql import AuditSql
 from ingot.server.storage.database import open_database
@@ -175,6 +178,32 @@ def test_a_head_file_that_is_gone_or_damaged_is_alarm(rig: Rig) -> None:
     assert [finding.fault for finding in stretch.findings] == [Fault.ALARM] * 3
 
 
+def test_a_log_that_is_gone_with_its_head_is_alarm(rig: Rig) -> None:
+    rig.add(3)
+    rig.heads.keep()
+    rig.tamper("DELETE FROM audit_entry")
+    (rig.folder / "audit.head").unlink()
+    assert rig.faults() == [Fault.NO_HEAD]
+    rig.start()
+    assert rig.faults() == [Fault.ALARM]
+    assert "the file of its head is gone" in rig.heads.alarm
+
+
+def test_a_head_that_is_removed_while_the_server_runs_is_alarm(rig: Rig) -> None:
+    (rig.folder / "audit.head").unlink()  # of a log without any entry
+    assert rig.faults() == [Fault.NO_HEAD]
+    rig.heads.keep()
+    assert rig.faults() == [Fault.ALARM]
+
+
+def test_a_folder_that_was_never_served_has_no_head_and_no_alarm(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "fresh").mkdir()
+    fresh = Rig(tmp_path / "fresh")
+    assert fresh.heads.alarm == ""
+    assert fresh.faults() == []
+    assert (tmp_path / "fresh" / "audit.head").exists()
+
+
 def test_a_restored_backup_is_told_and_no_alarm(rig: Rig) -> None:
     rig.add(8)
     rig.heads.keep()
@@ -219,18 +248,60 @@ def test_pages_go_both_ways_and_narrow(rig: Rig) -> None:
     assert numbers(oldest_first=True, target="namespaces/sara/models/m") == []
 
 
-@pytest.mark.parametrize("column", ["principal", "target", "action"])
-def test_lists_use_an_index(rig: Rig, column: str) -> None:
-    def plan() -> str:
-        found = sql.rows(
-            f"EXPLAIN QUERY PLAN SELECT * FROM audit_entry WHERE {column} = ? ORDER BY number DESC LIMIT 5",
-            "x",
-        )
-        return " ".join(str(row) for row in found)
+@pytest.mark.parametrize(
+    ("wanted", "index"),
+    [
+        (AuditFilter(principal="users/sara"), "principal"),
+        (AuditFilter(action="create"), "action"),
+        (AuditFilter(target="namespaces/sara"), "root"),
+        (AuditFilter(target="users/sara/tokens"), "root"),
+        (AuditFilter(target="namespaces/sara/models/tiny"), "place"),
+        (AuditFilter(target="namespaces/sara/models/tiny/versions/1"), "place"),
+    ],
+)
+@pytest.mark.parametrize("oldest_first", [True, False])
+def test_lists_use_an_index(wanted: AuditFilter, index: str, *, oldest_first: bool) -> None:
+    with contextlib.closing(migrated(open_database("sqlite:///:memory:"))) as database:
+        with recorded(database) as asked:
+            database.read(AuditSql().page, wanted, 5, 5, oldest_first=oldest_first)
+        (steps,) = [plan(database, statement) for statement in asked]
+    assert [step for step in steps if "TEMP B-TREE" in step] == []
+    assert f"audit_entry_{index}_number" in steps[0]
 
-    told = rig.database.read(plan)
-    assert f"audit_entry_{column}_number" in told
-    assert "TEMP B-TREE" not in told
+
+def test_a_list_of_a_thing_finds_what_lies_below_it(rig: Rig) -> None:
+    tiny = "namespaces/sara/models/tiny"
+    targets = [
+        "namespaces/sara",
+        tiny,
+        f"{tiny}/versions/1",
+        f"{tiny}/versions/10",
+        f"{tiny}/aliases/prod",
+        "namespaces/sara/models/tiny2",
+        "namespaces/sara2/models/tiny",
+        "users/sara/tokens/tok_1",
+        "users/sara",
+        "operations/op_1",
+        "",
+    ]
+    for target in targets:
+        deed = dataclasses.replace(_deed({}), target=target)
+        rig.database.write(rig.audit.append, deed).result()
+
+    def below(name: str) -> list[str]:
+        page = rig.database.read(AuditSql().page, AuditFilter(target=name), None, 50, oldest_first=True)
+        return [entry.deed.target for entry in page]
+
+    assert below("namespaces/sara") == targets[:6]
+    assert below(tiny) == targets[1:5]
+    assert below(f"{tiny}/versions/1") == [f"{tiny}/versions/1"]
+    assert below(f"{tiny}/versions") == targets[2:4]
+    assert below("users/sara") == ["users/sara/tokens/tok_1", "users/sara"]
+    assert below("users/sara/tokens") == below("users/sara/tokens/tok_1") == ["users/sara/tokens/tok_1"]
+    assert below("operations/op_1") == ["operations/op_1"]
+    assert below("namespaces") == []
+    rig.tamper("UPDATE audit_entry SET place = 'namespaces/x/models/y' WHERE number = 2")
+    assert rig.faults() == [Fault.CHANGED]
 
 
 # --- the exported log ---------------------------------------------------------------------------------

@@ -556,6 +556,25 @@ def test_a_clock_that_jumps_makes_no_storm(b: Bench) -> None:
 # --- whose operations -----------------------------------------------------------------------------------
 
 
+def test_who_left_a_namespace_neither_sees_nor_steers_what_it_asked_for_there(b: Bench) -> None:
+    member = dataclasses.replace(person("omid"), writes=frozenset({"omid", "team"}))
+    left = person("omid")
+    there = enqueue(b, wanted("https://a/1", namespace="team"), member)
+    own = enqueue(b, wanted("https://a/2", namespace="omid"), member)
+    bare = enqueue(b, wanted("https://a/3"), member)
+    rules = b.operations.operations
+    assert b.read(rules.page, member, ANY, 0, "").items == (bare, own, there)
+    for act in (rules.get, rules.cancel, rules.retry):
+        with pytest.raises(NotFound):
+            b.write(act, left, there.id)
+    for namespace in ("", "-", "team"):
+        shown = OperationFilter(namespace=namespace)
+        expected = () if namespace == "team" else (bare, own)
+        assert b.read(rules.page, left, shown, 0, "").items == expected
+        assert tuple(b.read(rules.since, left, shown, 0, 9)) == expected[::-1]
+    assert b.write(rules.cancel, member, there.id).state is S.CANCELLED
+
+
 def test_who_reads_a_namespace_sees_its_operations_and_nobody_else(b: Bench) -> None:
     sara, omid = person("sara"), person("omid")
     guest = dataclasses.replace(person("guest"), reads=frozenset({"guest", "sara"}))

@@ -1,7 +1,13 @@
 """Metrics for Prometheus: what a scrape shows, with which labels, and what starting may be refused."""
 
+import contextlib
+import gzip
 import re
+import socket
+import threading
+import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
@@ -10,7 +16,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from helpers.eventually import eventually
 from helpers.servers import Server, running_server
-from ingot.server.rpc.metrics import Metrics, MetricsServer
+from ingot.server.rpc import metrics_http
+from ingot.server.rpc.metrics import Metrics
+from ingot.server.rpc.metrics_http import MetricsServer
 from ingot.server.rpc.server import AddressError
 from ingot.server.settings import Settings, SettingsError
 from ingot.server.settings_checks import check
@@ -84,14 +92,67 @@ def test_without_the_setting_nothing_is_served_or_imported(tmp_path: Path) -> No
 
 
 def test_a_taken_address_is_told_in_one_sentence() -> None:
-    first = MetricsServer("127.0.0.1:0", Metrics(), None)
+    first = MetricsServer("127.0.0.1:0", Metrics().registry, None)
     try:
         with pytest.raises(AddressError, match=r"cannot serve metrics: .* --metrics"):
-            MetricsServer(first.address, Metrics(), None)
+            MetricsServer(first.address, Metrics().registry, None)
     finally:
         first.close()
     with pytest.raises(OSError, match="refused"):
         _scrape(first.address)
+
+
+@pytest.fixture(name="alone")
+def _alone() -> Iterator[MetricsServer]:
+    """An address with nothing behind it but a registry."""
+    found = MetricsServer("127.0.0.1:0", Metrics().registry, None)
+    yield found
+    found.close()
+
+
+def _answers(address: str) -> bool:
+    try:
+        return "process_resident_memory_bytes" in _scrape(address)
+    except OSError:
+        return False
+
+
+def _status(url: str, sent: bytes | None = None) -> int:
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(url, sent, timeout=10)
+    with contextlib.closing(refused.value) as answer:
+        return answer.code
+
+
+def _connected(address: str) -> socket.socket:
+    host, _, port = address.rpartition(":")
+    return socket.create_connection((host, int(port)), timeout=30)
+
+
+def test_there_is_one_page(alone: MetricsServer) -> None:
+    for path in ("/", "/metrics/", "/metricsx", "/favicon.ico", "/../metrics"):
+        assert _status(f"http://{alone.address}{path}") == 404
+    assert _status(f"http://{alone.address}/metrics", b"x") == 501
+    assert "process_resident_memory_bytes" in _scrape(alone.address)
+    asked = urllib.request.Request(f"http://{alone.address}/metrics", headers={"Accept-Encoding": "gzip"})
+    with urllib.request.urlopen(asked, timeout=10) as reply:
+        assert b"process_resident_memory_bytes" in gzip.decompress(reply.read())
+
+
+def test_half_sent_requests_hold_few_threads_and_not_for_long() -> None:
+    alone = MetricsServer("127.0.0.1:0", Metrics().registry, None, seconds=1.0)
+    with contextlib.ExitStack() as stack:
+        stack.callback(alone.close)
+        before = threading.active_count()
+        waiting = [stack.enter_context(_connected(alone.address)) for _ in range(metrics_http.AT_ONCE + 20)]
+        for each in waiting:
+            with contextlib.suppress(OSError):  # it was closed already
+                each.sendall(b"GET /metrics HTTP/1.0\r\nX: ")
+        assert threading.active_count() - before <= metrics_http.AT_ONCE
+        for each in waiting:
+            with contextlib.suppress(ConnectionResetError):
+                assert each.recv(1) == b""
+        eventually(lambda: _answers(alone.address))
 
 
 @pytest.mark.parametrize(

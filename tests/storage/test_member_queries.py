@@ -63,7 +63,7 @@ def test_who_belongs_where_is_searched_in_order(rig: CatalogRig) -> None:
     asked = [
         *_questions(rig, rig.users.memberships, "user7"),
         *_questions(rig, members.page, "team", "user1", 5),
-        *_questions(rig, members.owner_count, "team"),
+        *_questions(rig, members.other_owners, "team", "user7"),
         *_questions(rig, members.owned_count, "user7"),
         *_questions(rig, members.member_count, "team"),
         *_questions(rig, members.contents, "sara"),

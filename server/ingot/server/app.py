@@ -247,13 +247,14 @@ class App:
 
     async def start(self) -> None:
         """Put right what an earlier run left, make the administrator's token if there is none, and serve."""
+        # Before a token is looked at: a restored backup may have brought back what was revoked since.
+        await self.audit.begin(self.hops, self.people.restoring.settle)
         await self.runner.recover(self.folder.server_id)
         await self.runner.now("recover")
         secret = await self.hops.write(self.identity.ensure_administrator, self.folder.token(ADMIN))
         if secret is not None:
             path = self.folder.keep_token(ADMIN, secret)
             log.info("identity.administrator_token_made file=%s", path)
-        await self.audit.begin(self.hops)
         await self._index_again()
         # Each reader opens its own connection: all of them at once, so that each takes one.
         warm = self.catalog.search.warm

@@ -11,7 +11,7 @@ import contextlib
 from ingot.server.core.clock import Clock
 from ingot.server.core.pages import PageTokens
 from ingot.server.domain.audit import Audit
-from ingot.server.domain.audit_heads import AuditHeads
+from ingot.server.domain.audit_heads import AuditHeads, Settle
 from ingot.server.domain.usage import Usage
 from ingot.server.rpc.audit import AuditRules
 from ingot.server.rpc.hops import Hops
@@ -51,10 +51,18 @@ class AuditParts:
         self.rules = AuditRules(self.audit, self.heads)
         self._home = folder.path
 
-    async def begin(self, hops: Hops) -> None:
-        """Compare the log with its kept head, before any call."""
-        await hops.io(self.heads.begin, audit_head.take_restored(self._home))
+    def open(self, settle: Settle) -> dict[str, str]:
+        """Compare the log with its kept head, and settle what a restored backup brought; return that.
+
+        Waits for files and rows.
+        """
+        settled = self.heads.begin(audit_head.take_restored(self._home), settle)
         audit_head.forget_restored(self._home)
+        return settled
+
+    async def begin(self, hops: Hops, settle: Settle) -> None:
+        """As `open`, before any call."""
+        await hops.io(self.open, settle)
 
     async def flush(self, hops: Hops) -> None:
         """Write what was refused."""

@@ -4,7 +4,7 @@ import argparse
 import contextlib
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from ingot.server.settings import Settings, SettingsError
@@ -31,6 +31,11 @@ def declare(
     )
     restore.add_argument("folder", type=Path, metavar="FOLDER", help="the backup folder")
     restore.add_argument("--name", default="", help="which backup; the newest one when left out")
+    restore.add_argument(
+        "--revoke-tokens",
+        action="store_true",
+        help="end all API tokens; without it those of the backup are good again, also if revoked since",
+    )
     add_settings(restore)
 
 
@@ -64,8 +69,9 @@ def backup(settings: Settings) -> int:
     return 0
 
 
-def restore(settings: Settings, folder: Path, name: str) -> int:
-    """Put a backup into the data folder, which must be empty."""
+def restore(settings: Settings, folder: Path, name: str, *, revoke_tokens: bool) -> int:
+    """Put a backup into the data folder, which must be empty, and end the logins of that time."""
+    from ingot.server import offline
     from ingot.server.storage import backups
     from ingot.server.storage.data_folder import DataFolder
 
@@ -73,13 +79,33 @@ def restore(settings: Settings, folder: Path, name: str) -> int:
         raise SettingsError("database_url: a backup is restored into a data folder; leave this setting out.")
     with contextlib.closing(DataFolder.hold(settings.data_dir)) as held:
         restored = backups.restore(
-            folder, held.path, name, lambda done, all_: _told("packs restored", done, all_)
+            folder,
+            held.path,
+            name,
+            lambda done, all_: _told("packs restored", done, all_),
+            revoke_tokens=revoke_tokens,
         )
+        with offline.opened(settings, held) as found:
+            settled = found.settled
     print(
         f"restored {restored.name} into {settings.data_dir}; start it with: ingot-server serve --data "
         f"{settings.data_dir}"
     )
+    print(_settled(settled))
     return 0
+
+
+def _settled(facts: Mapping[str, str]) -> str:
+    """Return what came back of logins and tokens, and what people should look at."""
+    ended, revoked, good = (int(facts[key]) for key in ("ended_logins", "revoked_tokens", "good_tokens"))
+    lines = [f"Logins of that time were ended: {ended}. Passwords, roles and members are those of that time."]
+    if revoked:
+        lines.append(f"API tokens were revoked: {revoked}. The server makes admin.token anew at its start.")
+    if good:
+        names = ", ".join(value for key, value in facts.items() if key.partition("_")[0] == "tokens")
+        lines.append(f"API tokens that are good again, also if they were revoked since: {names}.")
+        lines.append("Revoke what should not be: ingot tokens revoke NAME; or restore with --revoke-tokens.")
+    return "\n".join(lines)
 
 
 def _told(what: str, done: int, total: int) -> None:

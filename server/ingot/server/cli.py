@@ -161,7 +161,9 @@ def _run(options: argparse.Namespace) -> int:
     if options.command == "backup":
         return backup_command.backup(settings)
     if options.command == "restore":
-        return backup_command.restore(settings, options.folder, options.name)
+        return backup_command.restore(
+            settings, options.folder, options.name, revoke_tokens=options.revoke_tokens
+        )
     if options.command == "doctor":
         return _doctor(settings, options)
     if options.command == "users":

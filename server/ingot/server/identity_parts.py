@@ -25,12 +25,14 @@ from ingot.server.domain.events import AfterCommit
 from ingot.server.domain.identity import Identity
 from ingot.server.domain.login_attempts import LoginAttempts
 from ingot.server.domain.logins import Logins, Tokens
+from ingot.server.domain.made_tokens import MadeTokens
 from ingot.server.domain.members import Members, MemberStores
 from ingot.server.domain.namespaces import Namespaces
 from ingot.server.domain.operation_tokens import Fence, OperationTokens, SignIn
 from ingot.server.domain.passwords import Passwords
 from ingot.server.domain.refresh_tokens import RefreshTokens
 from ingot.server.domain.requests import Requests
+from ingot.server.domain.restoring import Restoring
 from ingot.server.domain.users import Users
 from ingot.server.rpc.auth import AuthServicer
 from ingot.server.rpc.auth_rules import AuthRules
@@ -41,9 +43,9 @@ from ingot.server.settings import Settings
 from ingot.server.settings_checks import is_loopback
 from ingot.server.sources import hub_login
 from ingot.server.storage.accounts_sql import AccountsSql
+from ingot.server.storage.aliases_sql import AliasesSql
 from ingot.server.storage.credentials_sql import CredentialsSql
 from ingot.server.storage.identity_sql import TokensSql, UsersSql
-from ingot.server.storage.aliases_sql import AliasesSql
 from ingot.server.storage.logins_sql import LoginsSql
 from ingot.server.storage.members_sql import MembersSql
 from ingot.server.storage.operations_sql import OperationsSql
@@ -83,8 +85,10 @@ class IdentityParts:
             RefreshTokens(keys.derived(secret, keys.REFRESH_TOKENS)),
             settings.login_days,
         )
-        self.logins = Logins(LoginsSql(), self.identity, login_tokens, counters, clock)
-        self.users = Users(users, MembersSql(), self.identity, self.logins, clock)
+        self.made_tokens = MadeTokens(TokensSql(), clock, self.identity.rights_changed)
+        self.logins = Logins(LoginsSql(), self.identity, login_tokens, self.made_tokens, counters, clock)
+        self.users = Users(users, MembersSql(), self.identity, self.logins, self.made_tokens, clock)
+        self.restoring = Restoring(self.logins, self.made_tokens)
         self._attempts = LoginAttempts(clock)
         fence = Fence(OperationsSql())
         self.sign_in = SignIn(self.identity, self.logins, self.operation_tokens, fence, users)

@@ -41,7 +41,8 @@ from ingot.server.storage.folder_size import FolderSize
 from ingot.server.storage.usage_sql import UsageSql
 
 if TYPE_CHECKING:
-    from ingot.server.rpc.metrics import Metrics, MetricsServer
+    from ingot.server.rpc.metrics import Metrics
+    from ingot.server.rpc.metrics_http import MetricsServer
     from ingot.server.rpc.traces import Traces
 
 log = logging.getLogger(__name__)
@@ -105,14 +106,14 @@ class UsageParts:
         """Serve metrics, where that is wanted. Raises AddressError."""
         if self.metrics is None:
             return
-        from ingot.server.rpc.metrics import Certificates, MetricsServer
+        from ingot.server.rpc.metrics_http import Certificates, MetricsServer
 
         chosen = self._settings
         tls = None
         if chosen.has_tls:
             client_ca = None if chosen.tls_client_ca == Path() else chosen.tls_client_ca
             tls = Certificates(chosen.tls_cert, chosen.tls_key, client_ca)
-        self._metrics_server = MetricsServer(chosen.metrics, self.metrics, tls)
+        self._metrics_server = MetricsServer(chosen.metrics, self.metrics.registry, tls)
         log.info("metrics.served address=%s", self._metrics_server.address)
 
     async def measure(self, hops: Hops, database: Database) -> None:

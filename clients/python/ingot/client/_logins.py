@@ -148,7 +148,7 @@ def exchange_over(link: Link) -> Callable[[str], LoginTokens]:
             return LoginTokens.of(Calls(link.endpoint.shown).unary(stub.RefreshLogin, request))
         except NotAllowed as error:
             raise Unauthenticated(
-                f"The login has ended: {error.message}",
+                error.message,
                 reason=error.reason,
                 next_step="Sign in again with: ingot login",
                 request_id=error.request_id,

@@ -149,12 +149,18 @@ class ApiToken(_message.Message):
     EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     LAST_USE_TIME_FIELD_NUMBER: _builtins.int
     REVOKE_TIME_FIELD_NUMBER: _builtins.int
+    CREATOR_FIELD_NUMBER: _builtins.int
+    FROM_LOGIN_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`users/{user}/tokens/{id}`; workers' tokens stand under the user who made them."""
     display_name: _builtins.str
     """What it is for."""
     role: Global___Role.ValueType
     """ROLE_WORKER for a worker's token, else the user's role."""
+    creator: _builtins.str
+    """`users/{id}` of who made it, `system` for the server's own; empty when it is not known."""
+    from_login: _builtins.bool
+    """True when it was made in a login, or with a token that was: Logout and ChangePassword can end these."""
     @_builtins.property
     def scopes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What it may do at most; the role limits further."""
@@ -186,10 +192,12 @@ class ApiToken(_message.Message):
         expire_time: _timestamp_pb2.Timestamp | None = ...,
         last_use_time: _timestamp_pb2.Timestamp | None = ...,
         revoke_time: _timestamp_pb2.Timestamp | None = ...,
+        creator: _builtins.str = ...,
+        from_login: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "expire_time", b"expire_time", "last_use_time", b"last_use_time", "revoke_time", b"revoke_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "display_name", b"display_name", "expire_time", b"expire_time", "last_use_time", b"last_use_time", "name", b"name", "revoke_time", b"revoke_time", "role", b"role", "scopes", b"scopes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "creator", b"creator", "display_name", b"display_name", "expire_time", b"expire_time", "from_login", b"from_login", "last_use_time", b"last_use_time", "name", b"name", "revoke_time", b"revoke_time", "role", b"role", "scopes", b"scopes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -332,16 +340,20 @@ class LogoutRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     EVERYWHERE_FIELD_NUMBER: _builtins.int
+    REVOKE_TOKENS_FIELD_NUMBER: _builtins.int
     everywhere: _builtins.bool
     """End all logins of the user, on all machines."""
+    revoke_tokens: _builtins.bool
+    """With `everywhere`: also revoke all API tokens that the user made in a login, or with such a token, for whomever."""
     def __init__(
         self,
         *,
         everywhere: _builtins.bool = ...,
+        revoke_tokens: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["everywhere", b"everywhere"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["everywhere", b"everywhere", "revoke_tokens", b"revoke_tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -354,16 +366,24 @@ class LogoutResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     ENDED_LOGINS_FIELD_NUMBER: _builtins.int
+    REVOKED_TOKENS_FIELD_NUMBER: _builtins.int
+    KEPT_TOKENS_FIELD_NUMBER: _builtins.int
     ended_logins: _builtins.int
     """Logins that this call ended."""
+    revoked_tokens: _builtins.int
+    """Tokens that this call revoked."""
+    kept_tokens: _builtins.int
+    """Tokens that the user made in logins and that are good still."""
     def __init__(
         self,
         *,
         ended_logins: _builtins.int = ...,
+        revoked_tokens: _builtins.int = ...,
+        kept_tokens: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ended_logins", b"ended_logins"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ended_logins", b"ended_logins", "kept_tokens", b"kept_tokens", "revoked_tokens", b"revoked_tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -378,22 +398,26 @@ class ChangePasswordRequest(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     OLD_PASSWORD_FIELD_NUMBER: _builtins.int
     NEW_PASSWORD_FIELD_NUMBER: _builtins.int
+    REVOKE_TOKENS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`users/{user}`; the caller when empty."""
     old_password: _builtins.str
     """The password until now."""
     new_password: _builtins.str
     """The password from now on: 10 to 1024 characters, not made of the user's name."""
+    revoke_tokens: _builtins.bool
+    """Also revoke all API tokens that the user made in a login, or with such a token, for whomever; not the one that this call comes with."""
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         old_password: _builtins.str = ...,
         new_password: _builtins.str = ...,
+        revoke_tokens: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "new_password", b"new_password", "old_password", b"old_password"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "new_password", b"new_password", "old_password", b"old_password", "revoke_tokens", b"revoke_tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -406,16 +430,24 @@ class ChangePasswordResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     ENDED_LOGINS_FIELD_NUMBER: _builtins.int
+    REVOKED_TOKENS_FIELD_NUMBER: _builtins.int
+    KEPT_TOKENS_FIELD_NUMBER: _builtins.int
     ended_logins: _builtins.int
     """Other logins of the user that this call ended."""
+    revoked_tokens: _builtins.int
+    """Tokens that this call revoked."""
+    kept_tokens: _builtins.int
+    """Tokens that the user made in logins and that are good still."""
     def __init__(
         self,
         *,
         ended_logins: _builtins.int = ...,
+        revoked_tokens: _builtins.int = ...,
+        kept_tokens: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ended_logins", b"ended_logins"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ended_logins", b"ended_logins", "kept_tokens", b"kept_tokens", "revoked_tokens", b"revoked_tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -625,22 +657,68 @@ class GetUserResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     USER_FIELD_NUMBER: _builtins.int
+    HAS_PASSWORD_FIELD_NUMBER: _builtins.int
+    LOGIN_COUNT_FIELD_NUMBER: _builtins.int
+    TOKEN_COUNT_FIELD_NUMBER: _builtins.int
+    LOCKS_FIELD_NUMBER: _builtins.int
+    has_password: _builtins.bool
+    """Whether they have a password."""
+    login_count: _builtins.int
+    """Their logins that have not ended."""
+    token_count: _builtins.int
+    """Their API tokens that are good."""
     @_builtins.property
     def user(self) -> Global___User:
         """The user."""
+
+    @_builtins.property
+    def locks(self) -> _containers.RepeatedCompositeFieldContainer[Global___LoginLock]:
+        """From where the password is not taken at present, after too many wrong ones. From elsewhere it is."""
 
     def __init__(
         self,
         *,
         user: Global___User | None = ...,
+        has_password: _builtins.bool = ...,
+        login_count: _builtins.int = ...,
+        token_count: _builtins.int = ...,
+        locks: _abc.Iterable[Global___LoginLock] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["user", b"user"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["has_password", b"has_password", "locks", b"locks", "login_count", b"login_count", "token_count", b"token_count", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetUserResponse: _TypeAlias = GetUserResponse  # noqa: Y015
+
+@_typing.final
+class LoginLock(_message.Message):
+    """An address from which the password of a user is not taken for a while."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ADDRESS_FIELD_NUMBER: _builtins.int
+    UNTIL_TIME_FIELD_NUMBER: _builtins.int
+    address: _builtins.str
+    """The address, or its network for IPv6."""
+    @_builtins.property
+    def until_time(self) -> _timestamp_pb2.Timestamp:
+        """Until when."""
+
+    def __init__(
+        self,
+        *,
+        address: _builtins.str = ...,
+        until_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["until_time", b"until_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "until_time", b"until_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LoginLock: _TypeAlias = LoginLock  # noqa: Y015
 
 @_typing.final
 class UpdateUserRequest(_message.Message):
@@ -650,6 +728,9 @@ class UpdateUserRequest(_message.Message):
 
     USER_FIELD_NUMBER: _builtins.int
     UPDATE_MASK_FIELD_NUMBER: _builtins.int
+    KEEP_TOKENS_FIELD_NUMBER: _builtins.int
+    keep_tokens: _builtins.bool
+    """Tokens stay good that they made for other users while they were an administrator."""
     @_builtins.property
     def user(self) -> Global___User:
         """Name and new values; with an etag it only succeeds when nobody changed the user in between."""
@@ -663,10 +744,11 @@ class UpdateUserRequest(_message.Message):
         *,
         user: Global___User | None = ...,
         update_mask: _field_mask_pb2.FieldMask | None = ...,
+        keep_tokens: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["update_mask", b"update_mask", "user", b"user"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["update_mask", b"update_mask", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["keep_tokens", b"keep_tokens", "update_mask", b"update_mask", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -679,18 +761,30 @@ class UpdateUserResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     USER_FIELD_NUMBER: _builtins.int
+    ENDED_TOKENS_FIELD_NUMBER: _builtins.int
+    OWNERLESS_NAMESPACES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def user(self) -> Global___User:
         """As it is now."""
+
+    @_builtins.property
+    def ended_tokens(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Tokens that they made for other users and that were ended, by name."""
+
+    @_builtins.property
+    def ownerless_namespaces(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """`namespaces/{id}` of teams that they own, and that have no owner any more who can act: name one with SetMember."""
 
     def __init__(
         self,
         *,
         user: Global___User | None = ...,
+        ended_tokens: _abc.Iterable[_builtins.str] | None = ...,
+        ownerless_namespaces: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["user", b"user"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ended_tokens", b"ended_tokens", "ownerless_namespaces", b"ownerless_namespaces", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -737,18 +831,24 @@ class DeleteUserResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     MEMBERSHIPS_FIELD_NUMBER: _builtins.int
+    ENDED_TOKENS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def memberships(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What they belong to and leave: `namespaces/{namespace}/members/{user}`, their own namespace left out."""
+
+    @_builtins.property
+    def ended_tokens(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Tokens that they made for other users and that end with them, by name."""
 
     def __init__(
         self,
         *,
         memberships: _abc.Iterable[_builtins.str] | None = ...,
+        ended_tokens: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["memberships", b"memberships"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ended_tokens", b"ended_tokens", "memberships", b"memberships"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -185,7 +185,8 @@ class AuthServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def Logout(self, request, context):
-        """Ends the login of the credential, or all logins of its user, from the next call on.
+        """Ends the login of the credential, or all logins of its user, from the next call on; with `revoke_tokens` also the API tokens that were
+        made in them.
 
         Errors: FAILED_PRECONDITION (STATE_INVALID: signed in with an API token, which RevokeToken ends).
         """
@@ -195,7 +196,7 @@ class AuthServiceServicer(object):
 
     def ChangePassword(self, request, context):
         """Sets a password and ends all other logins of its user. The old password is needed, except for a first one and for administrators
-        who set somebody else's. API tokens stay good.
+        who set somebody else's. API tokens stay good; with `revoke_tokens` those that were made in logins end too.
 
         Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID); NOT_FOUND (USER_NOT_FOUND: another user's, unless for administrators);
         UNAUTHENTICATED (LOGIN_FAILED: the old password is wrong); RESOURCE_EXHAUSTED (LOGIN_LOCKED, BUSY); ABORTED (ETAG_MISMATCH: changed at
@@ -234,7 +235,7 @@ class AuthServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def GetUser(self, request, context):
-        """Returns a user.
+        """Returns a user, and how they can come in at present.
 
         Errors: INVALID_ARGUMENT (NAME_INVALID); NOT_FOUND (USER_NOT_FOUND); PERMISSION_DENIED (SCOPE_MISSING).
         """
@@ -244,7 +245,8 @@ class AuthServiceServicer(object):
 
     def UpdateUser(self, request, context):
         """Changes a user's name, role, or whether they may sign in. Disabling refuses all their credentials from the next call on and ends
-        their logins; a new role counts from the next call on.
+        their logins; a new role counts from the next call on. An administrator who is none any more, or is disabled, loses the tokens that they
+        made for other users, too. The reply names what was ended, and namespaces that are left without an owner who can act.
 
         Errors: INVALID_ARGUMENT (NAME_INVALID, FIELD_INVALID: unknown path); NOT_FOUND (USER_NOT_FOUND); ABORTED (ETAG_MISMATCH);
         FAILED_PRECONDITION (PROTECTED: role and access of the administrator of the data folder); PERMISSION_DENIED (SCOPE_MISSING).
@@ -254,8 +256,8 @@ class AuthServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def DeleteUser(self, request, context):
-        """Removes a user for good with their logins, tokens and credentials. Their namespace must hold nothing; its name stays taken, so that
-        nobody else is ever mistaken for them.
+        """Removes a user for good with their logins, tokens, credentials, and the tokens that they made for other users. Their namespace must hold
+        nothing; its name stays taken, so that nobody else is ever mistaken for them.
 
         Errors: INVALID_ARGUMENT (NAME_INVALID); NOT_FOUND (USER_NOT_FOUND); ABORTED (ETAG_MISMATCH); FAILED_PRECONDITION (IN_USE: the
         namespace holds something; PROTECTED: the administrator of the data folder, or oneself); PERMISSION_DENIED (SCOPE_MISSING).
@@ -333,7 +335,8 @@ class AuthServiceServicer(object):
         default again. A quota below what is used refuses more and removes nothing.
 
         Errors: INVALID_ARGUMENT (NAME_INVALID, FIELD_INVALID: unknown path, a negative quota, or a policy that cannot be); NOT_FOUND
-        (NAMESPACE_NOT_FOUND); ABORTED (ETAG_MISMATCH); PERMISSION_DENIED (SCOPE_MISSING).
+        (NAMESPACE_NOT_FOUND); ABORTED (ETAG_MISMATCH); PERMISSION_DENIED (SCOPE_MISSING); FAILED_PRECONDITION (APPROVAL_REQUIRED: an alias that
+        the policy protects names a version that is not approved).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

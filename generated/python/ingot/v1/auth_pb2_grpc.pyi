@@ -49,13 +49,14 @@ class AuthServiceStub:
     TOKEN_EXPIRED); PERMISSION_DENIED (TLS_REQUIRED).
     """
     Logout: _grpc.UnaryUnaryMultiCallable[_auth_pb2.LogoutRequest, _auth_pb2.LogoutResponse]
-    """Ends the login of the credential, or all logins of its user, from the next call on.
+    """Ends the login of the credential, or all logins of its user, from the next call on; with `revoke_tokens` also the API tokens that were
+    made in them.
 
     Errors: FAILED_PRECONDITION (STATE_INVALID: signed in with an API token, which RevokeToken ends).
     """
     ChangePassword: _grpc.UnaryUnaryMultiCallable[_auth_pb2.ChangePasswordRequest, _auth_pb2.ChangePasswordResponse]
     """Sets a password and ends all other logins of its user. The old password is needed, except for a first one and for administrators
-    who set somebody else's. API tokens stay good.
+    who set somebody else's. API tokens stay good; with `revoke_tokens` those that were made in logins end too.
 
     Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID); NOT_FOUND (USER_NOT_FOUND: another user's, unless for administrators);
     UNAUTHENTICATED (LOGIN_FAILED: the old password is wrong); RESOURCE_EXHAUSTED (LOGIN_LOCKED, BUSY); ABORTED (ETAG_MISMATCH: changed at
@@ -78,20 +79,21 @@ class AuthServiceStub:
     Errors: INVALID_ARGUMENT (FIELD_INVALID, PAGE_TOKEN_INVALID); PERMISSION_DENIED (SCOPE_MISSING).
     """
     GetUser: _grpc.UnaryUnaryMultiCallable[_auth_pb2.GetUserRequest, _auth_pb2.GetUserResponse]
-    """Returns a user.
+    """Returns a user, and how they can come in at present.
 
     Errors: INVALID_ARGUMENT (NAME_INVALID); NOT_FOUND (USER_NOT_FOUND); PERMISSION_DENIED (SCOPE_MISSING).
     """
     UpdateUser: _grpc.UnaryUnaryMultiCallable[_auth_pb2.UpdateUserRequest, _auth_pb2.UpdateUserResponse]
     """Changes a user's name, role, or whether they may sign in. Disabling refuses all their credentials from the next call on and ends
-    their logins; a new role counts from the next call on.
+    their logins; a new role counts from the next call on. An administrator who is none any more, or is disabled, loses the tokens that they
+    made for other users, too. The reply names what was ended, and namespaces that are left without an owner who can act.
 
     Errors: INVALID_ARGUMENT (NAME_INVALID, FIELD_INVALID: unknown path); NOT_FOUND (USER_NOT_FOUND); ABORTED (ETAG_MISMATCH);
     FAILED_PRECONDITION (PROTECTED: role and access of the administrator of the data folder); PERMISSION_DENIED (SCOPE_MISSING).
     """
     DeleteUser: _grpc.UnaryUnaryMultiCallable[_auth_pb2.DeleteUserRequest, _auth_pb2.DeleteUserResponse]
-    """Removes a user for good with their logins, tokens and credentials. Their namespace must hold nothing; its name stays taken, so that
-    nobody else is ever mistaken for them.
+    """Removes a user for good with their logins, tokens, credentials, and the tokens that they made for other users. Their namespace must hold
+    nothing; its name stays taken, so that nobody else is ever mistaken for them.
 
     Errors: INVALID_ARGUMENT (NAME_INVALID); NOT_FOUND (USER_NOT_FOUND); ABORTED (ETAG_MISMATCH); FAILED_PRECONDITION (IN_USE: the
     namespace holds something; PROTECTED: the administrator of the data folder, or oneself); PERMISSION_DENIED (SCOPE_MISSING).
@@ -137,7 +139,8 @@ class AuthServiceStub:
     default again. A quota below what is used refuses more and removes nothing.
 
     Errors: INVALID_ARGUMENT (NAME_INVALID, FIELD_INVALID: unknown path, a negative quota, or a policy that cannot be); NOT_FOUND
-    (NAMESPACE_NOT_FOUND); ABORTED (ETAG_MISMATCH); PERMISSION_DENIED (SCOPE_MISSING).
+    (NAMESPACE_NOT_FOUND); ABORTED (ETAG_MISMATCH); PERMISSION_DENIED (SCOPE_MISSING); FAILED_PRECONDITION (APPROVAL_REQUIRED: an alias that
+    the policy protects names a version that is not approved).
     """
     CreateNamespace: _grpc.UnaryUnaryMultiCallable[_auth_pb2.CreateNamespaceRequest, _auth_pb2.CreateNamespaceResponse]
     """Makes a namespace for a team; the caller is its first owner. Ids are shared with users, and none is ever used again.
@@ -198,13 +201,14 @@ class AuthServiceAsyncStub(AuthServiceStub):
     TOKEN_EXPIRED); PERMISSION_DENIED (TLS_REQUIRED).
     """
     Logout: _aio.UnaryUnaryMultiCallable[_auth_pb2.LogoutRequest, _auth_pb2.LogoutResponse]  # type: ignore[assignment]
-    """Ends the login of the credential, or all logins of its user, from the next call on.
+    """Ends the login of the credential, or all logins of its user, from the next call on; with `revoke_tokens` also the API tokens that were
+    made in them.
 
     Errors: FAILED_PRECONDITION (STATE_INVALID: signed in with an API token, which RevokeToken ends).
     """
     ChangePassword: _aio.UnaryUnaryMultiCallable[_auth_pb2.ChangePasswordRequest, _auth_pb2.ChangePasswordResponse]  # type: ignore[assignment]
     """Sets a password and ends all other logins of its user. The old password is needed, except for a first one and for administrators
-    who set somebody else's. API tokens stay good.
+    who set somebody else's. API tokens stay good; with `revoke_tokens` those that were made in logins end too.
 
     Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID); NOT_FOUND (USER_NOT_FOUND: another user's, unless for administrators);
     UNAUTHENTICATED (LOGIN_FAILED: the old password is wrong); RESOURCE_EXHAUSTED (LOGIN_LOCKED, BUSY); ABORTED (ETAG_MISMATCH: changed at
@@ -227,20 +231,21 @@ class AuthServiceAsyncStub(AuthServiceStub):
     Errors: INVALID_ARGUMENT (FIELD_INVALID, PAGE_TOKEN_INVALID); PERMISSION_DENIED (SCOPE_MISSING).
     """
     GetUser: _aio.UnaryUnaryMultiCallable[_auth_pb2.GetUserRequest, _auth_pb2.GetUserResponse]  # type: ignore[assignment]
-    """Returns a user.
+    """Returns a user, and how they can come in at present.
 
     Errors: INVALID_ARGUMENT (NAME_INVALID); NOT_FOUND (USER_NOT_FOUND); PERMISSION_DENIED (SCOPE_MISSING).
     """
     UpdateUser: _aio.UnaryUnaryMultiCallable[_auth_pb2.UpdateUserRequest, _auth_pb2.UpdateUserResponse]  # type: ignore[assignment]
     """Changes a user's name, role, or whether they may sign in. Disabling refuses all their credentials from the next call on and ends
-    their logins; a new role counts from the next call on.
+    their logins; a new role counts from the next call on. An administrator who is none any more, or is disabled, loses the tokens that they
+    made for other users, too. The reply names what was ended, and namespaces that are left without an owner who can act.
 
     Errors: INVALID_ARGUMENT (NAME_INVALID, FIELD_INVALID: unknown path); NOT_FOUND (USER_NOT_FOUND); ABORTED (ETAG_MISMATCH);
     FAILED_PRECONDITION (PROTECTED: role and access of the administrator of the data folder); PERMISSION_DENIED (SCOPE_MISSING).
     """
     DeleteUser: _aio.UnaryUnaryMultiCallable[_auth_pb2.DeleteUserRequest, _auth_pb2.DeleteUserResponse]  # type: ignore[assignment]
-    """Removes a user for good with their logins, tokens and credentials. Their namespace must hold nothing; its name stays taken, so that
-    nobody else is ever mistaken for them.
+    """Removes a user for good with their logins, tokens, credentials, and the tokens that they made for other users. Their namespace must hold
+    nothing; its name stays taken, so that nobody else is ever mistaken for them.
 
     Errors: INVALID_ARGUMENT (NAME_INVALID); NOT_FOUND (USER_NOT_FOUND); ABORTED (ETAG_MISMATCH); FAILED_PRECONDITION (IN_USE: the
     namespace holds something; PROTECTED: the administrator of the data folder, or oneself); PERMISSION_DENIED (SCOPE_MISSING).
@@ -286,7 +291,8 @@ class AuthServiceAsyncStub(AuthServiceStub):
     default again. A quota below what is used refuses more and removes nothing.
 
     Errors: INVALID_ARGUMENT (NAME_INVALID, FIELD_INVALID: unknown path, a negative quota, or a policy that cannot be); NOT_FOUND
-    (NAMESPACE_NOT_FOUND); ABORTED (ETAG_MISMATCH); PERMISSION_DENIED (SCOPE_MISSING).
+    (NAMESPACE_NOT_FOUND); ABORTED (ETAG_MISMATCH); PERMISSION_DENIED (SCOPE_MISSING); FAILED_PRECONDITION (APPROVAL_REQUIRED: an alias that
+    the policy protects names a version that is not approved).
     """
     CreateNamespace: _aio.UnaryUnaryMultiCallable[_auth_pb2.CreateNamespaceRequest, _auth_pb2.CreateNamespaceResponse]  # type: ignore[assignment]
     """Makes a namespace for a team; the caller is its first owner. Ids are shared with users, and none is ever used again.
@@ -362,7 +368,8 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _auth_pb2.LogoutRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_auth_pb2.LogoutResponse, _abc.Awaitable[_auth_pb2.LogoutResponse]]:
-        """Ends the login of the credential, or all logins of its user, from the next call on.
+        """Ends the login of the credential, or all logins of its user, from the next call on; with `revoke_tokens` also the API tokens that were
+        made in them.
 
         Errors: FAILED_PRECONDITION (STATE_INVALID: signed in with an API token, which RevokeToken ends).
         """
@@ -374,7 +381,7 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_auth_pb2.ChangePasswordResponse, _abc.Awaitable[_auth_pb2.ChangePasswordResponse]]:
         """Sets a password and ends all other logins of its user. The old password is needed, except for a first one and for administrators
-        who set somebody else's. API tokens stay good.
+        who set somebody else's. API tokens stay good; with `revoke_tokens` those that were made in logins end too.
 
         Errors: INVALID_ARGUMENT (FIELD_INVALID, NAME_INVALID); NOT_FOUND (USER_NOT_FOUND: another user's, unless for administrators);
         UNAUTHENTICATED (LOGIN_FAILED: the old password is wrong); RESOURCE_EXHAUSTED (LOGIN_LOCKED, BUSY); ABORTED (ETAG_MISMATCH: changed at
@@ -421,7 +428,7 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _auth_pb2.GetUserRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_auth_pb2.GetUserResponse, _abc.Awaitable[_auth_pb2.GetUserResponse]]:
-        """Returns a user.
+        """Returns a user, and how they can come in at present.
 
         Errors: INVALID_ARGUMENT (NAME_INVALID); NOT_FOUND (USER_NOT_FOUND); PERMISSION_DENIED (SCOPE_MISSING).
         """
@@ -433,7 +440,8 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_auth_pb2.UpdateUserResponse, _abc.Awaitable[_auth_pb2.UpdateUserResponse]]:
         """Changes a user's name, role, or whether they may sign in. Disabling refuses all their credentials from the next call on and ends
-        their logins; a new role counts from the next call on.
+        their logins; a new role counts from the next call on. An administrator who is none any more, or is disabled, loses the tokens that they
+        made for other users, too. The reply names what was ended, and namespaces that are left without an owner who can act.
 
         Errors: INVALID_ARGUMENT (NAME_INVALID, FIELD_INVALID: unknown path); NOT_FOUND (USER_NOT_FOUND); ABORTED (ETAG_MISMATCH);
         FAILED_PRECONDITION (PROTECTED: role and access of the administrator of the data folder); PERMISSION_DENIED (SCOPE_MISSING).
@@ -445,8 +453,8 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _auth_pb2.DeleteUserRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_auth_pb2.DeleteUserResponse, _abc.Awaitable[_auth_pb2.DeleteUserResponse]]:
-        """Removes a user for good with their logins, tokens and credentials. Their namespace must hold nothing; its name stays taken, so that
-        nobody else is ever mistaken for them.
+        """Removes a user for good with their logins, tokens, credentials, and the tokens that they made for other users. Their namespace must hold
+        nothing; its name stays taken, so that nobody else is ever mistaken for them.
 
         Errors: INVALID_ARGUMENT (NAME_INVALID); NOT_FOUND (USER_NOT_FOUND); ABORTED (ETAG_MISMATCH); FAILED_PRECONDITION (IN_USE: the
         namespace holds something; PROTECTED: the administrator of the data folder, or oneself); PERMISSION_DENIED (SCOPE_MISSING).
@@ -540,7 +548,8 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         default again. A quota below what is used refuses more and removes nothing.
 
         Errors: INVALID_ARGUMENT (NAME_INVALID, FIELD_INVALID: unknown path, a negative quota, or a policy that cannot be); NOT_FOUND
-        (NAMESPACE_NOT_FOUND); ABORTED (ETAG_MISMATCH); PERMISSION_DENIED (SCOPE_MISSING).
+        (NAMESPACE_NOT_FOUND); ABORTED (ETAG_MISMATCH); PERMISSION_DENIED (SCOPE_MISSING); FAILED_PRECONDITION (APPROVAL_REQUIRED: an alias that
+        the policy protects names a version that is not approved).
         """
 
     @_abc_1.abstractmethod

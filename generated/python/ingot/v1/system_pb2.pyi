@@ -665,7 +665,7 @@ class ListAuditEntriesRequest(_message.Message):
     principal: _builtins.str
     """Only by this principal."""
     target: _builtins.str
-    """Only on this name."""
+    """Only on this name, and on what lies below it: of a model also its versions and aliases, of a namespace all that it has."""
     action: _builtins.str
     """Only this action."""
     order_by: _builtins.str

@@ -107,7 +107,7 @@ class AuditFilter:
     """Which entries; empty fields do not narrow it."""
 
     principal: str = ""
-    target: str = ""
+    target: str = ""  # of this name, or of one below it
     action: str = ""
 
 
@@ -132,6 +132,18 @@ class AuditStore(Protocol):
 
     def page(self, wanted: AuditFilter, start: int | None, limit: int, *, oldest_first: bool) -> list[Entry]:
         """Return up to `limit` entries behind the number `start` in the order asked for."""
+        ...
+
+    def misplaced(self, after: int, last: int) -> Sequence[int]:
+        """Return numbers of entries between two that are listed under a name that is not theirs."""
+        ...
+
+    def begun(self) -> bool:
+        """Return whether the log was begun: from then on it has a head."""
+        ...
+
+    def begin(self) -> None:
+        """Note that it was begun."""
         ...
 
     def changes(self) -> int:

@@ -66,6 +66,7 @@ class Caller:
     reads: frozenset[str]  # ids of the namespaces it may read privately (admins: any)
     owns: frozenset[str] = frozenset()  # ids of the namespaces whose members and access it decides
     expire_time: float | None = None  # when the credential ends, in epoch seconds; None is never
+    login: int = 0  # number of the login that it is, or that it was made in; 0 for none
     declared_user: str = ""  # name the client detected; recorded, grants nothing
     address: str = ""  # where the call came from
     call_id: str = ""  # id of this call, in logs and errors
@@ -164,6 +165,8 @@ class ApiToken:
     expire_time: float | None = None
     last_use_time: float | None = None
     revoke_time: float | None = None
+    maker: str = ""  # id of who made it, `system` for the server; empty when it is not known
+    login: int = 0  # number of the login that it was made in, also through another token; 0 for none
 
     @property
     def name(self) -> str:

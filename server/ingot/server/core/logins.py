@@ -68,6 +68,14 @@ class LoginStore(Protocol):
         """End all logins of a user but one and but the `newest` so many; return how many this call ended."""
         ...
 
+    def end_everybodys(self, now: float) -> int:
+        """End all logins of all users; return how many this call ended."""
+        ...
+
+    def count(self, user: str, now: float) -> int:
+        """Return how many logins of a user have not ended."""
+        ...
+
     def forget(self, before: float) -> int:
         """Drop logins that ran out before then; return how many."""
         ...

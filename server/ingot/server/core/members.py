@@ -87,8 +87,8 @@ class MemberStore(Protocol):
         """Remove a member; return whether there was one."""
         ...
 
-    def owner_count(self, namespace: str) -> int:
-        """Return how many owners a namespace has."""
+    def other_owners(self, namespace: str, user: str) -> int:
+        """Return how many owners of a namespace but this one can act: they may sign in, and change things."""
         ...
 
     def owned_count(self, user: str) -> int:

@@ -34,6 +34,7 @@ class Claims:
 
     user: str  # id
     login: int
+    issue_time: float
     expire_time: float
 
 
@@ -79,7 +80,7 @@ class AccessTokens:
                 "The access token expired.",
                 next_step="Get the next one with RefreshLogin, or sign in again: ingot login",
             )
-        return Claims(user.removeprefix(_USERS), login, expires)
+        return Claims(user.removeprefix(_USERS), login, issued, expires)
 
     def _verified(self, token: str) -> Mapping[str, object]:
         """Return the claims of a token that we signed for ourselves."""

@@ -62,6 +62,14 @@ class Audit:
         self._store.add(entry)
         return entry
 
+    def begun(self) -> bool:
+        """Return whether the log was begun: from then on it has a head."""
+        return self._store.begun()
+
+    def begin(self) -> None:
+        """Note that the log has a head from now on; inside a write."""
+        self._store.begin()
+
     def changes(self) -> int:
         """Return a number that grows with every row that the write that runs now changes."""
         return self._store.changes()
@@ -89,13 +97,15 @@ class Audit:
 
     def check(self, number: int, hashed: str, limit: int) -> Stretch:
         """Check up to `limit` entries behind the one with this number and hash."""
-        entries = self._store.after(number, limit)
+        entries, start = self._store.after(number, limit), number
         findings: list[Finding] = []
         for entry in entries:
             findings += self._wrong(entry, number, hashed)
             number, hashed = entry.number, entry.hash
             if entry.deed.action == ALARM and not entry.deed.method:
                 findings.append(_alarm(entry))
+        changed = {each.number for each in findings if each.fault is Fault.CHANGED}
+        findings += [_misplaced(each) for each in self._store.misplaced(start, number) if each not in changed]
         restores = (each for each in entries if each.deed.action == RESTORE and not each.deed.method)
         return Stretch(
             number,
@@ -165,6 +175,11 @@ class Audit:
                 )
             )
         return found
+
+
+def _misplaced(number: int) -> Finding:
+    told = f"Entry {number} was changed: it is listed under a name that is not its target's."
+    return Finding(Fault.CHANGED, number, told)
 
 
 def _alarm(entry: Entry) -> Finding:

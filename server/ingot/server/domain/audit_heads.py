@@ -34,6 +34,7 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 _AT_ONCE = 2000  # entries in one read
+Settle = Callable[[Mapping[str, str]], dict[str, str]]  # facts of a restored backup: what was done about it
 HasSigned = Callable[[str, bytes, bytes], bool]  # key, signature, message
 
 
@@ -75,22 +76,29 @@ class AuditHeads:
         """What was wrong with the log since the start, "" when nothing was."""
         return self._told
 
-    def begin(self, restored: Mapping[str, str]) -> None:
-        """Compare the log with the kept head, and keep a new one; `restored` tells of a restored backup."""
+    def begin(self, restored: Mapping[str, str], settle: Settle = lambda restored: {}) -> dict[str, str]:
+        """Compare the log with the kept head, and keep a new one; `restored` tells of a restored backup.
+
+        What such a one brought is settled in the write of its entry; returns what `settle` said.
+        """
         finding = self._units.read(self._compare_kept)
+        settled: dict[str, str] = {}
         if restored:
             facts = dict(restored) | ({"missing_since": finding.message} if finding else {})
-            self._enter(RESTORE, facts)
+            settled = self._units.write(self._restored, facts, settle).result()
         elif finding is not None:
             self._alarm(finding)
         self.keep()
+        if not self._units.read(self._audit.begun):
+            self._units.write(self._audit.begin).result()  # only now: a crash before leaves no false alarm
+        return settled
 
     def keep(self) -> None:
         """Keep the newest entry as signed head, unless that is kept already.
 
-        The log is compared with the head before: while the server runs, nobody else should change it.
+        Log and file are compared with the head before: while the server runs, nobody else should change them.
         """
-        if self._kept is not None and (finding := self._units.read(self._lost, self._kept)) is not None:
+        if self._kept is not None and (finding := self._units.read(self._changed, self._kept)) is not None:
             self._kept = None
             self._alarm(finding)
         head = self._units.read(self._audit.head)
@@ -136,8 +144,8 @@ class AuditHeads:
             return Finding(Fault.NO_HEAD, 0, f"The file of the head of the log cannot be read: {error}.")
         if kept is None:
             number = self._audit.head().number
-            if not number:
-                return None
+            if not number and not self._audit.begun():
+                return None  # a folder that was never served
             told = f"The log has {number} entries, but the file of its head is gone."
             return Finding(Fault.NO_HEAD, number, told)
         message = canonical.head_message(kept.head.document())
@@ -145,6 +153,14 @@ class AuditHeads:
             told = "The kept head is not signed by this server; its file or the server's key was replaced."
             return Finding(Fault.BAD_HEAD, kept.head.number, told)
         return self._lost(kept.head)
+
+    def _changed(self, kept: Head) -> Finding | None:
+        return self._lost(kept) or self._compare_kept()
+
+    def _restored(self, facts: dict[str, str], settle: Settle) -> dict[str, str]:
+        settled = settle(facts)
+        self._audit.append(server_deed(self._clock.now(), RESTORE, facts | settled))
+        return settled
 
     def _lost(self, kept: Head) -> Finding | None:
         return next(iter(self._audit.compare(kept, "the head kept beside the database")), None)

@@ -22,7 +22,7 @@ from ingot.server.core.errors import (
     Unauthenticated,
     invalid_field,
 )
-from ingot.server.core.identity import SCOPES_OF_ROLE, ApiToken, Caller, Role, Scope, User
+from ingot.server.core.identity import SCOPES_OF_ROLE, SYSTEM, ApiToken, Caller, Role, Scope, User
 from ingot.server.core.members import Rights, rights_of
 from ingot.server.core.pages import Page, PageTokens, page_size
 from ingot.server.domain import identity_refusals as refusals
@@ -121,14 +121,14 @@ class Identity:
             self._uses[token.id] = now
         return self._caller(user, token)
 
-    def signed_in(self, user_id: str, name: str) -> Caller:
-        """Return a user as the caller of a login of this name, which may do all that the user may.
+    def signed_in(self, user_id: str, name: str, number: int) -> Caller:
+        """Return a user as the caller of a login of this name and number, which may do all the user may.
 
         Raises Unauthenticated (TOKEN_INVALID).
         """
         user = self._require_enabled(user_id)
         whole = ApiToken("", user.id, "", user.role, SCOPES_OF_ROLE[user.role], user.create_time)
-        return dataclasses.replace(self._caller(user, whole), token=name)
+        return dataclasses.replace(self._caller(user, whole), token=name, login=number)
 
     def find(self, user_id: str) -> User:
         """Return a user, whoever asks. Raises NotFound (USER_NOT_FOUND)."""
@@ -228,7 +228,9 @@ class Identity:
         display_name = texts.line("display_name", wanted.display_name, NAME_LIMIT)
         scopes = _granted(caller, role, wanted.scopes)
         expire_time = _end(caller, wanted.ttl, self._clock.now())
-        token, secret = self._add_token(user.id, display_name, role, scopes, expire_time)
+        made = ApiToken("", user.id, display_name, role, scopes, 0.0, expire_time)
+        made = dataclasses.replace(made, maker=caller.user, login=caller.login)
+        token, secret = self._add_token(made)
         journal.about(token.name)
         journal.detail(role=role, scopes=" ".join(sorted(scopes)))
         return token, secret
@@ -296,13 +298,10 @@ class Identity:
         if self._users.find(ADMINISTRATOR) is None:
             self._add_user(NewUser(ADMINISTRATOR, "Administrator", Role.ADMIN))
 
-    def _add_token(
-        self, user: str, display_name: str, role: Role, scopes: frozenset[Scope], expire_time: float | None
-    ) -> tuple[ApiToken, str]:
+    def _add_token(self, wanted: ApiToken) -> tuple[ApiToken, str]:
         number = self._counters.next("tok")
         secret = f"ingot_{number}_{secrets.token_urlsafe(32)}"
-        now = self._clock.now()
-        token = ApiToken(f"tok_{number}", user, display_name, role, scopes, now, expire_time)
+        token = dataclasses.replace(wanted, id=f"tok_{number}", create_time=self._clock.now())
         self._tokens.add(token, _digest(secret))
         return token, secret
 
@@ -310,7 +309,8 @@ class Identity:
         """Make a token that the server itself hands out; earlier ones of the same purpose end."""
         for token in self._tokens.valid_of(ADMINISTRATOR, display_name):
             self._revoke(token)
-        return self._add_token(ADMINISTRATOR, display_name, role, SCOPES_OF_ROLE[role], None)[1]
+        wanted = ApiToken("", ADMINISTRATOR, display_name, role, SCOPES_OF_ROLE[role], 0.0, maker=SYSTEM)
+        return self._add_token(wanted)[1]
 
     def _is_administrator(self, secret: str) -> bool:
         try:
@@ -351,6 +351,7 @@ def _caller(user: User, token: ApiToken, rights: Rights) -> Caller:
         reads=rights.reads,
         owns=rights.owns,
         expire_time=token.expire_time,
+        login=token.login,
     )
 
 

@@ -38,6 +38,14 @@ class _Allowance:
     time: float
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Lock:
+    """An address from which a user's password is not taken before a time."""
+
+    address: str
+    until: float  # epoch seconds
+
+
 class LoginAttempts:
     """Counts attempts; lives on the event loop."""
 
@@ -70,6 +78,15 @@ class LoginAttempts:
                 count.wrong, count.until = count.wrong - 1, 0.0
             if allowance is not None and (running.right or running.unheard):
                 allowance.left += 1
+
+    def locks(self, user: str) -> list[Lock]:
+        """Return from where the password of a user is not taken at present."""
+        now, passed = self._clock.now(), self._clock.monotonic()
+        return sorted(
+            Lock(address, now + count.until - passed)
+            for (name, address), count in self._counts.items()
+            if name == user and count.until > passed
+        )
 
     def _count(self, key: tuple[str, str], now: float) -> _Count:
         count = self._counts.get(key)

@@ -27,6 +27,7 @@ from ingot.server.core.errors import (
     Precondition,
     Reason,
     Unauthenticated,
+    invalid_field,
 )
 from ingot.server.core.identity import Caller, User
 from ingot.server.core.logins import Issued, Login, LoginStore
@@ -39,6 +40,7 @@ from ingot.server.domain.identity_refusals import (
     require_whole,
     user_not_found,
 )
+from ingot.server.domain.made_tokens import MadeTokens
 from ingot.server.domain.refresh_tokens import RefreshTokens
 
 log = logging.getLogger(__name__)
@@ -48,6 +50,7 @@ MOST_LOGINS = 100  # of one user at once; the oldest ends for a new one
 _WORD = "login"
 _NONCE_BYTES = 16
 _DAY = 24 * 3600.0
+_CLOCKS = 60.0  # seconds that clocks may have been set back
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,15 +71,31 @@ class NewPassword:
     old_needed: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """What somebody ended: logins, API tokens made in logins, and how many of these stay good."""
+
+    logins: int
+    tokens: int = 0
+    kept_tokens: int = 0
+
+
 class Logins:
     """The rules about logins and passwords; methods run inside a unit of work."""
 
     def __init__(
-        self, store: LoginStore, identity: Identity, tokens: Tokens, counters: CounterStore, clock: Clock
+        self,
+        store: LoginStore,
+        identity: Identity,
+        tokens: Tokens,
+        made: MadeTokens,
+        counters: CounterStore,
+        clock: Clock,
     ) -> None:
         self._store = store
         self._identity = identity
         self._tokens = tokens
+        self._made = made
         self._counters = counters
         self._clock = clock
 
@@ -88,7 +107,7 @@ class Logins:
 
     def signing_in(self, user: str) -> Caller:
         """Return a user whose password was right, as the caller. Raises Unauthenticated (TOKEN_INVALID)."""
-        return self._identity.signed_in(user, "")
+        return self._identity.signed_in(user, "", 0)
 
     def open(self, caller: Caller, stored: str | None, better: str = "") -> Issued:
         """Begin a login; `stored` is the hash that was matched, `better` replaces an outdated one.
@@ -124,10 +143,11 @@ class Logins:
         """
         claims = self._tokens.access.read(token, begun=begun)
         login = self._store.find(claims.login)
-        if login is None or login.user != claims.user:
+        # In a restored database a number may come again that a lost login had.
+        if login is None or login.user != claims.user or claims.issue_time < login.create_time - _CLOCKS:
             raise _unusable("it is not known here")
         self._require_open(login)
-        return self._identity.signed_in(login.user, login.name)
+        return self._identity.signed_in(login.user, login.name, login.number)
 
     # --- going on ---------------------------------------------------------------------------------------
 
@@ -138,7 +158,7 @@ class Logins:
         """
         login = self._login_of(token)
         self._require_open(login)
-        return self._identity.signed_in(login.user, login.name)
+        return self._identity.signed_in(login.user, login.name, login.number)
 
     def refresh(self, token: str) -> Issued | None:
         """Use a refresh token up, and return the next tokens; None for one that was used up before.
@@ -170,10 +190,11 @@ class Logins:
 
     # --- ending -----------------------------------------------------------------------------------------
 
-    def logout(self, caller: Caller, *, everywhere: bool) -> int:
-        """End the login of the caller, or all of its user; return how many.
+    def logout(self, caller: Caller, *, everywhere: bool, tokens: bool = False) -> Ended:
+        """End the login of the caller, or all of its user, with `tokens` also what was made in them.
 
-        Raises Precondition (STATE_INVALID) without a login, Denied (SCOPE_MISSING) for workers.
+        Raises Precondition (STATE_INVALID) without a login, Denied (SCOPE_MISSING) for workers, Invalid
+        (FIELD_INVALID) for `tokens` of one login.
         """
         if caller.is_worker:
             raise not_allowed(caller, "end logins")
@@ -183,7 +204,9 @@ class Logins:
             ended = self._store.end_all(caller.user, now)
             if ended:
                 self._identity.rights_changed()
-            return ended
+            return self._with_tokens(caller.user, ended, revoke=tokens)
+        if tokens:
+            raise invalid_field("revoke_tokens", "expected everywhere with it: tokens belong to no one login")
         if not number:
             raise Precondition(
                 Reason.STATE_INVALID,
@@ -192,7 +215,7 @@ class Logins:
                 facts={"token": caller.token},
             )
         login = self._store.find(number)
-        return int(login is not None and self._end(login, now))
+        return Ended(int(login is not None and self._end(login, now)))
 
     # --- passwords --------------------------------------------------------------------------------------
 
@@ -215,8 +238,8 @@ class Logins:
             require_whole(caller, "set a first password")
         return NewPassword(found, stored, own and stored is not None)
 
-    def change(self, caller: Caller, wanted: NewPassword, hashed: str) -> int:
-        """Keep a new hash and end all other logins of the user; return how many.
+    def change(self, caller: Caller, wanted: NewPassword, hashed: str, *, tokens: bool = False) -> Ended:
+        """Keep a new hash and end all other logins of the user, with `tokens` also what was made in logins.
 
         Raises Conflict (ETAG_MISMATCH) when the password changed since `changing`, and what that raises.
         """
@@ -229,7 +252,8 @@ class Logins:
                 facts={"user": user},
             )
         journal.about(wanted.user.name)
-        return self.set_password(user, hashed, but=_number(caller) if user == caller.user else 0)
+        ended = self.set_password(user, hashed, but=_number(caller) if user == caller.user else 0)
+        return self._with_tokens(user, ended, revoke=tokens, but=caller.token)
 
     def set_password(self, user: str, hashed: str, *, but: int = 0) -> int:
         """Keep a hash and end all logins of the user but one; return how many."""
@@ -243,7 +267,23 @@ class Logins:
         """End all logins of a user; return how many."""
         return self._store.end_all(user, self._clock.now())
 
+    def end_everybodys(self) -> int:
+        """End all logins of all users; return how many."""
+        ended = self._store.end_everybodys(self._clock.now())
+        if ended:
+            self._identity.rights_changed()
+        return ended
+
+    def count(self, user: str) -> int:
+        """Return how many logins of a user have not ended."""
+        return self._store.count(user, self._clock.now())
+
     # --- parts ------------------------------------------------------------------------------------------
+
+    def _with_tokens(self, user: str, logins: int, *, revoke: bool, but: str = "") -> Ended:
+        made = [each for each in self._made.in_logins(user) if each.name != but]
+        revoked = len(self._made.end(made)) if revoke else 0
+        return Ended(logins, revoked, len(made) - revoked)
 
     def _issued(self, login: Login) -> Issued:
         access = self._tokens.access

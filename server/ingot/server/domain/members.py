@@ -190,8 +190,8 @@ class Members:
         """Refuse that an owner is none any more where one is needed. Raises Precondition (PROTECTED)."""
         if user == namespace:
             why, then = f"it is the own one of users/{user}", "Nobody else can be put in its owner's place."
-        elif self._members.owner_count(namespace) == 1:
-            why, then = f"users/{user} is its last owner", "Make somebody else an owner first."
+        elif not self._members.other_owners(namespace, user):
+            why, then = f"users/{user} is its last owner who can act", "Make somebody else an owner first."
         else:
             return
         raise Precondition(

@@ -293,9 +293,14 @@ def _check_words(wanted: OperationFilter) -> None:
 
 
 def _owns(caller: Caller, operation: Operation) -> bool:
-    """Return whether the caller asked for an operation, or owns what it is about."""
-    owned = bool(operation.namespace) and caller.may_write(operation.namespace)
-    return owned or caller.is_admin or operation.requester == caller.principal
+    """Return whether the caller asked for an operation, or owns what it is about.
+
+    Who asked and has left its namespace since has no part in it any more.
+    """
+    namespace = operation.namespace
+    owned = bool(namespace) and caller.may_write(namespace)
+    asked = operation.requester == caller.principal and (not namespace or caller.may_read(namespace))
+    return owned or caller.is_admin or asked
 
 
 def _only_seen(caller: Caller, operation: Operation, what: str) -> Denied:
@@ -315,9 +320,9 @@ def _shown(caller: Caller, wanted: OperationFilter) -> tuple[str | None, Operati
     everywhere = wanted.namespace in ("", ANY_NAMESPACE)
     if caller.is_admin:
         return None, replace(wanted, namespace="") if everywhere else wanted
+    shared = () if caller.is_worker else tuple(sorted(caller.reads | caller.writes))
     if wanted.namespace == ANY_NAMESPACE:
-        shared = () if caller.is_worker else tuple(sorted(caller.reads | caller.writes))
-        return caller.principal, replace(wanted, namespace="", shared=shared)
+        return caller.principal, replace(wanted, namespace="", shared=shared, within=("", *shared))
     if not everywhere and caller.may_read(wanted.namespace):
         return None, wanted
-    return caller.principal, wanted
+    return caller.principal, replace(wanted, within=("", *shared))

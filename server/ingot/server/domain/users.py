@@ -18,6 +18,7 @@ from ingot.server.domain.catalog_refusals import check_etag
 from ingot.server.domain.identity import ADMINISTRATOR, NAME_LIMIT, Identity
 from ingot.server.domain.identity_refusals import require_admin, require_whole, user_not_found
 from ingot.server.domain.logins import Logins
+from ingot.server.domain.made_tokens import MadeTokens
 
 PATHS = ("display_name", "role", "disabled")
 
@@ -32,27 +33,70 @@ class UserChange:
     disabled: bool
     paths: Collection[str]
     etag: str = ""
+    keep_tokens: bool = False  # those that they made for others as an administrator
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A user, and how they can come in at present."""
+
+    user: User
+    has_password: bool
+    logins: int  # that have not ended
+    tokens: int  # that are good
+
+
+@dataclass(frozen=True, slots=True)
+class ChangedUser:
+    """A user as it is now, and what the change ended: tokens by name; teams without an owner who can act."""
+
+    user: User
+    ended_tokens: tuple[str, ...] = ()
+    ownerless: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GoneUser:
+    """What a removed user leaves, and tokens for others that end with them, by name."""
+
+    left: tuple[Member, ...] = ()
+    ended_tokens: tuple[str, ...] = ()
 
 
 class Users:
     """The rules about changing users; every method runs inside a unit of work."""
 
     def __init__(
-        self, users: UserStore, members: MemberStore, identity: Identity, logins: Logins, clock: Clock
+        self,
+        users: UserStore,
+        members: MemberStore,
+        identity: Identity,
+        logins: Logins,
+        tokens: MadeTokens,
+        clock: Clock,
     ) -> None:
         self._users = users
         self._members = members
         self._identity = identity
         self._logins = logins
+        self._tokens = tokens
         self._clock = clock
 
-    def get(self, caller: Caller, user: str) -> User:
-        """Return a user. Raises NotFound (USER_NOT_FOUND), Denied (SCOPE_MISSING)."""
-        require_admin(caller, "look users up")
-        return self._identity.find(user)
+    def get(self, caller: Caller, user: str) -> Account:
+        """Return a user, and how they can come in.
 
-    def update(self, caller: Caller, change: UserChange) -> User:
+        Raises NotFound (USER_NOT_FOUND), Denied (SCOPE_MISSING).
+        """
+        require_admin(caller, "look users up")
+        found = self._identity.find(user)
+        has_password = self._logins.stored(user) is not None
+        return Account(found, has_password, self._logins.count(user), self._tokens.count(user))
+
+    def update(self, caller: Caller, change: UserChange) -> ChangedUser:
         """Change what the paths name and return the user; rights change from the next call on.
+
+        Who is no administrator any more, or disabled, loses the tokens made for others. What a team is left
+        without is told and not refused: somebody whose password was stolen is disabled at once.
 
         Raises NotFound (USER_NOT_FOUND), Denied (SCOPE_MISSING), Invalid (FIELD_INVALID), Conflict
         (ETAG_MISMATCH), Precondition (PROTECTED).
@@ -65,31 +109,34 @@ class Users:
             require_whole(caller, "make administrators")
         if before.id == ADMINISTRATOR and (after.role is not Role.ADMIN or after.disabled):
             raise _protected(before, "it stays an administrator who may sign in")
+        ended: Sequence[str] = ()
         if after != before:
             self._users.change(after)
             if after.disabled:
                 self._logins.end_all(after.id)
+            if not change.keep_tokens and before.role is Role.ADMIN and _is_lesser(after):
+                ended = self._tokens.end(self._tokens.for_others(after.id))
             self._identity.rights_changed()
             journal.detail(
                 role=after.role.value,
                 before=before.role.value if after.role is not before.role else None,
                 disabled=after.disabled or None,
             )
-        return after
+        return ChangedUser(after, tuple(ended), self._ownerless(after))
 
     def delete(
         self, caller: Caller, user: str, etag: str, *, allow_missing: bool, validate_only: bool = False
-    ) -> Sequence[Member]:
+    ) -> GoneUser:
         """Remove a user with all credentials and the own, empty namespace, whose id stays taken.
 
-        Returns what they belonged to beside it.
+        The tokens that they made for others end with them. Returns what goes beside the user.
         Raises NotFound (USER_NOT_FOUND), Denied (SCOPE_MISSING), Conflict (ETAG_MISMATCH), Precondition
         (PROTECTED, IN_USE).
         """
         require_admin(caller, "remove users")
         found = self._users.find(user)
         if found is None and allow_missing:
-            return ()
+            return GoneUser()
         if found is None:
             raise user_not_found(user)
         check_etag(found.name, etag, found.etag)
@@ -99,12 +146,27 @@ class Users:
             raise _protected(found, "nobody removes themselves")
         self._require_unneeded(found)
         left = [each for each in self._users.memberships(found.id) if each.namespace != found.id]
+        made = self._tokens.for_others(found.id)
+        gone = GoneUser(tuple(left), tuple(each.name for each in made))
         if validate_only:
-            return left
+            return gone
+        self._tokens.end(made)
         self._members.remove_namespace(found.id, self._clock.now())
         self._users.remove(found.id)
         self._identity.rights_changed()
-        return left
+        return gone
+
+    def _ownerless(self, user: User) -> tuple[str, ...]:
+        """Return the teams that a user owns and that have no owner who can act."""
+        if not user.disabled and user.role is not Role.VIEWER:
+            return ()
+        return tuple(
+            f"namespaces/{each.namespace}"
+            for each in self._users.memberships(user.id)
+            if each.namespace != user.id
+            and each.role is MemberRole.OWNER
+            and not self._members.other_owners(each.namespace, user.id)
+        )
 
     def _require_unneeded(self, user: User) -> None:
         """Refuse to remove whose namespace holds something, or who is the last owner of a team's."""
@@ -114,7 +176,7 @@ class Users:
             for each in self._users.memberships(user.id)
             if each.namespace != user.id
             and each.role is MemberRole.OWNER
-            and self._members.owner_count(each.namespace) == 1
+            and not self._members.other_owners(each.namespace, user.id)
         ]
         if held or alone:
             raise Precondition(
@@ -124,6 +186,11 @@ class Users:
                 "then nobody can sign in as it, and what it made stays.",
                 facts={"user": user.name, "held": ", ".join([*held, *alone])},
             )
+
+
+def _is_lesser(user: User) -> bool:
+    """Return whether a user is no administrator who may sign in."""
+    return user.disabled or user.role is not Role.ADMIN
 
 
 def _changed(user: User, change: UserChange) -> User:

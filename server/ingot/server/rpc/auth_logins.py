@@ -47,9 +47,14 @@ class LoginCalls(AuthCalls):
 
     async def Logout(self, request: pb.LogoutRequest, context: Context) -> pb.LogoutResponse:
         ended = await self._hops.write(
-            self._rules.logins.logout, pipeline.caller(), everywhere=request.everywhere
+            self._rules.logins.logout,
+            pipeline.caller(),
+            everywhere=request.everywhere,
+            tokens=request.revoke_tokens,
         )
-        return pb.LogoutResponse(ended_logins=ended)
+        return pb.LogoutResponse(
+            ended_logins=ended.logins, revoked_tokens=ended.tokens, kept_tokens=ended.kept_tokens
+        )
 
     async def ChangePassword(
         self, request: pb.ChangePasswordRequest, context: Context
@@ -61,8 +66,10 @@ class LoginCalls(AuthCalls):
         if wanted.old_needed:
             await self._old_matched(wanted, request.old_password)
         hashed = await self._rules.hashing.hashed(request.new_password)
-        ended = await self._hops.write(logins.change, caller, wanted, hashed)
-        return pb.ChangePasswordResponse(ended_logins=ended)
+        ended = await self._hops.write(logins.change, caller, wanted, hashed, tokens=request.revoke_tokens)
+        return pb.ChangePasswordResponse(
+            ended_logins=ended.logins, revoked_tokens=ended.tokens, kept_tokens=ended.kept_tokens
+        )
 
     async def _old_matched(self, wanted: NewPassword, password: str) -> None:
         passwords.check_typed(password, "old_password")

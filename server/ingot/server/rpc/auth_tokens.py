@@ -2,7 +2,7 @@
 
 from ingot.server.core.credentials import Credential
 from ingot.server.core.errors import invalid_field
-from ingot.server.core.identity import ApiToken, Role, Scope
+from ingot.server.core.identity import SYSTEM, ApiToken, Role, Scope
 from ingot.server.core.names import credential_ids, token_ids, user_id
 from ingot.server.domain.identity import NewToken
 from ingot.server.rpc import convert_common as common
@@ -100,6 +100,8 @@ def _token(token: ApiToken) -> auth_pb2.ApiToken:
         expire_time=common.timestamp(token.expire_time),
         last_use_time=common.timestamp(token.last_use_time),
         revoke_time=common.timestamp(token.revoke_time),
+        creator=f"users/{token.maker}" if token.maker not in ("", SYSTEM) else token.maker,
+        from_login=bool(token.login),
     )
 
 

@@ -5,6 +5,7 @@ from ingot.server.core.names import user_id
 from ingot.server.domain.identity import NewUser
 from ingot.server.domain.requests import RequestKey
 from ingot.server.domain.users import UserChange
+from ingot.server.rpc import convert_common as common
 from ingot.server.rpc import pipeline
 from ingot.server.rpc.auth_rules import AuthCalls, Context, role_message, role_of, user_message
 from ingot.v1 import auth_pb2
@@ -45,21 +46,35 @@ class UserCalls(AuthCalls):
         )
 
     async def GetUser(self, request: auth_pb2.GetUserRequest, context: Context) -> auth_pb2.GetUserResponse:
-        user = await self._hops.read(self._rules.users.get, pipeline.caller(), user_id(request.name))
-        return auth_pb2.GetUserResponse(user=user_message(user))
+        found = await self._hops.read(self._rules.users.get, pipeline.caller(), user_id(request.name))
+        locks = self._rules.attempts.locks(found.user.id)
+        return auth_pb2.GetUserResponse(
+            user=user_message(found.user),
+            has_password=found.has_password,
+            login_count=found.logins,
+            token_count=found.tokens,
+            locks=[
+                auth_pb2.LoginLock(address=each.address, until_time=common.timestamp(each.until))
+                for each in locks
+            ],
+        )
 
     async def UpdateUser(
         self, request: auth_pb2.UpdateUserRequest, context: Context
     ) -> auth_pb2.UpdateUserResponse:
-        user = await self._hops.write(self._rules.users.update, pipeline.caller(), _change(request))
-        return auth_pb2.UpdateUserResponse(user=user_message(user))
+        changed = await self._hops.write(self._rules.users.update, pipeline.caller(), _change(request))
+        return auth_pb2.UpdateUserResponse(
+            user=user_message(changed.user),
+            ended_tokens=changed.ended_tokens,
+            ownerless_namespaces=changed.ownerless,
+        )
 
     async def DeleteUser(
         self, request: auth_pb2.DeleteUserRequest, context: Context
     ) -> auth_pb2.DeleteUserResponse:
         user = user_id(request.name)
         hop = self._hops.read if request.validate_only else self._hops.write
-        left = await hop(
+        gone = await hop(
             self._rules.users.delete,
             pipeline.caller(),
             user,
@@ -67,7 +82,9 @@ class UserCalls(AuthCalls):
             allow_missing=request.allow_missing,
             validate_only=request.validate_only,
         )
-        return auth_pb2.DeleteUserResponse(memberships=[each.name for each in left])
+        return auth_pb2.DeleteUserResponse(
+            memberships=[each.name for each in gone.left], ended_tokens=gone.ended_tokens
+        )
 
 
 def _change(request: auth_pb2.UpdateUserRequest) -> UserChange:
@@ -84,4 +101,5 @@ def _change(request: auth_pb2.UpdateUserRequest) -> UserChange:
         disabled=wanted.disabled,
         paths=tuple(request.update_mask.paths) or tuple(path for path, there in told.items() if there),
         etag=wanted.etag,
+        keep_tokens=request.keep_tokens,
     )

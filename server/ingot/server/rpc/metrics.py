@@ -1,21 +1,16 @@
-"""Figures for Prometheus, on an HTTP address of their own: `GET http://HOST:PORT/metrics`.
+"""Figures for Prometheus, on an HTTP address of their own: `GET http://HOST:PORT/metrics` (metrics_http.py).
 
 Calls are counted as they end, with two labels whose values the protos bound: method and code. What rows tell
 is looked up from time to time (`show`), so that a scrape reads memory only and can slow nothing down.
 """
 
-import ipaddress
-import socket
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
 
 import prometheus_client
 from prometheus_client import Counter, Gauge, Histogram
 from prometheus_client.registry import CollectorRegistry
 
 from ingot.server.rpc.calls import Call
-from ingot.server.rpc.server import AddressError
 
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0)
 _GAUGES = {
@@ -33,15 +28,6 @@ _GAUGES = {
     "disk_total_bytes": "Size of the disk below the data folder.",
     "disk_free_bytes": "Free on it.",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Certificates:
-    """Files with which the address speaks TLS; with `client_ca` only to clients that have a certificate."""
-
-    cert: Path
-    key: Path
-    client_ca: Path | None = None
 
 
 class Metrics:
@@ -90,41 +76,3 @@ class Metrics:
         """Set gauges, by their names without `ingot_`."""
         for name, value in values.items():
             self._gauges[name].set(value)
-
-
-class MetricsServer:
-    """Serves a registry over HTTP on a thread, until it is closed."""
-
-    def __init__(self, address: str, metrics: Metrics, tls: Certificates | None) -> None:
-        """Serve on host:port. Raises AddressError."""
-        host, _, port = address.rpartition(":")
-        try:
-            self._server, self._thread = prometheus_client.start_http_server(
-                int(port),
-                _address(host.strip("[]")),
-                registry=metrics.registry,
-                certfile=str(tls.cert) if tls else None,
-                keyfile=str(tls.key) if tls else None,
-                client_cafile=str(tls.client_ca) if tls and tls.client_ca else None,
-                client_auth_required=bool(tls and tls.client_ca),
-            )
-        except OSError as error:
-            raise AddressError(
-                f"{address} cannot serve metrics: {error.strerror or error}. Choose another address with "
-                "--metrics; port 0 takes any free one."
-            ) from error
-        self.address = f"{host}:{self._server.server_port}"
-
-    def close(self) -> None:
-        """Stop serving."""
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-
-def _address(host: str) -> str:
-    """Return the numbers of a host: the library chooses the family by them. Raises OSError."""
-    try:
-        return str(ipaddress.ip_address(host))
-    except ValueError:
-        return str(socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0][4][0])

@@ -1,7 +1,8 @@
 """Rows of the audit log: the store behind core/audit.py.
 
 Entries are only ever added. What is hashed stands in columns and is put together again to be checked, so that
-there is no second copy that could say something else.
+there is no second copy that could say something else. Beside it stand the first parts of the target, by which
+a list finds what lies below a name; they are checked against the target.
 """
 
 import json
@@ -16,8 +17,11 @@ _TEXTS = (
 )
 _ENCODER = json.JSONEncoder(ensure_ascii=False, sort_keys=True)
 _COLUMNS = ("number", "time", *_TEXTS, "facts", "previous", "hash")
+_PLACES = ("root", "place")
 _SELECT = f"SELECT {', '.join(_COLUMNS)} FROM audit_entry"
-_INSERT = f"INSERT INTO audit_entry({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"
+_STORED = (*_COLUMNS, *_PLACES)
+_INSERT = f"INSERT INTO audit_entry({', '.join(_STORED)}) VALUES ({', '.join('?' * len(_STORED))})"
+_BEGUN = "audit"  # counter: 1 once the log has a head
 
 
 class AuditSql:
@@ -30,7 +34,8 @@ class AuditSql:
     def add(self, entry: Entry) -> None:
         facts = _ENCODER.encode(entry.deed.facts) if entry.deed.facts else "{}"
         texts = [getattr(entry.deed, name) for name in _TEXTS]
-        sql.run(_INSERT, entry.number, entry.time, *texts, facts, entry.previous, entry.hash)
+        places = _first_of(entry.deed.target, 2), _first_of(entry.deed.target, 4)
+        sql.run(_INSERT, entry.number, entry.time, *texts, facts, entry.previous, entry.hash, *places)
 
     def hash_of(self, number: int) -> str:
         found = sql.rows("SELECT hash FROM audit_entry WHERE number = ?", number)
@@ -41,12 +46,8 @@ class AuditSql:
         return [_entry(row) for row in found]
 
     def page(self, wanted: AuditFilter, start: int | None, limit: int, *, oldest_first: bool) -> list[Entry]:
-        conditions, values = [], []
-        for column, value in (
-            ("principal", wanted.principal),
-            ("target", wanted.target),
-            ("action", wanted.action),
-        ):
+        conditions, values = _below(wanted.target) if wanted.target else ([], [])
+        for column, value in (("principal", wanted.principal), ("action", wanted.action)):
             if value:
                 conditions.append(f"{column} = ?")
                 values.append(value)
@@ -58,9 +59,43 @@ class AuditSql:
         found = sql.rows(f"{_SELECT}{where} ORDER BY number {order} LIMIT ?", *values, *begin, limit)
         return [_entry(row) for row in found]
 
+    def misplaced(self, after: int, last: int) -> Sequence[int]:
+        found = sql.rows(
+            "SELECT number, target, root, place FROM audit_entry WHERE number > ? AND number <= ?",
+            after,
+            last,
+        )
+        return [
+            int(number)
+            for number, target, root, place in found
+            if (root, place) != (_first_of(target, 2), _first_of(target, 4))
+        ]
+
+    def begun(self) -> bool:
+        return bool(sql.rows("SELECT 1 FROM counter WHERE word = ?", _BEGUN))
+
+    def begin(self) -> None:
+        sql.run("INSERT INTO counter(word, value) VALUES (?, 1) ON CONFLICT(word) DO NOTHING", _BEGUN)
+
     def changes(self) -> int:
         database = unit_of_work.current.obj
         return 0 if database is None else int(database.connection().total_changes)
+
+
+def _first_of(name: str, count: int) -> str:
+    """Return the first parts of a name: two are a namespace, a user, a job; four an artifact, a token."""
+    return "/".join(name.split("/", count)[:count])
+
+
+def _below(name: str) -> tuple[list[str], list[str]]:
+    """Return conditions for a name and what lies below it, each along an index, and their values."""
+    parts = name.count("/") + 1
+    column, base = ("place", _first_of(name, 4)) if parts >= 4 else ("root", _first_of(name, 2))
+    if parts in (2, 4):
+        return [f"{column} = ?"], [base]
+    # Below one artifact, or one user, are few enough to look at; + keeps SQLite at the index of the place.
+    within = "(+target = ? OR (+target > ? AND +target < ?))"
+    return [f"{column} = ?", within], [base, name, f"{name}/", f"{name}0"]  # 0 comes after / in ASCII
 
 
 def _entry(row: sql.Row) -> Entry:

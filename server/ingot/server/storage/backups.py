@@ -151,11 +151,17 @@ def found(folder: Path) -> list[Backup]:
 
 
 def restore(
-    folder: Path, home: Path, name: str = "", told: Callable[[int, int], None] = lambda done, total: None
+    folder: Path,
+    home: Path,
+    name: str = "",
+    told: Callable[[int, int], None] = lambda done, total: None,
+    *,
+    revoke_tokens: bool = False,
 ) -> Backup:
     """Put a backup into an empty data folder: the newest in `folder`, or the named one, or `folder` itself.
 
-    `told` gets packs done and all.
+    `told` gets packs done and all. What logins and tokens are worth then is settled by whoever opens the
+    folder first (domain/restoring.py); with `revoke_tokens` it ends all of them.
 
     The rows come last, so a folder that was restored in part has none and can be restored again.
     Raises BackupError.
@@ -194,7 +200,8 @@ def restore(
         for path in source.iterdir():
             if path.name not in (ROWS, _FACTS):
                 _copy(path, home / path.name, mode=0o600)
-        audit_head.leave_restored(home, {"backup": chosen.name, "backup_time": str(chosen.create_time)})
+        note = {"backup": chosen.name, "backup_time": str(chosen.create_time)}
+        audit_head.leave_restored(home, note | ({"revoke_tokens": "yes"} if revoke_tokens else {}))
         _copy(source / ROWS, home / ROWS, mode=0o600)
         pack_files.sync_folder(home)
     except OSError as error:

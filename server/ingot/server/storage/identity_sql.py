@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
+import peewee
+
 from ingot.server.core.identity import ApiToken, Role, Scope, User
 from ingot.server.core.members import Member, MemberRole
 from ingot.server.storage import sql, tables
@@ -141,6 +143,8 @@ class TokensSql:
             expires=token.expire_time,
             used=token.last_use_time,
             revoked=token.revoke_time,
+            maker=token.maker,
+            login=token.login,
         ).execute()
 
     def page(self, user: str, after: int, size: int) -> Sequence[tuple[int, ApiToken]]:
@@ -153,6 +157,22 @@ class TokensSql:
         mine = (token.user == user) & (token.display_name == display_name) & token.revoked.is_null()
         return [_token(row) for row in token.select().where(mine).order_by(token.id)]
 
+    def made_by(self, user: str) -> Sequence[ApiToken]:
+        token = tables.ApiToken
+        rows = token.select().where(token.maker == user, token.revoked.is_null()).order_by(token.id)
+        return [_token(row) for row in rows]
+
+    def valid(self, now: float, size: int) -> Sequence[ApiToken]:
+        token = tables.ApiToken
+        return [_token(row) for row in token.select().where(_good(now)).order_by(token.id).limit(size)]
+
+    def valid_count(self, user: str, now: float) -> int:
+        return int(tables.ApiToken.select().where(tables.ApiToken.user == user, _good(now)).count())
+
+    def revoke_all(self, now: float) -> int:
+        row = tables.ApiToken
+        return int(row.update(revoked=now).where(row.revoked.is_null()).execute())
+
     def revoke(self, token: str, now: float) -> bool:
         row = tables.ApiToken
         fresh = (row.id == _number(token)) & row.revoked.is_null()
@@ -161,6 +181,12 @@ class TokensSql:
     def used(self, times: Mapping[str, float]) -> None:
         for token, time in times.items():
             tables.ApiToken.update(used=time).where(tables.ApiToken.id == _number(token)).execute()
+
+
+def _good(now: float) -> peewee.Expression:
+    row = tables.ApiToken
+    ends: peewee.Expression = row.expires.is_null() | (row.expires > now)
+    return row.revoked.is_null() & ends
 
 
 def _number(token: str) -> int:
@@ -189,4 +215,6 @@ def _token(row: tables.ApiToken) -> ApiToken:
         expire_time=row.expires,
         last_use_time=row.used,
         revoke_time=row.revoked,
+        maker=row.maker,
+        login=row.login,
     )

@@ -59,5 +59,14 @@ class LoginsSql:
             newest,
         )
 
+    def end_everybodys(self, now: float) -> int:
+        return sql.run("UPDATE login SET ended = ? WHERE ended IS NULL", now)
+
+    def count(self, user: str, now: float) -> int:
+        found = sql.rows(
+            "SELECT count(*) FROM login WHERE user = ? AND ended IS NULL AND expires > ?", user, now
+        )
+        return int(found[0][0])
+
     def forget(self, before: float) -> int:
         return sql.run("DELETE FROM login WHERE expires < ?", before)

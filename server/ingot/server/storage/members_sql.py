@@ -64,8 +64,15 @@ class MembersSql:
     def remove(self, namespace: str, user: str) -> bool:
         return bool(sql.run("DELETE FROM member WHERE namespace = ? AND user = ?", namespace, user))
 
-    def owner_count(self, namespace: str) -> int:
-        return _count("namespace = ? AND role = 'OWNER'", namespace)
+    def other_owners(self, namespace: str, user: str) -> int:
+        able = "user.id = member.user AND NOT user.disabled AND user.role != 'VIEWER'"
+        found = sql.rows(
+            f"SELECT count(*) FROM member JOIN user ON {able} "
+            "WHERE member.namespace = ? AND member.role = 'OWNER' AND member.user != ?",
+            namespace,
+            user,
+        )
+        return int(found[0][0])
 
     def owned_count(self, user: str) -> int:
         return _count("user = ? AND role = 'OWNER'", user)

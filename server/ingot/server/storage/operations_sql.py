@@ -166,7 +166,8 @@ def _shown_to(
     requester: str | None, wanted: OperationFilter
 ) -> "Iterator[peewee.ModelSelect[tables.Operation]]":
     """Yield the parts of what is shown, each with an index of its own; one may be in several."""
-    yield _Row.select() if requester is None else _Row.select().where(_Row.requester == requester)
+    own = _Row.select() if requester is None else _Row.select().where(_Row.requester == requester)
+    yield own.where(_plain(_Row.namespace).in_(wanted.within)) if wanted.within else own
     for namespace in wanted.shared:
         yield _Row.select().where(_Row.namespace == namespace)
 

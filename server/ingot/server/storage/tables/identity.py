@@ -64,9 +64,11 @@ class ApiToken(Table):
     expires = peewee.FloatField(null=True)
     used = peewee.FloatField(null=True)
     revoked = peewee.FloatField(null=True)
+    maker = peewee.TextField(default="", constraints=[peewee.SQL("DEFAULT ''")])  # id of a user, or system
+    login = peewee.IntegerField(default=0, constraints=[peewee.SQL("DEFAULT 0")])  # number, 0 for none
 
     class Meta:
-        indexes = ((("user", "id"), False),)
+        indexes = ((("user", "id"), False), (("maker",), False))
 
 
 class Credential(Table):

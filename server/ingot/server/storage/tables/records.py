@@ -145,7 +145,10 @@ class ProblemLast(Table):
 
 
 class AuditEntry(Table):
-    """An entry of the audit log; only ever added. `time` is in microseconds, hashes are blake3:<hex>."""
+    """An entry of the audit log; only ever added. `time` is in microseconds, hashes are blake3:<hex>.
+
+    `root` and `place` are the first two and four parts of the target: what it lies below.
+    """
 
     number = peewee.IntegerField(primary_key=True)
     time = peewee.IntegerField()
@@ -163,10 +166,13 @@ class AuditEntry(Table):
     facts = peewee.TextField()  # JSON
     previous = peewee.TextField()
     hash = peewee.TextField()
+    root = peewee.TextField(default="", constraints=[peewee.SQL("DEFAULT ''")])
+    place = peewee.TextField(default="", constraints=[peewee.SQL("DEFAULT ''")])
 
     class Meta:
         indexes = (
             (("principal", "number"), False),
-            (("target", "number"), False),
+            (("root", "number"), False),
+            (("place", "number"), False),
             (("action", "number"), False),
         )
