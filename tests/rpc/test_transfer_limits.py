@@ -47,7 +47,7 @@ def told(pusher: Pusher) -> pb.GetCapabilitiesResponse:
 
 def test_capabilities_tell_every_limit(pusher: Pusher) -> None:
     limits = told(pusher)
-    unlimited_or_off = {"draining", "calls_per_second", "call_burst"}
+    unlimited_or_off = {"draining", "calls_per_second", "call_burst", "data_addresses"}
     unset = {
         field.name
         for field in pb.GetCapabilitiesResponse.DESCRIPTOR.fields

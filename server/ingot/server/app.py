@@ -24,6 +24,7 @@ from ingot.server.core.clock import Clock, SystemClock
 from ingot.server.core.complaints import Complaints
 from ingot.server.core.errors import IngotError
 from ingot.server.core.pages import PageTokens
+from ingot.server.data_processes import DataProcesses
 from ingot.server.domain.disk_room import DiskRoom
 from ingot.server.domain.health import Health
 from ingot.server.domain.requests import Requests
@@ -216,6 +217,7 @@ class App:
         self.operations.serve(self.hops, server, starts, self._training_shelves.tails)
         registered, tails = self.registered.registrations, self._training_shelves.tails
         self.transfer.serve(self.hops, server, lambda: self.pipeline.draining, registered, tails)
+        self.data = DataProcesses(settings, folder, self.hops, self._packs, self.transfer.data_addresses)
 
     def _bodies(self) -> None:
         means = BodyMeans(
@@ -261,6 +263,8 @@ class App:
         await asyncio.gather(*(self.hops.read(warm) for _ in range(self.settings.read_threads)))
         await self.exports.begin(self.hops)
         await self.registered.begin(self.hops)
+        doors = self.transfer.doors(self.hops, self._packs)
+        await self.data.start(self.pipeline, doors, self.transfer.limits)
         self.addresses = await self.grpc.start(self.settings.listen, self.unix_socket, self.tls)
         self.folder.announce(
             {
@@ -303,6 +307,7 @@ class App:
         log.info("server.draining seconds=%g", self.settings.drain_seconds)
         drain = self.settings.drain_seconds
         await asyncio.gather(self.runner.stop(drain), self.grpc.drain(drain))  # bodies are clients too
+        await self.data.stop()
         for task in self._periodic:
             task.cancel()
         await asyncio.gather(*self._periodic, return_exceptions=True)

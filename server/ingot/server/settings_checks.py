@@ -95,8 +95,8 @@ def check(settings: Settings) -> None:
         raise SettingsError(f"listen: expected at least one address such as {STANDARD_ADDRESS}, got none.")
     _check_tls(settings)
     _check_seen(settings, plain_allowed=settings.insecure or settings.has_tls)
-    for address in settings.listen:
-        _check_address(address, plain_allowed=settings.insecure or settings.has_tls)
+    _check_addresses("listen", settings.listen, plain_allowed=settings.insecure or settings.has_tls)
+    _check_addresses("data_listen", settings.data_listen, plain_allowed=settings.insecure or settings.has_tls)
 
 
 def _check_operations(settings: Settings) -> None:
@@ -213,13 +213,18 @@ def _check_keys(keys: tuple[str, ...]) -> None:
             raise SettingsError(f"trusted_bundle_keys: expected ed25519: and 64 hex digits, got {key!r}.")
 
 
-def _check_address(address: str, *, plain_allowed: bool) -> None:
+def _check_addresses(name: str, addresses: Sequence[str], *, plain_allowed: bool) -> None:
+    for address in addresses:
+        _check_address(name, address, plain_allowed=plain_allowed)
+
+
+def _check_address(name: str, address: str, *, plain_allowed: bool) -> None:
     host, _, port = address.rpartition(":")
     if not host or not port.isdecimal() or int(port) > 65535:
-        raise SettingsError(f"listen: expected host:port such as {STANDARD_ADDRESS}, got {address!r}.")
+        raise SettingsError(f"{name}: expected host:port such as {STANDARD_ADDRESS}, got {address!r}.")
     if not plain_allowed and not is_loopback(address):
         raise SettingsError(
-            f"listen: {address} can be reached from other machines, and without a certificate tokens and "
+            f"{name}: {address} can be reached from other machines, and without a certificate tokens and "
             "data would travel in the clear. Set --tls-cert and --tls-key (ingot-server certs makes them), "
             "listen on 127.0.0.1 and forward the port through ssh, or add --insecure if the network is "
             "trusted."

@@ -56,6 +56,15 @@ class ServingSettings:
             variables=("PORT",),
         ),
     )
+    data_listen: tuple[str, ...] = dataclasses.field(
+        default=(),
+        metadata=about(
+            "Addresses as host:port, on the hosts of listen, each served by one more process that only moves "
+            "data: for machines with more than two processors. Clients find them where TLS or a unix socket "
+            "tells who answers; who cannot reach them does without.",
+            default="none",
+        ),
+    )
     insecure: bool = dataclasses.field(
         default=False,
         metadata=about(

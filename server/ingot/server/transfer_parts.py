@@ -18,6 +18,7 @@ import grpc
 from ingot.server.catalog_parts import CatalogParts
 from ingot.server.core.catalog_stores import ArtifactStore, CounterStore
 from ingot.server.core.clock import Clock
+from ingot.server.core.data_addresses import DataAddresses
 from ingot.server.core.disk_room import Watermarks
 from ingot.server.core.identity import system_caller
 from ingot.server.core.namespaces import Quotas
@@ -48,6 +49,7 @@ from ingot.server.domain.uploads import Uploads
 from ingot.server.domain.usage import Usage
 from ingot.server.domain.versions import Versions
 from ingot.server.rpc import bulk_messages
+from ingot.server.rpc.data_doors import DataDoors, SharedShelf
 from ingot.server.rpc.hops import Hops
 from ingot.server.rpc.tails import Tails
 from ingot.server.rpc.transfer import Fetches, TransferServicer
@@ -206,6 +208,7 @@ class TransferParts:
         )
         self.files = FileUploads(self.uploads, rows, self.failed, self.commits, self.downloads, clock)
         self.recovery = Recovery(database, packs, chunks, self.uploads, clock)
+        self.data_addresses = DataAddresses()
 
     def serve(
         self,
@@ -231,8 +234,14 @@ class TransferParts:
             self.limits,
             draining,
             fetches,
+            self.data_addresses,
         )
         bulk_messages.add_servicer(servicer, server, self.limits.max_message_files)
+        self._open_tree = servicer.open_tree
+
+    def doors(self, hops: Hops, packs: SharedShelf) -> DataDoors:
+        """Return what answers data processes; after `serve`."""
+        return DataDoors(hops, self.intake, self.downloads, packs, self.limits, self._open_tree)
 
     async def tidy(self, hops: Hops) -> int:
         """Expire and forget uploads whose time is up, some in each write; return how many."""

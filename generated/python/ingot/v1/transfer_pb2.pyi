@@ -645,6 +645,7 @@ class GetCapabilitiesResponse(_message.Message):
     MAX_TREE_CHUNKS_FIELD_NUMBER: _builtins.int
     MAX_WATCH_STREAMS_FIELD_NUMBER: _builtins.int
     MAX_FAILED_UPLOADS_FIELD_NUMBER: _builtins.int
+    DATA_ADDRESSES_FIELD_NUMBER: _builtins.int
     message_bytes: _builtins.int
     """Size of message to aim at."""
     max_message_bytes: _builtins.int
@@ -737,6 +738,10 @@ class GetCapabilitiesResponse(_message.Message):
     def max_upload_life(self) -> _duration_pb2.Duration:
         """Longest life of an upload, however often it is renewed."""
 
+    @_builtins.property
+    def data_addresses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Where PutChunks and ReadChunks are served as well, by processes of their own: `:7071` is that port of the host that the client dialled, and `unix:/path` a socket, told to those who came over one. It may be empty at any time."""
+
     def __init__(
         self,
         *,
@@ -776,10 +781,11 @@ class GetCapabilitiesResponse(_message.Message):
         max_tree_chunks: _builtins.int = ...,
         max_watch_streams: _builtins.int = ...,
         max_failed_uploads: _builtins.int = ...,
+        data_addresses: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["idle_timeout", b"idle_timeout", "max_stream_time", b"max_stream_time", "max_upload_life", b"max_upload_life", "rate_grace", b"rate_grace", "read_idle_timeout", b"read_idle_timeout", "server_time", b"server_time", "upload_ttl", b"upload_ttl"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_burst", b"call_burst", "calls_per_second", b"calls_per_second", "digest_functions", b"digest_functions", "draining", b"draining", "idle_timeout", b"idle_timeout", "max_chunk_bytes", b"max_chunk_bytes", "max_dataset_bytes", b"max_dataset_bytes", "max_digests", b"max_digests", "max_failed_uploads", b"max_failed_uploads", "max_file_bytes", b"max_file_bytes", "max_manifest_calls", b"max_manifest_calls", "max_message_bytes", b"max_message_bytes", "max_message_chunks", b"max_message_chunks", "max_message_files", b"max_message_files", "max_model_bytes", b"max_model_bytes", "max_open_uploads", b"max_open_uploads", "max_path_bytes", b"max_path_bytes", "max_ranges", b"max_ranges", "max_read_streams", b"max_read_streams", "max_segment_chunks", b"max_segment_chunks", "max_stream_bytes", b"max_stream_bytes", "max_stream_chunks", b"max_stream_chunks", "max_stream_time", b"max_stream_time", "max_streams", b"max_streams", "max_tree_chunks", b"max_tree_chunks", "max_tree_files", b"max_tree_files", "max_upload_life", b"max_upload_life", "max_watch_streams", b"max_watch_streams", "message_bytes", b"message_bytes", "min_bytes_per_second", b"min_bytes_per_second", "profiles", b"profiles", "rate_grace", b"rate_grace", "read_idle_timeout", b"read_idle_timeout", "server_time", b"server_time", "stream_sizes", b"stream_sizes", "upload_ttl", b"upload_ttl"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_burst", b"call_burst", "calls_per_second", b"calls_per_second", "data_addresses", b"data_addresses", "digest_functions", b"digest_functions", "draining", b"draining", "idle_timeout", b"idle_timeout", "max_chunk_bytes", b"max_chunk_bytes", "max_dataset_bytes", b"max_dataset_bytes", "max_digests", b"max_digests", "max_failed_uploads", b"max_failed_uploads", "max_file_bytes", b"max_file_bytes", "max_manifest_calls", b"max_manifest_calls", "max_message_bytes", b"max_message_bytes", "max_message_chunks", b"max_message_chunks", "max_message_files", b"max_message_files", "max_model_bytes", b"max_model_bytes", "max_open_uploads", b"max_open_uploads", "max_path_bytes", b"max_path_bytes", "max_ranges", b"max_ranges", "max_read_streams", b"max_read_streams", "max_segment_chunks", b"max_segment_chunks", "max_stream_bytes", b"max_stream_bytes", "max_stream_chunks", b"max_stream_chunks", "max_stream_time", b"max_stream_time", "max_streams", b"max_streams", "max_tree_chunks", b"max_tree_chunks", "max_tree_files", b"max_tree_files", "max_upload_life", b"max_upload_life", "max_watch_streams", b"max_watch_streams", "message_bytes", b"message_bytes", "min_bytes_per_second", b"min_bytes_per_second", "profiles", b"profiles", "rate_grace", b"rate_grace", "read_idle_timeout", b"read_idle_timeout", "server_time", b"server_time", "stream_sizes", b"stream_sizes", "upload_ttl", b"upload_ttl"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

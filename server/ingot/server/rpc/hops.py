@@ -39,6 +39,14 @@ class UnitsOfWork(Protocol):
         ...
 
 
+class FileWork(Protocol):
+    """The part of the hops that touches no rows."""
+
+    async def io(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call `fn`, which touches files or hashes and no rows, on an I/O thread."""
+        ...
+
+
 class Hops:
     """Carries calls of the event loop to the threads that may wait."""
 

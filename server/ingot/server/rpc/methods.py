@@ -5,12 +5,13 @@ has no rule: the pipeline refuses a method it does not find here.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from google.protobuf import descriptor, descriptor_pb2
 from google.protobuf.message import Message
 
 from ingot.server.core.identity import Scope
+from ingot.server.rpc import data_messages
 from ingot.v1 import (
     auth_pb2,
     catalog_pb2,
@@ -54,6 +55,7 @@ class Method:
     carries_secret: bool = False  # of a person: refused where others could read it
     standard: bool = False  # health and reflection: neither recorded nor refused while draining
     audited: bool = False  # it may change something, and what it changes is somebody's act
+    relayed: bool = False  # it comes from a data process, which says where its client is
 
     @property
     def short(self) -> str:
@@ -86,6 +88,15 @@ def all_methods() -> dict[str, Method]:
     """Return every method of the protos by its path. Raises ValueError for one without a rule."""
     found = [_method(service, method) for service in services() for method in service.methods]
     return {method.path: method for method in found}
+
+
+def relayed_methods() -> dict[str, Method]:
+    """Return the methods that data processes serve, by the paths at which these ask about them."""
+    known = {method.short: method for method in all_methods().values()}
+    return {
+        data_messages.path_of(name): replace(known[f"TransferService/{name}"], relayed=True)
+        for name in (data_messages.PUT_CHUNKS, data_messages.READ_CHUNKS)
+    }
 
 
 def standard_method(path: str) -> Method | None:

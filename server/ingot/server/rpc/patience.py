@@ -7,11 +7,11 @@ to hold that; so time is limited, and the number of streams too (domain/stream_s
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from typing import TypeVar
 
-from ingot.server.core.errors import Reason, TooSlow
+from ingot.server.core.errors import IngotError, Reason, TooSlow
 from ingot.server.rpc import pipeline
 
 log = logging.getLogger(__name__)
@@ -19,9 +19,14 @@ log = logging.getLogger(__name__)
 M = TypeVar("M")
 
 
-async def waited_for(replies: AsyncGenerator[M, None], seconds: float) -> AsyncIterator[M]:
-    """Yield the replies of the call that runs now; end it once one waits for so many seconds (TOO_SLOW)."""
-    end, loop = pipeline.ender(), asyncio.get_running_loop()
+async def waited_for(
+    replies: AsyncGenerator[M, None], seconds: float, ender: Callable[[IngotError], None] | None = None
+) -> AsyncIterator[M]:
+    """Yield the replies of a call; end it once one waits for so many seconds (TOO_SLOW).
+
+    It is the call that runs now, unless there is an `ender` of another one.
+    """
+    end, loop = ender or pipeline.ender(), asyncio.get_running_loop()
 
     def give_up() -> None:
         log.info("stream.stalled seconds=%g", seconds)

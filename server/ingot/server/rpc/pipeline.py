@@ -32,6 +32,7 @@ from ingot.server.rpc.call_rates import Allowance, CallRates
 from ingot.server.rpc.call_watchers import CallWatcher
 from ingot.server.rpc.calls import Call
 from ingot.server.rpc.credentials import Credentials
+from ingot.server.rpc.data_messages import PEER
 from ingot.server.rpc.methods import Method
 from ingot.server.rpc.strangers import Strangers
 
@@ -124,7 +125,7 @@ class Pipeline(grpc.aio.ServerInterceptor):
         self._rechecking: asyncio.Task[None] | None = None
         self._strangers = Strangers()
         self._rates = rates or CallRates(Allowance(), Allowance())
-        self._rules = methods.all_methods()
+        self._rules = methods.all_methods() | methods.relayed_methods()
         self._handlers: dict[str, Handler] = {}
         self._running: set[Call] = set()
         self._standing: set[Call] = set()  # of the standard services, which outlast the others
@@ -222,7 +223,8 @@ class Pipeline(grpc.aio.ServerInterceptor):
         metadata = {
             key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)
         }
-        call = Call.begin(method, context.peer(), metadata, self._clock)
+        peer = metadata.get(PEER, "") if method.relayed else context.peer()
+        call = Call.begin(method, peer, metadata, self._clock)
         self._open(call, metadata)
         if isinstance(request, Message):
             call.target = methods.target_of(request)

@@ -4,6 +4,9 @@ Work is handed to a thread in runs of 4 MiB, which become messages of up to 2 Mi
 one run is sent while the next is read, so a stream holds at most 12 MiB however slow its reader is. A chunk
 that turns out damaged ends the stream with DATA_LOSS before any of its bytes went out, and is noted; one that
 was moved to another pack meanwhile ends it with UNAVAILABLE, so that its reader asks for the rest again.
+
+What is asked of the rows goes through `ChunkRows`: they are in this process, or, for a data process, in the
+main one (data_streams.py).
 """
 
 import asyncio
@@ -12,16 +15,17 @@ import itertools
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from ingot.server.core.errors import DataLoss
+from ingot.server.core.manifests import FileFacts
 from ingot.server.core.packs import ChunkPlace
 from ingot.server.core.stores import PackStore
 from ingot.server.core.transfer_stores import ChunkRun
 from ingot.server.domain import downloads
 from ingot.server.domain.downloads import Downloads, OpenedTree, Slice
 from ingot.server.rpc import bulk_messages
-from ingot.server.rpc.hops import Hops
+from ingot.server.rpc.hops import FileWork, Hops
 
 _MIB = 1024 * 1024
 _CHUNK_MESSAGE = 2 * _MIB  # each message costs the same beside its bytes, and all of them fit into a cache
@@ -36,36 +40,74 @@ W = TypeVar("W")
 Slices = Sequence[Slice]
 
 
+class ChunkRows(Protocol):
+    """What sending chunks of one tree asks of the rows."""
+
+    async def slices(self, runs: Sequence[ChunkRun]) -> Slices:
+        """Return where the chunks of runs lie, each inside one segment. Raises as Downloads.run_slices."""
+        ...
+
+    async def lost(self, place: ChunkPlace) -> None:
+        """Note that a chunk could not be read."""
+        ...
+
+
+class TreeRows:
+    """The rows of an opened tree, in this process."""
+
+    def __init__(self, hops: Hops, rules: Downloads, opened: OpenedTree) -> None:
+        self._hops = hops
+        self._downloads = rules
+        self._opened = opened
+
+    async def slices(self, runs: Sequence[ChunkRun]) -> Slices:
+        """Ask the index."""
+        return await self._hops.read(self._downloads.run_slices, self._opened, runs)
+
+    async def lost(self, place: ChunkPlace) -> None:
+        """Let it count as missing, unless it was moved or deleted meanwhile; raises as Downloads.failed."""
+        await self._hops.keep(self._downloads.failed, self._opened, place)
+
+    async def segments(
+        self, path: str, offset: int, length: int
+    ) -> tuple[FileFacts, list[tuple[int, int, int]]]:
+        """Return a file and what of its segments a range touches; raises as Downloads.range_segments."""
+        return await self._hops.read(self._downloads.range_segments, self._opened, path, offset, length)
+
+    async def range_slices(self, path: str, segment: int, start: int, length: int) -> Slices:
+        """Return where a range of one segment lies; raises as Downloads.range_slices."""
+        return await self._hops.read(self._downloads.range_slices, self._opened, path, segment, start, length)
+
+
 class ByteSender:
     """Turns ranges and runs of chunks into serialised messages; one object serves all streams."""
 
-    def __init__(self, hops: Hops, rules: Downloads, packs: PackStore) -> None:
-        self._hops = hops
-        self._downloads = rules
+    def __init__(self, files: FileWork, packs: PackStore) -> None:
+        self._files = files
         self._packs = packs
 
     async def file_range(
-        self, opened: OpenedTree, path: str, offset: int, length: int
+        self, rows: TreeRows, path: str, offset: int, length: int
     ) -> AsyncGenerator[bytes, None]:
         """Yield a range of one file as ReadFileResponses; the first one carries the file's size.
 
         Raises as Downloads.range_segments, and DataLoss.
         """
-        file, segments = await self._hops.read(self._downloads.range_segments, opened, path, offset, length)
+        file, segments = await rows.segments(path, offset, length)
         if not segments:
             yield bulk_messages.read_file_response(offset, 0, memoryview(b""), file.size_bytes)
             return
-        runs = self._range_runs(opened, path, segments, offset, file.size_bytes)
-        async for messages in self._ahead(opened, runs, self._parts):
+        runs = self._range_runs(rows, path, segments, offset, file.size_bytes)
+        async for messages in self._ahead(rows, runs, self._parts):
             for message in messages:
                 yield message
 
-    async def chunks(self, opened: OpenedTree, runs: Sequence[ChunkRun]) -> AsyncGenerator[bytes, None]:
+    async def chunks(self, rows: ChunkRows, runs: Sequence[ChunkRun]) -> AsyncGenerator[bytes, None]:
         """Yield whole chunks in the order asked as ReadChunksResponses.
 
         A chunk above a message's size goes on over several. Raises as Downloads.run_slices.
         """
-        async for messages in self._ahead(opened, self._chunk_runs(opened, runs), self._messages):
+        async for messages in self._ahead(rows, self._chunk_runs(rows, runs), self._messages):
             for message in messages:
                 yield message
 
@@ -73,22 +115,22 @@ class ByteSender:
 
     async def _range_runs(
         self,
-        opened: OpenedTree,
+        rows: TreeRows,
         path: str,
         segments: Sequence[tuple[int, int, int]],
         offset: int,
         total: int,
     ) -> AsyncIterator["_RangeRun"]:
         for segment, start, length in segments:
-            slices = await self._hops.read(self._downloads.range_slices, opened, path, segment, start, length)
+            slices = await rows.range_slices(path, segment, start, length)
             for run in grouped(slices, _RUN_BYTES):
                 yield _RangeRun(run, offset, total)
                 offset, total = offset + _size(run), 0
 
-    async def _chunk_runs(self, opened: OpenedTree, runs: Sequence[ChunkRun]) -> AsyncIterator[Slices]:
+    async def _chunk_runs(self, rows: ChunkRows, runs: Sequence[ChunkRun]) -> AsyncIterator[Slices]:
         waiting: list[Slice] = []  # small files share messages
         for group in downloads.cut_runs(runs):
-            waiting += await self._hops.read(self._downloads.run_slices, opened, group)
+            waiting += await rows.slices(group)
             *full, waiting = grouped(waiting, _RUN_BYTES, head=_CHUNK_HEAD) or [[]]
             for run in full:
                 yield run
@@ -98,27 +140,27 @@ class ByteSender:
     # --- reading ----------------------------------------------------------------------------------------
 
     async def _ahead(
-        self, opened: OpenedTree, runs: AsyncIterator[W], build: Callable[[W], list[bytes]]
+        self, rows: ChunkRows, runs: AsyncIterator[W], build: Callable[[W], list[bytes]]
     ) -> AsyncIterator[list[bytes]]:
         """Build the messages of each run, in order, one run ahead."""
         running: deque[asyncio.Task[list[bytes]]] = deque()
         try:
             async for run in runs:
-                running.append(asyncio.create_task(self._hops.io(build, run)))
+                running.append(asyncio.create_task(self._files.io(build, run)))
                 if len(running) > _AHEAD:
-                    yield await self._result(opened, running.popleft())
+                    yield await self._result(rows, running.popleft())
             while running:
-                yield await self._result(opened, running.popleft())
+                yield await self._result(rows, running.popleft())
         finally:
             for task in running:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
 
-    async def _result(self, opened: OpenedTree, task: "asyncio.Task[M]") -> M:
+    async def _result(self, rows: ChunkRows, task: "asyncio.Task[M]") -> M:
         try:
             return await task
         except _ChunkLostError as lost:
-            await self._hops.keep(self._downloads.failed, opened, lost.place)
+            await rows.lost(lost.place)
             raise lost.error from None
 
     def _parts(self, run: "_RangeRun") -> list[bytes]:

@@ -69,7 +69,7 @@ class GrpcServer:
         With `tls` all addresses speak TLS; the unix socket, which only the owner of the data folder reaches,
         never does. Raises AddressError.
         """
-        bound = tuple(self._bind(address, tls) for address in addresses)
+        bound = tuple(bind(self.server, address, tls) for address in addresses)
         self.server.add_insecure_port(f"unix:{unix_socket}")
         await self.server.start()
         if self._health is not None:
@@ -84,17 +84,22 @@ class GrpcServer:
         await self._pipeline.drain(grace)
         await self.server.stop(0)
 
-    def _bind(self, address: str, tls: Tls | None) -> str:
-        host, _, port = address.rpartition(":")
-        _probe(address, host.strip("[]"), int(port))  # again: it may have been taken meanwhile
-        try:
-            if tls is None:
-                real = self.server.add_insecure_port(address)
-            else:
-                real = self.server.add_secure_port(address, tls.credentials())
-        except RuntimeError as error:
-            raise AddressError(f"{address} cannot be served on: {error}") from error
-        return f"{host}:{real}"
+
+def bind(server: grpc.aio.Server, address: str, tls: Tls | None) -> str:
+    """Let a server serve on an address, by TLS with `tls`; return it with its real port.
+
+    Raises AddressError.
+    """
+    host, _, port = address.rpartition(":")
+    _probe(address, host.strip("[]"), int(port))  # again: it may have been taken meanwhile
+    try:
+        if tls is None:
+            real = server.add_insecure_port(address)
+        else:
+            real = server.add_secure_port(address, tls.credentials())
+    except RuntimeError as error:
+        raise AddressError(f"{address} cannot be served on: {error}") from error
+    return f"{host}:{real}"
 
 
 def check_addresses(addresses: Sequence[str]) -> None:

@@ -4,11 +4,13 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from functools import partial
 from typing import Any, ParamSpec, Protocol, TypeVar
 
 import grpc
 
 from ingot.server.core.clock import Clock
+from ingot.server.core.data_addresses import DataAddresses
 from ingot.server.core.errors import Precondition, Reason
 from ingot.server.core.identity import Caller
 from ingot.server.core.names import (
@@ -21,6 +23,7 @@ from ingot.server.core.names import (
     tree_name,
 )
 from ingot.server.core.operations import Operation
+from ingot.server.core.peers import LOCAL
 from ingot.server.core.registrations import being_fetched
 from ingot.server.core.stores import PackStore
 from ingot.server.core.uploads import TransferLimits
@@ -39,8 +42,8 @@ from ingot.server.rpc.bulk_messages import PutChunksMessage
 from ingot.server.rpc.committing import Committer
 from ingot.server.rpc.hops import Hops
 from ingot.server.rpc.put_chunk import ChunkTaker
-from ingot.server.rpc.put_chunks import ChunkReceiver
-from ingot.server.rpc.read_bytes import ByteSender
+from ingot.server.rpc.put_chunks import ChunkReceiver, LocalRows
+from ingot.server.rpc.read_bytes import ByteSender, TreeRows
 from ingot.server.rpc.tails import Tails
 from ingot.server.rpc.upload_file import FileMeans, FileReceiver
 from ingot.server.rpc.uploads_watching import UploadWatcher
@@ -86,6 +89,7 @@ class TransferServicer(transfer_pb2_grpc.TransferServiceServicer):
         limits: TransferLimits,
         draining: Callable[[], bool],
         fetches: Fetches,
+        data_addresses: DataAddresses,
     ) -> None:
         self._hops = hops
         self._uploads = uploads
@@ -98,11 +102,12 @@ class TransferServicer(transfer_pb2_grpc.TransferServiceServicer):
         self._limits = limits
         self._draining = draining
         self._fetches = fetches
-        self._receiver = ChunkReceiver(hops, intake, packs, limits)
+        self._data_addresses = data_addresses
+        self._receiver = ChunkReceiver(hops, packs, limits)
         self._taker = ChunkTaker(hops, intake, packs)
         self._committer = Committer(hops, commits)
         self._files = FileReceiver(FileMeans(hops, files, intake, commits, self._committer, packs, limits))
-        self._sender = ByteSender(hops, downloads, packs)
+        self._sender = ByteSender(hops, packs)
         self._watcher = UploadWatcher(hops, views, tails, clock)
         self._readers = StreamSlots(limits.max_read_streams)
         self._watches = StreamSlots(limits.max_watch_streams)
@@ -112,7 +117,9 @@ class TransferServicer(transfer_pb2_grpc.TransferServiceServicer):
     async def GetCapabilities(
         self, request: transfer_pb2.GetCapabilitiesRequest, context: Context
     ) -> transfer_pb2.GetCapabilitiesResponse:
-        return convert.capabilities(self._limits, self._clock.now(), draining=self._draining())
+        found = convert.capabilities(self._limits, self._clock.now(), draining=self._draining())
+        found.data_addresses.extend(self._data_addresses.told(local=pipeline.address() == LOCAL))
+        return found
 
     # --- uploads ----------------------------------------------------------------------------------------
 
@@ -136,7 +143,10 @@ class TransferServicer(transfer_pb2_grpc.TransferServiceServicer):
     async def PutChunks(
         self, request_iterator: AsyncIterator[PutChunksMessage], context: Context
     ) -> transfer_pb2.PutChunksResponse:
-        return convert.receipt(await self._receiver.receive(pipeline.caller(), request_iterator))
+        caller = pipeline.caller()
+        admit = partial(LocalRows.admitted, self._hops, self._intake, caller)
+        with self._intake.slot(caller):
+            return convert.receipt(await self._receiver.receive(admit, request_iterator))
 
     async def PutChunk(
         self, request: transfer_pb2.PutChunkRequest, context: Context
@@ -282,15 +292,16 @@ class TransferServicer(transfer_pb2_grpc.TransferServiceServicer):
     async def ReadManifest(
         self, request: transfer_pb2.ReadManifestRequest, context: Context
     ) -> AsyncIterator[transfer_pb2.ReadManifestResponse]:
-        opened = await self._open(request.tree, request.download_id)
+        opened = await self.open_tree(request.tree, request.download_id)
         async for message in self._waited_for(self._manifest(opened, request.path)):
             yield message
 
     async def ReadFile(  # type: ignore[override]  # its messages are serialised already
         self, request: transfer_pb2.ReadFileRequest, context: Context
     ) -> AsyncIterator[bytes]:
-        opened = await self._open(request.tree, request.download_id)
-        found = self._sender.file_range(opened, request.path, request.offset, request.length)
+        opened = await self.open_tree(request.tree, request.download_id)
+        rows = TreeRows(self._hops, self._downloads, opened)
+        found = self._sender.file_range(rows, request.path, request.offset, request.length)
         async for message in self._waited_for(found):
             yield message
 
@@ -298,8 +309,9 @@ class TransferServicer(transfer_pb2_grpc.TransferServiceServicer):
         self, request: transfer_pb2.ReadChunksRequest, context: Context
     ) -> AsyncIterator[bytes]:
         runs = convert.runs_of(request, self._limits.max_ranges)
-        opened = await self._open(request.tree, request.download_id)
-        async for message in self._waited_for(self._sender.chunks(opened, runs)):
+        opened = await self.open_tree(request.tree, request.download_id)
+        rows = TreeRows(self._hops, self._downloads, opened)
+        async for message in self._waited_for(self._sender.chunks(rows, runs)):
             yield message
 
     async def _manifest(
@@ -317,7 +329,7 @@ class TransferServicer(transfer_pb2_grpc.TransferServiceServicer):
     def _waited_for(self, replies: AsyncGenerator[M, None]) -> AsyncIterator[M]:
         return patience.waited_for(replies, self._limits.read_idle_seconds)
 
-    async def _open(self, tree: str, download_id: str) -> OpenedTree:
+    async def open_tree(self, tree: str, download_id: str) -> OpenedTree:
         """Return the tree of a stream of replies, which counts from here. Raises Exhausted (BUSY)."""
         caller = pipeline.caller()
         pipeline.hold(self._readers.slot(caller))

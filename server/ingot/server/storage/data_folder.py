@@ -101,7 +101,7 @@ class DataFolder:
         if self._lock < 0:
             return
         socket = self.socket_path()
-        for path in (self.path / "server.json", socket):
+        for path in (self.path / "server.json", socket, *socket.parent.glob("data*.sock")):
             path.unlink(missing_ok=True)
         if socket.parent != self.path:
             socket.parent.rmdir()

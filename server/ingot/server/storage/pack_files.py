@@ -30,6 +30,7 @@ class PackReader:
     def __init__(self, path: Path, pack: PackId, keyring: pack_keys.Keyring | None = None) -> None:
         self._pack = pack
         self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._changed = os.fstat(self._descriptor).st_ctime_ns
         try:
             self.cipher = pack_keys.cipher_of(pack, self.read_at(0, pack_format.PROLOGUE_SIZE), keyring)
         except pack_format.MalformedError as error:
@@ -42,6 +43,11 @@ class PackReader:
     def size(self) -> int:
         """Return the bytes of the pack."""
         return os.fstat(self._descriptor).st_size
+
+    def is_as_opened(self) -> bool:
+        """Return whether nobody has punched, moved or removed the file since it was opened."""
+        now = os.fstat(self._descriptor)
+        return now.st_nlink > 0 and now.st_ctime_ns == self._changed
 
     @property
     def codec(self) -> int:

@@ -14,7 +14,7 @@ import secrets
 import stat
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import accumulate, count, pairwise
 from pathlib import Path
@@ -64,11 +64,17 @@ class DiskPacks:
 
     def open_ingest(self, size: int, chunks: int) -> pack_ingest.PackIngest:
         """Set the space apart and allocate the first pack of it."""
-        packs = (
-            size // (PACK_TARGET // 2) + 1
-        )  # more than can be needed, since chunks are far below half a pack
+        return pack_ingest.PackIngest(self, self.promise(size, chunks), self._keyring)
+
+    def need_of(self, size: int, chunks: int) -> int:
+        """Return the bytes of disk that a stream may need."""
+        packs = size // (PACK_TARGET // 2) + 1  # more than that are not needed: chunks are far below half
         codec = pack_format.CODEC_AES_GCM if self._keyring else pack_format.CODEC_RAW
-        need = size + pack_format.overhead(chunks, packs, codec)
+        return size + pack_format.overhead(chunks, packs, codec)
+
+    def promise(self, size: int, chunks: int) -> int:
+        """Set the space for a stream apart and return how much that is. Raises Exhausted (DISK_LOW)."""
+        need = self.need_of(size, chunks)
         with self._lock:
             free = self._free() - self._reserved
             if need > free:
@@ -76,13 +82,13 @@ class DiskPacks:
                     f"The server's disk is too full for {size} more bytes: {max(0, free)} may be used."
                 )
             self._reserved += need
-        return pack_ingest.PackIngest(self, need, self._keyring)
+        return need
 
     def read(self, place: ChunkPlace) -> bytes:
         """Read a chunk and check it at the first read of this run."""
         file = self._open(place.pack)
         data = pack_reading.data_at(file.read_at, file.cipher, place.digest, place.offset, place.length)
-        if self._verified.has(place) and len(data) == place.length:
+        if self._is_verified(file, place) and len(data) == place.length:
             return data
         if not pack_reading.checked(place, data):
             data = _again(file, place)
@@ -118,12 +124,16 @@ class DiskPacks:
             return 0
         fresh: list[ChunkPlace] = []
         for index, (place, data) in enumerate(zip(run, buffers, strict=True)):
-            if not self._verified.has(place):
+            if not self._is_verified(file, place):
                 if not pack_reading.checked(place, data):
                     return index
                 fresh.append(place)
         self._verified.add(*fresh)
         return len(run)
+
+    def _is_verified(self, file: pack_files.PackReader, place: ChunkPlace) -> bool:
+        """Return whether what was just read there was found intact before, and is the same still."""
+        return self._verified.has(place)
 
     def damaged(self, pack: PackId, places: Sequence[ChunkPlace]) -> list[ChunkPlace]:
         """Drop the file from the page cache, read it in order, and what is wrong once more from the disk."""
@@ -213,11 +223,34 @@ class DiskPacks:
         removed = 0
         for folder in _folders(self._boots):
             if folder != self._ingest:
-                for file in folder.iterdir():
-                    file.unlink()
-                    removed += 1
-                folder.rmdir()
+                removed += _empty(folder)
         return removed
+
+    def take_in(self, ingest: str, files: Mapping[str, PackId]) -> None:
+        """Put packs on the shelf that a data process finished in its ingest folder, durably; all or nothing.
+
+        Raises Exhausted (DISK_LOW), Unavailable.
+        """
+        taken: list[Path] = []
+        try:
+            for name, pack in files.items():
+                target = self._path(pack)
+                (self._boots / Path(ingest).name / Path(name).name).rename(target)
+                taken.append(target)
+            failpoints.hit("pack.renamed")
+            for folder in {target.parent for target in taken}:
+                pack_files.sync_folder(folder)
+            failpoints.hit("pack.folder_synced")
+        except OSError as error:
+            for target in taken:
+                target.unlink(missing_ok=True)
+            raise pack_ingest.explain(error) from error
+
+    def drop_ingest(self, ingest: str) -> None:
+        """Drop what a data process left that has ended."""
+        folder = self._boots / Path(ingest).name
+        if folder != self._ingest and folder.is_dir():
+            _empty(folder)
 
     def close(self) -> None:
         """Remove the ingest folder of this run where it is empty; for whoever only looked."""
@@ -298,6 +331,17 @@ class DiskPacks:
 def _folders(parent: Path) -> list[Path]:
     """Return the folders in one, in order; files that other programs leave there are none of ours."""
     return sorted(each for each in parent.iterdir() if each.is_dir())
+
+
+def _empty(folder: Path) -> int:
+    """Remove a folder with its files; return how many there were."""
+    removed = 0
+    for file in folder.iterdir():
+        file.unlink(missing_ok=True)
+        removed += 1
+    with suppress(OSError):  # a data process that dies this moment has put one more there
+        folder.rmdir()
+    return removed
 
 
 def _is_intact(file: pack_files.PackReader, place: ChunkPlace) -> bool:

@@ -1,0 +1,138 @@
+"""A data process: `python -m ingot.server.data_process`, which the server starts for each of data_listen.
+
+It serves PutChunks and ReadChunks and nothing else. It reads packs, finishes new ones and has no database and
+no secret of the server: whatever a stream needs of these it asks the main process (`rpc/data_streams.py`).
+What it is to do comes as a line of JSON on stdin. That stays open as long as the main process lives; when it
+ends, this process ends in the same moment. It says on stdout, in a line of JSON, that it serves, and where.
+"""
+
+import asyncio
+import contextlib
+import dataclasses
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+from ingot.content import malloc
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+LIMITS = (
+    "max_ranges",
+    "max_stream_seconds",
+    "idle_seconds",
+    "min_bytes_per_second",
+    "grace_seconds",
+    "read_idle_seconds",
+)
+_LET_GO_SECONDS = 1.0  # how long a pack that was removed takes its space
+_LAST_REPLIES = 2.0  # seconds for what is answered while it is told to end
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class DataSpec:
+    """What a data process is to do; `limits` are those of TransferLimits that LIMITS names."""
+
+    folder: str
+    key_file: str
+    address: str
+    socket: str
+    main: str  # unix socket of the main process for questions
+    io_threads: int
+    log_level: str
+    limits: Mapping[str, float]
+    tls: tuple[str, str, str] | None = None  # certificate, key, authority of clients or nothing
+
+
+class Threads:
+    """Threads for work on files."""
+
+    def __init__(self, count: int) -> None:
+        self._pool = ThreadPoolExecutor(count, "ingot-io")
+
+    async def io(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call `fn` on one of them."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, lambda: fn(*args, **kwargs))
+
+
+def main() -> int:
+    """Serve until told to stop, or until the main process ends."""
+    malloc.raise_thresholds()
+    os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"  # before gRPC is loaded
+    told = json.loads(sys.stdin.readline())
+    spec = DataSpec(**{**told, "tls": tuple(told["tls"]) if told["tls"] else None})
+    threading.Thread(target=_end_with_main, name="ingot-main", daemon=True).start()
+    logging.basicConfig(level=spec.log_level.upper(), format="%(asctime)s %(levelname)-7s %(message)s")
+    for talkative in ("asyncio", "grpc"):
+        logging.getLogger(talkative).setLevel(logging.WARNING)
+    return asyncio.run(_serve(spec))
+
+
+def _end_with_main() -> None:
+    """Leave at once when the main process is gone: what was acknowledged is on disk, no more counts."""
+    while os.read(sys.stdin.fileno(), 1):
+        pass
+    os._exit(0)
+
+
+async def _serve(spec: DataSpec) -> int:
+    import grpc
+
+    from ingot.server.core.uploads import TransferLimits
+    from ingot.server.rpc.data_streams import DataStreams
+    from ingot.server.rpc.server import OPTIONS, AddressError, bind
+    from ingot.server.rpc.tls import Tls
+    from ingot.server.storage.pack_keys import keyring
+    from ingot.server.storage.packs_data import DataPacks
+
+    folder = Path(spec.folder)
+    packs = DataPacks(folder, keyring(Path(spec.key_file), folder))
+    tls = None
+    if spec.tls is not None:
+        certificate, key, authority = spec.tls
+        tls = Tls(Path(certificate), Path(key), Path(authority) if authority else None)
+    limits = TransferLimits(**spec.limits)  # type: ignore[arg-type]  # counts come as they went
+    options = [*OPTIONS, ("grpc.use_local_subchannel_pool", 1)]
+    async with grpc.aio.insecure_channel(f"unix:{spec.main}", options=options) as channel:
+        server = grpc.aio.server(options=OPTIONS)
+        DataStreams(channel, Threads(spec.io_threads), packs, packs, limits).add_to(server)
+        try:
+            address = bind(server, spec.address, tls)
+        except AddressError as error:
+            _tell({"error": str(error)})
+            return 1
+        server.add_insecure_port(f"unix:{spec.socket}")
+        await server.start()
+        _tell({"address": address, "ingest": packs.ingest})
+        await _until_told(packs.let_go)
+        await server.stop(_LAST_REPLIES)
+    packs.close()
+    return 0
+
+
+def _tell(facts: Mapping[str, str]) -> None:
+    sys.stdout.write(json.dumps(facts) + "\n")
+    sys.stdout.flush()
+
+
+async def _until_told(let_go: Callable[[], None]) -> None:
+    """Wait for SIGTERM; meanwhile let go of packs that are not there any more."""
+    told = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, told.set)
+    while not told.is_set():
+        let_go()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(told.wait(), _LET_GO_SECONDS)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
