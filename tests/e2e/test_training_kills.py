@@ -16,6 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from helpers.command_lines import CommandLine
 from helpers.eventually import eventually
 from helpers.processes import ServerProcess, server_process
 from helpers.workers import TINY, WorkerProcess, losses, worker_process, write_dataset
@@ -141,6 +142,22 @@ def test_pause_frees_the_machine_and_resume_is_exact(stage: Stage, undisturbed: 
         assert paused_at
         stage.client.training.resume(job)
         assert losses(stage.client, job) == undisturbed
+
+
+def test_reproduce_makes_the_same_model_byte_for_byte(
+    stage: Stage, undisturbed: dict[int, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("INGOT_TOKEN", stage.server.admin_token)
+    original = stage.client.catalog.version("models/out@1")
+    # Another worker in another folder: what decides the result is what the job pinned.
+    with worker_process(stage.server.address, stage.worker_token, stage.scratch / "w7", name="other"):
+        run = CommandLine(stage.server.address).run("reproduce", "models/out@1", "--output", "models/again")
+    assert run.code == 0, run.err
+    again = stage.client.catalog.version("models/again")
+    assert again.digest == original.digest
+    assert again.origin.training_job != original.origin.training_job
+    assert losses(stage.client, again.origin.training_job) == undisturbed
+    assert "models/admin/again@1 is models/admin/out@1, byte for byte" in run.out
 
 
 @pytest.mark.contract("S0-59", "S0-60")
