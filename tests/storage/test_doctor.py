@@ -19,6 +19,7 @@ from ingot.client import Client
 from ingot.content.digests import chunk_digest
 from ingot.server import cli
 from ingot.server.core import failpoints
+from ingot.server.storage.database import only_server
 from ingot.server.storage.packs_disk import DiskPacks
 
 CLEAN, FOUND, CANNOT = 0, 1, 2
@@ -325,6 +326,20 @@ def test_it_says_why_it_cannot_check(
     (home / "ingot.db").write_bytes(b"no database" * 1000)
     assert doctor() == CANNOT
     assert "ingot.db" in doctor.error
+
+
+@pytest.mark.parametrize(
+    "words", [("doctor", "--repair"), ("compact",), ("backup",), ("migrate",), ("users", "ls")]
+)
+def test_nothing_is_done_to_the_database_of_a_server_that_runs(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
+) -> None:
+    """To whoever comes with another data folder all of its packs are missing."""
+    database = f"sqlite:///{home}/ingot.db"
+    (other := tmp_path / "other" / "packs").mkdir(parents=True)
+    with only_server(database):
+        assert cli.main([*words, "--data", str(other.parent), "--database-url", database]) > 0
+    assert "another server uses it" in capsys.readouterr().err
 
 
 def test_encrypted_packs_are_checked_repaired_and_rebuilt(

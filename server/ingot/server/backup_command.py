@@ -43,10 +43,10 @@ def backup(settings: Settings) -> int:
     """Copy the data folder of a server that does not run."""
     from ingot.server.storage.backups import FolderBackups
     from ingot.server.storage.data_folder import DataFolder
-    from ingot.server.storage.database import open_database
+    from ingot.server.storage.database import only_server, open_database
     from ingot.server.storage.migration_runner import migrate
 
-    with contextlib.closing(DataFolder.hold(settings.data_dir)) as folder:
+    with contextlib.closing(DataFolder.hold(settings.data_dir)) as folder, only_server(settings.database):
         with contextlib.closing(open_database(settings.database)) as database:
             migrate(database)
         store = FolderBackups(folder.path, database.path, settings.backup_folder)

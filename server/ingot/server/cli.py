@@ -186,11 +186,12 @@ def _print_settings(settings: Settings) -> int:
 
 def _migrate(settings: Settings) -> int:
     from ingot.server.storage.data_folder import DataFolder
-    from ingot.server.storage.database import open_database
+    from ingot.server.storage.database import only_server, open_database
     from ingot.server.storage.migration_runner import migrate
 
     with (
         contextlib.closing(DataFolder.hold(settings.data_dir)),
+        only_server(settings.database),
         contextlib.closing(open_database(settings.database)) as database,
     ):
         applied = migrate(database)
@@ -201,10 +202,11 @@ def _migrate(settings: Settings) -> int:
 def _compact(settings: Settings) -> int:
     from ingot.server.storage import compacting
     from ingot.server.storage.data_folder import DataFolder
-    from ingot.server.storage.database import open_database
+    from ingot.server.storage.database import only_server, open_database
 
     with (
         contextlib.closing(DataFolder.hold(settings.data_dir)),
+        only_server(settings.database),
         contextlib.closing(open_database(settings.database)) as database,
     ):
         before, after = compacting.compact(database)

@@ -32,7 +32,7 @@ from ingot.server.storage.audit_head import AuditHeadFile
 from ingot.server.storage.audit_sql import AuditSql
 from ingot.server.storage.chunks_sql import ChunksSql
 from ingot.server.storage.data_folder import DataFolder
-from ingot.server.storage.database import Database, open_database
+from ingot.server.storage.database import Database, only_server, open_database
 from ingot.server.storage.migration_runner import migrate
 from ingot.server.storage.pack_keys import keyring
 from ingot.server.storage.packs_disk import DiskPacks
@@ -106,6 +106,7 @@ def _opened(settings: Settings, wanted: Wanted) -> Iterator[tuple[DataFolder, Da
         )
     with (
         contextlib.closing(DataFolder.hold(settings.data_dir)) as folder,
+        only_server(settings.database),
         contextlib.closing(open_database(settings.database)) as database,
     ):
         migrate(database)

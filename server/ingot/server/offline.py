@@ -23,7 +23,7 @@ from ingot.server.domain.usage import Usage
 from ingot.server.identity_parts import IdentityParts
 from ingot.server.settings import Settings
 from ingot.server.storage.data_folder import DataFolder
-from ingot.server.storage.database import Database, open_database
+from ingot.server.storage.database import Database, only_server, open_database
 from ingot.server.storage.identity_sql import CountersSql, RequestsSql
 from ingot.server.storage.migration_runner import migrate
 from ingot.server.storage.usage_sql import UsageSql
@@ -72,7 +72,7 @@ class Offline:
 @contextlib.contextmanager
 def opened(settings: Settings, folder: DataFolder) -> Iterator[Offline]:
     """Open the database of a folder that is held, brought to the present schema, and its audit log."""
-    with contextlib.closing(open_database(settings.database)) as database:
+    with only_server(settings.database), contextlib.closing(open_database(settings.database)) as database:
         migrate(database)
         clock, tokens = SystemClock(), PageTokens(folder.secret)
         people = IdentityParts(

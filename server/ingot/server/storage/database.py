@@ -117,7 +117,10 @@ def open_database(url: str) -> Database:
 
 @contextmanager
 def only_server(url: str) -> Iterator[None]:
-    """Be the only server of the database at `url` for the with block. Raises DatabaseOpenError."""
+    """Keep servers, and whoever needs that none runs, from the database at `url` for the with block.
+
+    Raises DatabaseOpenError while there is one already.
+    """
     path = url.removeprefix(_SCHEME)
     with ExitStack() as held:
         if path != MEMORY and Path(path).absolute().parent.is_dir():  # what else is wrong, opening tells
@@ -125,7 +128,7 @@ def only_server(url: str) -> Iterator[None]:
                 held.enter_context(connections.only_server(path))
             except BlockingIOError:
                 raise DatabaseOpenError(
-                    f"cannot serve the database {path}: another server uses it, with another data folder; "
+                    f"cannot use the database {path}: another server uses it, with another data folder; "
                     "each data folder needs a database of its own (--database-url)"
                 ) from None
         yield
