@@ -289,7 +289,13 @@ def _cut_short(file: int, chunks: int) -> _Totals:
     ids = sql.id_list([row[0] for row in found])
     gone = sum(row[1] for row in found)
     sql.run("DELETE FROM segment WHERE id IN (SELECT value FROM json_each(?))", ids)
-    sql.run("UPDATE tree_file SET chunk_count = chunk_count - ? WHERE id = ?", gone, file)
+    # What was known of the whole file is not known of one whose segments may come anew.
+    sql.run(
+        "UPDATE tree_file SET chunk_count = chunk_count - ?, root = x'', blake3 = '', sha256 = '', "
+        "verified = 0 WHERE id = ?",
+        gone,
+        file,
+    )
     return _Totals(chunks=gone, cost=gone * digests.ENTRY_SIZE)
 
 
