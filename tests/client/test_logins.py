@@ -53,7 +53,7 @@ def test_a_client_signs_in_and_goes_on_as_long_as_it_likes(server: Server, envir
         assert len(tokens) >= 2
         assert client.auth.me().token == first  # all of one login
         assert client.with_timeout(5).auth.me().principal == "users/sara"
-        assert client.auth.logout() == 1
+        assert client.auth.logout().ended_logins == 1
         with pytest.raises(Unauthenticated) as caught:
             client.auth.me()
         assert "ingot login" in caught.value.next_step

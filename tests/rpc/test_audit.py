@@ -61,7 +61,9 @@ def test_entries_are_listed_and_narrowed(server: Server, admin: Client) -> None:
     assert [each.number for each in everything] == sorted((each.number for each in everything), reverse=True)
     mine = list(admin.audit.entries(principal="users/omid", oldest_first=True))
     assert [each.target for each in mine] == ["namespaces/omid/models/m0"]
-    one = list(admin.audit.entries(target="namespaces/sara/models/m1"))
+    whole = list(admin.audit.entries(target="namespaces/sara"))
+    assert {each.target.rpartition("/")[2] for each in whole} == {"m0", "m1", "m2"}
+    one = list(admin.audit.entries(target="models/sara/m1"))
     assert [(each.principal, each.action, each.code) for each in one] == [("users/sara", "create", "OK")]
     with pytest.raises(grpc.RpcError):
         server.admin.system.ListAuditEntries(pb.ListAuditEntriesRequest(order_by="time"))

@@ -33,6 +33,26 @@ def test_a_head_is_kept_and_given_back(
     assert cli.run("audit", "verify", "--head", str(tmp_path / "none")).code == 2
 
 
+@pytest.mark.parametrize(
+    ("given", "asked"),
+    [
+        ("models/tiny", "namespaces/ada/models/tiny"),
+        ("models/team/tiny@3", "namespaces/team/models/tiny/versions/3"),
+        ("datasets/chat@prod", "namespaces/ada/datasets/chat/aliases/prod"),
+        ("namespaces/team/", "namespaces/team"),
+        ("users/sara", "users/sara"),
+    ],
+)
+def test_entries_are_found_by_short_names(
+    canned: CannedServer, cli: CommandLine, given: str, asked: str
+) -> None:
+    assert cli.run("audit", "ls", "--on", given, "--who", "sara").code == 0
+    sent = canned.requests("SystemService/ListAuditEntries")[-1]
+    assert isinstance(sent, pb.ListAuditEntriesRequest)
+    assert (sent.target, sent.principal) == (asked, "users/sara")
+    assert cli.run("audit", "ls", "--who", "system").code == 0
+
+
 def test_findings_are_told_and_end_with_6(canned: CannedServer, cli: CommandLine) -> None:
     reply = pb.VerifyAuditResponse(
         findings=[pb.AuditFinding(fault=pb.AUDIT_FAULT_CHANGED, number=2, message="Entry 2 was changed.")],

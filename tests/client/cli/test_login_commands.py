@@ -10,6 +10,7 @@ import pytest
 from helpers.command_lines import CommandLine
 from helpers.servers import Server, running_server
 from ingot.client._contexts import load_contexts
+from ingot.server.core.identity import Role
 
 PASSWORD = "correct horse battery"
 
@@ -102,8 +103,54 @@ def test_administrators_show_change_and_remove_users(server: Server, monkeypatch
     assert CommandLine(server.address).run("whoami", "-q").out == "sara\n"
     refused = CommandLine(server.address).run("users", "show", "sara")
     assert refused.code == 4
+    for word in ("password:   none", "logins:     0", "tokens:     1", "locked:     nowhere"):
+        assert word in administrator(server, monkeypatch, "users", "show", "sara")
+    unasked = CommandLine(server.address, typed="")
+    with monkeypatch.context() as patch:
+        patch.setenv("INGOT_TOKEN", server.admin_token)
+        assert "the name stays taken" in unasked.run("users", "rm", "sara").err
     assert "sara" not in administrator(server, monkeypatch, "users", "rm", "sara", "--yes", "-q")
     assert "sara" not in administrator(server, monkeypatch, "users", "ls")
+
+
+def test_tokens_made_in_logins_are_told_and_ended_where_that_is_asked(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.token("sara")
+    administrator(server, monkeypatch, "users", "passwd", "sara", "--password-stdin", typed=PASSWORD)
+    signed_in = ("login", "--user", "sara", "--password-stdin", "--name", "home")
+    assert CommandLine(server.address, typed=PASSWORD).run(*signed_in).code == 0
+    made = CommandLine().run("tokens", "create", "--title", "ci", "--quiet").out.strip()
+    assert "sara (login)" in CommandLine().run("tokens", "ls").out
+    changed = ("users", "passwd", "sara", "--password-stdin")
+    told = administrator(server, monkeypatch, *changed, typed=PASSWORD)
+    assert "1 API token made in logins stay good (ingot tokens ls); --tokens ends them too." in told
+    told = administrator(server, monkeypatch, *changed, "--tokens", typed=PASSWORD)
+    assert "Revoked 1 token made in logins." in told
+    monkeypatch.setenv("INGOT_TOKEN", made)
+    assert CommandLine(server.address).run("whoami").code == 4
+    monkeypatch.delenv("INGOT_TOKEN")
+    assert CommandLine(server.address, typed=PASSWORD).run(*signed_in).code == 0
+    CommandLine().run("tokens", "create", "--quiet")
+    assert CommandLine().run("logout", "--tokens").code == 2
+    said = CommandLine().run("logout", "--everywhere", "--tokens").err
+    assert "Ended 1 login.\nRevoked 1 token made in logins.\n" in said
+    assert CommandLine(server.address, typed=PASSWORD).run(*signed_in).code == 0
+
+
+def test_what_goes_with_a_role_is_told(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    boss = server.token("boss", Role.ADMIN)
+    server.token("sara")
+    monkeypatch.setenv("INGOT_TOKEN", boss)
+    assert CommandLine(server.address).run("tokens", "create", "--user", "sara").code == 0
+    assert CommandLine(server.address).run("namespaces", "create", "team").code == 0
+    monkeypatch.delenv("INGOT_TOKEN")
+    kept = administrator(server, monkeypatch, "users", "edit", "boss", "--role", "member", "--keep-tokens")
+    assert "ended" not in kept
+    administrator(server, monkeypatch, "users", "edit", "boss", "--role", "admin")
+    told = administrator(server, monkeypatch, "users", "edit", "boss", "--role", "viewer")
+    assert "Tokens that they made for others were ended: users/sara/tokens/tok_" in told
+    assert "team has no owner now who can act; name one: ingot members set team USER owner" in told
 
 
 @pytest.mark.slow

@@ -13,9 +13,13 @@ from dataclasses import dataclass, field
 from ingot.client import _pages
 from ingot.client._calls import Calls
 from ingot.client._channels import Link
+from ingot.client._names import Names
+from ingot.client._references import KINDS
 from ingot.content import audit as canonical
 from ingot.v1 import system_pb2 as pb
 from ingot.v1 import system_pb2_grpc
+
+_SHORT = tuple(f"{kind}/" for kind in KINDS)
 
 
 @dataclass(slots=True)
@@ -31,9 +35,10 @@ class Verified:
 class Audit:
     """Calls of SystemService about the audit log; for administrators."""
 
-    def __init__(self, link: Link, calls: Calls) -> None:
+    def __init__(self, link: Link, calls: Calls, names: Names) -> None:
         self._stub = system_pb2_grpc.SystemServiceStub(link.channel)
         self._calls = calls
+        self._names = names
 
     def entries(
         self,
@@ -44,7 +49,12 @@ class Audit:
         oldest_first: bool = False,
         limit: int | None = None,
     ) -> Iterator[pb.AuditEntry]:
-        """Yield entries, newest first unless told otherwise."""
+        """Yield entries, newest first unless told otherwise.
+
+        `target` finds what lies below it, too: of `models/tiny` its versions and aliases, of a namespace all
+        that it has. References may be as short as anywhere, other things have long names.
+        """
+        target = self._long(target)
 
         def page(size: int, token: str) -> tuple[Sequence[pb.AuditEntry], str]:
             request = pb.ListAuditEntriesRequest(
@@ -59,6 +69,11 @@ class Audit:
             return reply.entries, reply.next_page_token
 
         return _pages.walk(page, limit)
+
+    def _long(self, target: str) -> str:
+        """Return the long name of a reference to a model or dataset, or something in it; else what it is."""
+        target = target.rstrip("/")
+        return self._names.reference(target).name if target.startswith(_SHORT) else target
 
     def head(self) -> pb.AuditHead:
         """Return the newest entry with the server's signature, to be kept elsewhere."""

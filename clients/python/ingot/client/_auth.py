@@ -40,24 +40,33 @@ class Auth(Members):
         _logins.sign_in(self._link, _logins.LoginTokens.of(reply))
         return reply
 
-    def logout(self, *, everywhere: bool = False) -> int:
-        """End the login of this client, or all logins of its user; return how many ended."""
-        reply = self._calls.unary(self._stub.Logout, pb.LogoutRequest(everywhere=everywhere))
-        return reply.ended_logins
+    def logout(self, *, everywhere: bool = False, revoke_tokens: bool = False) -> pb.LogoutResponse:
+        """End the login of this client, or all logins of its user; return how many ended.
 
-    def change_password(self, new_password: str, *, old_password: str = "", user: str = "") -> int:
+        With `everywhere`, `revoke_tokens` also ends the API tokens that were made in logins.
+        """
+        request = pb.LogoutRequest(everywhere=everywhere, revoke_tokens=revoke_tokens)
+        return self._calls.unary(self._stub.Logout, request)
+
+    def change_password(
+        self, new_password: str, *, old_password: str = "", user: str = "", revoke_tokens: bool = False
+    ) -> pb.ChangePasswordResponse:
         """Set a password and end all other logins of the user; return how many ended.
 
         The old one is needed except for a first one, and for administrators who set another user's.
+        `revoke_tokens` also ends the API tokens that were made in logins.
         """
         request = pb.ChangePasswordRequest(
-            name=_user(user), old_password=old_password, new_password=new_password
+            name=_user(user),
+            old_password=old_password,
+            new_password=new_password,
+            revoke_tokens=revoke_tokens,
         )
-        return self._calls.unary(self._stub.ChangePassword, request).ended_logins
+        return self._calls.unary(self._stub.ChangePassword, request)
 
-    def user(self, user: str) -> pb.User:
-        """Return a user; for administrators."""
-        return self._calls.unary(self._stub.GetUser, pb.GetUserRequest(name=_user(user))).user
+    def user(self, user: str) -> pb.GetUserResponse:
+        """Return a user, and how they can come in at present; for administrators."""
+        return self._calls.unary(self._stub.GetUser, pb.GetUserRequest(name=_user(user)))
 
     def update_user(
         self,
@@ -67,8 +76,12 @@ class Auth(Members):
         role: str | None = None,
         disabled: bool | None = None,
         etag: str = "",
-    ) -> pb.User:
-        """Change what is given of a user; for administrators. With `etag` only if unchanged."""
+        keep_tokens: bool = False,
+    ) -> pb.UpdateUserResponse:
+        """Change what is given of a user; for administrators. With `etag` only if unchanged.
+
+        Who is no administrator any more, or disabled, loses the tokens made for others, unless `keep_tokens`.
+        """
         wanted = pb.User(
             name=_user(user),
             display_name=display_name or "",
@@ -78,8 +91,8 @@ class Auth(Members):
         )
         given = {"display_name": display_name, "role": role, "disabled": disabled}
         mask = field_mask_pb2.FieldMask(paths=[path for path, value in given.items() if value is not None])
-        request = pb.UpdateUserRequest(user=wanted, update_mask=mask)
-        return self._calls.unary(self._stub.UpdateUser, request).user
+        request = pb.UpdateUserRequest(user=wanted, update_mask=mask, keep_tokens=keep_tokens)
+        return self._calls.unary(self._stub.UpdateUser, request)
 
     def delete_user(
         self, user: str, *, etag: str = "", allow_missing: bool = False, validate_only: bool = False

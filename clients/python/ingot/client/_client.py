@@ -134,7 +134,7 @@ class Client(Transfers):
         """The audit log: who changed what."""
         from ingot.client._audit import Audit
 
-        return Audit(self._link, self._calls)
+        return Audit(self._link, self._calls, self.names)
 
     @cached_property
     def approvals(self) -> "Approvals":

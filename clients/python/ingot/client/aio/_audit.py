@@ -19,7 +19,11 @@ class AsyncAudit(AsyncPart[Audit]):
         oldest_first: bool = False,
         limit: int | None = None,
     ) -> "AsyncIterator[pb.AuditEntry]":
-        """Yield entries, newest first unless told otherwise."""
+        """Yield entries, newest first unless told otherwise.
+
+        `target` finds what lies below it, too: of `models/tiny` its versions and aliases, of a namespace all
+        that it has. References may be as short as anywhere, other things have long names.
+        """
         return self._each(
             lambda sdk: sdk.entries(
                 principal=principal, target=target, action=action, oldest_first=oldest_first, limit=limit

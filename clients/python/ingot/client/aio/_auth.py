@@ -24,21 +24,29 @@ class AsyncAuth(AsyncPart[Auth]):
         """
         return await self._call(lambda sdk: sdk.login(username, password))
 
-    async def logout(self, *, everywhere: bool = False) -> "int":
-        """End the login of this client, or all logins of its user; return how many ended."""
-        return await self._call(lambda sdk: sdk.logout(everywhere=everywhere))
+    async def logout(self, *, everywhere: bool = False, revoke_tokens: bool = False) -> "pb.LogoutResponse":
+        """End the login of this client, or all logins of its user; return how many ended.
 
-    async def change_password(self, new_password: str, *, old_password: str = "", user: str = "") -> "int":
+        With `everywhere`, `revoke_tokens` also ends the API tokens that were made in logins.
+        """
+        return await self._call(lambda sdk: sdk.logout(everywhere=everywhere, revoke_tokens=revoke_tokens))
+
+    async def change_password(
+        self, new_password: str, *, old_password: str = "", user: str = "", revoke_tokens: bool = False
+    ) -> "pb.ChangePasswordResponse":
         """Set a password and end all other logins of the user; return how many ended.
 
         The old one is needed except for a first one, and for administrators who set another user's.
+        `revoke_tokens` also ends the API tokens that were made in logins.
         """
         return await self._call(
-            lambda sdk: sdk.change_password(new_password, old_password=old_password, user=user)
+            lambda sdk: sdk.change_password(
+                new_password, old_password=old_password, user=user, revoke_tokens=revoke_tokens
+            )
         )
 
-    async def user(self, user: str) -> "pb.User":
-        """Return a user; for administrators."""
+    async def user(self, user: str) -> "pb.GetUserResponse":
+        """Return a user, and how they can come in at present; for administrators."""
         return await self._call(lambda sdk: sdk.user(user))
 
     async def update_user(
@@ -49,11 +57,20 @@ class AsyncAuth(AsyncPart[Auth]):
         role: str | None = None,
         disabled: bool | None = None,
         etag: str = "",
-    ) -> "pb.User":
-        """Change what is given of a user; for administrators. With `etag` only if unchanged."""
+        keep_tokens: bool = False,
+    ) -> "pb.UpdateUserResponse":
+        """Change what is given of a user; for administrators. With `etag` only if unchanged.
+
+        Who is no administrator any more, or disabled, loses the tokens made for others, unless `keep_tokens`.
+        """
         return await self._call(
             lambda sdk: sdk.update_user(
-                user, display_name=display_name, role=role, disabled=disabled, etag=etag
+                user,
+                display_name=display_name,
+                role=role,
+                disabled=disabled,
+                etag=etag,
+                keep_tokens=keep_tokens,
             )
         )
 

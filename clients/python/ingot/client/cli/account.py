@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from ingot.client._connection import TlsFiles, endpoint_of, find_endpoint
 from ingot.client._contexts import Context, load_contexts, locked
-from ingot.client._errors import IngotError, NotAllowed, Unauthenticated
+from ingot.client._errors import IngotError, Invalid, NotAllowed, Unauthenticated
 from ingot.client.cli import formats, named, passwords
 from ingot.client.cli.command import Command, Parser
 from ingot.client.cli.shell import Shell
+from ingot.client.cli.users import tell_tokens
 
 if TYPE_CHECKING:
     from ingot.v1 import auth_pb2
@@ -87,6 +88,7 @@ class Logout(Command):
     examples = ("ingot logout", "ingot logout --name home")
     name: str
     everywhere: bool
+    tokens: bool
 
     @classmethod
     def declare(cls, parser: Parser) -> None:
@@ -94,8 +96,17 @@ class Logout(Command):
         parser.add_argument(
             "--everywhere", action="store_true", help="end all logins of the user, on all machines"
         )
+        parser.add_argument(
+            "--tokens", action="store_true", help="with --everywhere: also API tokens made in logins"
+        )
 
     def run(self, shell: Shell) -> int:
+        if self.tokens and not self.everywhere:
+            raise Invalid(
+                "--tokens: expected --everywhere with it.",
+                reason="USAGE",
+                next_step="End single tokens by name: ingot tokens revoke NAME",
+            )
         contexts = load_contexts(shell.environ)
         name = self.name or contexts.current_name
         if not name:
@@ -116,7 +127,7 @@ class Logout(Command):
 
         try:
             with Client(link=dialled(endpoint_of(context))) as client:
-                ended = client.auth.logout(everywhere=self.everywhere)
+                ended = client.auth.logout(everywhere=self.everywhere, revoke_tokens=self.tokens)
         except NotAllowed:
             return  # it has ended already
         except IngotError as error:
@@ -125,7 +136,8 @@ class Logout(Command):
             shell.out.warn(f"The login could not be ended at the server: {error.message}")
             return
         if self.everywhere:
-            shell.out.note(f"Ended {formats.plural(ended, 'login')}.")
+            shell.out.note(f"Ended {formats.plural(ended.ended_logins, 'login')}.")
+            tell_tokens(shell, ended, again="ingot users passwd --tokens")
 
 
 class Whoami(Command):

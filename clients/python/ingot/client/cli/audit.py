@@ -17,9 +17,12 @@ _MOST_SHOWN = 20
 
 
 class Ls(Command):
-    """List who changed what, when and from where, newest first (administrators)."""
+    """List who changed what, when and from where, newest first (administrators).
 
-    examples = ("ingot audit ls --limit 20", "ingot audit ls --who users/sara --action delete --json")
+    --on finds what lies below a name, too: of a model its versions and aliases, of a namespace all it has.
+    """
+
+    examples = ("ingot audit ls --on models/tiny", "ingot audit ls --who sara --action delete --json")
     who: str
     on: str
     action: str
@@ -27,14 +30,15 @@ class Ls(Command):
 
     @classmethod
     def declare(cls, parser: Parser) -> None:
-        parser.add_argument("--who", default="", metavar="PRINCIPAL", help="only by users/NAME")
-        parser.add_argument("--on", default="", metavar="NAME", help="only on the thing of this long name")
+        parser.add_argument("--who", default="", metavar="PRINCIPAL", help="only by this user, or system")
+        parser.add_argument("--on", default="", metavar="NAME", help="only on this, such as models/tiny")
         parser.add_argument("--action", default="", metavar="A", help="only create, update, delete, …")
         declare_limit(parser)
 
     def run(self, shell: Shell) -> int:
         heading = ("ENTRY", "TIME", "WHO", "ACTION", "ON", "FROM", "CODE")
-        found = shell.client.audit.entries(principal=self.who, target=self.on, action=self.action)
+        who = f"users/{self.who}" if self.who and "/" not in self.who and self.who != "system" else self.who
+        found = shell.client.audit.entries(principal=who, target=self.on, action=self.action)
         Listing(shell.out, limit=self.limit).show(found, heading, _row, lambda each: str(each.number))
         return 0
 

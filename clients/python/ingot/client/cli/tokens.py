@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from ingot.client._errors import Invalid
-from ingot.client.cli import formats
+from ingot.client.cli import formats, named
 from ingot.client.cli.command import Command, Parser
 from ingot.client.cli.output import Listing
 from ingot.client.cli.shell import Shell
@@ -26,7 +26,7 @@ class Ls(Command):
         parser.add_argument("--user", default="", metavar="USER", help="whose")
 
     def run(self, shell: Shell) -> int:
-        heading = ("NAME", "FOR", "ROLE", "LAST USED", "ENDS", "STATE")
+        heading = ("NAME", "FOR", "ROLE", "MADE BY", "LAST USED", "ENDS", "STATE")
         tokens = shell.client.auth.tokens(user=self.user)
         Listing(shell.out, limit=0).show(tokens, heading, _row, lambda token: token.name)
         return 0
@@ -98,6 +98,7 @@ def _row(token: "auth_pb2.ApiToken") -> tuple[str, ...]:
         token.name,
         token.display_name or "-",
         formats.word(pb.Role.Name(token.role), "ROLE"),
+        (named.user(token.creator) or "-") + (" (login)" if token.from_login else ""),
         formats.moment(token.last_use_time),
         formats.moment(token.expire_time) if token.expire_time.seconds else "never",
         "revoked" if token.revoke_time.seconds else "good",

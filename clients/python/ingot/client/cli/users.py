@@ -1,5 +1,6 @@
 """users: people and their namespaces (administrators)."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ingot.client._errors import Invalid
@@ -10,6 +11,10 @@ from ingot.client.cli.shell import Shell
 
 if TYPE_CHECKING:
     from ingot.v1 import auth_pb2
+
+    Ended = auth_pb2.LogoutResponse | auth_pb2.ChangePasswordResponse
+
+_MOST_NAMED = 20
 
 
 class Ls(Command):
@@ -61,7 +66,16 @@ class Show(Command):
         parser.add_argument("user", metavar="USER", help="as in `ingot users ls`")
 
     def run(self, shell: Shell) -> int:
-        _show(shell, shell.client.auth.user(self.user))
+        found = shell.client.auth.user(self.user)
+        locked = [f"{each.address} until {formats.moment(each.until_time)}" for each in found.locks]
+        facts = {
+            **_facts(found.user),
+            "password": "set" if found.has_password else "none",
+            "logins": str(found.login_count),
+            "tokens": str(found.token_count),
+            "locked": ", ".join(locked) or "nowhere",
+        }
+        shell.out.document(found, named.user(found.user.name), lambda: shell.out.facts(facts))
         return 0
 
 
@@ -73,6 +87,7 @@ class Edit(Command):
     title: str | None
     role: str | None
     disabled: bool | None
+    keep_tokens: bool
 
     @classmethod
     def declare(cls, parser: Parser) -> None:
@@ -90,6 +105,11 @@ class Edit(Command):
         either.add_argument(
             "--enable", dest="disabled", action="store_false", default=None, help="let them sign in again"
         )
+        parser.add_argument(
+            "--keep-tokens",
+            action="store_true",
+            help="tokens stay good that they made for others while an administrator",
+        )
 
     def run(self, shell: Shell) -> int:
         if self.title is None and self.role is None and self.disabled is None:
@@ -99,9 +119,21 @@ class Edit(Command):
                 next_step="Write for example: ingot users edit sara --role viewer",
             )
         changed = shell.client.auth.update_user(
-            self.user, display_name=self.title, role=self.role, disabled=self.disabled
+            self.user,
+            display_name=self.title,
+            role=self.role,
+            disabled=self.disabled,
+            keep_tokens=self.keep_tokens,
         )
-        _show(shell, changed)
+        user = changed.user
+        shell.out.document(user, named.user(user.name), lambda: shell.out.facts(_facts(user)))
+        if changed.ended_tokens:
+            shell.out.note(f"Tokens that they made for others were ended: {_some(changed.ended_tokens)}.")
+        for namespace in changed.ownerless_namespaces:
+            team = named.short(namespace)
+            shell.out.note(
+                f"{team} has no owner now who can act; name one: ingot members set {team} USER owner"
+            )
         return 0
 
 
@@ -119,15 +151,18 @@ class Rm(Command):
 
     def run(self, shell: Shell) -> int:
         lost = shell.client.auth.delete_user(self.user, validate_only=True)
-        loss = f"{named.user(self.user)} goes for good, with all tokens, logins and kept secrets."
+        name = named.user(self.user)
+        loss = f"{name} goes for good, with all tokens, logins and kept secrets; the name stays taken."
         if lost.memberships:
             teams = ", ".join(each.split("/")[1] for each in lost.memberships)
             loss += f" They leave these namespaces: {teams}."
+        if lost.ended_tokens:
+            loss += f" Tokens that they made for others end: {_some(lost.ended_tokens)}."
         if not shell.confirm(loss, self.yes):
             return 8
         shell.client.auth.delete_user(self.user)
         if not shell.out.quiet:
-            shell.out.note(f"Removed {named.user(self.user)}.")
+            shell.out.note(f"Removed {name}; nobody can have that name again.")
         return 0
 
 
@@ -144,27 +179,45 @@ class Passwd(Command):
     )
     user: str
     password_stdin: bool
+    tokens: bool
 
     @classmethod
     def declare(cls, parser: Parser) -> None:
         parser.add_argument("user", nargs="?", default="", metavar="USER", help="whose (one's own)")
         parser.add_argument("--password-stdin", action="store_true", help="read it from standard input")
+        parser.add_argument(
+            "--tokens", action="store_true", help="also end the API tokens that were made in their logins"
+        )
 
     def run(self, shell: Shell) -> int:
         auth = shell.client.auth
         me = named.user(auth.me().user.name)
         user = named.user(self.user) or me
         old, new = passwords.asked_change(shell, user, own=user == me, from_stdin=self.password_stdin)
-        ended = auth.change_password(new, old_password=old, user=user)
+        ended = auth.change_password(new, old_password=old, user=user, revoke_tokens=self.tokens)
         if not shell.out.quiet:
-            shell.out.note(f"{user} has a new password; {formats.plural(ended, 'other login')} ended.")
+            logins = formats.plural(ended.ended_logins, "other login")
+            shell.out.note(f"{user} has a new password; {logins} ended.")
+            tell_tokens(shell, ended, again="--tokens")
         return 0
 
 
-def _show(shell: Shell, user: "auth_pb2.User") -> None:
-    name, title, role, namespace, created = _row(user)
-    facts = {"user": name, "name": title, "role": role, "namespace": namespace, "created": created}
-    shell.out.document(user, name, lambda: shell.out.facts(facts))
+def tell_tokens(shell: Shell, ended: "Ended", *, again: str) -> None:
+    """Say how many tokens that were made in logins ended, or stay; `again` is what ends them."""
+    if ended.revoked_tokens:
+        shell.out.note(f"Revoked {formats.plural(ended.revoked_tokens, 'token')} made in logins.")
+    if ended.kept_tokens:
+        kept = formats.plural(ended.kept_tokens, "API token")
+        shell.out.note(f"{kept} made in logins stay good (ingot tokens ls); {again} ends them too.")
+
+
+def _facts(user: "auth_pb2.User") -> dict[str, str]:
+    return dict(zip(("user", "name", "role", "namespace", "created"), _row(user), strict=True))
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+    return ", ".join(names[:_MOST_NAMED]) + more
 
 
 def _row(user: "auth_pb2.User") -> tuple[str, ...]:
