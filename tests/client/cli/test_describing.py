@@ -51,6 +51,8 @@ def test_a_push_says_it_all_of_what_is_new_and_adds_to_what_is_there(
     _push(live, tmp_path, "models/tiny", "--card", str(card), "--requirement", "python=3.11")
     second = _shown(live, "models/tiny")
     assert second["card"] == "# Tiny"
+    assert live.run("show", "models/tiny", "--card").out == "# Tiny\n"
+    assert "card:          ingot show models/tiny --card\n" in live.run("show", "models/tiny").out
     assert second["requirements"] == {"memory": "2GB", "python": 3.11}
     assert second["metadata"] == first["metadata"]
 

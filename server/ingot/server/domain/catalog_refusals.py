@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from ingot.server.core.artifacts import Artifact
+from ingot.server.core.artifacts import Artifact, Version
 from ingot.server.core.errors import AlreadyExists, Conflict, Precondition, Reason
 from ingot.server.core.names import AliasName, ArtifactName, VersionName
 
@@ -37,15 +37,30 @@ def in_use(artifact: Artifact, dependants: Sequence[str]) -> Precondition:
     """Return the error for an artifact that has versions, or that others depend on."""
     return Precondition(
         Reason.IN_USE,
-        f"{artifact.name} has {artifact.version_count} versions with {artifact.version_bytes} bytes, and "
-        f"{len(dependants)} others depend on it.",
-        next_step="Set force to put it into the trash all the same.",
+        f"{artifact.name} has versions ({artifact.version_count}, of {artifact.version_bytes} bytes); "
+        f"named by: {_some(dependants)}.",
+        next_step="Set force (--force) to put it into the trash all the same.",
         facts={
             "versions": str(artifact.version_count),
             "bytes": str(artifact.version_bytes),
             "dependants": ", ".join(dependants[:20]),
         },
     )
+
+
+def version_in_use(version: Version, dependants: Sequence[str]) -> Precondition:
+    """Return the error for a version that others name."""
+    return Precondition(
+        Reason.IN_USE,
+        f"{version.name} is named by: {_some(dependants)}.",
+        next_step="Set force (--force) to put it into the trash all the same; its aliases are then removed.",
+        facts={"name": str(version.name), "dependants": ", ".join(dependants[:20])},
+    )
+
+
+def _some(dependants: Sequence[str]) -> str:
+    more = f" and {len(dependants) - 3} more" if len(dependants) > 3 else ""
+    return f"{', '.join(dependants[:3]) or 'nothing'}{more}"
 
 
 def protected(name: AliasName) -> Precondition:

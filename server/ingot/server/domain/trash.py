@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ingot.server.core import upkeep_params
+from ingot.server.core import journal, upkeep_params
 from ingot.server.core.alias_stores import AliasStore
 from ingot.server.core.approvals import ApprovalStore
 from ingot.server.core.artifacts import Artifact, Version, VersionState
@@ -26,7 +26,7 @@ from ingot.server.core.operations import NewOperation, Operation
 from ingot.server.core.transfer_stores import TreeStore
 from ingot.server.domain.access import Access, artifact_not_found
 from ingot.server.domain.catalog import Catalog
-from ingot.server.domain.catalog_refusals import check_etag, name_taken
+from ingot.server.domain.catalog_refusals import check_etag, name_taken, version_in_use
 from ingot.server.domain.operations import Operations
 from ingot.server.domain.requests import RequestKey, Requests
 from ingot.server.domain.versions import version_not_found
@@ -182,7 +182,7 @@ class Trash:
             if validate_only:
                 return version.name.version
             if dependants and not force:
-                raise _in_use(version, dependants)
+                raise version_in_use(version, dependants)
             self._catalog.require_unprotected(caller, artifact, version.aliases)
             for alias in version.aliases:
                 self._stores.aliases.delete(artifact, alias, self._clock.now(), caller.principal)
@@ -267,7 +267,8 @@ class Trash:
         """Enqueue the removal of artifacts that went to the trash before that time; return of how many."""
         due = self._stores.artifacts.deleted_before(before, _BATCH)
         for artifact in due:
-            self._remove(artifact, versions_only=False)
+            removal = self._remove(artifact, versions_only=False)
+            journal.act("purge", str(artifact.name), uid=artifact.uid, operation=removal.name, reason=_TOO_LONG)
         return len(due)
 
     def purge_version(self, before: float) -> bool:
@@ -276,6 +277,7 @@ class Trash:
         Those of an artifact that is in the trash itself go with it.
         """
         for _, version in self._stores.versions.deleted_before(before, 1):
+            journal.act("purge", str(version.name), digest=version.digest, reason=_TOO_LONG)
             drop(version, self._stores.versions, self._stores.trees)
             self._operations.enqueue(system_caller(), NewOperation("collect", key="collect"))
             return True
@@ -396,12 +398,3 @@ def drop(version: Version, versions: VersionStore, trees: TreeStore) -> None:
     if tree is not None:
         trees.drop(tree.id)
     versions.remove(version)
-
-
-def _in_use(version: Version, dependants: tuple[str, ...]) -> Precondition:
-    return Precondition(
-        Reason.IN_USE,
-        f"{len(dependants)} others name {version.name}, among them {dependants[0]}.",
-        next_step="Set force to put it into the trash all the same; its aliases are then removed.",
-        facts={"name": str(version.name), "dependants": ", ".join(dependants[:20])},
-    )

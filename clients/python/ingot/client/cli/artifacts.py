@@ -101,18 +101,21 @@ def show_artifacts(listing: Listing, found: "Iterable[catalog_pb2.Artifact]") ->
 class Show(Command):
     """Show a model or dataset with its versions and aliases, one version of it, or one file.
 
-    With --summary what the files of a version say: facts, files by format, tensors, damage.
+    With --card its card alone; with --summary what the files of a version say: facts, files by format,
+    tensors, damage.
     """
 
     examples = ("ingot show datasets/chat", "ingot show datasets/chat@1 --summary")
     ref: str | None
     id: str | None
+    card: bool
     summary: bool
     tensors: int
 
     @classmethod
     def declare(cls, parser: Parser) -> None:
         named.declare(parser, "datasets/NAME, models/NAME@VERSION, REF:PATH", "-i", "-id", "--id")
+        parser.add_argument("--card", action="store_true", help="its card: the Markdown text about it")
         parser.add_argument("--summary", action="store_true", help="what the files of a version say")
         parser.add_argument(
             "--tensors", type=int, default=20, metavar="N", help="most tensors of a summary (20)"
@@ -120,6 +123,8 @@ class Show(Command):
 
     def run(self, shell: Shell) -> int:
         text = named.chosen(self.ref, self.id)
+        if self.card:
+            return _card(shell, text)
         if self.summary:
             from ingot.client.cli import summaries
 
@@ -143,6 +148,16 @@ class Show(Command):
             name = named.short(artifact.name)
             shell.out.document(artifact, name, lambda: _show_artifact(shell, artifact, found))
         return 0
+
+
+def _card(shell: Shell, ref: str) -> int:
+    """Print the card of an artifact as it is, so that it can be edited and given back."""
+    artifact = shell.client.catalog.get(ref)
+    name = named.short(artifact.name)
+    shell.out.document(artifact, name, lambda: shell.out.text(artifact.card and f"{artifact.card}\n"))
+    if not artifact.card:
+        shell.out.note(f"It has no card: ingot edit {name} --card FILE")
+    return 0
 
 
 def tree_upload(shell: Shell, found: TreeReference) -> None:
@@ -195,6 +210,7 @@ def _show_artifact(shell: Shell, artifact: "catalog_pb2.Artifact", ref: Referenc
             "name": named.short(artifact.name),
             "title": artifact.display_name,
             "description": artifact.description,
+            "card": f"ingot show {ref} --card" if artifact.card else "",
             "tags": ", ".join(artifact.tags),
             "language": artifact.language,
             "license": artifact.license,

@@ -112,7 +112,8 @@ def _facts(found: "system_pb2.GetDashboardResponse") -> dict[str, str]:
         "folder": formats.size(found.folder_bytes),
         "disk": f"{formats.size(found.disk_free_bytes)} free of {formats.size(found.disk_total_bytes)}",
         "requests": f"{formats.count(found.total_requests)} "
-        f"({formats.count(found.download_count)} downloads, {formats.count(found.access_count)} accesses)",
+        f"({formats.plural(found.download_count, 'download')}, "
+        f"{formats.plural(found.access_count, 'access', 'accesses')})",
         "users": f"{formats.count(found.unique_users)} seen, {formats.plural(found.user_count, 'account')}",
         "calls": f"{formats.count(found.call_count)} in {formats.plural(len(found.days), 'day')}",
         "uploads": uploads,

@@ -119,12 +119,13 @@ class Edit(describing.Describing):
     def _of_version(self, shell: Shell, ref: Reference, meta: dict[str, object]) -> "catalog_pb2.Version":
         """Change what is said about a version."""
         metrics = values.pairs(self.metric, "--metric")
-        name = shell.client.catalog.version(ref).name  # an alias may move meanwhile
+        named_first: list[str] = []  # an alias may move meanwhile
 
         def change() -> "catalog_pb2.Version":
-            before = shell.client.catalog.version(name)
+            before = shell.client.catalog.version(named_first[0] if named_first else ref)
+            named_first.append(before.name)
             return shell.client.versions.update(
-                name,
+                before.name,
                 changelog=self.changelog,
                 metadata=describing.merged(before.metadata, meta) if meta else None,
                 metrics=describing.merged(before.performance_metrics, metrics) if metrics else None,
