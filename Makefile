@@ -8,6 +8,9 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.stamp
 PROTO_READY := $(VENV_PROTO)/.stamp
 
+# Images of containers often forbid to keep bytecode: each of hundreds of processes would compile it all anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 JOBS ?= 2
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -q
 ARGS ?=
