@@ -80,6 +80,7 @@ def artifact(*, versions: bool = False) -> catalog_pb2.Artifact:
             total_requests=12,
             unique_users=2,
             first_downloaded_by="omid",
+            first_principal="users/sara",
             first_downloaded_from="10.0.0.7",
             first_download_time=at(9),
         ),

@@ -202,7 +202,7 @@ def _show_artifact(shell: Shell, artifact: "catalog_pb2.Artifact", ref: Referenc
     from ingot.v1 import catalog_pb2 as pb
 
     usage = artifact.usage
-    first = f"{usage.first_downloaded_by} from {usage.first_downloaded_from}" if usage.download_count else ""
+    first = f"{named.first_by(usage)} from {usage.first_downloaded_from}" if usage.download_count else ""
     current, stored = artifact.current_version.rpartition("/")[2], artifact.stored_bytes
     people = formats.plural(usage.unique_users, "user")
     shell.out.facts(

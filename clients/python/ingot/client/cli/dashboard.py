@@ -88,7 +88,7 @@ def _show(out: Output, found: "system_pb2.GetDashboardResponse", limit: int) -> 
             named.short(each.name),
             formats.count(each.usage.download_count),
             formats.count(each.usage.unique_users),
-            named.user(each.usage.first_downloaded_by) or "-",
+            named.first_by(each.usage) or "-",
             each.usage.first_downloaded_from or "-",
         )
         for each in found.most_downloaded

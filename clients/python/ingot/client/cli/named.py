@@ -1,8 +1,13 @@
 """References as commands take them: one argument, or the `-id` and `-name` of the systems before Ingot."""
 
+from typing import TYPE_CHECKING
+
 from ingot.client._errors import Invalid
 from ingot.client._references import KINDS, MODELS, Reference, TreeReference, parse_reference
 from ingot.client.cli.command import Parser
+
+if TYPE_CHECKING:
+    from ingot.v1 import catalog_pb2
 
 
 def declare(parser: Parser, what: str, *flags: str, optional: bool = True) -> None:
@@ -54,6 +59,14 @@ def short(name: str) -> str:
 def user(name: str) -> str:
     """Return `ada` for users/ada."""
     return name.removeprefix("users/")
+
+
+def first_by(usage: "catalog_pb2.Usage") -> str:
+    """Return who downloaded first: the name that a client declared, and in brackets who that was."""
+    declared, principal = user(usage.first_downloaded_by), user(usage.first_principal)
+    return (
+        f"{declared} ({principal})" if declared and principal not in ("", declared) else declared or principal
+    )
 
 
 def is_file(found: Reference | TreeReference) -> bool:

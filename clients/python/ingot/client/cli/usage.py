@@ -105,9 +105,8 @@ def counters(usage: "catalog_pb2.Usage") -> dict[str, str]:
     """Return the counters as facts."""
     first = ""
     if usage.first_download_time.seconds:
-        who = named.user(usage.first_downloaded_by)
         where = f" from {usage.first_downloaded_from}" if usage.first_downloaded_from else ""
-        first = f"{who}{where}, {formats.moment(usage.first_download_time)}"
+        first = f"{named.first_by(usage)}{where}, {formats.moment(usage.first_download_time)}"
     return {
         "requests": formats.count(usage.total_requests),
         "downloads": formats.count(usage.download_count),
