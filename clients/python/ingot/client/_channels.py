@@ -1,7 +1,8 @@
 """Channels to one server: one for control calls, and one of its own for each lane of a transfer.
 
 A channel is a TCP connection. Several streams on one connection share its flow-control window and one I/O
-thread, so lanes that should be parallel need channels that do not share a connection.
+thread, so lanes that should be parallel need channels that do not share a connection. Those of large
+transfers may go to data processes (`_data_lanes.py`).
 """
 
 import os
@@ -15,6 +16,7 @@ import grpc.experimental
 
 from ingot.client._bearers import FixedToken, SignedIn
 from ingot.client._connection import Endpoint
+from ingot.client._data_lanes import DataTargets
 from ingot.client._errors import Invalid
 
 MAX_MESSAGE_BYTES = 8 * 1024 * 1024  # above what a server sends (4 MiB and its framing)
@@ -40,15 +42,25 @@ _LOOPBACK_OPTIONS = (*_OPTIONS, ("grpc.enable_http_proxy", 0))
 
 
 class Link:
-    """The channels of one client. `dial` makes a channel from more options; all are closed together."""
+    """The channels of one client. `dial` makes a channel from more options; all are closed together.
 
-    def __init__(self, endpoint: Endpoint, dial: Callable[[Options], grpc.Channel]) -> None:
+    `dial_data` makes one to another target of the same server, where there may be such.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        dial: Callable[[Options], grpc.Channel],
+        dial_data: Callable[[Options, str], grpc.Channel] | None = None,
+    ) -> None:
         self.endpoint = endpoint
+        self.data = DataTargets(endpoint)
         self.signed_in = SignedIn(FixedToken(endpoint.token))
         self._dial = dial
+        self._dial_data = dial_data
         self._lock = threading.Lock()
         self._main: grpc.Channel | None = None
-        self._lanes: list[grpc.Channel] = []
+        self._lanes: dict[tuple[int, str], grpc.Channel] = {}
 
     @property
     def channel(self) -> grpc.Channel:
@@ -60,16 +72,19 @@ class Link:
 
     def lane(self, index: int) -> grpc.Channel:
         """Return the channel of lane `index` (from 0) of transfers; kept for the next transfer."""
+        target = self.data.of(index) if self._dial_data else ""
         with self._lock:
-            while len(self._lanes) <= index:
-                self._lanes.append(self._dial(_LANE_OPTIONS))
-            return self._lanes[index]
+            if (index, target) not in self._lanes:
+                data = self._dial_data if target else None
+                made = data(_LANE_OPTIONS, target) if data else self._dial(_LANE_OPTIONS)
+                self._lanes[index, target] = made
+            return self._lanes[index, target]
 
     def close(self) -> None:
         """Close all channels; calls in flight are cancelled."""
         with self._lock:
-            channels = [*self._lanes, *([self._main] if self._main else [])]
-            self._lanes, self._main = [], None
+            channels = [*self._lanes.values(), *([self._main] if self._main else [])]
+            self._lanes, self._main = {}, None
         for channel in channels:
             channel.close()
 
@@ -86,14 +101,18 @@ def link_to(endpoint: Endpoint) -> Link:
     """Return a link to a server; nothing is dialled yet. Raises Invalid for certificates it cannot read."""
     options = _LOOPBACK_OPTIONS if endpoint.is_loopback else _OPTIONS
     if not endpoint.tls:
-        return Link(endpoint, lambda more: grpc.insecure_channel(endpoint.target, options=(*options, *more)))
+
+        def dial_plain(more: Options, target: str = endpoint.target) -> grpc.Channel:
+            return grpc.insecure_channel(target, options=(*options, *more))
+
+        return Link(endpoint, dial_plain, dial_plain)
     roots = _content(endpoint.ca_file) if endpoint.ca_file else _system_roots()
     credentials = grpc.ssl_channel_credentials(roots, *_own_pair(endpoint))
 
-    def dial(more: Options) -> grpc.Channel:
-        return grpc.secure_channel(endpoint.target, credentials, options=(*options, *more))
+    def dial(more: Options, target: str = endpoint.target) -> grpc.Channel:
+        return grpc.secure_channel(target, credentials, options=(*options, *more))
 
-    return Link(endpoint, dial)
+    return Link(endpoint, dial, dial)
 
 
 def _own_pair(endpoint: Endpoint) -> tuple[bytes | None, bytes | None]:

@@ -7,7 +7,7 @@ stream breaks, the next call asks only for what did not arrive.
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from ingot.client import _bulk
+from ingot.client import _bulk, _data_lanes
 from ingot.client._bulk import PiecesView
 from ingot.client._calls import Calls
 from ingot.client._channels import Link
@@ -26,6 +26,7 @@ from ingot.client._progress import Reporter
 from ingot.client._rates import Rate
 from ingot.content import digests
 from ingot.v1 import transfer_pb2 as pb
+from ingot.v1 import transfer_pb2_grpc
 
 UNIT_BYTES = 16 * 1024 * 1024
 _LARGEST_UNIT = 256 * 1024 * 1024
@@ -100,6 +101,7 @@ class Fetcher:
         self._rate = rate or Rate(0)
         self._waiting: Unit = []
         self._waiting_bytes = 0
+        self._queued_bytes = 0
         self.lanes: Lanes[Unit] = Lanes(self._fetch, first=_FIRST_LANES, most=most, fixed=streams)
 
     def add(self, span: Span) -> None:
@@ -110,6 +112,11 @@ class Fetcher:
             self._flush()
         self._waiting.append(span)
         self._waiting_bytes += span.size
+        self._queued_bytes += span.size
+        if self._queued_bytes >= _data_lanes.LARGE and not self._link.data.asked:
+            stub = transfer_pb2_grpc.TransferServiceStub(self._link.channel)
+            limits = self._calls.unary(stub.GetCapabilities, pb.GetCapabilitiesRequest())
+            self._link.data.told(limits.data_addresses)
 
     def finish(self) -> None:
         """Wait until everything is stored."""
@@ -130,8 +137,12 @@ class Fetcher:
                 self._stream(lane, arriving)
                 if arriving.left:
                     raise Unreachable("The stream of chunks ended early.", reason="UNAVAILABLE")
+                self._link.data.works(lane)
                 return
             except IngotError as error:
+                if self._link.data.leave(lane, error):
+                    unit = arriving.left
+                    continue
                 if arriving.arrived:
                     attempt = 1  # progress
                 attempt += 1

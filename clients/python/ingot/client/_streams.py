@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from ingot.client import _bulk, _retries
+from ingot.client import _bulk, _data_lanes, _retries
 from ingot.client._calls import Calls
 from ingot.client._channels import Link
 from ingot.client._errors import (
@@ -102,6 +102,8 @@ class Sender:
         size: int = 0,
     ) -> None:
         """`size` are the bytes of all that may have to be sent, 0 when that is not known."""
+        if size >= _data_lanes.LARGE:
+            link.data.told(limits.data_addresses)
         self._link, self._calls, self._upload = link, calls, upload
         self._limits, self._report, self._rate = limits, report, rate
         self._missing = Missing(link, calls, upload, limits.max_digests or _MOST_CHUNKS)
@@ -149,8 +151,12 @@ class Sender:
         while batch:
             try:
                 self._stream(lane, batch)
+                self._link.data.works(lane)
                 return
             except IngotError as error:
+                if self._link.data.leave(lane, error):
+                    batch = self._not_there(batch)
+                    continue
                 if isinstance(error, Integrity):  # whether the file changed is found out later
                     with self._lock:
                         self.refused += batch
@@ -165,15 +171,19 @@ class Sender:
                 if pause is None:
                     raise
             self.lanes.wait(pause)
-            before = sum(each.length for each in batch)
-            batch = self._missing.among(batch)
-            # What is there now did travel; only its acknowledgement was lost.
-            self._report.add(moved=before - sum(each.length for each in batch))
+            batch = self._not_there(batch)
             half = len(batch) // 2
             if attempt > 2 and half:  # the path may be too slow for so much at once
                 self.batch_bytes = max(_SMALLEST_BATCH, self.batch_bytes // 2)
                 self._send(lane, batch[:half])
                 batch = batch[half:]
+
+    def _not_there(self, batch: Batch) -> Batch:
+        """Return what a batch still has to bring after its stream failed."""
+        left = self._missing.among(batch)
+        # What is there now did travel; only its acknowledgement was lost.
+        self._report.add(moved=sum(each.length for each in batch) - sum(each.length for each in left))
+        return left
 
     def _stream(self, lane: int, batch: Batch) -> None:
         call = _bulk.put_chunks(self._link.lane(lane))

@@ -1,0 +1,138 @@
+"""A server with data processes: real ones, used by the SDK, killed in the middle, and done without."""
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psutil
+import pytest
+
+from helpers.eventually import eventually
+from helpers.patterns import pattern
+from helpers.processes import ServerProcess, run_server, server_process
+from ingot.client import Client
+from ingot.client._data_lanes import LARGE
+
+pytestmark = pytest.mark.slow
+MIB = 1024 * 1024
+SIZE = LARGE + 32 * MIB
+DATA = ("--data-listen", "127.0.0.1:0", "--data-listen", "127.0.0.1:0")
+
+
+@pytest.fixture(name="server", scope="module")
+def _server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    data = tmp_path_factory.mktemp("data") / "d"
+    with server_process(data, *DATA) as server:
+        yield server
+    # Whatever the tests did to it: everything that was acknowledged is there, and nothing else.
+    checked = run_server("doctor", "--deep", "--data", str(data))
+    assert checked.status == 0, checked.output
+    assert not [*(data / "ingest").glob("*/*")]
+
+
+def _client(server: ServerProcess) -> Client:
+    return Client(f"unix:{server.facts['socket']}", server.admin_token)
+
+
+def _processes(server: ServerProcess) -> list[psutil.Process]:
+    """Return the data processes that run now."""
+    children = psutil.Process(server.process.pid).children()
+    return [each for each in children if "ingot.server.data_process" in " ".join(each.cmdline())]
+
+
+def _file(folder: Path, seed: str) -> Path:
+    folder.mkdir()
+    with (folder / "big.bin").open("wb") as file:
+        for index in range(0, SIZE, 32 * MIB):
+            file.write(pattern(f"{seed} {index}", 32 * MIB))
+    return folder / "big.bin"
+
+
+def _moved_by(server: ServerProcess) -> list[int]:
+    """Return the bytes of files that each data process has read and written."""
+    counters = [process.io_counters() for process in _processes(server)]
+    return [each.read_chars + each.write_chars for each in counters]
+
+
+def _killed_meanwhile(server: ServerProcess, work: Callable[[], object], begun: Callable[[], bool]) -> int:
+    """Kill a data process as soon as work has begun; return how many were killed before it was over."""
+    killed = 0
+    with ThreadPoolExecutor(1) as pool:
+        working = pool.submit(work)
+        eventually(lambda: begun() or working.done(), timeout=60, what="the transfer to begin")
+        while not working.done() and killed < 3:
+            for process in _processes(server)[:1]:
+                process.kill()
+                killed += 1
+            threading.Event().wait(0.2)
+        working.result(100)
+    return killed
+
+
+def test_large_transfers_go_through_data_processes_and_small_ones_do_not(
+    server: ServerProcess, tmp_path: Path
+) -> None:
+    source = _file(tmp_path / "in", "plain")
+    (tmp_path / "small").write_bytes(pattern("small", MIB))
+    with _client(server) as client:
+        idle = _moved_by(server)
+        client.push("datasets/small", tmp_path / "small")
+        client.pull("datasets/small", tmp_path / "few")
+        before = _moved_by(server)
+        assert sum(before) - sum(idle) < MIB
+        assert client.push("datasets/plain", source).sent_bytes == SIZE
+        pushed = _moved_by(server)
+        assert sum(pushed) - sum(before) > SIZE
+        assert min(now - was for now, was in zip(pushed, before, strict=True)) > SIZE / 8
+        client.pull("datasets/plain", tmp_path / "out")
+        assert sum(_moved_by(server)) - sum(pushed) > SIZE / 2  # its first units went before it asked
+    assert (tmp_path / "out" / "big.bin").read_bytes() == source.read_bytes()
+
+
+@pytest.mark.contract("S3-4")
+def test_data_processes_killed_in_the_middle_cost_nothing_but_time(
+    server: ServerProcess, tmp_path: Path
+) -> None:
+    source, rate = _file(tmp_path / "in", "killed"), 48 * MIB
+    with _client(server) as client, _client(server) as other:
+
+        def stored() -> bool:
+            return any(each.received_bytes > 0 for each in other.uploads.list(limit=1))
+
+        def push() -> object:
+            return client.push("datasets/killed", source, limit_rate=rate)
+
+        def pull() -> object:
+            return client.pull("datasets/killed", tmp_path / "out", limit_rate=rate)
+
+        assert _killed_meanwhile(server, push, stored) > 0
+        parts = tmp_path / "out" / ".ingot-pull"
+        assert _killed_meanwhile(server, pull, lambda: parts.exists() and any(parts.iterdir())) > 0
+    assert (tmp_path / "out" / "big.bin").read_bytes() == source.read_bytes()
+    eventually(lambda: len(_processes(server)) == 2, timeout=60, what="both to be started again")
+
+
+def test_data_processes_end_with_the_server_however_it_ends(tmp_path: Path) -> None:
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with server_process(tmp_path / "data", *DATA) as server:
+            children = _processes(server)
+            assert len(children) == 2
+            server.stop(number)
+            gone, alive = psutil.wait_procs(children, timeout=20)
+        assert (len(gone), alive) == (2, [])
+    with server_process(tmp_path / "data") as server, _client(server) as client:
+        assert list(client.uploads.capabilities().data_addresses) == []
+        server.stop()
+    assert not [*(tmp_path / "data").glob("data*.sock")]
+
+
+def test_an_address_that_is_taken_is_one_sentence(server: ServerProcess, tmp_path: Path) -> None:
+    taken = server.address
+    ended = run_server(
+        "serve", "--data", str(tmp_path / "d"), "--listen", "127.0.0.1:0", "--data-listen", taken
+    )
+    assert ended.status == 1
+    assert f"error: data_listen: Port {taken.rpartition(':')[2]} is taken" in ended.errors
+    assert "Traceback" not in ended.errors
