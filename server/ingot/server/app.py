@@ -99,9 +99,9 @@ class App:
     def _shelves(self) -> None:
         self.database = open_database(self.settings.database)
         migrate(self.database)
-        self._packs = DiskPacks(
-            self.folder.path, keyring(self.settings.encryption_key_file, self.folder.path)
-        )
+        keys = keyring(self.settings.encryption_key_file, self.folder.path)
+        self._key = keys.active.hex() if keys else ""
+        self._packs = DiskPacks(self.folder.path, keys)
         self._counters = CountersSql()
         self._training_shelves = TrainingShelves(
             self.settings, self.database.after_commit, self._counters, self._clock
@@ -250,7 +250,7 @@ class App:
     async def start(self) -> None:
         """Put right what an earlier run left, make the administrator's token if there is none, and serve."""
         # Before a token is looked at: a restored backup may have brought back what was revoked since.
-        await self.audit.begin(self.hops, self.people.restoring.settle)
+        await self.audit.begin(self.hops, self.people.restoring.settle, self._key)
         await self.runner.recover(self.folder.server_id)
         await self.runner.now("recover")
         secret = await self.hops.write(self.identity.ensure_administrator, self.folder.token(ADMIN))

@@ -60,9 +60,11 @@ class AuditParts:
         audit_head.forget_restored(self._home)
         return settled
 
-    async def begin(self, hops: Hops, settle: Settle) -> None:
-        """As `open`, before any call."""
+    async def begin(self, hops: Hops, settle: Settle, key: str) -> None:
+        """As `open`, before any call; `key` is the id of the key for new packs, "" without encryption."""
         await hops.io(self.open, settle)
+        if key:
+            await hops.keep(self.audit.note_key, key)
 
     async def flush(self, hops: Hops) -> None:
         """Write what was refused."""

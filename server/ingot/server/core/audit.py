@@ -15,6 +15,7 @@ from ingot.server.core.identity import SYSTEM
 
 ALARM = "alarm"  # action of an entry: the log was not what a head of it says
 RESTORE = "restore"  # action of an entry: the database was restored from a backup
+KEY = "key"  # action of an entry: packs are encrypted with another key from now on
 REFUSE = "refuse"  # action of an entry that counts refusals beyond those noted one by one
 
 
@@ -205,13 +206,15 @@ def chained(number: int, deed: Deed, previous: str) -> Entry:
     )
 
 
-def server_deed(time: float, action: str, facts: dict[str, str], code: str = "OK") -> Deed:
-    """Return what the server itself enters: an alarm, a restored backup, refusals that were only counted."""
+def server_deed(
+    time: float, action: str, facts: dict[str, str], code: str = "OK", *, target: str = ""
+) -> Deed:
+    """Return what the server itself enters: what it does by itself, an alarm, a restored backup."""
     return Deed(
         time=time,
         action=action,
         method="",
-        target="",
+        target=target,
         principal=SYSTEM,
         user="",
         token="",

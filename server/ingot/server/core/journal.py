@@ -6,9 +6,11 @@
     journal.result(str(version.name))            # what is made of it: an upload becomes a version
     journal.used(str(artifact.name))             # an administrator uses another's private thing
     journal.no_act()                             # a repetition, or a sign of life: no entry tells of it
+    journal.act("purge", str(artifact.name))     # the server does this by itself, unless a call is behind it
 
 Whoever runs the rule listens (`taking`), and makes the entry inside the same write. Where nobody listens (in
-tests of rules, in work of the server itself) these calls do nothing.
+tests of rules) these calls do nothing. Work of the server itself has no entry for each of its writes: it says
+with `act` what is one.
 """
 
 import contextlib
@@ -20,6 +22,15 @@ FACT_LIMIT = 300  # characters of one value
 MOST_FACTS = 32
 
 
+@dataclass(frozen=True, slots=True)
+class Act:
+    """Something that the server did by itself."""
+
+    action: str
+    target: str
+    facts: dict[str, str]
+
+
 @dataclass(slots=True)
 class Note:
     """What was told so far."""
@@ -29,6 +40,7 @@ class Note:
     facts: dict[str, str] = field(default_factory=dict)
     used: str = ""  # another's private thing that an administrator used
     no_act: bool = False
+    acts: list[Act] = field(default_factory=list)
 
 
 _note: ContextVar[Note | None] = ContextVar("ingot_note", default=None)
@@ -90,6 +102,13 @@ def no_act() -> None:
     """Note that what changes is nobody's act: the request was carried out before, or says "I am here"."""
     if (note := _note.get()) is not None:
         note.no_act = True
+
+
+def act(action: str, target: str, **facts: object) -> None:
+    """Tell of something that the server does by itself: an entry of its own, where no call is behind it."""
+    if (note := _note.get()) is not None:
+        told = {name: clean(str(value)) for name, value in facts.items() if value not in (None, "")}
+        note.acts.append(Act(action, target, told))
 
 
 def clean(text: str) -> str:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from ingot.content import audit as canonical
 from ingot.server.core.audit import (
     ALARM,
+    KEY,
     RESTORE,
     AuditFilter,
     AuditStore,
@@ -25,9 +26,10 @@ from ingot.server.core.audit import (
     chained,
     document_of,
     micros,
+    server_deed,
 )
 from ingot.server.core.clock import Clock
-from ingot.server.core.identity import Caller
+from ingot.server.core.identity import SYSTEM, Caller
 from ingot.server.core.pages import Page, PageTokens, page_size
 
 MOST_FINDINGS = 100
@@ -78,6 +80,14 @@ class Audit:
         """Return the newest entry, as of now."""
         number, found = self._store.newest() or (0, self.beginning)
         return Head(self._server, number, found, micros(self._clock.now()))
+
+    def note_key(self, key: str) -> None:
+        """Enter that packs are encrypted with another key from now on, by its id; runs inside a write."""
+        known = self._store.page(AuditFilter(principal=SYSTEM, action=KEY), None, 1, oldest_first=False)
+        before = known[0].deed.facts.get("key", "") if known else ""
+        if key != before:
+            facts = {"key": key} | ({"before": before} if before else {})
+            self.append(server_deed(self._clock.now(), KEY, facts, target="packs"))
 
     def page(
         self, caller: Caller, wanted: AuditFilter, *, size: int, token: str, oldest_first: bool

@@ -25,6 +25,7 @@ from ingot.server.core.operations import (
     QueueLimits,
     Standing,
 )
+from ingot.server.domain import own_acts
 from ingot.server.domain.operation_moves import OperationMoves
 
 MOST_LOG_BYTES = 64 * 1024 * 1024  # of the log lines of one operation, in all its attempts
@@ -150,6 +151,7 @@ class Claims:
     def succeed(self, operation: str, attempt: int, result: JsonObject) -> Operation:
         """End an operation with what it found or made. Raises Precondition (ATTEMPT_OUTDATED)."""
         found = self._fenced(operation, attempt)
+        own_acts.ended(found, result)
         return self._moves.move(found, OperationMove.SUCCEED, result=dict(result), problem=None)
 
     def fail(

@@ -17,7 +17,7 @@ from collections.abc import Collection as Some
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ingot.server.core import failpoints
+from ingot.server.core import failpoints, journal
 from ingot.server.core.clock import Clock
 from ingot.server.core.errors import DataLoss
 from ingot.server.core.packs import ChunkPlace, SealedPack
@@ -140,6 +140,7 @@ class Collection:
         """Note that a chunk is damaged: it counts as missing, the next push heals it. Inside a write."""
         if self._chunks.lose(place.digest, place.pack):
             log.error("chunk.lost digest=%s pack=%s", place.digest.hex(), place.pack)
+            journal.act("lose", f"packs/{place.pack}", chunks=1, digest=place.digest.hex())
 
     def _judge(self, pack: ShelfPack) -> Judgement:
         use = self._index.use(pack.key)

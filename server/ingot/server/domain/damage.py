@@ -6,6 +6,7 @@ is told that they are here. So the pack is scrubbed now: after that a push heals
 
 import logging
 
+from ingot.server.core import journal
 from ingot.server.core.identity import system_caller
 from ingot.server.core.operations import NewOperation
 from ingot.server.core.packs import ChunkPlace
@@ -31,5 +32,6 @@ class Damage:
         if not self._chunks.lose(place.digest, place.pack):
             return
         log.error("chunk.lost digest=%s pack=%s", place.digest.hex(), place.pack)
+        journal.act("lose", f"packs/{place.pack}", chunks=1, digest=place.digest.hex())
         self._index.suspect(place.pack)
         self._operations.enqueue(system_caller(), NewOperation(SCRUB, key=SCRUB))  # as its periodic turns

@@ -16,7 +16,7 @@ import json
 import logging
 from collections.abc import Callable, Collection
 
-from ingot.server.core import params
+from ingot.server.core import journal, params
 from ingot.server.core.alias_stores import AliasStore
 from ingot.server.core.artifacts import (
     Alias,
@@ -237,11 +237,15 @@ class Publishing:
     def _conclude(self, artifact: Artifact, version: Version, operation: Operation) -> None:
         report = params.ValidationReport.model_validate(operation.result)
         if not report.passed:
+            journal.act("reject", str(version.name), operation=operation.name, asked_by=operation.requester)
             problem = _rejected(version, operation, report, self._clock.now())
             self._gone(self._move(version, VersionMove.REJECT, problem))
             return
         ready = self._move(version, VersionMove.PASS, ready_time=self._clock.now())
         self.publish(artifact, ready, version.asked_aliases)
+        aliases = ", ".join(f"@{each}" for each in version.asked_aliases)
+        told = {"operation": operation.name, "asked_by": operation.requester, "asked_aliases": aliases}
+        journal.act("publish", str(version.name), **told)
 
     def _release(self, version: Version, problem: Problem | None) -> None:
         if version.state is VersionState.VALIDATING:

@@ -7,6 +7,7 @@ now, so a clock that jumps ahead gives one turn instead of all that it passed ov
 
 from collections.abc import Mapping
 
+from ingot.server.core import journal
 from ingot.server.core.clock import Clock
 from ingot.server.core.identity import system_caller
 from ingot.server.core.operation_stores import ScheduleStore
@@ -43,4 +44,7 @@ class Schedules:
         self._store.plan(kind, now + period)
         if due is None or due > now:  # it is new, or the clock was set back, or the period made shorter
             return None
-        return self._operations.enqueue(system_caller(), NewOperation(kind, key=kind))
+        made = self._operations.enqueue(system_caller(), NewOperation(kind, key=kind))
+        if made.create_time >= now:  # else one that somebody asked for has not ended
+            journal.act("start", made.name, kind=kind, reason="its time has come")
+        return made

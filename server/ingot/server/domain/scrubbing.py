@@ -13,7 +13,7 @@ import logging
 from collections.abc import Sequence
 
 from ingot.content import digests
-from ingot.server.core import failpoints
+from ingot.server.core import failpoints, journal
 from ingot.server.core.clock import Clock
 from ingot.server.core.packs import ChunkPlace, SealedPack
 from ingot.server.core.stores import PackStore
@@ -64,6 +64,7 @@ class Scrubbing:
             return ()
         names = self._index.holders([place.digest for place in lost])
         log.error("scrub.damaged pack=%s chunks=%d needed_by=%s", pack.id, len(lost), ",".join(names))
+        journal.act("lose", f"packs/{pack.id}", chunks=len(lost), needed_by=", ".join(names))
         return names[:_NAMED]
 
     def salvage(self, places: Sequence[ChunkPlace]) -> Copied:
@@ -87,6 +88,7 @@ class Scrubbing:
         """Note that a pack is not on the shelf any more. Inside a write."""
         failpoints.hit("scrub.set_aside")
         self._chunks.mark_packs([pack.id], missing=True)
+        journal.act("quarantine", f"packs/{pack.id}")
 
     def on_shelf(self) -> frozenset[str]:
         """Return the ids of all packs on the shelf. No unit of work."""

@@ -268,7 +268,7 @@ class Trash:
         due = self._stores.artifacts.deleted_before(before, _BATCH)
         for artifact in due:
             removal = self._remove(artifact, versions_only=False)
-            journal.act("purge", str(artifact.name), uid=artifact.uid, operation=removal.name, reason=_TOO_LONG)
+            journal.act("purge", str(artifact.name), uid=artifact.uid, operation=removal.name)
         return len(due)
 
     def purge_version(self, before: float) -> bool:
@@ -277,7 +277,7 @@ class Trash:
         Those of an artifact that is in the trash itself go with it.
         """
         for _, version in self._stores.versions.deleted_before(before, 1):
-            journal.act("purge", str(version.name), digest=version.digest, reason=_TOO_LONG)
+            journal.act("purge", str(version.name), digest=version.digest.hex())
             drop(version, self._stores.versions, self._stores.trees)
             self._operations.enqueue(system_caller(), NewOperation("collect", key="collect"))
             return True

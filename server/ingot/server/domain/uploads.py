@@ -243,6 +243,7 @@ class Uploads:
             self._trees.drop(upload.tree)
             if upload.state is UploadState.OPEN:
                 self.move(upload, UploadMove.EXPIRE, tree=0)
+                journal.act("expire", str(upload.name), creator=upload.creator, files=upload.file_count)
             else:
                 self._store.save(dataclasses.replace(upload, tree=0), upload.state)
         old = self._store.forget(now - self._limits.keep_closed_seconds, _BATCH)

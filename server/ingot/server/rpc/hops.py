@@ -91,7 +91,8 @@ class Hops:
     async def write(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call `fn` inside a write transaction on the writer thread; return once it is durable.
 
-        Of a call that changes something it is the act: its entry in the audit log is part of it.
+        Of a call that changes something it is the act: its entry in the audit log is part of it. Work of the
+        server itself says what of it is one (journal.act).
         """
         return await self._write(functools.partial(fn, *args, **kwargs), act=True)
 
@@ -110,8 +111,10 @@ class Hops:
 
     async def _write(self, fn: Callable[[], T], *, act: bool) -> T:
         call = current.optional_call()
-        if self._journal is None or call is None or not call.method.audited:
+        if self._journal is None:
             return await asyncio.wrap_future(self._database.write(fn))
+        if call is None or not call.method.audited:
+            return await asyncio.wrap_future(self._database.write(self._journal.own(fn)))
         return await self._entered(call, self._database.write(self._journal.around(call, fn, act=act)))
 
     @staticmethod

@@ -7,6 +7,8 @@ after a crash every change that was acknowledged is in both. What is refused, an
 ended before its act, has no write to be in: it is gathered and written with the next flush, in bounded
 numbers.
 
+What the server does by itself has no call: a rule says which of it is an act, which has an entry by `system`.
+
 An administrator who uses another's private thing leaves an entry even when nothing changes; for a read that
 is a write of its own, before the answer.
 """
@@ -77,6 +79,19 @@ class Journaling:
                 call.prepared = True
             if act and not call.entered and (changed or _new_use(call)):
                 self._enter(call)
+            return result
+
+        return _named(run, fn)
+
+    def own(self, fn: Callable[[], T]) -> Callable[[], T]:
+        """Return what runs `fn` in a write, and makes entries of what it calls acts of the server itself."""
+
+        def run() -> T:
+            with journal.taking() as note:
+                result = fn()
+            for act in note.acts:
+                now = self._clock.now()
+                self._log.append(audit.server_deed(now, act.action, act.facts, target=act.target))
             return result
 
         return _named(run, fn)
