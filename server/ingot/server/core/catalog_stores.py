@@ -359,11 +359,12 @@ class VersionStore(Protocol):
         size: int,
         ready_only: Collection[str] = (),
         approved_only: Collection[str] = (),
+        untold: Collection[str] = (),
     ) -> Mapping[str, Sequence[Version]]:
         """Return the newest `size` versions of each artifact by its uid, in one query for all.
 
         Of the artifacts whose uids are in `ready_only`, only READY versions; in `approved_only`, only READY
-        ones that are approved.
+        ones that are approved; in `untold`, without where they come from and their validation.
         """
         ...
 

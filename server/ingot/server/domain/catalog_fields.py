@@ -1,7 +1,6 @@
 """What an owner may say about an artifact: checks, one form for each value, update masks, search terms."""
 
 import dataclasses
-import json
 import re
 from collections.abc import Collection
 
@@ -170,7 +169,7 @@ def version_weight_of(version: Version) -> int:
 
 
 def _json_length(value: JsonObject) -> int:
-    return len(json.dumps(value, ensure_ascii=False)) if value else 0
+    return len(str(value)) if value else 0
 
 
 def _languages(field: str, value: str) -> str:

@@ -17,6 +17,7 @@ from ingot.server.domain.access import Access
 from ingot.server.domain.catalog_refusals import not_protectable, protected
 
 NEWEST_VERSIONS = 20  # in the view WITH_VERSIONS
+_NO_ORIGIN = VersionOrigin()
 _HIDDEN = "hidden"  # mark of what no stranger sees
 
 
@@ -128,7 +129,7 @@ class CatalogView:
             return dataclasses.replace(version, aliases=())
         if caller.may_read(version.name.artifact.namespace):
             return version
-        return dataclasses.replace(version, origin=VersionOrigin(), last_validation="")
+        return dataclasses.replace(version, origin=_NO_ORIGIN, last_validation="")
 
     def _held(self, caller: Caller, artifacts: Sequence[Artifact]) -> list[Artifact]:
         """Return artifacts as a worker sees them: as if there were only the versions that it holds."""
@@ -149,8 +150,10 @@ class CatalogView:
     def _newest_to(self, caller: Caller, artifacts: Sequence[Artifact]) -> Mapping[str, Sequence[Version]]:
         hidden = [each.uid for each in artifacts if not caller.may_write(each.name.namespace)]
         strange = [each.uid for each in self._access.strange(caller, artifacts)]
-        found = self._versions.newest(artifacts, NEWEST_VERSIONS, ready_only=hidden, approved_only=strange)
-        return {uid: [self.told(caller, each) for each in versions] for uid, versions in found.items()}
+        untold = [each.uid for each in artifacts if not caller.may_read(each.name.namespace)]
+        return self._versions.newest(
+            artifacts, NEWEST_VERSIONS, ready_only=hidden, approved_only=strange, untold=untold
+        )
 
 
 def _public(artifact: Artifact, newest: Sequence[Version], count: int) -> Artifact:

@@ -1,12 +1,11 @@
 """CatalogService: models and datasets."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from ingot.server.core import names
 from ingot.server.core.artifacts import Artifact, Version
 from ingot.server.core.identity import Caller
 from ingot.server.core.names import ArtifactName, Kind
-from ingot.server.core.pages import Page
 from ingot.server.core.registrations import AskedSource
 from ingot.server.domain.catalog_asked import ArtifactChange, ArtifactListing, NewArtifact
 from ingot.server.domain.requests import RequestKey
@@ -53,8 +52,7 @@ class ArtifactCalls(CatalogCalls):
             request.view == pb.ARTIFACT_VIEW_WITH_VERSIONS,
             request.show_deleted,
         )
-        page = await self._hops.read(self._list, pipeline.caller(), wanted)
-        return pb.ListArtifactsResponse(artifacts=page.items, next_page_token=page.next_token)
+        return await self._hops.read(self._list, pipeline.caller(), wanted)
 
     async def UpdateArtifact(
         self, request: pb.UpdateArtifactRequest, context: Context
@@ -141,9 +139,11 @@ class ArtifactCalls(CatalogCalls):
         artifact = self._rules.catalog.require_read(caller, name)
         return artifact, self._messages(caller, [artifact], view)[0]
 
-    def _list(self, caller: Caller, wanted: ArtifactListing) -> Page[pb.Artifact]:
+    def _list(self, caller: Caller, wanted: ArtifactListing) -> pb.ListArtifactsResponse:
         page, versions = self._rules.catalog.page_with_versions(caller, wanted)
-        return Page(tuple(self._counted(caller, page.items, versions)), page.next_token)
+        reply = pb.ListArtifactsResponse(next_page_token=page.next_token)
+        self._counted(caller, page.items, versions, reply.artifacts.add)
+        return reply
 
     def _delete(
         self, caller: Caller, name: ArtifactName, request: pb.DeleteArtifactRequest
@@ -180,18 +180,25 @@ class ArtifactCalls(CatalogCalls):
         return self._counted(caller, [artifact], {})[0]
 
     def _counted(
-        self, caller: Caller, artifacts: Sequence[Artifact], versions: Mapping[str, Sequence[Version]]
+        self,
+        caller: Caller,
+        artifacts: Sequence[Artifact],
+        versions: Mapping[str, Sequence[Version]],
+        new: Callable[[], pb.Artifact] = pb.Artifact,
     ) -> list[pb.Artifact]:
+        """Return artifacts as messages that `new` makes, one after the other."""
         usage = self._rules.usage.shown(caller, artifacts)
         folders = self._rules.folders.local_paths(artifacts)
         registered = self._rules.registrations.of(artifacts)
-        return [
-            convert.artifact_message(
+        messages: list[pb.Artifact] = []
+        for each in artifacts:
+            messages.append(new())
+            convert.show_artifact(
+                messages[-1],
                 each,
                 usage[each.uid],
                 versions.get(each.uid, ()),
                 local_path=folders.get(each.uid, ""),
                 registration=registered.get(each.uid),
             )
-            for each in artifacts
-        ]
+        return messages

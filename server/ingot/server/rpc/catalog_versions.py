@@ -3,6 +3,7 @@
 from ingot.server.core import names
 from ingot.server.core.artifacts import Version
 from ingot.server.core.identity import Caller
+from ingot.server.core.names import ArtifactName
 from ingot.server.rpc import convert_catalog as convert
 from ingot.server.rpc import pipeline
 from ingot.server.rpc.catalog_rules import CatalogCalls, Context, request_key
@@ -22,16 +23,7 @@ class VersionCalls(CatalogCalls):
         self, request: pb.ListVersionsRequest, context: Context
     ) -> pb.ListVersionsResponse:
         name = names.artifact_name(request.parent, "parent")
-        page = await self._hops.read(
-            self._rules.versions.page,
-            pipeline.caller(),
-            name,
-            request.page_size,
-            request.page_token,
-            deleted=request.show_deleted,
-        )
-        versions = map(convert.version_message, page.items)
-        return pb.ListVersionsResponse(versions=versions, next_page_token=page.next_token)
+        return await self._hops.read(self._page, pipeline.caller(), name, request)
 
     async def DeleteVersion(
         self, request: pb.DeleteVersionRequest, context: Context
@@ -76,3 +68,15 @@ class VersionCalls(CatalogCalls):
     def _version(self, caller: Caller, reference: names.VersionReference) -> tuple[str, Version]:
         version = self._rules.versions.get(caller, reference)
         return self._rules.catalog.uid_of(version.name.artifact), version
+
+    def _page(
+        self, caller: Caller, name: ArtifactName, request: pb.ListVersionsRequest
+    ) -> pb.ListVersionsResponse:
+        """Return a page as a message; inside a read, which leaves the event loop to others."""
+        page = self._rules.versions.page(
+            caller, name, request.page_size, request.page_token, deleted=request.show_deleted
+        )
+        reply = pb.ListVersionsResponse(next_page_token=page.next_token)
+        for version in page.items:
+            convert.show_version(reply.versions.add(), version)
+        return reply

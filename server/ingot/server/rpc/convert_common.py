@@ -27,6 +27,13 @@ def timestamp(seconds: float | None) -> timestamp_pb2.Timestamp | None:
     return timestamp_pb2.Timestamp(seconds=whole, nanos=micros * 1000)
 
 
+def set_time(message: timestamp_pb2.Timestamp, seconds: float) -> None:
+    """Set a time that is part of another message to epoch seconds."""
+    whole, micros = divmod(round(seconds * 1e6), 1_000_000)
+    message.seconds = whole
+    message.nanos = micros * 1000
+
+
 def duration(seconds: float | None) -> duration_pb2.Duration | None:
     """Return a span of seconds as a message; None stays unset."""
     if seconds is None:

@@ -4,19 +4,30 @@ from ingot.server.core.usage import Activity, ArtifactUsage, UsageDay, UsageRepo
 from ingot.server.rpc import convert_common as common
 from ingot.v1 import catalog_pb2, common_pb2
 
+_NONE = ArtifactUsage()
+
 
 def usage_message(usage: ArtifactUsage) -> catalog_pb2.Usage:
     """Return counters as the API shows them."""
-    return catalog_pb2.Usage(
-        download_count=usage.download_count,
-        access_count=usage.access_count,
-        total_requests=usage.total_requests,
-        unique_users=usage.unique_users,
-        first_downloaded_by=usage.first_downloaded_by,
-        first_downloaded_from=usage.first_downloaded_from,
-        first_download_time=common.timestamp(usage.first_download_time),
-        first_principal=usage.first_principal,
-    )
+    message = catalog_pb2.Usage()
+    show_usage(message, usage)
+    return message
+
+
+def show_usage(message: catalog_pb2.Usage, usage: ArtifactUsage) -> None:
+    """Fill an empty message as `usage_message` does."""
+    message.SetInParent()
+    if usage == _NONE:  # as most have it on a page
+        return
+    message.download_count = usage.download_count
+    message.access_count = usage.access_count
+    message.total_requests = usage.total_requests
+    message.unique_users = usage.unique_users
+    message.first_downloaded_by = usage.first_downloaded_by
+    message.first_downloaded_from = usage.first_downloaded_from
+    message.first_principal = usage.first_principal
+    if usage.first_download_time is not None:
+        common.set_time(message.first_download_time, usage.first_download_time)
 
 
 def day_message(day: UsageDay) -> catalog_pb2.UsageDay:

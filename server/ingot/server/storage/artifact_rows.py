@@ -4,6 +4,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import orjson
+
 from ingot.server.core import texts
 from ingot.server.core.artifacts import (
     EVERYONE,
@@ -113,7 +115,13 @@ def _either(own: int | None, listed: int) -> int:
 
 def json_object(text: str) -> JsonObject:
     """Return a JSON object; most are empty, and a page has a hundred."""
-    found: JsonObject = {} if text == "{}" else json.loads(text)
+    if text == "{}":
+        return {}
+    found: JsonObject
+    try:
+        found = orjson.loads(text)
+    except orjson.JSONDecodeError:  # of what older code let in, only the slow one reads everything
+        found = json.loads(text)
     return found
 
 

@@ -3,23 +3,42 @@
 import json
 from collections.abc import Collection, Mapping, Sequence
 
-import peewee
-
 from ingot.server.core.approval_policies import ApprovalState
 from ingot.server.core.artifacts import Artifact, Version, VersionOrigin, VersionState
 from ingot.server.core.names import LATEST, ArtifactName, VersionName, leading_number
 from ingot.server.storage import accounts_sql, facts_sql, sql, tables
 from ingot.server.storage.artifact_rows import artifact_of, json_object, row_id_of
 
+# In the order of the fields of VersionOrigin.
 _ORIGIN = (
     *("upload", "operation", "training_job", "hub_commit"),
     *("dataset_version", "base_version", "source"),
 )
+# What a version is read from, in the order that `_version` takes it apart in.
+_COLUMNS = (
+    *("id", "uid", "version", "state", "digest", "file_count", "size_bytes", "new_bytes", "format"),
+    *(
+        "creator",
+        "maker",
+        "created",
+        "ready",
+        "changelog",
+        "metadata",
+        "performance_metrics",
+        "asked_aliases",
+    ),
+    *("validation", "approval", "deleted", "revision", "updated", "facts", *_ORIGIN),
+)
+_READ = ", ".join(f"version.{column}" for column in _COLUMNS)
+_STATES = {state.value: state for state in VersionState}
+_NO_ORIGIN = VersionOrigin()
+_LAST = 2**63 - 1  # the largest id of a row
+_APPROVALS = {"": None, **{state.value: state for state in ApprovalState}}
 
 # Parameters: JSON lists of the uids whose READY, and whose approved versions count only, how many of each
 # artifact, JSON list of uids. Reads hardly more versions than it returns.
 _NEWEST = (
-    "SELECT artifact.uid, version.id FROM artifact JOIN version ON version.id IN ("
+    f"SELECT {_READ}, artifact.uid FROM artifact JOIN version ON version.id IN ("
     "SELECT mine.id FROM version AS mine WHERE mine.artifact_id = artifact.id "
     "AND (mine.state = 'READY' OR artifact.uid NOT IN (SELECT value FROM json_each(?))) "
     "AND (mine.approval = 'APPROVED' AND mine.state = 'READY' "
@@ -58,9 +77,7 @@ class VersionsSql:
         return found if found is not None and found.delete_time is not None else None
 
     def deleted_before(self, time: float, size: int) -> Sequence[tuple[Artifact, Version]]:
-        query = tables.Version.select().where(tables.Version.deleted < time)
-        rows = list(query.order_by(tables.Version.deleted).limit(size))
-        return [(artifact := artifact_of(row.artifact), _versions(artifact, [row])[0]) for row in rows]
+        return _with_artifacts("deleted < ? ORDER BY deleted LIMIT ?", time, size)
 
     def set_deleted(self, version: Version, time: float | None) -> None:
         sql.run("UPDATE version SET deleted = ? WHERE uid = ?", time, version.uid)
@@ -119,10 +136,10 @@ class VersionsSql:
             accounts_sql.grow(version.name.artifact.namespace, size=-version.size_bytes)
 
     def by_validation(self, operation: str) -> tuple[Artifact, Version] | None:
-        return _named_by(tables.Version.validation == operation) if operation else None
+        return next(iter(_with_artifacts("validation = ?", operation)), None) if operation else None
 
     def by_upload(self, upload: str) -> tuple[Artifact, Version] | None:
-        return _named_by(tables.Version.upload == upload) if upload else None
+        return next(iter(_with_artifacts("upload = ?", upload)), None) if upload else None
 
     def largest_number(self, artifact: Artifact) -> int:
         found = sql.rows(_LARGEST, row_id_of(artifact), row_id_of(artifact))
@@ -152,17 +169,20 @@ class VersionsSql:
         approved_only: bool = False,
         deleted: bool | None = False,
     ) -> Sequence[tuple[int, Version]]:
-        query = tables.Version.select().where(tables.Version.artifact == row_id_of(artifact))
+        conditions = ["artifact_id = ?", "id < ?"]
         if deleted is not None:
-            query = query.where(tables.Version.deleted.is_null(not deleted))
+            conditions.append(f"deleted IS {'NOT ' if deleted else ''}NULL")
         if ready_only:
-            query = query.where(tables.Version.state == VersionState.READY.value)
+            conditions.append("state = 'READY'")
         if approved_only:
-            query = query.where(tables.Version.approval == ApprovalState.APPROVED.value)
-        if after is not None:
-            query = query.where(tables.Version.id < after)
-        rows = list(query.order_by(tables.Version.id.desc()).limit(size))
-        return list(zip((row.id for row in rows), _versions(artifact, rows), strict=True))
+            conditions.append("approval = 'APPROVED'")
+        rows = sql.rows(
+            f"SELECT {_READ} FROM version WHERE {' AND '.join(conditions)} ORDER BY id DESC LIMIT ?",
+            row_id_of(artifact),
+            _LAST if after is None else after,
+            size,
+        )
+        return list(zip((row[0] for row in rows), _versions(artifact, rows), strict=True))
 
     def newest(
         self,
@@ -170,18 +190,19 @@ class VersionsSql:
         size: int,
         ready_only: Collection[str] = (),
         approved_only: Collection[str] = (),
+        untold: Collection[str] = (),
     ) -> Mapping[str, Sequence[Version]]:
         by_uid = {artifact.uid: artifact for artifact in artifacts}
         ready, approved = json.dumps(list(ready_only)), json.dumps(list(approved_only))
-        ranked = sql.rows(_NEWEST, ready, approved, size, json.dumps(list(by_uid)))
-        ids = [row_id for _, row_id in ranked]
-        wanted = "id IN (SELECT value FROM json_each(?))"
-        rows = {row.id: row for row in sql.rows_where(tables.Version, wanted, sql.id_list(ids))}
-        found: dict[str, list[tables.Version]] = {}
-        for uid, row_id in sorted(ranked, key=lambda row: -row[1]):
-            found.setdefault(uid, []).append(rows[row_id])
-        aliases = _aliases_of(ids)
-        return {uid: _versions(by_uid[uid], group, aliases) for uid, group in found.items()}
+        rows = sql.rows(_NEWEST, ready, approved, size, json.dumps(list(by_uid)))
+        found: dict[str, list[sql.Row]] = {}
+        for row in sorted(rows, reverse=True):
+            found.setdefault(row[-1], []).append(row[:-1])
+        aliases = _aliases_of([row[0] for row in rows])
+        quiet = frozenset(untold)
+        return {
+            uid: _versions(by_uid[uid], group, aliases, told=uid not in quiet) for uid, group in found.items()
+        }
 
     def approved(self, artifact: Artifact, version_ids: Collection[str]) -> Collection[str]:
         found = sql.rows(
@@ -214,8 +235,8 @@ class VersionsSql:
     def _find(self, artifact: Artifact, version_id: str) -> Version | None:
         """Return one version of an artifact, also from the trash."""
         where = "artifact_id = ? AND version = ?"
-        row = sql.row_where(tables.Version, where, row_id_of(artifact), version_id)
-        return None if row is None else _versions(artifact, [row])[0]
+        rows = sql.rows(f"SELECT {_READ} FROM version WHERE {where}", row_id_of(artifact), version_id)
+        return _versions(artifact, rows)[0] if rows else None
 
     def _named_in(self, condition: str, *values: str, limit: int) -> Sequence[str]:
         """Return names of versions, trash left out, whose dataset or base version fulfils a condition."""
@@ -261,20 +282,27 @@ def _row(artifact: int, version: Version) -> dict[str, sql.Value]:
     }
 
 
-def _named_by(condition: peewee.Expression) -> tuple[Artifact, Version] | None:
-    row = tables.Version.get_or_none(condition)
-    if row is None:
-        return None
-    artifact = artifact_of(row.artifact)
-    return artifact, _versions(artifact, [row])[0]
+def _with_artifacts(condition: str, *values: sql.Value) -> list[tuple[Artifact, Version]]:
+    """Return the versions for which a condition holds, each with its artifact."""
+    found: list[tuple[Artifact, Version]] = []
+    for *row, owner in sql.rows(f"SELECT {_READ}, artifact_id FROM version WHERE {condition}", *values):
+        holder = sql.row_where(tables.Artifact, "id = ?", owner)
+        if holder is not None:
+            artifact = artifact_of(holder)
+            found.append((artifact, _versions(artifact, [tuple(row)])[0]))
+    return found
 
 
 def _versions(
-    artifact: Artifact, rows: Sequence[tables.Version], known: Mapping[int, list[str]] | None = None
+    artifact: Artifact,
+    rows: Sequence[sql.Row],
+    known: Mapping[int, list[str]] | None = None,
+    *,
+    told: bool = True,
 ) -> list[Version]:
     """Turn rows of one artifact into versions; `known` are the aliases by id of the row, if asked before."""
-    aliases = _aliases_of([row.id for row in rows]) if known is None else known
-    return [_version(artifact, row, aliases.get(row.id, [])) for row in rows]
+    aliases = _aliases_of([row[0] for row in rows]) if known is None else known
+    return [_version(artifact, row, aliases.get(row[0], ()), told=told) for row in rows]
 
 
 def _aliases_of(ids: Sequence[int]) -> dict[int, list[str]]:
@@ -288,31 +316,35 @@ def _aliases_of(ids: Sequence[int]) -> dict[int, list[str]]:
     return found
 
 
-def _version(artifact: Artifact, row: tables.Version, aliases: Sequence[str]) -> Version:
-    latest = (LATEST,) if row.version == artifact.current_version else ()
+def _version(artifact: Artifact, row: sql.Row, aliases: Sequence[str], *, told: bool) -> Version:
+    """Turn one row into a version. A page has hundreds: it is taken apart at once, by place."""
+    _, uid, version, state, digest, file_count, size_bytes, new_bytes, main_format, creator, *_ = row
+    maker, created, ready, changelog, metadata, metrics, asked, validation, approval, *_ = row[10:]
+    deleted, revision, updated, facts, *origin = row[19:]
+    named = (LATEST, *aliases) if version == artifact.current_version else aliases
     return Version(
-        name=artifact.name.version(row.version),
-        uid=row.uid,
-        state=VersionState(row.state),
-        digest=bytes(row.digest),
-        file_count=row.file_count,
-        size_bytes=row.size_bytes,
-        new_bytes=row.new_bytes,
-        format=row.format,
-        creator=row.creator,
-        maker=row.maker,
-        create_time=row.created,
-        ready_time=row.ready,
-        changelog=row.changelog,
-        metadata=json_object(row.metadata),
-        performance_metrics=json_object(row.performance_metrics),
-        origin=VersionOrigin(**{name: getattr(row, name) for name in _ORIGIN}),
-        aliases=tuple(sorted((*latest, *aliases))),
-        asked_aliases=tuple(json.loads(row.asked_aliases)) if row.asked_aliases != "[]" else (),
-        last_validation=row.validation,
-        approval=ApprovalState(row.approval) if row.approval else None,
-        delete_time=row.deleted,
-        revision=row.revision,
-        update_time=row.updated,
-        facts=facts_sql.decode(row.facts),
+        name=VersionName(artifact.name, version),
+        uid=uid,
+        state=_STATES[state],
+        digest=digest,
+        file_count=file_count,
+        size_bytes=size_bytes,
+        new_bytes=new_bytes,
+        format=main_format,
+        creator=creator,
+        maker=maker,
+        create_time=created,
+        ready_time=ready,
+        changelog=changelog,
+        metadata=json_object(metadata),
+        performance_metrics=json_object(metrics),
+        origin=VersionOrigin(*origin) if told and any(origin) else _NO_ORIGIN,
+        aliases=tuple(sorted(named)),
+        asked_aliases=tuple(json.loads(asked)) if asked != "[]" else (),
+        last_validation=validation if told else "",
+        approval=_APPROVALS[approval],
+        delete_time=deleted,
+        revision=revision,
+        update_time=updated,
+        facts=facts_sql.decode(facts),
     )
