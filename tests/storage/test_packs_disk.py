@@ -1,5 +1,6 @@
 """DiskPacks keeps the contract of a PackStore, survives failing system calls, and cleans up after a crash."""
 
+import dataclasses
 import os
 import stat
 import struct
@@ -248,6 +249,48 @@ def test_an_intact_chunk_is_hashed_once_and_truncation_still_noticed(tmp_path: P
         file.truncate(place.offset + 5)
     with pytest.raises(DataLoss, match="only 5 of 10 bytes"):
         store.read(place)
+
+
+def _is_cached(path: Path) -> bool:
+    """Return whether the kernel has the beginning of a file in memory."""
+    with path.open("rb") as file:
+        try:
+            return os.preadv(file.fileno(), [bytearray(1)], 0, os.RWF_NOWAIT) == 1
+        except OSError:
+            return False
+
+
+def test_what_came_in_this_run_is_hashed_again_when_it_comes_from_the_disk(tmp_path: Path) -> None:
+    """Until then it is what was hashed on its way in: a place with another digest shows whether it is."""
+    store = DiskPacks(tmp_path)
+    (sealed,) = put(store, [b"0123456789"])
+    path = tmp_path / "packs" / sealed.id[:2] / f"{sealed.id}.pack"
+    if not _is_cached(path):
+        pytest.skip("this file system cannot read only what is in memory")
+    right = places([sealed])[0]
+    wrong = dataclasses.replace(right, digest=chunk_digest(b"another"))
+    buffer = memoryview(bytearray(10))
+    assert store.read_into([wrong], buffer) == 1
+    assert buffer == b"0123456789"
+    assert DiskPacks(tmp_path).read_into([wrong], buffer) == 0  # another run has not hashed it
+    descriptor = os.open(path, os.O_RDONLY)
+    os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+    os.close(descriptor)
+    if not _is_cached(path):
+        assert store.read_into([wrong], buffer) == 0
+        assert store.read_into([right], buffer) == 1
+
+
+def test_a_pack_that_somebody_touched_is_hashed_again(tmp_path: Path) -> None:
+    store = DiskPacks(tmp_path)
+    (sealed,) = put(store, [b"0123456789"])
+    (place,) = places([sealed])
+    path = tmp_path / "packs" / sealed.id[:2] / f"{sealed.id}.pack"
+    path.chmod(0o644)
+    with path.open("r+b") as file:
+        file.seek(place.offset)
+        file.write(b"X")
+    assert store.read_into([place], memoryview(bytearray(10))) == 0
 
 
 def test_files_that_others_leave_between_ours_are_left_alone(tmp_path: Path) -> None:

@@ -79,8 +79,9 @@ class PackStore(Protocol):
     def read_into(self, places: Sequence[ChunkPlace], buffer: memoryview) -> int:
         """Put whole chunks one behind the other into `buffer`, which they fill, checked as in `read`.
 
-        Returns how many are there. When that is fewer, `read` of the next one tells what is wrong with it;
-        the rest may be asked for after that.
+        What was hashed when it came in, since start, is checked when it first comes from the disk. Returns
+        how many are there. When that is fewer, `read` of the next one tells what is wrong with it; the rest
+        may be asked for after that.
         """
         ...
 

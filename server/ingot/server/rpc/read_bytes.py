@@ -194,8 +194,8 @@ class ByteSender:
         if size <= most:
             yield size, functools.partial(self._read_all, group)
             return
-        (large,) = group
-        data = self._read(large)
+        data = memoryview(bytearray(size))
+        self._read_all(group, data)
         for start in range(0, size, most):
             part = data[start : start + most]
             yield len(part), part

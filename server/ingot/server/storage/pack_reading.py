@@ -13,6 +13,8 @@ from ingot.server.storage.pack_keys import PackCipher
 ReadAt = Callable[[int, int], bytes]  # offset, length → up to that many bytes
 
 _REMEMBERED_PACKS = 4096  # about 256 GiB of chunks
+_REMEMBERED_WRITTEN = 512  # about 32 GiB: of more little is in memory still
+_NEVER: tuple[int, frozenset[int]] = (-1, frozenset())
 
 
 class Verified:
@@ -41,6 +43,38 @@ class Verified:
         """Forget a pack that was removed."""
         with self._lock:
             self._offsets.pop(pack, None)
+
+
+class Written:
+    """Which chunks were hashed on their way into packs of this run; forgets the packs written first.
+
+    A pack counts as long as its file has the time of its last change: nobody has touched it since.
+    """
+
+    def __init__(self) -> None:
+        self._packs: OrderedDict[PackId, tuple[int, frozenset[int]]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def add(self, pack: PackId, stamp: int, entries: Sequence[PackEntry]) -> None:
+        """Remember a pack and the time of the last change of its file."""
+        with self._lock:
+            self._packs[pack] = (stamp, frozenset(entry.offset for entry in entries))
+            while len(self._packs) > _REMEMBERED_WRITTEN:
+                self._packs.popitem(last=False)
+
+    def has(self, places: Sequence[ChunkPlace]) -> bool:
+        """Return whether the chunks at these places, all in one pack, were written in this run."""
+        _, offsets = self._packs.get(places[0].pack, _NEVER)
+        return all(place.offset in offsets for place in places)
+
+    def is_untouched(self, pack: PackId, stamp: int) -> bool:
+        """Return whether a pack of this run was last changed when it was finished."""
+        return self._packs.get(pack, _NEVER)[0] == stamp
+
+    def forget(self, pack: PackId) -> None:
+        """Forget a pack that was removed or changed."""
+        with self._lock:
+            self._packs.pop(pack, None)
 
 
 def data_at(read_at: ReadAt, cipher: PackCipher | None, digest: bytes, offset: int, length: int) -> bytes:

@@ -56,6 +56,7 @@ class DiskPacks:
         self._reserved = 0  # promised to streams and not yet allocated on disk
         self._files: OrderedDict[PackId, pack_files.PackReader] = OrderedDict()
         self._verified = pack_reading.Verified()
+        self._written = pack_reading.Written()
         _make_folders(self._packs, [f"{number:02x}" for number in range(256)])
         for folder in (self._quarantine, self._ingest):
             folder.mkdir(parents=True, exist_ok=True)
@@ -120,6 +121,11 @@ class DiskPacks:
                 return len(run)
         except DataLoss:  # absent, or one of them is damaged: none of them counts
             return 0
+        try:
+            if self._is_as_written(file, run, buffers):
+                return len(run)
+        except OSError:
+            return 0
         if not file.read_records(run[0].offset, buffers):
             return 0
         fresh: list[ChunkPlace] = []
@@ -134,6 +140,18 @@ class DiskPacks:
     def _is_verified(self, file: pack_files.PackReader, place: ChunkPlace) -> bool:
         """Return whether what was just read there was found intact before, and is the same still."""
         return self._verified.has(place)
+
+    def _is_as_written(
+        self, file: pack_files.PackReader, run: Sequence[ChunkPlace], buffers: Sequence[memoryview]
+    ) -> bool:
+        """Fill the buffers from memory with what was hashed when it came; return whether that was possible.
+
+        What comes from the disk for the first time is checked, and only then counts as verified.
+        """
+        if not self._written.has(run) or all(map(self._verified.has, run)):
+            return False
+        filled = file.read_records(run[0].offset, buffers, cached=True)
+        return filled and self._written.is_untouched(run[0].pack, file.stamp())
 
     def damaged(self, pack: PackId, places: Sequence[ChunkPlace]) -> list[ChunkPlace]:
         """Drop the file from the page cache, read it in order, and what is wrong once more from the disk."""
@@ -288,6 +306,7 @@ class DiskPacks:
             assert isinstance(sink, pack_files.PackWriter)
             target = self._path(sealed.id)
             sink.rename(target)
+            self._written.add(sealed.id, target.stat().st_ctime_ns, sealed.entries)
             folders.add(target.parent)
         failpoints.hit("pack.renamed")
         for folder in folders:
@@ -324,6 +343,7 @@ class DiskPacks:
 
     def _forget(self, pack: PackId) -> None:
         self._verified.forget(pack)
+        self._written.forget(pack)
         with self._lock:
             self._files.pop(pack, None)
 
