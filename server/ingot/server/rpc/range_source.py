@@ -4,12 +4,13 @@ For work on an I/O thread: where the bytes lie is asked of the rows in that thre
 against its digest as every read of it is. What may be read together is decided by an Allowance.
 """
 
+from ingot.content import digests
 from ingot.server.core.contents import Allowance, TooCostly
 from ingot.server.core.errors import DataLoss
 from ingot.server.core.manifests import FileFacts
 from ingot.server.core.packs import ChunkPlace
 from ingot.server.core.stores import PackStore
-from ingot.server.domain.downloads import Downloads, OpenedTree
+from ingot.server.domain.downloads import Downloads, OpenedTree, Slice
 from ingot.server.formats.seam import Positioned
 from ingot.server.rpc.hops import Hops
 
@@ -64,16 +65,20 @@ class RangeSource(Positioned):
         return self._window[at : at + count]
 
     def _fetch(self, offset: int, count: int) -> bytes:
-        downloads, path = self._downloads, self._file.path
-        _, segments = self._hops.read_here(downloads.range_segments, self._opened, path, offset, count)
         parts: list[bytes] = []
-        for segment, start, length in segments:
-            for each in self._hops.read_here(
-                downloads.range_slices, self._opened, path, segment, start, length
-            ):
-                self._allowance.take(each.place.length)  # a chunk is read whole
-                parts.append(self._chunk(each.place)[each.start : each.start + each.length])
+        for each in self._hops.read_here(self._slices, offset, count):
+            self._allowance.take(each.place.length)  # a chunk is read whole
+            parts.append(self._chunk(each.place)[each.start : each.start + each.length])
         return b"".join(parts)
+
+    def _slices(self, offset: int, count: int) -> list[Slice]:
+        """Return where the bytes of a range lie; inside a read."""
+        downloads, path = self._downloads, self._file.path
+        if self._file.chunk_count <= digests.SEGMENT_MAX_ENTRIES:
+            return downloads.range_slices(self._opened, path, 0, offset, count)
+        _, segments = downloads.range_segments(self._opened, path, offset, count)
+        found = (downloads.range_slices(self._opened, path, *segment) for segment in segments)
+        return [each for some in found for each in some]
 
     def _chunk(self, place: ChunkPlace) -> bytes:
         try:
