@@ -197,6 +197,16 @@ def test_a_worker_decides_nothing_but_the_content_of_a_result(
         rig.read(rig.versions.check_target, worker, target)
 
 
+@pytest.mark.contract("S0-45")
+def test_a_model_that_was_trained_here_says_what_it_is(rig: CatalogRig, sara: Caller) -> None:
+    worker, job = machine(), "trainingJobs/job_1"
+    rig.work.grants[worker.principal] = [WorkGrant(job, 1, "sara", frozenset(), str(TINY))]
+    rig.commit(worker, str(TINY), create=ArtifactFields(source="training"), training_job=job, attempt=1)
+    found = rig.read(rig.catalog.require_read, sara, TINY).fields
+    assert (found.framework, found.task_type, found.model_type) == ("pytorch", "text-generation", "llm")
+    assert found.source == "training"
+
+
 # --- references ---------------------------------------------------------------------------------------
 
 

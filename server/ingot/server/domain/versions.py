@@ -32,6 +32,11 @@ from ingot.server.domain.publishing import Publishing
 
 SOURCE_LIMIT, COMMIT_LIMIT = 2000, 100  # characters
 
+# What is said of a model that a training here makes, until its owner says more: no other kind is trained.
+_TRAINED = ArtifactFields(
+    framework="pytorch", task_type="text-generation", model_type="llm", source="training"
+)
+
 
 class Versions:
     """The rules about versions; every method runs inside a unit of work."""
@@ -95,7 +100,8 @@ class Versions:
         person = self._access.person(caller, target.training_job)
         artifact = self._artifacts.find(target.artifact)
         if artifact is None:
-            artifact = self._catalog.add(person, target.artifact, target.create or ArtifactFields(), now)
+            made = _TRAINED if target.training_job else target.create or ArtifactFields()
+            artifact = self._catalog.add(person, target.artifact, made, now)
         version_id = target.version_id or str(self._versions.largest_number(artifact) + 1)
         staged = self._publishing.requires(artifact.fields)
         version = Version(
