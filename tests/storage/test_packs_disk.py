@@ -271,7 +271,7 @@ def test_what_came_in_this_run_is_hashed_again_when_it_comes_from_the_disk(tmp_p
     wrong = dataclasses.replace(right, digest=chunk_digest(b"another"))
     buffer = memoryview(bytearray(10))
     assert store.read_into([wrong], buffer) == 1
-    assert buffer == b"0123456789"
+    assert bytes(buffer) == b"0123456789"
     assert DiskPacks(tmp_path).read_into([wrong], buffer) == 0  # another run has not hashed it
     descriptor = os.open(path, os.O_RDONLY)
     os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
