@@ -44,7 +44,7 @@ class Bringing:
         self._first: dict[bytes, tuple[str, int]] = {}  # where a chunk stands in this tree for the first time
         self._later: list[tuple[Part, int]] = []  # chunks that stand there again
         self._complete: list[Part] = []  # small files that wait to be synced together
-        self._touched = {str(folder)}  # folders in which names change
+        self._put_paths: list[str] = []  # of files that are in their place
         self._aside = ThreadPoolExecutor(1, "ingot-flush")
         self._lock = threading.Lock()
 
@@ -60,8 +60,7 @@ class Bringing:
             finally:
                 for part in self._parts.values():
                     part.close()
-        for folder in self._touched:
-            _places.sync_folder(folder)
+                _places.sync_folders(self._folder, self._put_paths)
 
     def _check_room(self, size: int) -> None:
         disk = os.statvfs(self._folder)
@@ -178,7 +177,7 @@ class Bringing:
                 os.close(folder)
         self._pulled.add((part.file.path, part.file.root) for part in parts)
         with self._lock:
-            self._touched.update(os.path.dirname(part.target) for part in parts)
+            self._put_paths += [part.file.path for part in parts]
         self._report.add(files=len(parts))
 
 

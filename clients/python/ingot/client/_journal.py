@@ -215,11 +215,12 @@ class Note:
         self._path = _made(cache_folder() / "notes") / _key("\n".join(about))
 
     def read(self) -> str:
-        """Return the text that is kept; empty when there is none."""
+        """Return the text that is kept; empty when there is none, or a power cut left something else."""
         try:
-            return self._path.read_text(encoding="ascii").strip()
-        except FileNotFoundError:
+            text = self._path.read_text(encoding="ascii").strip()
+        except (FileNotFoundError, UnicodeDecodeError):
             return ""
+        return text if text.isprintable() else ""
 
     def read_or(self, fresh: str) -> str:
         """Return the text that is kept, or keep and return `fresh`."""

@@ -40,6 +40,7 @@ class PartFolder:
         self._path = folder / NAME
         self._left: frozenset[str] = frozenset()
         self._is_there = False
+        self.was_there = False  # whether another pull was cut off here, or is at work
 
     @contextmanager
     def held(self, waiting: Callable[[], None]) -> Iterator[None]:
@@ -130,12 +131,13 @@ class PartFolder:
     def _made(self) -> bool:
         """Make the folder, for the same people as the one it is in; return False where nobody may write."""
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
+            _places.make_folder(self._folder)
         except OSError as failure:
             raise _places.unwritable(self._folder, str(failure.strerror)) from failure
         try:
             self._path.mkdir()
         except FileExistsError:
+            self.was_there = True
             if not stat.S_ISDIR(os.lstat(self._path).st_mode):
                 raise _places.in_the_way(self._path) from None
         except FileNotFoundError:

@@ -7,6 +7,8 @@ nothing is asked about files that are not there.
 import errno
 import os
 import unicodedata
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from ingot.client._errors import Invalid, LimitReached
@@ -85,6 +87,28 @@ class Folders:
             return frozenset()
         except OSError:
             return None
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those above it, so that a power cut leaves them there. Raises OSError."""
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for each in missing:
+        with suppress(PermissionError):  # a folder in which one may make others and not look
+            sync_folder(each.parent)
+
+
+def sync_folders(root: Path, paths: Iterable[str]) -> None:
+    """Bring the names of files of a tree, and of the folders on the way to them, to the disk."""
+    folders = {""}
+    for path in paths:
+        folder = path.rpartition("/")[0]
+        while folder not in folders:
+            folders.add(folder)
+            folder = folder.rpartition("/")[0]
+    for folder in folders:
+        with suppress(FileNotFoundError):  # somebody took it away; whether that matters is found out later
+            sync_folder(root / folder)
 
 
 def sync_folder(folder: str | Path) -> None:

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ingot.client import _file_cache, _part_folder, _parts
+from ingot.client import _file_cache, _part_folder, _parts, _places
 from ingot.client._bringing import Bringing
 from ingot.client._calls import Calls, new_id
 from ingot.client._channels import Link
@@ -175,6 +175,8 @@ class _Pull:
                 force = self._options.force
                 bringing = Bringing(folder, parts, here, pulled, self.cache, self._report, force=force)
                 bringing.run(todo, self._fetcher)
+            if parts.was_there:  # what another pull put in place was not yet synced, perhaps
+                _places.sync_folders(folder, [each.path for each in self.files])
             self._report.stage(Stage.VERIFYING)
             here.confirm()
             written = tuple(each.path for each in todo)

@@ -134,6 +134,8 @@ class _Target:
         for folder, _, _ in os.walk(self._part, topdown=False):
             if folder != str(self._part) and not os.listdir(folder):
                 os.rmdir(folder)
+            else:
+                folders.sync_folder(Path(folder))  # a pull syncs what it brings, not what was linked
         return done.received_bytes
 
     def _link_old(self, place: Path, before: Marker, manifest: Manifest) -> None:
@@ -185,3 +187,4 @@ def _write(path: Path, marker: Marker) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
+    folders.sync_folder(path.parent)

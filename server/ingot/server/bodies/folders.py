@@ -46,6 +46,7 @@ def way_to(root: str, path: Path) -> Iterator[None]:
                 raise export_places.inside(path, place)
             with contextlib.suppress(FileExistsError):
                 place.mkdir()
+                sync_folder(place.parent)
             if not stat.S_ISDIR(os.lstat(place).st_mode):
                 raise _link(place)
         yield

@@ -132,6 +132,14 @@ class PackStore(Protocol):
         """Set a damaged pack aside, durably, where it cannot be read any more; False if absent."""
         ...
 
+    def secure(self, pack: PackId) -> None:
+        """Bring a pack that was found on the shelf to the disk, itself and its name.
+
+        Whoever put it there may have died before. Raises DataLoss when it is absent, Unavailable when the
+        disk fails.
+        """
+        ...
+
     def leftovers(self) -> int:
         """Return how many files `recover` would drop; call only where no other process uses the shelf."""
         ...

@@ -224,6 +224,7 @@ class Checkup:
 
     def _adopt(self, pack: SealedPack) -> None:
         """Enter a pack that is in no row; chunks that were lost are found again in it."""
+        self._packs.secure(pack.id)
         lost = self._units.read(self._chunks.lost)
         self._units.write(self._chunks.add_pack, pack, self._clock.now(), found=True).result()
         self._report.healed_chunks += lost - self._units.read(self._chunks.lost)

@@ -83,7 +83,9 @@ class Recovery:
         found, damaged = self._enter([pack for name, pack in shelf.items() if name not in known])
         missing = [name for name, pack in known.items() if name not in shelf and not pack.condemned]
         newly_missing = [name for name in missing if not known[name].missing]
-        returned = [name for name, pack in known.items() if pack.missing and name in shelf]
+        returned = [
+            name for name, pack in known.items() if pack.missing and name in shelf and self._secured(name)
+        ]
         report = RecoveryReport(
             leftovers=leftovers,
             found_packs=found,
@@ -114,6 +116,7 @@ class Recovery:
         for pack in unknown:
             try:
                 sealed = SealedPack(pack.id, pack.size, self._packs.entries(pack.id))
+                self._packs.secure(pack.id)  # a kill may have come before the sync of its name
             except DataLoss as error:
                 log.error("recovery.pack_damaged pack=%s error=%s", pack.id, error.message)
                 self._packs.quarantine(pack.id)
@@ -126,6 +129,15 @@ class Recovery:
             self._units.write(self._chunks.add_pack, sealed, self._clock.now(), found=True).result()
             failpoints.hit("recovery.entered")
         return len(unknown) - damaged - unreadable, damaged
+
+    def _secured(self, pack: PackId) -> bool:
+        """Bring a pack that came back to the disk; False when the disk cannot."""
+        try:
+            self._packs.secure(pack)
+        except (DataLoss, Unavailable) as error:
+            log.error("recovery.pack_unreadable pack=%s error=%s", pack, error.message)
+            return False
+        return True
 
     def _mark(self, missing: list[PackId], returned: list[PackId]) -> int:
         self._chunks.mark_packs(missing, missing=True)

@@ -25,7 +25,7 @@ from ingot.server.core import failpoints
 from ingot.server.core.errors import DataLoss, Exhausted, Reason, Unavailable
 from ingot.server.core.packs import PackId
 from ingot.server.core.upkeep_stores import Backup
-from ingot.server.storage import audit_head, connections, pack_files
+from ingot.server.storage import audit_head, connections, pack_files, write_out
 
 ROWS = "ingot.db"
 _FACTS = "backup.json"
@@ -56,7 +56,8 @@ class FolderBackups:
         with _told(self._folder):
             partial = self._folder / (self._name(now) + _PARTIAL)
             shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir(parents=True, mode=0o700)
+            write_out.make_folder(self._folder)
+            partial.mkdir(mode=0o700)
             (self._folder / "packs").mkdir(exist_ok=True)
             self._partial, self._time, self._copied = partial, now, [0, 0]
             connections.copy_rows(self._database, partial / ROWS)
@@ -130,6 +131,8 @@ class FolderBackups:
             stale = path.name.endswith(_PARTIAL) or ((path / _FACTS).exists() and path.name not in names)
             if path.is_dir() and stale:
                 freed += sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+                (path / _FACTS).unlink(missing_ok=True)  # it does not count any more, whatever is left of it
+                write_out.sync(path)
                 shutil.rmtree(path)
         needed = {pack for name in names for pack in connections.pack_sizes(self._folder / name / ROWS)}
         for path in (self._folder / "packs").glob("*/*"):
@@ -187,7 +190,7 @@ def restore(
             f"cut off, such as {_pack(folder, broken[0])}. Put them back, or name another one with --name."
         )
     try:
-        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        write_out.make_folder(home, 0o700)
         (home / "packs").mkdir(exist_ok=True)
         for done, pack in enumerate(packs):
             target = _pack(home, pack)
@@ -197,11 +200,13 @@ def restore(
             told(done + 1, len(packs))
         for parent in {_pack(home, pack).parent for pack in packs}:
             pack_files.sync_folder(parent)
+        pack_files.sync_folder(home / "packs")
         for path in source.iterdir():
             if path.name not in (ROWS, _FACTS):
                 _copy(path, home / path.name, mode=0o600)
         note = {"backup": chosen.name, "backup_time": str(chosen.create_time)}
         audit_head.leave_restored(home, note | ({"revoke_tokens": "yes"} if revoke_tokens else {}))
+        pack_files.sync_folder(home)  # before the rows, which say that all is there
         _copy(source / ROWS, home / ROWS, mode=0o600)
         pack_files.sync_folder(home)
     except OSError as error:

@@ -21,9 +21,10 @@ _PLENTY = 8  # times its size must be free before it is put in place
 def keep(database: str) -> bool:
     """Put the ballast beside a database if there is plenty of room; return whether it is there."""
     path = _path(database)
-    if path.exists():
-        return True
     try:
+        if path.exists() and path.stat().st_size:
+            return True
+        path.unlink(missing_ok=True)  # empty: a power cut took its space
         disk = shutil.disk_usage(path.parent)
         size = min(MOST, disk.total // _SHARE)
         if disk.free < _PLENTY * size:
@@ -31,6 +32,7 @@ def keep(database: str) -> bool:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             os.posix_fallocate(descriptor, 0, size)
+            os.fsync(descriptor)
         finally:
             os.close(descriptor)
     except OSError as error:

@@ -22,6 +22,8 @@ import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from ingot.server.storage import write_out
+
 _SECRET_BYTES = 32
 _SOCKET_PATH_LIMIT = 100  # bytes; the system's limit is 104 to 108
 
@@ -44,7 +46,7 @@ class DataFolder:
         """Make the folder if it is missing and take its lock. Raises DataFolderError."""
         path = path.expanduser().absolute()
         try:
-            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            write_out.make_folder(path, 0o700)
             path.chmod(0o700)
             lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
@@ -123,11 +125,7 @@ class DataFolder:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-        folder = os.open(self.path, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        write_out.sync(self.path)
         return path
 
 

@@ -31,7 +31,15 @@ from ingot.server.core.packs import (
     SealedPack,
     ShelfUsage,
 )
-from ingot.server.storage import holes, pack_files, pack_format, pack_ingest, pack_keys, pack_reading
+from ingot.server.storage import (
+    holes,
+    pack_files,
+    pack_format,
+    pack_ingest,
+    pack_keys,
+    pack_reading,
+    write_out,
+)
 
 log = logging.getLogger(__name__)
 
@@ -231,6 +239,17 @@ class DiskPacks:
         pack_files.sync_folder(self._quarantine)
         pack_files.sync_folder(path.parent)
         return True
+
+    def secure(self, pack: PackId) -> None:
+        """Sync the file and its folder."""
+        path = self._path(pack)
+        try:
+            write_out.sync(path)
+            pack_files.sync_folder(path.parent)
+        except FileNotFoundError:
+            raise pack_reading.absent(pack) from None
+        except OSError as error:
+            raise pack_ingest.explain(error) from error
 
     def leftovers(self) -> int:
         """Count the files in the ingest folders of earlier runs."""

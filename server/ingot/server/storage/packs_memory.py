@@ -124,6 +124,9 @@ class MemoryPacks:
                 self._quarantine[pack] = data
         return data is not None
 
+    def secure(self, pack: PackId) -> None:
+        """Do nothing: memory has no disk."""
+
     def leftovers(self) -> int:
         """Return 0."""
         return 0

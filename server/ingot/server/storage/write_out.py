@@ -1,8 +1,8 @@
-"""Writing small files whole, and asking the kernel to start writing dirty pages now, without waiting for it.
+"""Making files and folders that outlast a power cut; asking the kernel to write dirty pages now, not waiting.
 
-A pack's last fdatasync then finds little left to do, because the disk worked while the next chunks were
-received and hashed: append and seal became 1.7 times as fast. It is only a hint. It neither waits nor looks
-at the outcome, so it cannot swallow an error that fdatasync must report.
+`start` is the latter. A pack's last fdatasync then finds little left to do, because the disk worked while the
+next chunks were received and hashed: append and seal became 1.7 times as fast. It is only a hint. It neither
+waits nor looks at the outcome, so it cannot swallow an error that fdatasync must report.
 """
 
 import ctypes
@@ -29,11 +29,24 @@ def replace(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     partial.rename(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    sync(path.parent)
+
+
+def sync(path: Path) -> None:
+    """Bring a file, or the names in a folder, to the disk. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        os.fsync(folder)
+        os.fsync(descriptor)
     finally:
-        os.close(folder)
+        os.close(descriptor)
+
+
+def make_folder(path: Path, mode: int = 0o777) -> None:
+    """Make a folder, and those above it, so that a power cut leaves them there. Raises OSError."""
+    missing = [each for each in (path, *path.parents) if not each.exists()]
+    path.mkdir(mode=mode, parents=True, exist_ok=True)
+    for each in missing:
+        sync(each.parent)
 
 
 def _load() -> ctypes.CDLL | None:
