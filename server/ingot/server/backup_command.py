@@ -85,8 +85,12 @@ def restore(settings: Settings, folder: Path, name: str, *, revoke_tokens: bool)
             lambda done, all_: _told("packs restored", done, all_),
             revoke_tokens=revoke_tokens,
         )
-        with offline.opened(settings, held) as found:
-            settled = found.settled
+    # Held anew: it is another server now, with the secret and the identity of the backup.
+    with (
+        contextlib.closing(DataFolder.hold(settings.data_dir)) as held,
+        offline.opened(settings, held) as found,
+    ):
+        settled = found.settled
     print(
         f"restored {restored.name} into {settings.data_dir}; start it with: ingot-server serve --data "
         f"{settings.data_dir}"
