@@ -1,5 +1,6 @@
 """How failures end: one form, no traceback, and the exit codes of the table."""
 
+import json
 import os
 import pathlib
 
@@ -50,6 +51,33 @@ def test_an_error_says_what_happened_what_to_do_and_the_id_of_the_call(
     assert run.err == (
         f"error: No model is called tiny.\n  next: See: ingot ls\n  request id: {request_id!s}\n"
     )
+
+
+def test_for_programs_an_error_is_one_json_object(canned: CannedServer, cli: CommandLine) -> None:
+    canned.answer(
+        GET, failure("NOT_FOUND", "No model is called tiny.", "ARTIFACT_NOT_FOUND", next_step="See: ingot ls")
+    )
+    run = cli.run("show", "models/ada/tiny", "--json")
+    (line,) = run.err.splitlines()
+    told = json.loads(line)["error"]
+    assert (run.code, run.out, told["exit_code"], told["reason"]) == (3, "", 3, "ARTIFACT_NOT_FOUND")
+    assert (told["message"], told["next_step"]) == ("No model is called tiny.", "See: ingot ls")
+    assert told["request_id"] == canned.metadata(GET)["x-request-id"]
+
+
+def test_for_programs_what_the_system_refuses_and_wrong_usage_are_json_too(
+    tmp_path: pathlib.Path, cli: CommandLine
+) -> None:
+    for words, code in (
+        (["push", "datasets/chat", str(tmp_path / "absent"), "--json"], 2),
+        (["show", "--json"], 2),
+        (["pull", "models/tiny", "", "--json"], 2),
+    ):
+        run = cli.run(*words)
+        (line,) = run.err.splitlines()
+        assert (run.code, json.loads(line)["error"]["exit_code"]) == (code, code), words
+    run = CommandLine(f"unix:{tmp_path}/nobody.sock").run("push", "datasets/chat", str(tmp_path), "--json")
+    assert [json.loads(line)["error"]["exit_code"] for line in run.err.splitlines()] in ([9], [2])
 
 
 def test_debug_shows_where_it_comes_from(canned: CannedServer, cli: CommandLine) -> None:

@@ -1,4 +1,7 @@
-"""How a failure is told: what happened, which field, what to do next, and the id of the call."""
+"""How a failure is told: what happened, which field, what to do next, and the id of the call.
+
+With --json all of that is one JSON object on a line of its own, as progress is: {"error": {…}}.
+"""
 
 import errno
 
@@ -17,6 +20,9 @@ _NEXT_STEPS = {
 
 def tell(error: IngotError, out: Output) -> None:
     """Print an error on standard error."""
+    if out.json:
+        _tell_programs(out, error)
+        return
     out.error(error.message)
     for problem in error.fields:
         if problem.message and problem.message not in error.message:
@@ -30,12 +36,28 @@ def tell(error: IngotError, out: Output) -> None:
 def tell_system(error: OSError, out: Output) -> None:
     """Print what the operating system refused."""
     place = f": {error.filename}" if error.filename else ""
-    out.error(f"{error.strerror or error}{place}.")
+    message = f"{error.strerror or error}{place}."
     next_step = _NEXT_STEPS.get(error.errno or 0, "Check the disk and the network, then run it again.")
-    out.note(f"{_INDENT}next: {next_step}")
+    tell(IngotError(message, reason=errno.errorcode.get(error.errno or 0, ""), next_step=next_step), out)
 
 
 def tell_fault(error: Exception, out: Output) -> None:
     """Print a fault of this program."""
-    out.error(f"A fault in this program: {type(error).__name__}: {error}.")
-    out.note(f"{_INDENT}next: run it again with --debug and report what it prints, with `ingot env`")
+    message = f"A fault in this program: {type(error).__name__}: {error}."
+    next_step = "run it again with --debug and report what it prints, with `ingot env`"
+    tell(IngotError(message, reason="INTERNAL", next_step=next_step), out)
+
+
+def _tell_programs(out: Output, error: IngotError) -> None:
+    from ingot.client.cli import plain
+
+    told: plain.Plain = {
+        "message": error.message,
+        "reason": error.reason,
+        "facts": dict(error.facts),
+        "fields": [{"field": each.field, "message": each.message} for each in error.fields],
+        "next_step": error.next_step,
+        "request_id": error.request_id,
+        "exit_code": error.exit_code,
+    }
+    out.note(plain.dumps({"error": told}))

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from types import FrameType
 
-from ingot.client._errors import IngotError, StoppedWaiting, Unreachable
+from ingot.client._errors import Cancelled, IngotError, StoppedWaiting, Unreachable
 from ingot.client.cli import command, commands, failures
 from ingot.client.cli.command import Command
 from ingot.client.cli.output import Output
@@ -69,7 +69,7 @@ def _run(chosen: Command, streams: Output) -> int:
     except KeyboardInterrupt as stop:
         _set_signal(signal.SIGINT, signal.SIG_DFL)  # a second Ctrl-C leaves at once
         with contextlib.suppress(OSError):  # the terminal may be gone
-            out.note(f"\nStopped. {_how_to_go_on(chosen, stop)}".rstrip())
+            _tell_stopped(out, _how_to_go_on(chosen, stop))
         shell.abandon()
         return STOPPED
     finally:
@@ -86,7 +86,7 @@ def _outcome(chosen: Command, shell: Shell, out: Output) -> int:
             raise
         failures.tell(error, out)
         lost = isinstance(error, Unreachable) and not error.reason.startswith("SOURCE_")
-        if lost and (told := chosen.how_to_go_on()):
+        if lost and not out.json and (told := chosen.how_to_go_on()):
             out.note(told)
         return error.exit_code
     except BrokenPipeError:  # whoever read the output has seen enough
@@ -102,6 +102,13 @@ def _outcome(chosen: Command, shell: Shell, out: Output) -> int:
             raise
         failures.tell_fault(error, out)
         return FAILURE
+
+
+def _tell_stopped(out: Output, how_to_go_on: str) -> None:
+    if out.json:
+        failures.tell(Cancelled("Stopped.", reason="STOPPED", next_step=how_to_go_on), out)
+    else:
+        out.note(f"\nStopped. {how_to_go_on}".rstrip())
 
 
 def _how_to_go_on(chosen: Command, stop: KeyboardInterrupt) -> str:
