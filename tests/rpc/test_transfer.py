@@ -261,6 +261,40 @@ def test_a_length_that_is_not_the_chunks_is_refused(pusher: Pusher) -> None:
 
 
 @pytest.mark.parametrize(
+    ("field", "told"),
+    [
+        ("blake3", "0" * 64),
+        ("blake3", "blake3:" + "F" * 64),
+        ("sha256", "zz"),
+        ("sha256", "0" * 65),
+        ("format", "two words"),
+        ("format", "CSV"),
+        ("format", "f" * 65),
+        ("format", "f" * 1_000_000),
+        ("format", "\x1b[2J"),
+    ],
+)
+def test_what_is_told_of_a_file_has_its_form_or_is_refused(pusher: Pusher, field: str, told: str) -> None:
+    """It takes space that no quota counts, and others are shown it."""
+    upload = pusher.begin()
+    file = file_manifest("a", cut(b"12345"))
+    setattr(file, field, told)
+    with refused(grpc.StatusCode.INVALID_ARGUMENT, "FIELD_INVALID") as facts:
+        pusher.stub.PutManifest(
+            transfer_pb2.PutManifestRequest(upload=upload, files=[file]), metadata=pusher.metadata
+        )
+    assert facts["field"] == f"files[0].{field}"
+    assert len(facts["message"]) < 1000
+    new = transfer_pb2.NewVersion(artifact=ARTIFACT, create=catalog_pb2.Artifact())
+    header = transfer_pb2.UploadFileHeader(version=new, path="a")
+    setattr(header, field, told)
+    with refused(grpc.StatusCode.INVALID_ARGUMENT, "FIELD_INVALID"):
+        pusher.stub.UploadFile(
+            iter([transfer_pb2.UploadFileRequest(header=header)]), metadata=pusher.metadata
+        )
+
+
+@pytest.mark.parametrize(
     "paths", [["../up"], ["/abs"], ["a\\b"], ["C:x"], ["nul"], ["a", "A"], ["a", "a/b"], ["x" * 1025], [""]]
 )
 def test_bad_paths_are_refused(pusher: Pusher, paths: list[str]) -> None:

@@ -12,13 +12,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ingot.content import cuts, digests
-from ingot.server.core.errors import FieldProblem, Invalid, Reason
+from ingot.content.texts import shortened
+from ingot.server.core import texts
+from ingot.server.core.errors import FieldProblem, Invalid, Reason, invalid_field
 from ingot.server.core.packs import MAX_CHUNK_SIZE
 
 MAX_FILE_BYTES = 4 * 1024**4
 FILE_COST = 400  # bytes of rows that a file of a manifest takes, without its path and its entries
 _WORDS = digests.ENTRY_SIZE // 4  # an entry is nine 32-bit words, its length the last
 _LENGTH_WORD = _WORDS - 1
+_HEX = frozenset("0123456789abcdef")
 
 # What the end of a file's name says about its format.
 _FORMATS = {
@@ -173,6 +176,7 @@ def check_file(file: FileDraft, field: str) -> None:
         raise _bad(field, "size_bytes", f"expected 0 to {MAX_FILE_BYTES}, got {file.size_bytes}")
     if file.segment_count < 0 or (file.segment_count == 0) != (file.size_bytes == 0):
         raise _bad(field, "segment_count", f"got {file.segment_count} for {file.size_bytes} bytes")
+    check_told(field, file.blake3, file.sha256, file.format)
     seen: set[int] = set()
     for segment in file.segments:
         if not 0 <= segment.position < file.segment_count or segment.position in seen:
@@ -188,6 +192,19 @@ def check_file(file: FileDraft, field: str) -> None:
         and sum(sum(lengths_of(segment.entries)) for segment in file.segments) != file.size_bytes
     ):
         raise bad_size(file.path, file.size_bytes, field)
+
+
+def check_told(field: str, blake3: str, sha256: str, format_: str) -> None:
+    """Check the form of what a sender says of a whole file; others are shown it. Raises Invalid."""
+    if blake3:
+        try:
+            digests.parse_digest(blake3)
+        except ValueError as error:
+            raise invalid_field(f"{field}.blake3", shortened(str(error))) from None
+    if sha256 and (len(sha256) != 64 or not set(sha256) <= _HEX):
+        raise invalid_field(f"{field}.sha256", f"expected 64 lower-case hex digits, got {sha256[:80]!r}")
+    if format_ and texts.word(f"{field}.format", format_) != format_:
+        raise invalid_field(f"{field}.format", f"expected small letters, got {format_!r}")
 
 
 def _check_segment(file: FileDraft, segment: Segment, field: str) -> None:

@@ -5,7 +5,7 @@ FAILED: nothing can be seen of it but that it failed and why, and the same call 
 it again. An open upload of the sender's own is left as it was.
 """
 
-from ingot.content import digests
+from ingot.server.core import manifests
 from ingot.server.core.clock import Clock
 from ingot.server.core.errors import Exhausted, IngotError, Problem, Reason, invalid_field
 from ingot.server.core.file_uploads import FileClaim, FilePlan, UploadedFile
@@ -20,8 +20,6 @@ from ingot.server.domain.failed_uploads import FailedUploads
 from ingot.server.domain.manifest_check import check_paths
 from ingot.server.domain.requests import RequestKey
 from ingot.server.domain.uploads import Uploads
-
-_HEX = frozenset("0123456789abcdef")
 
 
 class FileUploads:
@@ -47,6 +45,7 @@ class FileUploads:
         """Check the form of a plan. Raises Invalid (BAD_PATH, FIELD_INVALID)."""
         check_paths([plan.path])
         check_claim(plan.claim, "header")
+        manifests.check_told("header", "", "", plan.format)
 
     def open(self, caller: Caller, plan: FilePlan, key: RequestKey) -> Upload:
         """Return the upload that the file goes through, OPEN, or COMMITTED when this call was made before.
@@ -119,12 +118,4 @@ def check_claim(claim: FileClaim, place: str) -> None:
     """Check the form of what a sender says of a file. Raises Invalid (FIELD_INVALID)."""
     if claim.size is not None and not 0 <= claim.size <= MAX_FILE_BYTES:
         raise invalid_field(f"{place}.size_bytes", f"expected 0 to {MAX_FILE_BYTES}, got {claim.size}")
-    if claim.blake3:
-        try:
-            digests.parse_digest(claim.blake3)
-        except ValueError as error:
-            raise invalid_field(f"{place}.blake3", str(error)) from None
-    if claim.sha256 and (len(claim.sha256) != 64 or not set(claim.sha256) <= _HEX):
-        raise invalid_field(
-            f"{place}.sha256", f"expected 64 lower-case hex digits, got {claim.sha256[:80]!r}"
-        )
+    manifests.check_told(place, claim.blake3, claim.sha256, "")
