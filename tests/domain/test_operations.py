@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from helpers.jobs import Bench, bench, person
+from ingot.server.core import journal
 from ingot.server.core.errors import (
     Conflict,
     Denied,
@@ -521,17 +522,27 @@ def schedules(b: Bench, **periods: float) -> Schedules:
     return Schedules(SchedulesSql(), b.operations.operations, periods, b.clock)
 
 
+def acts(b: Bench, turns: Schedules) -> list[tuple[str, str, dict[str, str]]]:
+    """Take a turn and return what the audit log is told of it."""
+
+    def turn() -> list[journal.Act]:
+        with journal.taking() as note:
+            turns.turn()
+        return note.acts
+
+    return [(each.action, each.target, each.facts) for each in b.write(turn)]
+
+
 def test_turns_come_once_a_period_and_never_twice(b: Bench) -> None:
     turns = schedules(b, clean=3600.0, scrub=0.0)
     assert b.write(turns.turn) == []
     b.clock.advance(3600)
-    assert [each.kind for each in b.write(turns.turn)] == ["clean"]
-    assert b.write(turns.turn) == []
+    assert acts(b, turns) == [("start", "operations/op_1", {"kind": "clean", "reason": "its time has come"})]
+    assert acts(b, turns) == []
     b.clock.advance(3599)
     assert b.write(schedules(b, clean=3600.0).turn) == []  # as after a restart
     b.clock.advance(1)
-    still = b.write(turns.turn)
-    assert [each.id for each in still] == ["op_1"], "the last turn still waits: no second one"
+    assert acts(b, turns) == [], "the last turn still waits: no second one"
     b.write(b.operations.operations.cancel, ADMIN, "op_1")
     b.clock.advance(3600)
     assert [each.id for each in b.write(turns.turn)] == ["op_2"]

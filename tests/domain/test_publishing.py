@@ -7,6 +7,7 @@ import pytest
 
 from helpers.catalogs import NO_KEY, START, CatalogRig, machine, person
 from helpers.validations import BAD_ROW, REQUIRED, Validator
+from ingot.server.core import journal
 from ingot.server.core.artifacts import (
     ArtifactFields,
     ValidationMode,
@@ -22,7 +23,7 @@ from ingot.server.core.facts import VersionFacts
 from ingot.server.core.identity import Caller, Role
 from ingot.server.core.names import VersionReference, artifact_name
 from ingot.server.core.operations import OperationOptions, OperationState
-from ingot.server.core.params import Rules, ValidationParams
+from ingot.server.core.params import Rules, ValidationParams, ValidationReport
 from ingot.server.core.workers import WorkGrant
 from ingot.server.domain.catalog_asked import ArtifactListing
 from ingot.server.storage.facts_sql import FactsSql
@@ -127,6 +128,30 @@ def test_one_that_does_not_pass_is_rejected(rig: CatalogRig, sara: Caller, valid
     assert rig.read(rig.catalog.require_read, sara, TINY) == before
     assert _aliases(rig, sara) == {"latest": "1"}
     assert validator.operation_of(made).state is OperationState.SUCCEEDED
+
+
+def test_verdicts_are_acts_of_the_server(rig: CatalogRig, sara: Caller, validator: Validator) -> None:
+    def told(name: str, *, passed: bool) -> list[journal.Act]:
+        rig.commit(sara, name, aliases=("prod",))
+        operation = validator.begin()
+        moves = rig.operations.claims
+        report = ValidationReport(passed=passed, summary="Seen all of it.").document()
+
+        def succeed() -> list[journal.Act]:
+            with journal.taking() as note:
+                moves.succeed(operation.id, operation.attempt, report)
+            return note.acts
+
+        return rig.write(succeed)
+
+    (published,) = told(str(TINY), passed=True)
+    assert (published.action, published.target) == ("publish", f"{TINY}/versions/1")
+    assert published.facts == {
+        "operation": "operations/op_1",
+        "asked_by": "users/sara",
+        "asked_aliases": "@prod",
+    }
+    assert [each.action for each in told(str(TINY), passed=False)] == ["reject"]
 
 
 def test_no_verdict_leaves_it_staged(rig: CatalogRig, sara: Caller, validator: Validator) -> None:

@@ -45,6 +45,6 @@ class Schedules:
         if due is None or due > now:  # it is new, or the clock was set back, or the period made shorter
             return None
         made = self._operations.enqueue(system_caller(), NewOperation(kind, key=kind))
-        if made.create_time >= now:  # else one that somebody asked for has not ended
+        if now <= made.create_time <= self._clock.now():  # else one that somebody asked for has not ended
             journal.act("start", made.name, kind=kind, reason="its time has come")
         return made
