@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import dataclasses
 import json
-import logging
 import os
 import signal
 import sys
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from ingot.content import malloc
+from ingot.server import logs
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -70,9 +70,7 @@ def main() -> int:
     told = json.loads(sys.stdin.readline())
     spec = DataSpec(**{**told, "tls": tuple(told["tls"]) if told["tls"] else None})
     threading.Thread(target=_end_with_main, name="ingot-main", daemon=True).start()
-    logging.basicConfig(level=spec.log_level.upper(), format="%(asctime)s %(levelname)-7s %(message)s")
-    for talkative in ("asyncio", "grpc"):
-        logging.getLogger(talkative).setLevel(logging.WARNING)
+    logs.start_beside(spec.log_level)
     return asyncio.run(_serve(spec))
 
 

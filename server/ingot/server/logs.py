@@ -31,13 +31,24 @@ def start(folder: Path, level: str) -> list[logging.Handler]:
     file.setFormatter(_Form(_FORM))
     terminal = logging.StreamHandler(sys.stderr)
     terminal.setFormatter(_Form("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S"))
+    return _started([file, terminal], level)
+
+
+def start_beside(level: str) -> list[logging.Handler]:
+    """Send events of a process beside the server to its stderr, which is a file; return the handler."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Form(_FORM))
+    return _started([handler], level)
+
+
+def _started(handlers: list[logging.Handler], level: str) -> list[logging.Handler]:
     root = logging.getLogger()
     root.setLevel(level.upper())
-    for handler in (file, terminal):
+    for handler in handlers:
         root.addHandler(handler)
     for talkative in ("asyncio", "grpc", "peewee", "playhouse"):  # their lines would bury ours
         logging.getLogger(talkative).setLevel(logging.WARNING)
-    return [file, terminal]
+    return handlers
 
 
 def stop(handlers: list[logging.Handler]) -> None:

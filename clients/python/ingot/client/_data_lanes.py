@@ -11,6 +11,7 @@ through the main address.
 """
 
 import os
+import random
 import time
 from collections.abc import Callable, Sequence
 
@@ -19,8 +20,9 @@ from ingot.client._errors import IngotError, NotAllowed, ServerFault, TimedOut, 
 
 LARGE = 64 * 1024 * 1024  # bytes of a transfer that makes use of them
 _LEFT_SECONDS = 30.0
+_GONE = (Unreachable, TimedOut)
 # What somebody else at that address may answer, before it has shown to be a data process.
-_ODD = (Unreachable, ServerFault, NotAllowed, TimedOut)
+_ODD = (*_GONE, ServerFault, NotAllowed)
 
 
 class DataTargets:
@@ -33,6 +35,7 @@ class DataTargets:
         self._left: dict[str, float] = {}  # until when they are left out
         self._good: set[str] = set()
         self._lanes: dict[int, str] = {}  # what each lane went to last, if that was one of them
+        self._first = random.randrange(1 << 16)  # or the first process would have a lane of every client
         self.asked = False
 
     def told(self, addresses: Sequence[str]) -> None:
@@ -45,7 +48,7 @@ class DataTargets:
         """Return what a lane should go to now; empty for the main address."""
         now = self._clock()
         able = [target for target in self._targets if self._left.get(target, 0.0) <= now]
-        target = able[lane % len(able)] if able else ""
+        target = able[(self._first + lane) % len(able)] if able else ""
         self._lanes[lane] = target
         return target
 
@@ -57,7 +60,8 @@ class DataTargets:
     def leave(self, lane: int, error: IngotError) -> bool:
         """Hear how a call of the lane failed; return whether it should be made again, elsewhere, at once."""
         target = self._lanes.get(lane, "")
-        if not target or not isinstance(error, Unreachable if target in self._good else _ODD):
+        slow = error.reason == "TOO_SLOW"  # that is this client, not the process
+        if not target or slow or not isinstance(error, _GONE if target in self._good else _ODD):
             return False
         self._left[target] = self._clock() + _LEFT_SECONDS
         return True
