@@ -120,6 +120,28 @@ def test_a_pack_that_comes_back_counts_again(tmp_path: pathlib.Path) -> None:
         assert rig.pusher().read(upload, "a") == DATA
 
 
+def test_a_damaged_pack_that_is_put_back_makes_nothing_whole(tmp_path: pathlib.Path) -> None:
+    """A scrub had set it aside; its damaged chunk is not one that a push need not send."""
+    upload = _upload(tmp_path)
+    pack = next(tmp_path.glob("packs/*/*.pack"))
+    content = bytearray(pack.read_bytes())
+    content[content.index(CHUNKS[0][1]) + 5] ^= 1
+    pack.chmod(0o600)
+    pack.write_bytes(content)
+    with transfer_rig(folder=tmp_path) as rig, refused(grpc.StatusCode.DATA_LOSS, "DATA_LOSS"):
+        rig.pusher().read(upload, "a")
+    shutil.move(pack, tmp_path / "kept")
+    with transfer_rig(folder=tmp_path) as rig:
+        assert rig.recovered.lost_chunks == len(CHUNKS)
+    shutil.move(tmp_path / "kept", pack)
+    with transfer_rig(folder=tmp_path) as rig:
+        assert (rig.recovered.returned_packs, rig.recovered.lost_chunks) == (1, 1)
+        pusher = rig.pusher()
+        assert pusher.missing(upload, DIGESTS) == DIGESTS[:1]
+        pusher.put(stream(upload, CHUNKS[:1]))
+        assert pusher.read(upload, "a") == DATA
+
+
 def test_streams_of_an_earlier_run_are_removed(tmp_path: pathlib.Path) -> None:
     ingest = DiskPacks(tmp_path).open_ingest(10, 1)
     ingest.append(digests.chunk_digest(b"x"), [b"x"])

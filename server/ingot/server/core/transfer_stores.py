@@ -128,6 +128,10 @@ class ChunkStore(Protocol):
         """Return how many chunks are lost."""
         ...
 
+    def lost_in(self, pack: PackId) -> Sequence[ChunkPlace]:
+        """Return where the lost chunks of a pack should lie."""
+        ...
+
     def places(self, entries: bytes, tree: int) -> Sequence[ChunkPlace | None]:
         """Return where the chunks of packed segment entries lie, in order.
 

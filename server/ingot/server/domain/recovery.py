@@ -5,7 +5,8 @@
                                Collection spares them for some days, since a restored database that is older
                                than the packs may be replaced by a newer one
     packs missing on disk      their chunks count as lost: reads say DATA_LOSS, the next push heals them
-    packs that came back       their chunks count again
+    packs that came back       their chunks count again; one that a scrub had set aside may be among them, so
+                               chunks are read before that, unless they are too many
     half-made commits          their uploads are open again
 
 Nothing is deleted here but left-over streams. A damaged pack that the index does not know is set aside.
@@ -20,12 +21,14 @@ from typing import ParamSpec, Protocol, TypeVar
 from ingot.server.core import failpoints
 from ingot.server.core.clock import Clock
 from ingot.server.core.errors import DataLoss, Unavailable
-from ingot.server.core.packs import PackFile, PackId, SealedPack
+from ingot.server.core.packs import ChunkPlace, PackFile, PackId, SealedPack
 from ingot.server.core.stores import PackStore
 from ingot.server.core.transfer_stores import ChunkStore
 from ingot.server.domain.uploads import Uploads
 
 log = logging.getLogger(__name__)
+
+_READ_BYTES = 1 << 30  # of packs that came back, before the first call is served
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -93,7 +96,9 @@ class Recovery:
             missing_packs=len(missing),
             returned_packs=len(returned),
             reopened_uploads=self._units.write(self._uploads.reopen_interrupted).result(),
-            lost_chunks=self._units.write(self._mark, newly_missing, returned).result(),
+            lost_chunks=self._units.write(
+                self._mark, newly_missing, returned, self._damaged_in(returned)
+            ).result(),
             seconds=self._clock.monotonic() - started,
         )
         level = logging.INFO if report.is_healthy else logging.ERROR
@@ -139,7 +144,21 @@ class Recovery:
             return False
         return True
 
-    def _mark(self, missing: list[PackId], returned: list[PackId]) -> int:
+    def _damaged_in(self, returned: list[PackId]) -> list[ChunkPlace]:
+        """Return the chunks of packs that came back which are damaged, among so many that can be read now."""
+        found: list[ChunkPlace] = []
+        left = _READ_BYTES
+        for pack in returned:
+            places = self._units.read(self._chunks.lost_in, pack)
+            left -= sum(place.length for place in places)
+            if left < 0:
+                break  # as when a disk was not mounted; a scrub reads the others in its time
+            found += self._packs.damaged(pack, places)
+        return found
+
+    def _mark(self, missing: list[PackId], returned: list[PackId], damaged: list[ChunkPlace]) -> int:
         self._chunks.mark_packs(missing, missing=True)
         self._chunks.mark_packs(returned, missing=False)
+        for place in damaged:
+            self._chunks.lose(place.digest, place.pack)
         return self._chunks.lost()

@@ -133,6 +133,13 @@ class ChunksSql:
         count: int = sql.rows("SELECT count(*) FROM chunk WHERE lost != 0")[0][0]
         return count
 
+    def lost_in(self, pack: PackId) -> Sequence[ChunkPlace]:
+        statement = (
+            "SELECT p.name, c.position, c.length, c.digest FROM pack p CROSS JOIN chunk c ON c.pack = p.id "
+            "WHERE p.name = ? AND c.lost != 0"
+        )
+        return [ChunkPlace(*row) for row in sql.rows(statement, pack)]
+
     def places(self, entries: bytes, tree: int) -> Sequence[ChunkPlace | None]:
         count = len(entries) // digests.ENTRY_SIZE
         places: list[ChunkPlace | None] = [None] * count
