@@ -41,6 +41,9 @@ def test_a_push_says_it_all_of_what_is_new_and_adds_to_what_is_there(
     card = tmp_path / "card.md"
     card.write_text("# کوچک\n\nTiny.\n", encoding="utf-8")
     flags = ["--card", str(card), "--requirement", "memory=2GB", "--artifact-meta", 'team={"of": "nlp"}']
+    (tmp_path / "README.md").write_text("# خوانده\n", encoding="utf-8")
+    assert live.run("push", "models/tiny", str(tmp_path / "README.md"), "--version", "0.1").code == 0
+    assert live.run("show", "models/tiny", "--card").out == "# خوانده\n"
     _push(live, tmp_path, "models/tiny", *flags, "--meta", "split=800")
     first = _shown(live, "models/tiny")
     assert first["card"] == "# کوچک\n\nTiny."
@@ -88,6 +91,9 @@ def test_one_without_versions_is_created(live: CommandLine) -> None:
     found = _shown(live, "models/planned")
     assert (found["display_name"], found["tags"], found["version_count"]) == ("برنامه", ["draft"], 0)
     assert found["metadata"] == {"team": "nlp"}
+    assert live.run("show", "models/planned", "--card").err == (
+        "It has no card of its own: ingot edit models/admin/planned --card FILE\n"
+    )
     assert live.run(*words).code == 5
     assert live.run("create", "models/planned@2").code == 2
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from ingot.client._errors import Invalid
+from ingot.client._errors import Invalid, NotFound
 from ingot.client._references import KINDS, Reference, TreeReference, parse_tree
 from ingot.client.cli import formats, named, versions
 from ingot.client.cli.command import Command, Parser, declare_limit
@@ -12,6 +12,8 @@ from ingot.client.cli.shell import Shell
 
 if TYPE_CHECKING:
     from ingot.v1 import catalog_pb2, transfer_pb2
+
+_CARD_BYTES = 200_000  # of a README.md that are shown
 
 
 class Ls(Command):
@@ -101,8 +103,8 @@ def show_artifacts(listing: Listing, found: "Iterable[catalog_pb2.Artifact]") ->
 class Show(Command):
     """Show a model or dataset with its versions and aliases, one version of it, or one file.
 
-    With --card its card alone; with --summary what the files of a version say: facts, files by format,
-    tensors, damage.
+    With --card its card alone, or the README.md of its newest version. With --summary what the files of a
+    version say: facts, files by format, tensors, damage.
     """
 
     examples = ("ingot show datasets/chat", "ingot show datasets/chat@1 --summary")
@@ -151,12 +153,19 @@ class Show(Command):
 
 
 def _card(shell: Shell, ref: str) -> int:
-    """Print the card of an artifact as it is, so that it can be edited and given back."""
+    """Print the card of an artifact as it is, so that it can be edited and given back; else its README.md."""
     artifact = shell.client.catalog.get(ref)
     name = named.short(artifact.name)
-    shell.out.document(artifact, name, lambda: shell.out.text(artifact.card and f"{artifact.card}\n"))
-    if not artifact.card:
-        shell.out.note(f"It has no card: ingot edit {name} --card FILE")
+    if artifact.card or shell.out.json or shell.out.quiet:
+        shell.out.document(artifact, name, lambda: shell.out.line(artifact.card))
+        return 0
+    shell.out.note(f"It has no card of its own: ingot edit {name} --card FILE")
+    if artifact.current_version:
+        try:
+            text = b"".join(shell.client.read(f"{artifact.current_version}:README.md", length=_CARD_BYTES))
+        except NotFound:
+            return 0
+        shell.out.text(text.decode(errors="replace"))
     return 0
 
 
