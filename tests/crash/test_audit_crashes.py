@@ -7,7 +7,7 @@ import threading
 import grpc
 import pytest
 
-from helpers.processes import server_process
+from helpers.forked_servers import KILLED, ForkedServers
 from ingot.client import Client
 from ingot.client._errors import IngotError
 from ingot.v1 import catalog_pb2, catalog_pb2_grpc, system_pb2, system_pb2_grpc
@@ -43,28 +43,30 @@ class Writer(threading.Thread):
         self._channel.close()
 
 
-def _round(data: pathlib.Path, number: int) -> set[str]:
+def _round(servers: ForkedServers, data: pathlib.Path, number: int) -> set[str]:
     """Let everybody write and kill the server in the middle; return the calls that were acknowledged."""
-    with server_process(data) as server:
+    with servers.serving(data) as server:
         token = server.admin_token
         writers = [Writer(server.address, token, f"r{number}w{each}") for each in range(CALLERS)]
         for writer in writers:
             writer.start()
         while sum(len(writer.acknowledged) for writer in writers) < 40 * (number + 1):
             assert any(writer.is_alive() for writer in writers)
-        assert server.stop(signal.SIGKILL).status == -signal.SIGKILL
+        assert server.stop(signal.SIGKILL) == KILLED
         for writer in writers:
             writer.join()
     return {call for writer in writers for call in writer.acknowledged}
 
 
 @pytest.mark.contract("S2-42", "S3-51")
-def test_kill_9_loses_no_entry_and_no_activity_and_alarms_nobody(tmp_path: pathlib.Path) -> None:
+def test_kill_9_loses_no_entry_and_no_activity_and_alarms_nobody(
+    servers: ForkedServers, tmp_path: pathlib.Path
+) -> None:
     data = tmp_path / "data"
-    acknowledged = set().union(*(_round(data, number) for number in range(ROUNDS)))
+    acknowledged = set().union(*(_round(servers, data, number) for number in range(ROUNDS)))
     assert len(acknowledged) >= 40
     with (
-        server_process(data) as server,
+        servers.serving(data) as server,
         Client(server.address, server.admin_token) as client,
         grpc.insecure_channel(server.address) as channel,
     ):
@@ -94,11 +96,13 @@ def test_kill_9_loses_no_entry_and_no_activity_and_alarms_nobody(tmp_path: pathl
         assert found.checked == found.head.number >= len(entries)
 
 
-def test_a_log_that_was_cut_off_is_told_at_the_next_start(tmp_path: pathlib.Path) -> None:
+def test_a_log_that_was_cut_off_is_told_at_the_next_start(
+    servers: ForkedServers, tmp_path: pathlib.Path
+) -> None:
     from ingot.server.storage.database import open_database
 
     data = tmp_path / "data"
-    with server_process(data) as server, Client(server.address, server.admin_token) as client:
+    with servers.serving(data) as server, Client(server.address, server.admin_token) as client:
         for number in range(5):
             client.catalog.create(f"models/m{number}")
         kept = client.audit.head()
@@ -107,7 +111,7 @@ def test_a_log_that_was_cut_off_is_told_at_the_next_start(tmp_path: pathlib.Path
     with database.direct() as connection:
         connection.execute_sql("DELETE FROM audit_entry WHERE number > 2")
     database.close()
-    with server_process(data) as server, Client(server.address, server.admin_token) as client:
+    with servers.serving(data) as server, Client(server.address, server.admin_token) as client:
         client.catalog.create("models/later")  # goes on, and covers nothing up
         faults = [system_pb2.AuditFault.Name(each.fault) for each in client.audit.verify(kept).findings]
         assert faults[0] == "AUDIT_FAULT_ALARM"
@@ -115,6 +119,6 @@ def test_a_log_that_was_cut_off_is_told_at_the_next_start(tmp_path: pathlib.Path
         with pytest.raises(IngotError):
             client.catalog.create("models/later")
         server.stop()
-    with server_process(data) as server, Client(server.address, server.admin_token) as client:
+    with servers.serving(data) as server, Client(server.address, server.admin_token) as client:
         again = [system_pb2.AuditFault.Name(each.fault) for each in client.audit.verify().findings]
         assert again == ["AUDIT_FAULT_ALARM"]  # told once, found for ever

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import grpc
 import pytest
 
+from helpers.forked_servers import KILLED, ForkedServer, ForkedServers
 from helpers.patterns import pattern
-from helpers.processes import ServerProcess, server_process
 from helpers.transfers import MIB, Pusher
 from ingot.v1 import catalog_pb2, transfer_pb2, transfer_pb2_grpc
 
@@ -17,13 +17,13 @@ pytestmark = pytest.mark.slow
 
 ARTIFACT = "namespaces/admin/datasets/crash"
 CONTENT = pattern("whole file", 9 * MIB)
-KILLED = -9
 
 
 @contextlib.contextmanager
-def _server(data: pathlib.Path, failpoint: str = "") -> Iterator[tuple[Pusher, ServerProcess]]:
-    environment = {"INGOT_FAILPOINT": failpoint} if failpoint else {}
-    with server_process(data, environment=environment) as server:
+def _server(
+    servers: ForkedServers, data: pathlib.Path, failpoint: str = ""
+) -> Iterator[tuple[Pusher, ForkedServer]]:
+    with servers.serving(data, failpoint) as server:
         metadata = (("authorization", f"Bearer {server.admin_token}"),)
         with grpc.insecure_channel(f"unix:{server.facts['socket']}") as channel:
             yield Pusher(transfer_pb2_grpc.TransferServiceStub(channel), metadata), server
@@ -51,14 +51,15 @@ def _messages(request_id: str) -> Iterator[transfer_pb2.UploadFileRequest]:
     ],
 )
 @pytest.mark.contract("S3-53", "S3-60")
-def test_killed_while_it_takes_a_file(tmp_path: pathlib.Path, failpoint: str, done: bool) -> None:
+def test_killed_while_it_takes_a_file(
+    servers: ForkedServers, tmp_path: pathlib.Path, failpoint: str, done: bool
+) -> None:
     data, again = tmp_path / "data", str(uuid.uuid4())
-    with _server(data, failpoint) as (pusher, server):
+    with _server(servers, data, failpoint) as (pusher, server):
         with pytest.raises(grpc.RpcError):
             pusher.stub.UploadFile(_messages(again), metadata=pusher.metadata)
-        server.process.communicate(timeout=30)
-        assert server.process.returncode == KILLED
-    with _server(data) as (pusher, _):
+        assert server.wait() == KILLED
+    with _server(servers, data) as (pusher, _):
         assert not list(data.glob("ingest/*/*.open"))
         (upload,) = pusher.stub.ListUploads(
             transfer_pb2.ListUploadsRequest(parent="namespaces/-"), metadata=pusher.metadata

@@ -10,13 +10,13 @@ import pytest
 from google.protobuf import duration_pb2
 
 from helpers.eventually import eventually
-from helpers.processes import ServerProcess, run_server, server_process
+from helpers.forked_servers import KILLED, ForkedServer, ForkedServers
 from ingot.v1 import errors_pb2, operations_pb2, operations_pb2_grpc, transfer_pb2
 
 pytestmark = pytest.mark.slow
 
 pb = operations_pb2
-KILLED = -9
+FLAGS = ("--import-private-networks", "127.0.0.0/8")
 ENDED = (pb.OPERATION_STATE_SUCCEEDED, pb.OPERATION_STATE_FAILED, pb.OPERATION_STATE_CANCELLED)
 
 
@@ -55,22 +55,15 @@ class Caller:
         return found
 
 
-def _environment(failpoint: str) -> dict[str, str]:
-    return {"INGOT_FAILPOINT": failpoint, "INGOT_IMPORT_PRIVATE_NETWORKS": "127.0.0.0/8"}
-
-
 @contextlib.contextmanager
-def _server(data: pathlib.Path, failpoint: str = "") -> Iterator[tuple[Caller, ServerProcess]]:
+def _server(
+    servers: ForkedServers, data: pathlib.Path, failpoint: str = ""
+) -> Iterator[tuple[Caller, ForkedServer]]:
     with (
-        server_process(data, environment=_environment(failpoint)) as server,
+        servers.serving(data, failpoint, FLAGS) as server,
         grpc.insecure_channel(f"unix:{server.facts['socket']}") as channel,
     ):
         yield Caller(channel, server.admin_token), server
-
-
-def _killed(server: ServerProcess) -> None:
-    server.process.communicate(timeout=60)
-    assert server.process.returncode == KILLED
 
 
 def _bodies(data: pathlib.Path) -> list[str]:
@@ -84,27 +77,30 @@ def _bodies(data: pathlib.Path) -> list[str]:
 
 
 @pytest.mark.contract("S4-30", "S4-26")
-def test_an_operation_goes_on_after_the_server_was_killed(tmp_path: pathlib.Path) -> None:
+def test_an_operation_goes_on_after_the_server_was_killed(
+    servers: ForkedServers, tmp_path: pathlib.Path
+) -> None:
     data = tmp_path / "data"
-    with _server(data, "body.started") as (caller, server):
+    with _server(servers, data, "body.started") as (caller, server):
         name = caller.start(attempts=2)
-        _killed(server)
+        assert server.wait() == KILLED
     eventually(lambda: not _bodies(data), what="no body of the killed server being left")
-    with _server(data) as (caller, _):
+    with _server(servers, data) as (caller, _):
         ended = caller.ended(name)
         assert ended.attempt == 2
         assert ended.problem.reason != errors_pb2.ERROR_REASON_BODY_LOST, ended
 
 
-def test_what_kills_the_server_each_time_ends_failed_and_not_in_a_loop(tmp_path: pathlib.Path) -> None:
+def test_what_kills_the_server_each_time_ends_failed_and_not_in_a_loop(
+    servers: ForkedServers, tmp_path: pathlib.Path
+) -> None:
     data = tmp_path / "data"
-    with _server(data, "body.started") as (caller, server):
+    with _server(servers, data, "body.started") as (caller, server):
         name = caller.start(attempts=2)
-        _killed(server)
-    arguments = ("serve", "--data", str(data), "--listen", "127.0.0.1:0")
-    again = run_server(*arguments, environment=_environment("body.started"))
-    assert again.status == KILLED
-    with _server(data) as (caller, _):
+        assert server.wait() == KILLED
+    again = servers.start(data, "body.started", FLAGS)
+    assert (again if "ended" in again else servers.answer()) == {"ended": KILLED}
+    with _server(servers, data) as (caller, _):
         ended = caller.ended(name)
     assert (ended.state, ended.attempt) == (pb.OPERATION_STATE_FAILED, 2)
     assert ended.problem.reason == errors_pb2.ERROR_REASON_BODY_LOST

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 import grpc
 import pytest
 
+from helpers.forked_servers import KILLED, ForkedServer, ForkedServers
 from helpers.patterns import pattern
-from helpers.processes import ServerProcess, server_process
 from helpers.transfers import Cut, Pusher, cut, stream
 from ingot.v1 import transfer_pb2, transfer_pb2_grpc
 
@@ -21,13 +21,13 @@ pytestmark = pytest.mark.slow
 ARTIFACT = "namespaces/admin/datasets/crash"
 FIRST = {"first.bin": pattern("acknowledged", 1_500_000)}
 SECOND = {"second.bin": pattern("on its way", 1_500_000), "small.txt": b"small"}
-KILLED = -9
 
 
 @contextlib.contextmanager
-def _server(data: pathlib.Path, failpoint: str = "") -> Iterator[tuple[Pusher, ServerProcess]]:
-    environment = {"INGOT_FAILPOINT": failpoint} if failpoint else {}
-    with server_process(data, environment=environment) as server:
+def _server(
+    servers: ForkedServers, data: pathlib.Path, failpoint: str = ""
+) -> Iterator[tuple[Pusher, ForkedServer]]:
+    with servers.serving(data, failpoint) as server:
         metadata = (("authorization", f"Bearer {server.admin_token}"),)
         with grpc.insecure_channel(f"unix:{server.facts['socket']}") as channel:
             yield Pusher(transfer_pb2_grpc.TransferServiceStub(channel), metadata), server
@@ -55,18 +55,19 @@ def _chunks(files: dict[str, bytes]) -> list[tuple[bytes, bytes]]:
     ],
 )
 @pytest.mark.contract("S3-53", "S3-59", "S3-60")
-def test_killed_in_a_stream(tmp_path: pathlib.Path, failpoint: str, counted: bool) -> None:
+def test_killed_in_a_stream(
+    servers: ForkedServers, tmp_path: pathlib.Path, failpoint: str, counted: bool
+) -> None:
     data = tmp_path / "data"
-    with _server(data) as (pusher, _):
+    with _server(servers, data) as (pusher, _):
         version = pusher.push(FIRST, ARTIFACT)
         upload = pusher.begin(ARTIFACT)
-    with _server(data, failpoint) as (pusher, server):
+    with _server(servers, data, failpoint) as (pusher, server):
         with pytest.raises(grpc.RpcError):
             pusher.put(stream(upload, _chunks(SECOND)))
-        server.process.communicate(timeout=30)
-        assert server.process.returncode == KILLED
+        assert server.wait() == KILLED
 
-    with _server(data) as (pusher, _):
+    with _server(servers, data) as (pusher, _):
         assert pusher.read(version, "first.bin") == FIRST["first.bin"]
         assert pusher.upload(upload).state == transfer_pb2.UPLOAD_STATE_OPEN
         assert not list(data.glob("ingest/*/*.open"))
@@ -83,21 +84,22 @@ def test_killed_in_a_stream(tmp_path: pathlib.Path, failpoint: str, counted: boo
     ("failpoint", "counted"), [("commit.sealed", False), ("commit.adopted", False), ("commit.durable", True)]
 )
 @pytest.mark.contract("S3-53", "S3-59", "S3-60")
-def test_killed_in_a_commit(tmp_path: pathlib.Path, failpoint: str, counted: bool) -> None:
+def test_killed_in_a_commit(
+    servers: ForkedServers, tmp_path: pathlib.Path, failpoint: str, counted: bool
+) -> None:
     data = tmp_path / "data"
     cuts = _cuts(SECOND)
-    with _server(data) as (pusher, _):
+    with _server(servers, data) as (pusher, _):
         first = pusher.push(FIRST, ARTIFACT)
         upload = pusher.begin(ARTIFACT)
         pusher.put_missing(upload, cuts)
         pusher.manifest(upload, cuts)
-    with _server(data, failpoint) as (pusher, server):
+    with _server(servers, data, failpoint) as (pusher, server):
         with pytest.raises(grpc.RpcError):
             pusher.commit(upload, cuts)
-        server.process.communicate(timeout=30)
-        assert server.process.returncode == KILLED
+        assert server.wait() == KILLED
 
-    with _server(data) as (pusher, _):
+    with _server(servers, data) as (pusher, _):
         second = f"{ARTIFACT}/versions/2"
         assert pusher.files(ARTIFACT)[0].tree == (second if counted else first)
         assert pusher.commit(upload, cuts).version.name == second  # the client just asks again

@@ -13,12 +13,9 @@ After each kill `doctor --deep` reads every chunk and finds nothing wrong in the
 """
 
 import contextlib
-import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -30,6 +27,7 @@ import grpc
 from google.protobuf import duration_pb2
 
 from helpers.eventually import eventually
+from helpers.forked_servers import KILLED, ForkedServers
 from helpers.patterns import pattern
 from helpers.transfers import Pusher, cut, stream
 from ingot.server import cli
@@ -58,7 +56,6 @@ STEPS = (
     START,
 )
 ARTIFACT = "namespaces/admin/datasets/trials"
-KILLED = -signal.SIGKILL
 _COMMON = (
     "pack.",
     "intake.",
@@ -70,7 +67,7 @@ _READ_AT_START = 12  # versions that are read in each trial; at the end all are
 _GIVEN_UP = 20.0  # seconds in which a step must be reached
 _KIB = 1024
 _FLAGS = (
-    *("--listen", "127.0.0.1:0", "--json", "--collect-grace-seconds", "0", "--adopted-pack-days", "0"),
+    *("--collect-grace-seconds", "0", "--adopted-pack-days", "0"),
     *("--operation-retry-seconds", "0", "--operation-attempts", "100", "--backup-keep", "1"),
     *("--disk-plenty-bytes", "0", "--no-health", "--no-reflection"),
 )
@@ -95,15 +92,7 @@ class KillTrials:
         self._seed = seed
         self._made = 0
         self._lock = threading.Lock()
-        with (folder / "errors").open("wb") as errors:
-            self._servers = subprocess.Popen(
-                [sys.executable, str(Path(__file__).with_name("armed_server.py"))],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                bufsize=0,
-                start_new_session=True,
-            )
+        self._servers = ForkedServers(folder / "errors")
 
     def __enter__(self) -> "KillTrials":
         return self
@@ -111,16 +100,14 @@ class KillTrials:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        os.killpg(self._servers.pid, signal.SIGKILL)  # with the server that it forked
-        self._servers.communicate()
+        self._servers.close()
 
     def kill(self, step: str) -> None:
         """Make one trial, which ends with a kill at this step, or at a random moment."""
         if step == START:
             self._die("pack.folder_synced")  # leaves a pack that the next start enters
             self.hits["pack.folder_synced"] -= 1  # it is there for this trial's own kill
-            self._send(json.dumps({"arguments": self._arguments(), "failpoint": START}))
-            assert self._answer() == {"ended": KILLED}
+            assert self._servers.start(self._data, START, _FLAGS) == {"ended": KILLED}
             self._count(START)
         else:
             self._die(step)
@@ -152,7 +139,7 @@ class KillTrials:
                     if step.startswith(_COMMON) and step != "pack.punching"
                     else 1
                 )
-                self._send(f"{step}:{later}")
+                self._servers.arm(f"{step}:{later}")
             with futures.ThreadPoolExecutor(len(work)) as threads:
                 running = [threads.submit(_until_dead, each, server) for each in work]
                 if step == MOMENT:
@@ -222,27 +209,14 @@ class KillTrials:
 
     # --- the server -------------------------------------------------------------------------------------
 
-    def _arguments(self) -> list[str]:
-        return ["serve", "--data", str(self._data), *_FLAGS]
-
     @contextlib.contextmanager
     def _serving(self, end: int = 0) -> Iterator["_Running"]:
-        self._send(json.dumps({"arguments": self._arguments(), "failpoint": ""}))
-        facts = self._answer()
+        facts = self._servers.start(self._data, flags=_FLAGS)
         assert facts.get("event") == "ready", facts
         token = (self._data / "admin.token").read_text(encoding="ascii").strip()
         with grpc.insecure_channel(f"unix:{facts['socket']}") as channel:
             yield _Running(int(str(facts["pid"])), channel, token)
-        assert self._answer() == {"ended": end}
-
-    def _send(self, line: str) -> None:
-        assert self._servers.stdin is not None
-        self._servers.stdin.write(f"{line}\n".encode())
-
-    def _answer(self) -> dict[str, object]:
-        assert self._servers.stdout is not None
-        found: dict[str, object] = json.loads(self._servers.stdout.readline())
-        return found
+        assert self._servers.answer() == {"ended": end}
 
 
 class _Running:
