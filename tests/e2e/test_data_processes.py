@@ -1,18 +1,22 @@
 """A server with data processes: real ones, used by the SDK, killed in the middle, and done without."""
 
+import contextlib
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import grpc
 import psutil
 import pytest
+import trustme
 
 from helpers.eventually import eventually
 from helpers.patterns import pattern
 from helpers.processes import ServerProcess, run_server, server_process
-from ingot.client import Client
+from helpers.servers import running_server
+from ingot.client import Client, TlsFiles
 from ingot.client._data_lanes import LARGE
 
 pytestmark = pytest.mark.slow
@@ -115,17 +119,14 @@ def test_data_processes_killed_in_the_middle_cost_nothing_but_time(
 
 
 def test_data_processes_end_with_the_server_however_it_ends(tmp_path: Path) -> None:
-    for number in (signal.SIGTERM, signal.SIGKILL):
+    for number in (signal.SIGKILL, signal.SIGTERM):
         with server_process(tmp_path / "data", *DATA) as server:
             children = _processes(server)
             assert len(children) == 2
             server.stop(number)
             gone, alive = psutil.wait_procs(children, timeout=20)
         assert (len(gone), alive) == (2, [])
-    with server_process(tmp_path / "data") as server, _client(server) as client:
-        assert list(client.uploads.capabilities().data_addresses) == []
-        server.stop()
-    assert not [*(tmp_path / "data").glob("data*.sock")]
+    assert not [*(tmp_path / "data").glob("*.sock")]
 
 
 def test_an_address_that_is_taken_is_one_sentence(server: ServerProcess, tmp_path: Path) -> None:
@@ -136,3 +137,46 @@ def test_an_address_that_is_taken_is_one_sentence(server: ServerProcess, tmp_pat
     assert ended.status == 1
     assert f"error: data_listen: Port {taken.rpartition(':')[2]} is taken" in ended.errors
     assert "Traceback" not in ended.errors
+
+
+@pytest.mark.contract("S0-98")
+def test_over_tls_data_processes_are_found_at_their_ports(tmp_path: Path) -> None:
+    authority = trustme.CA(key_type=trustme.KeyType.ECDSA)
+    issued = authority.issue_cert("127.0.0.1", key_type=trustme.KeyType.ECDSA)
+    certificate, key, trusted = (tmp_path / name for name in ("cert.pem", "key.pem", "ca.pem"))
+    certificate.write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))
+    key.write_bytes(issued.private_key_pem.bytes())
+    authority.cert_pem.write_to_path(str(trusted))
+    source = _file(tmp_path / "in", "tls")
+    tls = ("--tls-cert", str(certificate), "--tls-key", str(key))
+    with server_process(tmp_path / "data", *DATA, *tls) as server:
+        before = _moved_by(server)
+        files = TlsFiles(ca_file=str(trusted))
+        with Client(f"https://{server.address}", server.admin_token, tls=files) as client:
+            client.push("datasets/tls", source)
+            client.pull("datasets/tls", tmp_path / "out")
+        assert sum(_moved_by(server)) - sum(before) > 1.5 * SIZE
+        assert (tmp_path / "out" / "big.bin").read_bytes() == source.read_bytes()
+
+
+def test_who_cannot_reach_data_processes_does_without(tmp_path: Path) -> None:
+    source = _file(tmp_path / "in", "alone")
+    with running_server(tmp_path) as server:
+        told, folder = server.app.transfer.data_addresses, server.folder
+        told.began(1, "1", str(folder / "nobody.sock"))
+        told.began(2, "1", str(folder / "else.sock"))
+        with _somebody_else(folder / "else.sock"), Client(server.address, server.admin_token) as client:
+            assert len(client.uploads.capabilities().data_addresses) == 2
+            assert client.push("datasets/alone", source).sent_bytes == SIZE
+            client.pull("datasets/alone", tmp_path / "out")
+    assert (tmp_path / "out" / "big.bin").read_bytes() == source.read_bytes()
+
+
+@contextlib.contextmanager
+def _somebody_else(socket: Path) -> Iterator[None]:
+    """Serve gRPC there with no method that is asked for."""
+    other = grpc.server(ThreadPoolExecutor(1))
+    other.add_insecure_port(f"unix:{socket}")
+    other.start()
+    yield
+    other.stop(0).wait(10)

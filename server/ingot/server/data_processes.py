@@ -73,8 +73,10 @@ class DataProcesses:
         if not self._settings.data_listen:
             return
         self._server = await doors.serve(through, self._socket("data"))
-        for number, address in enumerate(self._settings.data_listen, start=1):
-            await self._begin(number, self._spec(number, address, limits))
+        wanted = enumerate(self._settings.data_listen, start=1)
+        starts = [self._begin(number, self._spec(number, address, limits)) for number, address in wanted]
+        for failed in filter(None, await asyncio.gather(*starts, return_exceptions=True)):
+            raise failed
         for number, running in sorted(self._running.items()):
             spec = self._spec(
                 number, running.address, limits
