@@ -77,6 +77,8 @@ _HINTS = (
         "Check the address and that no firewall blocks its port.",
     ),
 )
+# What gRPC says of calls that this program cancelled.
+_CANCELLED_HERE = frozenset(["Locally cancelled by application!", "Channel closed!"])
 
 
 @dataclass(slots=True)
@@ -93,6 +95,8 @@ def error_of(failure: grpc.RpcError, request_id: str, where: str) -> IngotError:
     text: str = failure.details() or ""
     details = _details_of(failure)
     next_step = details.facts.pop(NEXT_STEP, "")
+    if code is grpc.StatusCode.CANCELLED and not details.reason and text not in _CANCELLED_HERE:
+        code = grpc.StatusCode.UNAVAILABLE  # a server that stops resets the calls that come meanwhile
     kind = kind_of(code, details.reason)
     if kind is _errors.Unreachable and not details.reason:
         text, next_step = _unreachable(text, where)

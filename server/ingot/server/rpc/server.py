@@ -42,6 +42,7 @@ OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.http2.lookahead_bytes", 16 * 1024 * 1024),
 )
 
+_LAST_WORDS_SECONDS = 1.0  # for answers on their way, and to refuse what comes until connections are closed
 _REFLECTION_V1 = "grpc.reflection.v1.ServerReflection"
 
 
@@ -82,7 +83,7 @@ class GrpcServer:
         if self._health is not None:
             await self._health.enter_graceful_shutdown()
         await self._pipeline.drain(grace)
-        await self.server.stop(0)
+        await self.server.stop(_LAST_WORDS_SECONDS)
 
 
 def bind(server: grpc.aio.Server, address: str, tls: Tls | None) -> str:
