@@ -12,6 +12,7 @@ from helpers.eventually import eventually
 from helpers.patterns import pattern
 from helpers.servers import Server, running_server
 from helpers.transfers import MIB, Cut, Pusher, cut, finish, header, pieces, refused, stream
+from ingot.server.rpc import data_messages
 from ingot.v1 import auth_pb2, system_pb2, transfer_pb2
 
 DATA = pattern("data process", 6 * MIB)
@@ -72,6 +73,20 @@ def test_what_comes_through_a_data_process_is_there_for_everybody(
     asked = [("a", index, 1) for index in reversed(range(count))]
     assert b"".join(part for _, part in reversed(pusher.chunks(version, *asked))) == DATA
     assert not _waiting(server)
+
+
+def test_what_data_processes_ask_nobody_else_may_ask(server: Server, pusher: Pusher) -> None:
+    """It would lease chunks to who never had them, and tell any address."""
+    version = pusher.push({"a": DATA}, CHAT)
+    assert pusher.chunks(version, ("a", 0, 1))  # a data process has asked by now
+    request = transfer_pb2.ReadChunksRequest(tree=version)
+    opening = data_messages.encode(data_messages.Kind.OPEN, request.SerializeToString())
+    with grpc.insecure_channel(server.address) as channel:
+        for method in (data_messages.PUT_CHUNKS, data_messages.READ_CHUNKS):
+            call = channel.stream_stream(data_messages.path_of(method))
+            with pytest.raises(grpc.RpcError) as caught:
+                list(call(iter([opening]), metadata=pusher.metadata, timeout=20))
+            assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
 def test_calls_are_recorded_with_who_made_them_and_from_where(server: Server, pusher: Pusher) -> None:

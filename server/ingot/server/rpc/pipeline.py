@@ -145,12 +145,12 @@ class Pipeline(grpc.aio.ServerInterceptor):
     ) -> "Handler | None":
         """Return the servicer's method with the pipeline around it; wrapped once and kept."""
         path = handler_call_details.method
-        known = self._handlers.get(path)
-        if known is not None:
-            return known
         handler = await continuation(handler_call_details)
         if handler is None:
             return None  # gRPC answers UNIMPLEMENTED
+        known = self._handlers.get(path)  # only now: what one server serves another one may not
+        if known is not None:
+            return known
         method = self._rules.get(path) or methods.standard_method(path)
         if method is None:
             raise LookupError(f"{path} is served but has no rule in the protos")
