@@ -90,6 +90,8 @@ def _info(call: grpc.Call) -> error_details_pb2.ErrorInfo:
         ((("authorization", "Basic YTpi"),), "TOKEN_MISSING"),
         ((("authorization", "Bearer "),), "TOKEN_MISSING"),
         (bearer("nobody"), "TOKEN_INVALID"),
+        ((*bearer("member"), *bearer("admin")), "TOKEN_INVALID"),
+        ((*bearer("nobody"), *bearer("admin")), "TOKEN_INVALID"),
         (bearer("expired"), "TOKEN_EXPIRED"),
     ],
 )

@@ -3,6 +3,8 @@
 import contextlib
 import datetime
 import socket
+import ssl
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +14,8 @@ import trustme
 
 from helpers.servers import running_server
 from helpers.transfers import refused
+from ingot.server import certificates
+from ingot.server.certificates import Authority, Issued
 from ingot.server.rpc import calls, methods
 from ingot.server.rpc.tls import Tls, TlsError
 from ingot.v1 import auth_pb2, auth_pb2_grpc, system_pb2, system_pb2_grpc
@@ -133,7 +137,14 @@ def test_clients_need_a_certificate_where_an_authority_is_set(
             stub = auth_pb2_grpc.AuthServiceStub(channel)
             with refused(grpc.StatusCode.UNAUTHENTICATED, "TOKEN_MISSING"):  # a certificate is no credential
                 stub.GetMe(auth_pb2.GetMeRequest())
-        for stranger in (None, authority.issue_cert("worker-1"), trustme.CA().issue_cert("worker-1")):
+        now, day = datetime.datetime.now(datetime.UTC), datetime.timedelta(days=1)
+        for stranger in (
+            None,
+            authority.issue_cert("worker-1"),
+            trustme.CA().issue_cert("worker-1"),
+            clients.issue_cert("worker-1", not_after=now - day),
+            clients.issue_cert("worker-1", not_before=now + day),
+        ):
             with dialled(address, trusting(authority, stranger)) as channel:
                 unreachable(channel)
 
@@ -158,6 +169,106 @@ def test_files_that_are_no_use_are_told_at_the_start(
     old = written(tmp_path / "other", authority.issue_cert("localhost", not_after=ended))
     with pytest.raises(TlsError, match="ended on"):
         Tls(*old)
+    begins = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=1)
+    early = written(tmp_path / "other", authority.issue_cert("localhost", not_before=begins))
+    with pytest.raises(TlsError, match="begins on"):
+        Tls(*early)
+
+
+def test_what_did_not_change_replaces_nothing(
+    tmp_path: Path, authority: trustme.CA, files: tuple[Path, Path]
+) -> None:
+    tls = Tls(*files)
+    one, other = tls.renewals(), tls.renewals()  # each of an address of its own
+    assert [one(), one(), other()] == [None] * 3
+    for file in files:
+        file.write_bytes(file.read_bytes())  # other times, the same words
+    assert one() is None
+    written(tmp_path, authority.issue_cert("localhost"))
+    assert [one() is None, one() is None] == [False, True]
+    assert [other() is None, other() is None] == [False, True]
+    files[0].write_text("not a certificate")
+    assert [one(), other()] == [None] * 2
+
+
+def test_a_flood_of_broken_handshakes_leaves_the_server_alive(
+    tmp_path: Path, authority: trustme.CA, files: tuple[Path, Path]
+) -> None:
+    """Given a new certificate with each connection, many at once brought the whole process down."""
+    with running_server(tmp_path, listen=("127.0.0.1:0",), tls_cert=files[0], tls_key=files[1]) as server:
+        address = server.app.addresses[0]
+        host, _, port = address.rpartition(":")
+        for sent in (b"", b"\x16\x03\x01\x02\x00\x01\x00", b"GET / HTTP/1.1\r\n\r\n", bytes(range(256))):
+            with contextlib.ExitStack() as stack:
+                for _ in range(200):
+                    raw = stack.enter_context(socket.create_connection((host, int(port)), timeout=30))
+                    raw.sendall(sent)
+                with dialled(address, trusting(authority)) as channel:
+                    assert version(channel)
+        with dialled(address, trusting(authority)) as channel:
+            assert version(channel)
+
+
+@pytest.mark.parametrize("spoken", [ssl.TLSVersion.TLSv1_1, ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_old_forms_of_tls_are_not_spoken(
+    tmp_path: Path, files: tuple[Path, Path], spoken: ssl.TLSVersion
+) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    context.set_alpn_protocols(["h2"])
+    with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
+        context.minimum_version = context.maximum_version = spoken
+    with running_server(tmp_path, listen=("127.0.0.1:0",), tls_cert=files[0], tls_key=files[1]) as server:
+        host, _, port = server.app.addresses[0].rpartition(":")
+        with socket.create_connection((host, int(port)), timeout=30) as raw:
+            if spoken is ssl.TLSVersion.TLSv1_1:
+                with pytest.raises((ssl.SSLError, ConnectionError)):
+                    context.wrap_socket(raw)
+            else:
+                with context.wrap_socket(raw) as protected:
+                    assert protected.selected_alpn_protocol() == "h2"
+
+
+def test_certificates_that_are_not_for_clients_let_nobody_in(tmp_path: Path) -> None:
+    folder = tmp_path / "certs"
+    own, others = Authority.of(folder), Authority.of(tmp_path / "others")
+    files = certificates.write(folder, "server", own.for_server(["127.0.0.1"], 30))
+    trusted = (folder / "ca.pem").read_bytes()
+    (folder / "clients.pem").write_bytes(trusted)
+
+    def shown(name: str, issued: Issued) -> grpc.ChannelCredentials:
+        certificate, key = certificates.write(folder, name, issued)
+        return grpc.ssl_channel_credentials(trusted, key.read_bytes(), certificate.read_bytes())
+
+    good, theirs = (
+        shown("good", own.for_client("worker", 30)),
+        shown("theirs", others.for_client("worker", 30)),
+    )
+    wrong = {
+        "a server's": shown("another", own.for_server(["127.0.0.1"], 30)),
+        "another authority's with the same names": theirs,
+    }
+    with running_server(
+        tmp_path,
+        listen=("127.0.0.1:0",),
+        tls_cert=files[0],
+        tls_key=files[1],
+        tls_client_ca=folder / "clients.pem",
+    ) as server:
+        address = server.app.addresses[0]
+        for credentials in wrong.values():
+            with dialled(address, credentials) as channel:
+                unreachable(channel)
+        with dialled(address, good) as channel:
+            assert version(channel)
+        # Another authority counts from the next connection on, also beside a certificate that is no use.
+        files[0].write_text("not a certificate")
+        (folder / "clients.pem").write_bytes((tmp_path / "others" / "ca.pem").read_bytes())
+        with dialled(address, good) as channel:
+            unreachable(channel)
+        with dialled(address, theirs) as channel:
+            assert version(channel)
 
 
 def test_health_warns_before_a_certificate_ends(tmp_path: Path, authority: trustme.CA) -> None:

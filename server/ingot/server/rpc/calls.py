@@ -6,7 +6,7 @@ import dataclasses
 import re
 import urllib.parse
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 import grpc
@@ -134,6 +134,18 @@ class Call:
             reason=self.reason,
             row=self.row,
         )
+
+
+def texts_of(metadata: Iterable[tuple[str, str | bytes]]) -> dict[str, str]:
+    """Return the texts of metadata by their names; what comes twice is joined, as in any HTTP header.
+
+    So of two credentials neither counts: whoever stands between may have looked at the other one.
+    """
+    found: dict[str, str] = {}
+    for key, value in metadata:
+        if isinstance(value, str):
+            found[key] = f"{found[key]}, {value}" if key in found else value
+    return found
 
 
 def address_of(peer: str) -> str:

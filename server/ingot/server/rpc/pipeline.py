@@ -220,9 +220,7 @@ class Pipeline(grpc.aio.ServerInterceptor):
 
     @contextlib.asynccontextmanager
     async def _call(self, method: Method, context: Context, request: Any) -> AsyncIterator[Call]:
-        metadata = {
-            key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)
-        }
+        metadata = calls.texts_of(context.invocation_metadata() or ())
         peer = metadata.get(PEER, "") if method.relayed else context.peer()
         call = Call.begin(method, peer, metadata, self._clock)
         self._open(call, metadata)

@@ -11,7 +11,8 @@ get as far as saying a word; who they are still follows from their token.
 
 import logging
 import threading
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -23,6 +24,7 @@ log = logging.getLogger(__name__)
 
 _SOON = timedelta(days=14)
 _Stamp = tuple[int, int, int]
+Renewals = Callable[[], grpc.ServerCertificateConfiguration | None]
 
 
 class TlsError(Exception):
@@ -44,7 +46,9 @@ class Tls:
         self._files = (certificate, key, *((client_ca,) if client_ca else ()))
         self._lock = threading.Lock()  # gRPC asks on threads of its own
         self._seen = self._stamps()
-        self._loaded = self._load()
+        self._loaded = self._with_authority(
+            self._with_certificate(_Loaded(b"", b"", None, datetime.now(UTC)))
+        )
 
     @property
     def asks_clients(self) -> bool:
@@ -57,13 +61,31 @@ class Tls:
 
     def credentials(self) -> grpc.ServerCredentials:
         """Return what an address is served with."""
+        loaded = self._newest()
         return grpc.dynamic_ssl_server_credentials(
-            self._configuration(self._loaded), self._fetched, require_client_authentication=self.asks_clients
+            self._configuration(loaded),
+            self.renewals(loaded),  # type: ignore[arg-type]  # gRPC takes None for "as before", its stubs forget it
+            require_client_authentication=self.asks_clients,
         )
 
-    def _fetched(self) -> grpc.ServerCertificateConfiguration:
-        """Return what a new connection is begun with; never raises, or gRPC would refuse it."""
-        return self._configuration(self._newest())
+    def renewals(self, given: _Loaded | None = None) -> Renewals:
+        """Return what tells one address, for each new connection, whether files are other ones by now.
+
+        It says None while they are not, and not the same once more: what gRPC is given replaces what other
+        connections use in that moment, and many handshakes at once would bring the process down. It never
+        raises, or gRPC would refuse the connection.
+        """
+        shown = given or self._newest()
+
+        def renewed() -> grpc.ServerCertificateConfiguration | None:
+            nonlocal shown
+            newest = self._newest()
+            if newest is shown:
+                return None
+            shown = newest
+            return self._configuration(newest)
+
+        return renewed
 
     def _newest(self) -> _Loaded:
         """Return what the files hold now, or held when they were of use last."""
@@ -71,25 +93,36 @@ class Tls:
             stamps = self._stamps()
             if stamps != self._seen:
                 self._seen = stamps  # one that is no use is told once, and looked at again when it changes
-                try:
-                    self._loaded = self._load()
+                before = self._loaded
+                # Each by itself: who is shut out by another authority stays out, whatever the certificate is.
+                for load in (self._with_certificate, self._with_authority):
+                    try:
+                        self._loaded = load(self._loaded)
+                    except TlsError as error:
+                        log.error("tls.not_reloaded error=%s", error)
+                if self._loaded == before:
+                    self._loaded = before  # the very same: nothing is to be replaced
+                else:
                     log.info("tls.reloaded expires=%s", self._loaded.expires.isoformat())
-                except TlsError as error:
-                    log.error("tls.not_reloaded error=%s", error)
             return self._loaded
 
     def _stamps(self) -> list[_Stamp | None]:
         """Return what differs for files that were written anew; None for one that is not there now."""
         return [_stamp(file) for file in self._files]
 
-    def _load(self) -> _Loaded:
-        certificate, key, *authorities = (_bytes_of(file) for file in self._files)
+    def _with_certificate(self, loaded: _Loaded) -> _Loaded:
+        certificate, key = (_bytes_of(file) for file in self._files[:2])
         expires = _checked(self._files[0], certificate, self._files[1], key)
-        if authorities:
-            _certificates(self._files[2], authorities[0])
         if expires - datetime.now(UTC) < _SOON:
             log.warning("tls.certificate_ends_soon file=%s expires=%s", self._files[0], expires.isoformat())
-        return _Loaded(certificate, key, authorities[0] if authorities else None, expires)
+        return replace(loaded, certificate=certificate, key=key, expires=expires)
+
+    def _with_authority(self, loaded: _Loaded) -> _Loaded:
+        if not self.asks_clients:
+            return loaded
+        authority = _bytes_of(self._files[2])
+        _certificates(self._files[2], authority)
+        return replace(loaded, client_ca=authority)
 
     @staticmethod
     def _configuration(loaded: _Loaded) -> grpc.ServerCertificateConfiguration:
@@ -136,5 +169,10 @@ def _checked(certificate_file: Path, certificate: bytes, key_file: Path, key: by
         raise TlsError(
             f"The certificate in {certificate_file} ended on {first.not_valid_after_utc:%Y-%m-%d}. "
             "Renew it; for one of ingot-server certs, run that again."
+        )
+    if first.not_valid_before_utc > datetime.now(UTC):
+        raise TlsError(
+            f"The certificate in {certificate_file} begins on {first.not_valid_before_utc:%Y-%m-%d} and no "
+            "client takes it before: look at the clocks of both machines, or use another one until then."
         )
     return first.not_valid_after_utc
