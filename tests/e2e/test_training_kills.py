@@ -1,7 +1,8 @@
 """Server, worker and trainer as real processes, each killed in the middle: training goes on, nothing changes.
 
 An undisturbed run gives the losses of every step as hexadecimal floats. Whatever is killed, the job must end
-with the same ones, each step reported with one value only, in a gapless log.
+with the same ones, each step reported with one value only, in a gapless log. One job goes through it all;
+what each kill does by itself, at any step, is left to the long tests.
 """
 
 import json
@@ -31,6 +32,8 @@ LEASE = {
     "INGOT_TRAINING_RETRY_SECONDS": "0",
 }
 
+SMALL = TINY | {"epochs": 6}  # enough steps for four accidents
+
 
 class Stage:
     """A server, its administrator and a dataset."""
@@ -44,7 +47,7 @@ class Stage:
 
     def job(self, output: str = "models/out", **config: object) -> str:
         """Create and start a small job; return its name."""
-        job = self.client.training.create("datasets/chat", output=output, config=TINY | config, start=True)
+        job = self.client.training.create("datasets/chat", output=output, config=SMALL | config, start=True)
         return job.name
 
     def until_step(self, job: str, step: int) -> None:
@@ -83,7 +86,48 @@ def trainer_of(worker: WorkerProcess) -> int:
     return eventually(worker.trainers, timeout=60, what="the trainer starts")[0]
 
 
+@pytest.mark.contract("S0-52", "S0-56", "S0-57", "S0-58")
+def test_one_job_outlives_its_trainer_its_worker_a_pause_and_its_server(
+    undisturbed: dict[int, str], tmp_path: Path
+) -> None:
+    with server_process(tmp_path / "data", environment=LEASE) as server:
+        stage = Stage(server, tmp_path)
+        address, token = server.address, stage.worker_token
+        job = stage.job()
+        with worker_process(address, token, tmp_path / "w1") as worker:
+            stage.until_step(job, 12)
+            os.kill(trainer_of(worker), signal.SIGKILL)
+            stage.until_step(job, 40)
+            assert gone_with(worker, trainer_of(worker))
+        # Another folder: what it goes on from must have come through the server.
+        with worker_process(address, token, tmp_path / "w2", name="other") as worker:
+            stage.until_step(job, 70)
+            trainer = trainer_of(worker)
+            stage.client.training.pause(job)
+            eventually(lambda: stage.state(job) == "PAUSED", timeout=60, what="the job pauses")
+            assert not psutil.pid_exists(trainer)
+            paused = stage.client.training.get(job)
+            assert paused.latest_checkpoint
+            stage.client.training.resume(job)
+            stage.until_step(job, max(undisturbed) - 40)
+            server.stop(signal.SIGKILL)
+            with server_process(tmp_path / "data", "--listen", address, environment=LEASE):
+                assert losses(stage.client, job) == undisturbed
+                done = stage.client.training.get(job)
+                assert (stage.state(job), done.attempt) == ("SUCCEEDED", paused.attempt + 1)
+                assert done.resume_certificate.exact
+
+
+def gone_with(worker: WorkerProcess, trainer: int) -> bool:
+    """Kill a worker; return whether its trainer has died with it."""
+    worker.kill()
+    return eventually(
+        lambda: not psutil.pid_exists(trainer), timeout=5, what="the trainer dies with its agent"
+    )
+
+
 @pytest.mark.contract("S0-52")
+@pytest.mark.long
 def test_killed_trainer_goes_on_exactly(stage: Stage, undisturbed: dict[int, str]) -> None:
     last = max(undisturbed)
     with worker_process(stage.server.address, stage.worker_token, stage.scratch / "w1") as worker:
@@ -97,21 +141,21 @@ def test_killed_trainer_goes_on_exactly(stage: Stage, undisturbed: dict[int, str
     assert done.resume_certificate.exact
 
 
+@pytest.mark.long
 def test_killed_worker_takes_its_trainer_along_and_the_next_goes_on(
     stage: Stage, undisturbed: dict[int, str]
 ) -> None:
     with worker_process(stage.server.address, stage.worker_token, stage.scratch / "w2") as worker:
         job = stage.job()
         stage.until_step(job, 14)
-        trainer = trainer_of(worker)
-        worker.kill()
-        eventually(lambda: not psutil.pid_exists(trainer), timeout=5, what="the trainer dies with its agent")
+        assert gone_with(worker, trainer_of(worker))
     # Another folder: what it goes on from must have come through the server.
     with worker_process(stage.server.address, stage.worker_token, stage.scratch / "w3", name="other"):
         assert losses(stage.client, job) == undisturbed
     assert stage.state(job) == "SUCCEEDED"
 
 
+@pytest.mark.long
 def test_killed_server_is_waited_for_and_hears_every_step(
     undisturbed: dict[int, str], tmp_path: Path
 ) -> None:
@@ -130,6 +174,7 @@ def test_killed_server_is_waited_for_and_hears_every_step(
 
 
 @pytest.mark.contract("S0-56", "S0-57", "S0-58")
+@pytest.mark.long
 def test_pause_frees_the_machine_and_resume_is_exact(stage: Stage, undisturbed: dict[int, str]) -> None:
     with worker_process(stage.server.address, stage.worker_token, stage.scratch / "w4") as worker:
         job = stage.job()
@@ -187,13 +232,15 @@ with torch.inference_mode():
 
 
 @pytest.mark.contract("S0-47", "S0-48", "S0-49", "S0-50", "S0-51", "S0-65")
-def test_result_has_lineage_serves_as_base_and_loads_without_us(stage: Stage) -> None:
+def test_result_has_lineage_serves_as_base_and_loads_without_us(
+    stage: Stage, undisturbed: dict[int, str]
+) -> None:
     client = stage.client
+    first = client.training.get(client.catalog.version("models/out@1").origin.training_job)
     with worker_process(stage.server.address, stage.worker_token, stage.scratch / "w6"):
-        first = client.training.wait(stage.job(output="models/first", max_steps=12))
         second = client.training.create(
             "datasets/chat",
-            base="models/first",
+            base="models/out@1",
             output="models/second",
             config={"max_steps": 5, "batch_size": 4, "cpu_only": True, "logging_steps": 1},
             start=True,

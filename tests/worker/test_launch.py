@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from helpers.eventually import eventually
 from ingot.worker import folders, launch
 from ingot.worker.launch import Trainer
 from ingot.worker.problem import TrainingError
-from ingot.worker.progress import Checkpoint, Event, Outcome, Progress, Report, State
+from ingot.worker.progress import Checkpoint, Event, Outcome, Progress, Report
 
 pytestmark = pytest.mark.slow
 
@@ -64,22 +65,37 @@ def test_pause_saves_at_the_step_edge_and_resume_goes_on(dataset: Path, tmp_path
 
 
 @pytest.mark.contract("S0-52")
-def test_save_now_saves_and_goes_on(dataset: Path, tmp_path: Path) -> None:
+def test_it_outlives_its_starters_thread_saves_when_told_and_leaves_its_words_when_killed(
+    dataset: Path, tmp_path: Path
+) -> None:
+    """PDEATHSIG follows the thread that forked; a trainer must not die with a worker thread of the agent."""
     spec = training.make_spec(dataset, tmp_path, training.tiny(**FOREVER))
-    trainer = training.start(spec)
+    started: list[Trainer] = []
+    thread = threading.Thread(target=lambda: started.append(training.start(spec)))
+    thread.start()
+    thread.join()
+    (trainer,) = started
     asked: list[int] = []
+    saved: list[Checkpoint] = []
 
     def on(report: Report) -> None:
-        if isinstance(report.event, Progress) and report.event.step >= 3 and not asked:
+        if isinstance(report.event, Checkpoint):
+            saved.append(report.event)
+        if not isinstance(report.event, Progress):
+            return
+        if report.event.step >= 3 and not asked:
             asked.append(report.event.step)
             trainer.save()
-        if isinstance(report.event, Checkpoint):
-            trainer.cancel()
+        if saved and report.event.step > saved[0].step:  # it goes on
+            os.kill(trainer.pids[0], signal.SIGQUIT)
+            eventually(lambda: "train.py" in trainer.stderr_tail())
+            trainer.kill()
 
     events = training.finish(trainer, on)
-    (saved,) = training.of(Checkpoint, events)
-    assert saved.checkpoint_kind == "periodic"
-    assert max(training.losses(events)) >= saved.step
+    assert [event.checkpoint_kind for event in saved] == ["periodic"]
+    assert not training.of(Outcome, events)
+    assert trainer.wait(1) == [-signal.SIGKILL]
+    assert "File " in trainer.stderr_tail(), "SIGQUIT wrote where every thread stood"
 
 
 @pytest.mark.parametrize(
@@ -127,34 +143,6 @@ def test_killing_the_agent_ends_the_trainer(dataset: Path, tmp_path: Path) -> No
         began = time.monotonic()
         eventually(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == "zombie", timeout=5)
         assert time.monotonic() - began < 1
-
-
-def test_the_thread_that_starts_a_trainer_may_end(dataset: Path, tmp_path: Path) -> None:
-    """PDEATHSIG follows the thread that forked; a trainer must not die with a worker thread of the agent."""
-    import threading
-
-    spec = training.make_spec(dataset, tmp_path, training.tiny(max_steps=10))
-    started: list[Trainer] = []
-    thread = threading.Thread(target=lambda: started.append(training.start(spec)))
-    thread.start()
-    thread.join()
-    events = training.finish(started[0])
-    assert events[-1] == Outcome("succeeded", 10)
-
-
-def test_a_killed_trainer_leaves_no_outcome_and_its_words(dataset: Path, tmp_path: Path) -> None:
-    trainer = training.start(training.make_spec(dataset, tmp_path, training.tiny(**FOREVER)))
-
-    def on(report: Report) -> None:
-        if isinstance(report.event, State) and report.event.phase == "training":
-            os.kill(trainer.pids[0], signal.SIGQUIT)
-            eventually(lambda: "train.py" in trainer.stderr_tail())
-            trainer.kill()
-
-    events = training.finish(trainer, on)
-    assert not training.of(Outcome, events)
-    assert trainer.wait(1) == [-signal.SIGKILL]
-    assert "File " in trainer.stderr_tail(), "SIGQUIT wrote where every thread stood"
 
 
 def test_more_ranks_than_one_are_refused(tmp_path: Path) -> None:
