@@ -1,6 +1,7 @@
 """The house keeps its plan: one namespace, words of the glossary, small files, light starts, layers."""
 
 import ast
+import functools
 import os
 import pathlib
 import re
@@ -67,9 +68,15 @@ def test_files_are_small() -> None:
     assert {name: size for name, size in sizes.items() if size > FILE_LINES} == {}
 
 
+@functools.cache
+def _parsed(file: pathlib.Path) -> ast.Module:
+    return ast.parse(file.read_text(encoding="utf-8"))
+
+
 def _functions(file: pathlib.Path) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
-    tree = ast.parse(file.read_text(encoding="utf-8"))
-    return [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    return [
+        node for node in ast.walk(_parsed(file)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
 
 
 def _lines(node: ast.stmt) -> int:
@@ -98,13 +105,25 @@ def test_servicer_methods_only_convert_and_call() -> None:
     assert {name: size for name, size in methods.items() if size > SERVICER_METHOD_LINES} == {}
 
 
+def _called(call: ast.Call) -> str:
+    """Return the name of what is called, with two dots at most."""
+    match call.func:
+        case ast.Name(name):
+            return name
+        case ast.Attribute(ast.Name(module), name):
+            return f"{module}.{name}"
+        case ast.Attribute(ast.Attribute(ast.Name(top), module), name):
+            return f"{top}.{module}.{name}"
+    return ""
+
+
 def test_tests_wait_for_conditions_and_never_sleep() -> None:
     sleeping = [
         f"{_name(file)}:{node.lineno}"
         for file in (ROOT / "tests").rglob("*.py")
         if _name(file) != "tests/helpers/eventually.py"
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
-        if isinstance(node, ast.Call) and ast.unparse(node.func) in {"time.sleep", "asyncio.sleep", "sleep"}
+        for node in ast.walk(_parsed(file))
+        if isinstance(node, ast.Call) and _called(node) in {"time.sleep", "asyncio.sleep", "sleep"}
         if ast.unparse(node.args[0]) != "0"  # yielding to the loop is no waiting
     ]
     assert sleeping == []
@@ -121,26 +140,25 @@ def _names_of_ours(tree: ast.Module) -> set[str]:
     return names
 
 
-def _patches_of_ours(text: str) -> list[str]:
+def _patches_of_ours(tree: ast.Module) -> list[str]:
     """Return the calls that replace an attribute of one of our modules or classes."""
-    tree = ast.parse(text)
     ours = _names_of_ours(tree) | {"ingot"}
     calls = (node for node in ast.walk(tree) if isinstance(node, ast.Call))
     return [
         ast.unparse(call)
         for call in calls
-        if ast.unparse(call.func) in {"monkeypatch.setattr", "mock.patch", "mock.patch.object", "patch"}
+        if _called(call) in {"monkeypatch.setattr", "mock.patch", "mock.patch.object", "patch"}
         if ast.unparse(call.args[0]).strip("'").partition(".")[0] in ours
     ]
 
 
 def test_tests_never_patch_our_own_modules() -> None:
     example = "from ingot.server.core import clock\nmonkeypatch.setattr(clock, 'now', 1)"
-    assert _patches_of_ours(example) == ["monkeypatch.setattr(clock, 'now', 1)"]
+    assert _patches_of_ours(ast.parse(example)) == ["monkeypatch.setattr(clock, 'now', 1)"]
     patched = {
         _name(file): calls
         for file in (ROOT / "tests").rglob("*.py")
-        if (calls := _patches_of_ours(file.read_text(encoding="utf-8")))
+        if (calls := _patches_of_ours(_parsed(file)))
     }
     assert patched == {}
 
@@ -211,6 +229,7 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
 
 
 @pytest.mark.slow
+@pytest.mark.long  # `make check` says so too
 def test_layers_hold() -> None:
     done = _lint(ROOT)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -1,5 +1,6 @@
 """Rows of data files from the beginning, the end and random places, of small and large files."""
 
+import functools
 import gzip
 import io
 import json
@@ -41,6 +42,7 @@ def ids(preview: Preview) -> list[int]:
     return [int(str(row.value["id"])) for row in preview.rows if isinstance(row.value, dict)]
 
 
+@functools.cache
 def _records(count: int) -> list[dict[str, object]]:
     dice = random.Random(1)
     return [
@@ -61,18 +63,26 @@ def _csv(rows: Sequence[dict[str, object]]) -> bytes:
     return "\n".join(lines).encode() + b"\n"
 
 
-ROWS = _records(COUNT)
-LARGE = {
-    "a.jsonl": "".join(json.dumps(row) + "\n" for row in ROWS).encode(),
-    "a.csv": _csv(ROWS),
-    "a.json": json.dumps(ROWS, indent=1).encode(),
-}
+LARGE = ("a.jsonl", "a.csv", "a.json")
+
+
+@functools.cache
+def large(path: str) -> bytes:
+    """Return a file of many records; made by the first who wants it, not by everybody who collects tests."""
+    rows = _records(COUNT)
+    match path:
+        case "a.jsonl":
+            return "".join(json.dumps(row) + "\n" for row in rows).encode()
+        case "a.csv":
+            return _csv(rows)
+        case _:
+            return json.dumps(rows, indent=1).encode()
 
 
 @pytest.mark.parametrize("path", LARGE)
 def test_the_ends_of_a_large_file_need_little_reading(path: str) -> None:
     for part, expected in ((Part.FIRST, [1, 2, 3]), (Part.LAST, [COUNT - 2, COUNT - 1, COUNT])):
-        source = Source(LARGE[path])
+        source = Source(large(path))
         found = previews.preview(path, source, WantedRows(part, 3))
         assert ids(found) == expected
         assert source.taken < 3 * 1024 * 1024
@@ -81,7 +91,7 @@ def test_the_ends_of_a_large_file_need_little_reading(path: str) -> None:
 
 @pytest.mark.parametrize("path", LARGE)
 def test_random_rows_of_a_large_file_are_whole_and_from_everywhere(path: str) -> None:
-    source = Source(LARGE[path])
+    source = Source(large(path))
     found = previews.preview(path, source, WantedRows(Part.RANDOM, 30, 4))
     numbers = ids(found)
     assert found.sampling is Sampling.BY_OFFSET
@@ -93,14 +103,14 @@ def test_random_rows_of_a_large_file_are_whole_and_from_everywhere(path: str) ->
     assert source.taken < 32 * 1024 * 1024
     for row, number in zip(found.rows, numbers, strict=True):
         assert isinstance(row.value, dict)
-        assert row.value["text"] == ROWS[number - 1]["text"]
-    assert ids(shown(path, LARGE[path], Part.RANDOM, 30, 5)) != numbers
+        assert row.value["text"] == _records(COUNT)[number - 1]["text"]
+    assert ids(shown(path, large(path), Part.RANDOM, 30, 5)) != numbers
 
 
 @pytest.mark.parametrize("path", LARGE)
 def test_each_row_of_a_small_file_is_as_likely_as_any_other(path: str) -> None:
-    rows = ROWS[:10]
-    data = {"a.jsonl": LARGE["a.jsonl"][: LARGE["a.jsonl"].index(b'{"id": 11,')], "a.csv": _csv(rows)}
+    rows = _records(COUNT)[:10]
+    data = {"a.jsonl": large("a.jsonl")[: large("a.jsonl").index(b'{"id": 11,')], "a.csv": _csv(rows)}
     content = data.get(path) or json.dumps(rows).encode()
     seen: dict[int, int] = {}
     for seed in range(300):
@@ -147,7 +157,7 @@ def test_plain_text_is_lines() -> None:
 
 
 def test_packed_files_are_read_from_their_beginning() -> None:
-    packed = gzip.compress(LARGE["a.jsonl"], 1)
+    packed = gzip.compress(large("a.jsonl"), 1)
     drawn = shown("a.jsonl.gz", packed, Part.RANDOM, 5)
     assert drawn.sampling is Sampling.FROM_BEGINNING
     assert len(drawn.rows) == 5
@@ -196,7 +206,7 @@ def test_no_content_breaks_a_preview(path: str, data: bytes, part: Part) -> None
 
 @pytest.mark.parametrize("path", LARGE)
 def test_the_records_of_a_large_file_are_estimated_from_several_places(path: str) -> None:
-    told = summaries.of_data_file(path, Source(LARGE[path]), lambda: None)
+    told = summaries.of_data_file(path, Source(large(path)), lambda: None)
     assert told.file.estimated
     assert told.file.records is not None
     assert abs(told.file.records - COUNT) < COUNT * 0.1
