@@ -83,7 +83,8 @@ def test_what_data_processes_ask_nobody_else_may_ask(server: Server, pusher: Pus
     opening = data_messages.encode(data_messages.Kind.OPEN, request.SerializeToString())
     with grpc.insecure_channel(server.address) as channel:
         for method in (data_messages.PUT_CHUNKS, data_messages.READ_CHUNKS):
-            call = channel.stream_stream(data_messages.path_of(method))
+            path = data_messages.path_of(method)
+            call: grpc.StreamStreamMultiCallable[bytes, bytes] = channel.stream_stream(path)
             with pytest.raises(grpc.RpcError) as caught:
                 list(call(iter([opening]), metadata=pusher.metadata, timeout=20))
             assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
