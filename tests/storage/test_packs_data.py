@@ -51,10 +51,12 @@ def test_what_a_data_process_leaves_is_dropped_and_nothing_else(tmp_path: Path) 
     open_stream = data.open_ingest(100, 1)
     open_stream.append(chunk_digest(ONE), [ONE])
     kept = _finished(other, TWO)
-    main.drop_ingest(data.ingest)
+    main.ingests.keep(other.ingest)
+    main.ingests.drop(data.ingest)
     assert not (tmp_path / "ingest" / data.ingest).exists()
+    assert (main.leftovers(), main.recover()) == (0, 0)  # that one works in its folder still
     main.take_in(other.ingest, {other.file_of(kept): kept.id})
-    main.drop_ingest(data.ingest)
+    main.ingests.drop(data.ingest)
     assert [pack.id for pack in main.packs()] == [kept.id]
 
 

@@ -135,6 +135,7 @@ class DataProcesses:
             await process.wait()
             raise AddressError(f"data_listen: {told['error']}")
         self._running[number] = _Running(process, told["address"], told["ingest"])
+        self._packs.ingests.keep(told["ingest"])
         self._addresses.began(number, told["address"].rpartition(":")[2], spec.socket)
         log.info("data.began number=%d pid=%d address=%s", number, process.pid, told["address"])
 
@@ -142,7 +143,7 @@ class DataProcesses:
         """Forget a process that has ended, and drop what it left."""
         self._addresses.ended(number)
         running = self._running.pop(number)
-        await self._hops.io(self._packs.drop_ingest, running.ingest)
+        await self._hops.io(self._packs.ingests.drop, running.ingest)
 
     async def _end(self, number: int) -> None:
         process = self._running[number].process

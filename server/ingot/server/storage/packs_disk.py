@@ -10,7 +10,6 @@ success for pages that the kernel has already dropped."""
 
 import logging
 import os
-import secrets
 import stat
 import threading
 from collections import OrderedDict
@@ -40,6 +39,7 @@ from ingot.server.storage import (
     pack_reading,
     write_out,
 )
+from ingot.server.storage.ingest_folders import IngestFolders
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +58,8 @@ class DiskPacks:
         self._packs = root / "packs"
         self._quarantine = root / "quarantine"
         self._boots = root / "ingest"
-        self._ingest = self._boots / secrets.token_hex(8)
+        self.ingests = IngestFolders(self._boots)
+        self._ingest = self.ingests.own
         self._numbers = count()
         self._lock = threading.Lock()
         self._reserved = 0  # promised to streams and not yet allocated on disk
@@ -253,15 +254,11 @@ class DiskPacks:
 
     def leftovers(self) -> int:
         """Count the files in the ingest folders of earlier runs."""
-        return sum(len(list(folder.iterdir())) for folder in _folders(self._boots) if folder != self._ingest)
+        return self.ingests.leftovers()
 
     def recover(self) -> int:
         """Delete the ingest folders of earlier runs."""
-        removed = 0
-        for folder in _folders(self._boots):
-            if folder != self._ingest:
-                removed += _empty(folder)
-        return removed
+        return self.ingests.recover()
 
     def take_in(self, ingest: str, files: Mapping[str, PackId]) -> None:
         """Put packs on the shelf that a data process finished in its ingest folder, durably; all or nothing.
@@ -272,7 +269,7 @@ class DiskPacks:
         try:
             for name, pack in files.items():
                 target = self._path(pack)
-                (self._boots / Path(ingest).name / Path(name).name).rename(target)
+                self.ingests.file(ingest, name).rename(target)
                 taken.append(target)
             failpoints.hit("pack.renamed")
             for folder in {target.parent for target in taken}:
@@ -282,12 +279,6 @@ class DiskPacks:
             for target in taken:
                 target.unlink(missing_ok=True)
             raise pack_ingest.explain(error) from error
-
-    def drop_ingest(self, ingest: str) -> None:
-        """Drop what a data process left that has ended."""
-        folder = self._boots / Path(ingest).name
-        if folder != self._ingest and folder.is_dir():
-            _empty(folder)
 
     def close(self) -> None:
         """Remove the ingest folder of this run where it is empty; for whoever only looked."""
@@ -370,17 +361,6 @@ class DiskPacks:
 def _folders(parent: Path) -> list[Path]:
     """Return the folders in one, in order; files that other programs leave there are none of ours."""
     return sorted(each for each in parent.iterdir() if each.is_dir())
-
-
-def _empty(folder: Path) -> int:
-    """Remove a folder with its files; return how many there were."""
-    removed = 0
-    for file in folder.iterdir():
-        file.unlink(missing_ok=True)
-        removed += 1
-    with suppress(OSError):  # a data process that dies this moment has put one more there
-        folder.rmdir()
-    return removed
 
 
 def _is_intact(file: pack_files.PackReader, place: ChunkPlace) -> bool:
