@@ -285,3 +285,27 @@ def test_deleting_is_guarded_and_may_be_repeated(rig: CatalogRig, sara: Caller) 
     with pytest.raises(NotFound):
         rig.write(rig.catalog.delete, sara, made.name, NO_KEY)
     assert rig.write(rig.catalog.delete, sara, made.name, NO_KEY, allow_missing=True).artifact is None
+
+
+def test_a_page_with_versions_ends_once_it_has_enough_of_them(rig: CatalogRig) -> None:
+    sara = rig.user()
+    counts = {"a": 15, "b": 20, "c": 19, "d": 2, "e": 0}
+    for name, count in counts.items():
+        artifact = rig.create(sara, name)
+        for _ in range(count):
+            rig.commit(sara, str(artifact.name))
+    many = [rig.create(sara, f"many-{number}") for number in range(6)]
+    for artifact in many:
+        for _ in range(21):
+            rig.commit(sara, str(artifact.name))
+    pages: list[list[tuple[str, int]]] = []
+    token = ""
+    while not pages or token:
+        listing = ArtifactListing(with_versions=True, page_token=token)
+        page, versions = rig.read(rig.catalog.page_with_versions, sara, listing)
+        pages.append([(each.name.artifact, len(versions.get(each.uid, ()))) for each in page.items])
+        token = page.next_token
+    assert pages == [
+        [*((f"many-{number}", 20) for number in reversed(range(6))), ("e", 0)],  # 120 of them
+        [("d", 2), ("c", 19), ("b", 20), ("a", 15)],
+    ]

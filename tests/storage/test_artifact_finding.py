@@ -201,11 +201,14 @@ def test_counts_are_those_of_looking_at_each(
 
 def test_common_words_are_learned_and_kept_up_to_date() -> None:
     catalog = Catalog(ArtifactsSql(common=5))
+    begun = catalog.walk(ArtifactQuery(ALL, Word("ch*")), 50)
     catalog.database.read(catalog.store.look_for_common_words)
     assert catalog.store.wants_words()
     while catalog.database.write(catalog.store.learn_words).result():
         pass
     assert catalog.database.read(sets.value_id, sets.WORD, "chat") is not None
+    assert catalog.database.read(sets.value_id, sets.BEGINNING, "ch") is not None
+    assert catalog.walk(ArtifactQuery(ALL, Word("ch*")), 50) == begun
     before = catalog.walk(ArtifactQuery(ALL, Word("chat")), 50)
     first, second = (each for each in catalog.all if each.name.artifact in before[:2])
     said = dataclasses.replace(first.fields, description="nothing")

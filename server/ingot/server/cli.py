@@ -7,6 +7,7 @@ one sentence and a status, never in a traceback.
 import argparse
 import asyncio
 import contextlib
+import gc
 import json
 import os
 import signal
@@ -251,6 +252,9 @@ async def _serve_until_told(
     told = _signals()
     async with contextlib.AsyncExitStack() as stack:
         server = await stack.enter_async_context(app.running(loaded.settings, folder, origins=loaded.origins))
+        # What is here now stays: the collector would walk over it for tens of milliseconds, while calls wait.
+        gc.collect()
+        gc.freeze()
         if with_worker:
             worker = await server.start_worker()
             stack.push_async_callback(worker.stop, _WORKER_END_SECONDS)

@@ -11,7 +11,7 @@ A version that must pass a validation first is published in steps; readers see i
       └──────────────────AGAIN─────────────────┘
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -343,3 +343,25 @@ class FacetCounts:
     total: int
     values: Mapping[str, Sequence[tuple[str, int]]]
     more: frozenset[str] = frozenset()  # fields with values that are not among them
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactChanges:
+    """Changed artifacts with the numbers of their changes; of those that are no longer shown only the uid.
+
+    With `more` others follow, after that number.
+    """
+
+    items: Sequence[tuple[int, Artifact | str]]
+    more: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Circle:
+    """Whose changes somebody hears of even where strangers see none: of namespaces, and by grants.
+
+    `namespaces` is None for who belongs to all of them.
+    """
+
+    namespaces: Collection[str] | None = None
+    user: str = ""

@@ -9,8 +9,10 @@ from typing import Generic, Protocol, TypeVar
 
 from ingot.server.core.artifacts import (
     Artifact,
+    ArtifactChanges,
     ArtifactQuery,
     CatalogTotals,
+    Circle,
     FacetCounts,
     Figures,
     Scope,
@@ -141,28 +143,6 @@ class Rows(Generic[T]):
     next_key: Sequence[Key] | None
 
 
-@dataclass(frozen=True, slots=True)
-class ArtifactChanges:
-    """Changed artifacts with the numbers of their changes; of those that are no longer shown only the uid.
-
-    With `more` others follow, after that number.
-    """
-
-    items: Sequence[tuple[int, Artifact | str]]
-    more: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Circle:
-    """Whose changes somebody hears of even where strangers see none: of namespaces, and by grants.
-
-    `namespaces` is None for who belongs to all of them.
-    """
-
-    namespaces: Collection[str] | None = None
-    user: str = ""
-
-
 class ArtifactStore(Protocol):
     """Models and datasets. Those in the trash are found by uid only, and their names are free again.
 
@@ -251,6 +231,10 @@ class ArtifactStore(Protocol):
 
     def index_again(self, renewed: Sequence[tuple[Artifact, str, Collection[Term], Figures]]) -> None:
         """Make unchanged artifacts findable by text, terms and numbers in the form of today."""
+        ...
+
+    def warm(self, fields: Sequence[str]) -> None:
+        """Load what filters and facets of these fields need of most artifacts, where it is kept in memory."""
         ...
 
     def look_for_common_words(self) -> int:

@@ -5,6 +5,7 @@ that name has another uid. What is not the caller's to see is not found.
 """
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 
 from ingot.server.core import ids, journal, names
@@ -33,12 +34,13 @@ from ingot.server.domain import catalog_fields, filters
 from ingot.server.domain.access import Access, artifact_not_found
 from ingot.server.domain.catalog_asked import ArtifactChange, ArtifactListing, Deletion, NewArtifact
 from ingot.server.domain.catalog_refusals import changed_meanwhile, check_etag, in_use, name_taken
-from ingot.server.domain.catalog_view import CatalogView
+from ingot.server.domain.catalog_view import NEWEST_VERSIONS, CatalogView
 from ingot.server.domain.requests import RequestKey, Requests
 
 STATISTICS = ("language", "format", "model_type", "framework", "tag")
 _MOST_DEPENDANTS = 100
 _MOST_WITH_VERSIONS = 100  # artifacts in a page that shows versions too
+_MOST_VERSIONS = 120  # in such a page, unless its first artifact has more
 
 
 class Catalog(CatalogView):
@@ -116,8 +118,10 @@ class Catalog(CatalogView):
         if wanted.with_versions:
             size = min(size, _MOST_WITH_VERSIONS)
         rows = self._artifacts.page(query, after, size + 1)
+        if wanted.with_versions:
+            size = min(size, _showing_few([each for _, each in rows.items]))
         seen = self.all_shown(caller, [each for _, each in rows.items])
-        shown_ones = seen if wanted.with_versions else []
+        shown_ones = seen[:size] if wanted.with_versions else []
         versions = self.newest_versions(caller, shown_ones) if wanted.with_versions else {}
 
         def weigh(artifact: Artifact) -> int:
@@ -380,6 +384,12 @@ class Catalog(CatalogView):
                 facts={"uid": uid},
             )
         return artifact
+
+
+def _showing_few(artifacts: Sequence[Artifact]) -> int:
+    """Return how many of the artifacts, one at least, show no more versions than a page may have."""
+    shown = itertools.accumulate(min(each.version_count, NEWEST_VERSIONS) for each in artifacts)
+    return max(1, sum(total <= _MOST_VERSIONS for total in shown))
 
 
 def _fresh(caller: Caller, name: ArtifactName, fields: ArtifactFields, now: float) -> Artifact:

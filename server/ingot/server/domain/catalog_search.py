@@ -6,8 +6,15 @@ Lists are in catalog.py. Every method runs inside a unit of work.
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from ingot.server.core.artifacts import Artifact, ArtifactQuery, FacetCounts, Figures
-from ingot.server.core.catalog_stores import ArtifactChanges, ArtifactStore, Circle
+from ingot.server.core.artifacts import (
+    Artifact,
+    ArtifactChanges,
+    ArtifactQuery,
+    Circle,
+    FacetCounts,
+    Figures,
+)
+from ingot.server.core.catalog_stores import ArtifactStore
 from ingot.server.core.errors import OutOfRange, Reason, invalid_field
 from ingot.server.core.expressions import Term
 from ingot.server.core.identity import Caller, system_caller, user_of
@@ -93,6 +100,9 @@ class CatalogSearch:
         caller = system_caller()
         self._catalog.page(caller, ArtifactListing())
         self.facets(caller, Narrowing(), (), 0)
+        for kind in Kind:
+            self._catalog.totals(caller, kind)
+        self._artifacts.warm(USUAL)
 
     # --- upkeep -----------------------------------------------------------------------------------------
 

@@ -5,10 +5,10 @@ from collections.abc import Collection, Mapping, Sequence
 
 from ingot.server.core.artifacts import EVERYONE, CatalogTotals, FacetCounts, Scope
 from ingot.server.core.expressions import Term
-from ingot.server.storage import artifact_sets as sets
 from ingot.server.storage import sql
 from ingot.server.storage.artifact_finding import Finder
 from ingot.server.storage.artifact_sets import Ids
+from ingot.server.storage.set_cache import SetCache
 
 MOST_VALUES = 200  # of one field that are told
 FEW = 400  # artifacts whose values are counted one by one
@@ -32,7 +32,7 @@ def totals(scopes: Sequence[Scope], fields: Collection[str], finder: Finder) -> 
                 size + sign * row[2],
             )
     for field in fields:
-        terms.update(_counted(parts, field, MOST_VALUES))
+        terms.update(_counted(parts, field, MOST_VALUES, finder.sets))
     if others:
         ids = finder.within(others)
         packed = sql.id_list(ids)
@@ -42,11 +42,13 @@ def totals(scopes: Sequence[Scope], fields: Collection[str], finder: Finder) -> 
             packed,
         )[0]
         artifacts, versions, size = artifacts + row[0], versions + row[1], size + row[2]
-        terms.update(_one_by_one(ids, fields))
+        terms.update(_one_by_one(ids, fields, finder.sets))
     return CatalogTotals(artifacts, versions, size, dict(terms))
 
 
-def facets(scopes: Sequence[Scope], ids: Ids | None, fields: Sequence[str], size: int) -> FacetCounts:
+def facets(
+    scopes: Sequence[Scope], ids: Ids | None, fields: Sequence[str], size: int, cache: SetCache
+) -> FacetCounts:
     """Return the values of each field that most artifacts have; `ids` are those a filter holds for."""
     if ids is None:
         parts, _ = _parts(scopes)
@@ -55,29 +57,29 @@ def facets(scopes: Sequence[Scope], ids: Ids | None, fields: Sequence[str], size
             for key, sign in parts
             for (count,) in sql.rows("SELECT artifacts FROM artifact_total WHERE part = ?", key)
         )
-        found = {field: _counted(parts, field, size + 1) for field in fields}
+        found = {field: _counted(parts, field, size + 1, cache) for field in fields}
         return FacetCounts(
             total,
             {field: _most(counts, size) for field, counts in found.items()},
             frozenset(field for field, counts in found.items() if len(counts) > size),
         )
     if len(ids) <= FEW:
-        each = _by_field(_one_by_one(ids, fields), fields)
+        each = _by_field(_one_by_one(ids, fields, cache), fields)
         cut = frozenset(field for field, counts in each.items() if len(counts) > size)
         return FacetCounts(len(ids), {field: _most(counts, size) for field, counts in each.items()}, cut)
     told: dict[str, Sequence[tuple[str, int]]] = {}
     more: set[str] = set()
     for field in fields:
         candidates = sql.rows(
-            "SELECT id, value FROM artifact_value WHERE field = ? AND count > 0 ORDER BY count DESC LIMIT ?",
+            "SELECT id FROM artifact_value WHERE field = ? AND count > 0 ORDER BY count DESC LIMIT ?",
             field,
             CANDIDATES + 1,
         )
         if len(candidates) > CANDIDATES:
             more.add(field)
-        names: dict[int, str] = dict(candidates[:CANDIDATES])
-        counts = sets.counts_in(names, ids)
-        held = {Term(field, names[number]): count for number, count in counts.items() if count}
+        counts = cache.counts_in([number for (number,) in candidates[:CANDIDATES]], ids)
+        names = cache.named(counts)
+        held = {Term(*names[number]): count for number, count in counts.items() if count}
         if len(held) > size:
             more.add(field)
         told[field] = _most(held, size)
@@ -106,17 +108,18 @@ def has_counters(scopes: Sequence[Scope]) -> bool:
     return not _parts(scopes)[1]
 
 
-def _counted(parts: _Parts, field: str, most: int) -> dict[Term, int]:
+def _counted(parts: _Parts, field: str, most: int, cache: SetCache) -> dict[Term, int]:
     """Return the values of a field that most artifacts have, from counters; about `most` of them."""
     if len(parts) == 1:
         rows = sql.rows(
-            "SELECT v.value, c.count FROM artifact_count AS c JOIN artifact_value AS v ON v.id = c.value "
-            "WHERE c.part = ? AND c.field = ? ORDER BY c.count DESC LIMIT ?",
+            "SELECT value, count FROM artifact_count WHERE part = ? AND field = ? "
+            "ORDER BY count DESC LIMIT ?",
             parts[0][0],
             field,
             most,
         )
-        return {Term(field, value): count for value, count in rows}
+        named = cache.named(number for number, _ in rows)
+        return {Term(*named[number]): count for number, count in rows}
     candidates: set[int] = set()
     for key, sign in parts:
         if sign > 0:
@@ -137,11 +140,11 @@ def _counted(parts: _Parts, field: str, most: int) -> dict[Term, int]:
             packed,
         ):
             counts[number] += sign * count
-    names = sets.named([number for number, count in counts.items() if count])
+    names = cache.named([number for number, count in counts.items() if count])
     return {Term(*names[number]): count for number, count in counts.items() if count}
 
 
-def _one_by_one(ids: Ids, fields: Collection[str]) -> Counter[Term]:
+def _one_by_one(ids: Ids, fields: Collection[str], cache: SetCache) -> Counter[Term]:
     """Count the values that each artifact has."""
     rows = sql.rows(
         "SELECT sets FROM artifact_marks WHERE artifact IN (SELECT value FROM json_each(?))", sql.id_list(ids)
@@ -149,7 +152,7 @@ def _one_by_one(ids: Ids, fields: Collection[str]) -> Counter[Term]:
     counts: Counter[int] = Counter()
     for (packed,) in rows:
         counts.update(Ids.deserialize(packed))
-    names = sets.named(counts)
+    names = cache.named(counts)
     return Counter(
         {Term(*names[number]): count for number, count in counts.items() if names[number][0] in fields}
     )

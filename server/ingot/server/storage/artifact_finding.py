@@ -10,13 +10,23 @@ from typing import assert_never
 
 from ingot.server.core.artifacts import EVERYONE, Scope
 from ingot.server.core.expressions import AllOf, AnyOf, Comparison, Expression, NotOf, Term, Word
+from ingot.server.core.names import Kind
 from ingot.server.storage import artifact_sets as sets
 from ingot.server.storage import sql
 from ingot.server.storage.artifact_index import BEGINNINGS
 from ingot.server.storage.artifact_sets import Ids, united
+from ingot.server.storage.set_cache import SetCache
 
 COMMON = 4096  # artifacts with a word
 _MOST_BEGINNINGS = 1000  # kept as sets: every write looks at each
+SHORT_BEGINNINGS = (2, 3)  # letters: those that so many artifacts have that the first to ask would wait
+_MOST_SHORT = 200  # of each length
+_COMMON_WORDS = "SELECT term FROM artifact_vocabulary WHERE doc > ?"
+# An artifact with two words of a beginning counts twice here, so some are kept that need not be.
+_COMMON_BEGINNINGS = (
+    "SELECT substr(term, 1, ?) AS beginning FROM artifact_vocabulary WHERE length(term) >= ? "
+    "GROUP BY 1 HAVING sum(doc) > ? ORDER BY sum(doc) DESC LIMIT ?"
+)
 _LEARNED_AT_ONCE = 4
 COLUMNS = {
     "size_bytes": "size_bytes",
@@ -31,6 +41,7 @@ class Finder:
     """Evaluates filters, and remembers which words should be kept as sets; `common` is for tests."""
 
     def __init__(self, common: int = COMMON) -> None:
+        self.sets = SetCache()
         self._common = common
         self._wanted: dict[sets.Value, None] = {}
 
@@ -40,16 +51,16 @@ class Finder:
 
     def within(self, scopes: Sequence[Scope]) -> Ids:
         """Return the ids of the artifacts in any of the scopes."""
-        return united(map(_scope, scopes))
+        return united(map(self._scope, scopes))
 
     def _held(self, where: Expression, inside: Ids) -> Ids:
         match where:
             case Term(field, value):
-                return inside & sets.having(field, value)
+                return inside & self.sets.having(field, value)
             case Word(text):
                 return inside & self._with_word(text)
             case Comparison():
-                return _compared(where, inside)
+                return _compared(where, inside, self.sets)
             case NotOf(part):
                 return inside - self._held(part, inside)
             case AllOf(parts):
@@ -65,22 +76,48 @@ class Finder:
         value = (sets.BEGINNING, text[:-1]) if text.endswith("*") else (sets.WORD, text)
         number = sets.value_id(*value)
         if number is not None:
-            return sets.members(number)
+            return self.sets.members(number)
         found = _with_text(text, self._common + 1)
         if len(found) <= self._common:
             return found
         self._wanted[value] = None
         return _with_text(text)
 
+    def warm(self) -> None:
+        """Load the sets that nearly every filter needs: parts of the catalog, and numbers in buckets."""
+        for kind in Kind:
+            self.sets.having(sets.KIND, kind.value)
+        self.sets.having(sets.AUDIENCE, EVERYONE)
+        for column in COLUMNS.values():
+            self.sets.each_of(number for _, number in sets.buckets(column))
+
+    def _scope(self, scope: Scope) -> Ids:
+        having = self.sets.having
+        found = having(sets.KIND, scope.kind.value)
+        for field, value in ((sets.NAMESPACE, scope.namespace), (sets.AUDIENCE, scope.audience)):
+            if value is not None:
+                found = found & having(field, value)
+        if scope.granted_to is not None:
+            statement = "SELECT artifact_id AS id FROM access_grant WHERE user = ?"
+            found = found & sets.ids_of(statement, scope.granted_to)
+            for audience in (EVERYONE, *scope.besides):
+                found = found - having(sets.AUDIENCE, audience)
+        return found
+
     # --- common words -----------------------------------------------------------------------------------
 
     def look_for_common(self) -> int:
         """Note the words that are common by now, return how many; reads through the whole vocabulary."""
-        rows = sql.rows("SELECT term FROM artifact_vocabulary WHERE doc > ?", self._common)
-        known = sql.rows("SELECT value FROM artifact_value WHERE field = ?", sets.WORD)
-        found = set(rows) - set(known)
-        self._wanted |= dict.fromkeys((sets.WORD, word) for (word,) in found)
-        return len(found)
+        found = [(sets.WORD, word) for (word,) in sql.rows(_COMMON_WORDS, self._common)]
+        for length in SHORT_BEGINNINGS:
+            rows = sql.rows(_COMMON_BEGINNINGS, length, length, self._common, _MOST_SHORT)
+            found += [(sets.BEGINNING, text) for (text,) in rows]
+        known = sql.rows(
+            "SELECT field, value FROM artifact_value WHERE field IN (?, ?)", sets.WORD, sets.BEGINNING
+        )
+        new = dict.fromkeys(value for value in found if value not in set(known))
+        self._wanted |= new
+        return len(new)
 
     def learn(self) -> bool:
         """Keep the next few words that were found to be common as sets; return whether more wait."""
@@ -90,6 +127,7 @@ class Finder:
                 ids = _with_text(f"{text}*" if field == sets.BEGINNING else text)
                 moves = sets.Moves.none()
                 moves.entering[sets.numbered([value])[value]].extend(ids)
+                self.sets.changed(moves.numbers)
                 moves.store()
             self._wanted.pop(value, None)
         return bool(self._wanted)
@@ -100,19 +138,7 @@ class Finder:
         return bool(self._wanted)
 
 
-def _scope(scope: Scope) -> Ids:
-    found = sets.having(sets.KIND, scope.kind.value)
-    for field, value in ((sets.NAMESPACE, scope.namespace), (sets.AUDIENCE, scope.audience)):
-        if value is not None:
-            found &= sets.having(field, value)
-    if scope.granted_to is not None:
-        found &= sets.ids_of("SELECT artifact_id AS id FROM access_grant WHERE user = ?", scope.granted_to)
-        for audience in (EVERYONE, *scope.besides):
-            found -= sets.having(sets.AUDIENCE, audience)
-    return found
-
-
-def _compared(asked: Comparison, inside: Ids) -> Ids:
+def _compared(asked: Comparison, inside: Ids, cache: SetCache) -> Ids:
     """Unite whole buckets on the side with fewer of them, and the part of the bucket with the number."""
     column = COLUMNS[asked.field]
     holding: list[int] = []
@@ -127,8 +153,8 @@ def _compared(asked: Comparison, inside: Ids) -> Ids:
             holding.append(number)
         else:
             others.append(number)
-    found = sets.union(holding) if len(holding) <= len(others) else None
-    rest = sets.union(others) if found is None else None
+    found = cache.union(holding) if len(holding) <= len(others) else None
+    rest = cache.union(others) if found is None else None
     for bucket in edges:
         low, high = sets.bounds_of(column, bucket)
         part = _between(column, low, high, asked, holds=found is not None)

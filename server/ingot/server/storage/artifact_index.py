@@ -14,6 +14,7 @@ from ingot.server.core.artifacts import Artifact, Figures
 from ingot.server.core.expressions import Term
 from ingot.server.storage import artifact_sets as sets
 from ingot.server.storage import sql
+from ingot.server.storage.set_cache import SetCache
 
 NUMBERS = ("size_bytes", "version_count", "created", "updated")  # columns with buckets
 BEGINNINGS = range(2, 17)  # lengths of those that may be kept as sets
@@ -81,7 +82,7 @@ class Found:
     figures: Figures
 
 
-def store(changes: Sequence[Change]) -> None:
+def store(changes: Sequence[Change], cache: SetCache) -> None:
     """Bring sets, words and counters up to date."""
     moves = sets.Moves.none()
     totals: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0, 0, 0, 0])
@@ -105,6 +106,7 @@ def store(changes: Sequence[Change]) -> None:
             marks.append((after.serialize(), each.id))
     sql.run_many("INSERT OR REPLACE INTO artifact_marks(sets, artifact) VALUES (?, ?)", marks)
     _store_words(changes, moves)
+    cache.changed(moves.numbers)
     moves.store()
     tally.store()
     _store_totals(totals)

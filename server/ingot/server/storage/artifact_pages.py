@@ -88,7 +88,7 @@ class Pager:
         found, enough, first = Ids(), 0, place
         while waiting and enough < size:
             group, waiting = waiting[:_BUCKETS], waiting[_BUCKETS:]
-            parts = sets.each_of(number for _, number in group)
+            parts = self.finder.sets.each_of(number for _, number in group)
             for bucket, number in group:
                 part = ids & parts[number] if enough < size and number in parts else Ids()
                 found |= part

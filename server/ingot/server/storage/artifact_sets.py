@@ -10,7 +10,7 @@ index could only step through one and look into the other. `artifact_value` numb
     @word, @beginning                words so common that looking them up in the text would take too long
 """
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -33,21 +33,6 @@ def value_id(field: str, value: str) -> int | None:
     """Return the number of a value; None while no artifact has it."""
     found = sql.rows("SELECT id FROM artifact_value WHERE field = ? AND value = ?", field, value)
     return int(found[0][0]) if found else None
-
-
-def members(number: int | None) -> Ids:
-    """Return the ids of the artifacts that have a value."""
-    return union([number]) if number is not None else Ids()
-
-
-def having(field: str, value: str) -> Ids:
-    """Return the ids of the artifacts that have a value, by its name."""
-    return members(value_id(field, value))
-
-
-def union(numbers: Iterable[int]) -> Ids:
-    """Return the ids of the artifacts that have any of the values."""
-    return united(Ids.deserialize(bits) for _, bits in sql.each_row(_BLOCKS, sql.id_list(numbers)))
 
 
 def each_of(numbers: Iterable[int]) -> Mapping[int, Ids]:
@@ -73,14 +58,6 @@ def united(several: Iterable[Ids]) -> Ids:
     return found
 
 
-def counts_in(numbers: Iterable[int], ids: Ids) -> Mapping[int, int]:
-    """Return how many of the ids have each of the values."""
-    counts: Counter[int] = Counter()
-    for number, bits in sql.each_row(_BLOCKS, sql.id_list(numbers)):
-        counts[number] += ids.intersection_cardinality(Ids.deserialize(bits))
-    return counts
-
-
 def ids_of(statement: str, *values: sql.Value) -> Ids:
     """Return the ids that a statement selects as `id`, however many: SQLite packs them into one value."""
     (packed,) = sql.rows(f"SELECT json_group_array(id) FROM ({statement})", *values)[0]
@@ -98,6 +75,11 @@ class Moves:
     def none(cls) -> "Moves":
         """Return no moves yet."""
         return cls(defaultdict(list), defaultdict(list))
+
+    @property
+    def numbers(self) -> Collection[int]:
+        """The numbers of the sets that change."""
+        return {*self.entering, *self.leaving}
 
     def store(self) -> None:
         """Change the sets."""

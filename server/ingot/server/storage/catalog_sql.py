@@ -13,13 +13,15 @@ from ingot.server.core import texts
 from ingot.server.core.artifacts import (
     EVERYONE,
     Artifact,
+    ArtifactChanges,
     ArtifactQuery,
     CatalogTotals,
+    Circle,
     FacetCounts,
     Figures,
     Scope,
 )
-from ingot.server.core.catalog_stores import ArtifactChanges, Circle, Rows
+from ingot.server.core.catalog_stores import Rows
 from ingot.server.core.expressions import EVERYTHING, Expression, Term
 from ingot.server.core.names import ArtifactName
 from ingot.server.core.pages import Key
@@ -33,6 +35,7 @@ from ingot.server.storage import (
     tables,
     usage_sql,
 )
+from ingot.server.storage.artifact_counts import FEW
 from ingot.server.storage.artifact_finding import COMMON, Finder
 from ingot.server.storage.artifact_index import NOT_LISTED, Counted, Found
 from ingot.server.storage.artifact_rows import artifact_of
@@ -77,7 +80,7 @@ class ArtifactsSql:
             row_id = sql.insert(*_insertion(row))
             found = Found(search_text, tuple(terms), figures)
             changes.append(artifact_index.change(row_id, NOT_LISTED, artifact, audience, found))
-        artifact_index.store(changes)
+        artifact_index.store(changes, self._finder.sets)
 
     def save(
         self, artifact: Artifact, search_text: str, terms: Collection[Term], figures: Figures | None = None
@@ -93,9 +96,8 @@ class ArtifactsSql:
         row["reach"] = EVERYONE if before.reach == EVERYONE else artifact_rows.audience_of(artifact)
         tables.Artifact.update(row).where(tables.Artifact.id == before.id).execute()
         found = Found(search_text, tuple(terms), figures)
-        artifact_index.store(
-            [artifact_index.change(before.id, _counted(before), artifact, row["audience"], found)]
-        )
+        change = artifact_index.change(before.id, _counted(before), artifact, row["audience"], found)
+        artifact_index.store([change], self._finder.sets)
         return True
 
     def remove(self, artifact: Artifact) -> None:
@@ -144,7 +146,7 @@ class ArtifactsSql:
     ) -> FacetCounts:
         counted = where == EVERYTHING and artifact_counts.has_counters(scopes)
         ids = None if counted else self._finder.found(scopes, where)
-        return artifact_counts.facets(scopes, ids, fields, size)
+        return artifact_counts.facets(scopes, ids, fields, size, self._finder.sets)
 
     # --- watching ---------------------------------------------------------------------------------------
 
@@ -190,7 +192,11 @@ class ArtifactsSql:
                 row: dict[str, sql.Value] = {**artifact_rows.numbers_of(artifact, figures)}
                 row |= {"indexed": texts.SEARCH_FORM, "public_mark": artifact.public_mark}
                 tables.Artifact.update(row).where(tables.Artifact.id == before.id).execute()
-        artifact_index.store(changes)
+        artifact_index.store(changes, self._finder.sets)
+
+    def warm(self, fields: Sequence[str]) -> None:
+        self._finder.warm()
+        artifact_counts.facets((), artifact_sets.Ids(range(FEW + 1)), fields, 1, self._finder.sets)
 
     def look_for_common_words(self) -> int:
         return self._finder.look_for_common()

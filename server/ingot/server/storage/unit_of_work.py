@@ -54,6 +54,11 @@ def run_hooks(unit: Unit, label: str) -> None:
             log.exception("database.hook_failed write=%s", label)
 
 
+def is_writing() -> bool:
+    """Return whether this thread is in a unit that writes."""
+    return bool(_units.stack) and _units.stack[-1].writing
+
+
 def unit_of(owner: object) -> Unit | None:
     """Return the unit that this thread is in for `owner`; None when it is in none."""
     return next((unit for unit in reversed(_units.stack) if unit.owner is owner), None)
