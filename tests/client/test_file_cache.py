@@ -8,13 +8,12 @@ import time
 
 import pytest
 
+from helpers.cache_crowd import file_of, put_and_prune
 from helpers.patterns import pattern
 from helpers.sdk import member_client, tree_of, write_tree
 from ingot.client import Client, Invalid, _file_cache
 from ingot.client._file_cache import FileCache
-from ingot.client._journal import Cut
 from ingot.client._manifest import TreeFile
-from ingot.content import chunking, digests
 
 MIB = 1024 * 1024
 FILES = {"big.bin": pattern("big", 12 * MIB), "sub/b.bin": pattern("b", MIB), "c.txt": b"small", "empty": b""}
@@ -30,12 +29,6 @@ def shared(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.P
 
 def pushed(client: Client, folder: pathlib.Path) -> None:
     client.push("models/tiny", write_tree(folder / "in", FILES))
-
-
-def file_of(content: bytes) -> TreeFile:
-    chunks = [(each.digest, each.length) for each in chunking.cut_bytes(content)]
-    cut = Cut(len(content), digests.segment_bytes(chunks), "cdc")
-    return TreeFile("f", cut, cut.root())
 
 
 def kept(cache: FileCache, folder: pathlib.Path, *contents: bytes) -> list[TreeFile]:
@@ -205,23 +198,12 @@ def test_what_kills_left_is_removed_after_a_day(tmp_path: pathlib.Path) -> None:
     assert (fresh.exists(), old.exists(), len(cache.files())) == (True, False, 1)
 
 
-def _put_and_prune(folder: str, source: str, number: int) -> None:
-    cache = FileCache(pathlib.Path(folder))
-    for turn in range(30):
-        place = pathlib.Path(source) / str(number)
-        content = pattern(str(turn % 3), 50_000)
-        cache.keep("t", [file_of(content)], write_tree(place, {"f": content}))
-        with cache.reading(file_of(content)) as found:
-            assert found is None or os.pread(found, 50_000, 0) == content
-        cache.prune(100_000)
-
-
 @pytest.mark.slow
 def test_processes_put_in_read_and_remove_side_by_side(tmp_path: pathlib.Path) -> None:
     context = multiprocessing.get_context("spawn")
     arguments = [(str(tmp_path / "cache"), str(tmp_path), number) for number in range(4)]
     with context.Pool(4) as pool:
-        pool.starmap(_put_and_prune, arguments)
+        pool.starmap(put_and_prune, arguments)
     cache = FileCache(tmp_path / "cache")
     assert cache.damaged() == []
     cache.prune(100_000)

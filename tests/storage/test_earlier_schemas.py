@@ -15,6 +15,8 @@ from ingot.server.storage.database import Database, open_database
 from ingot.server.storage.migration_runner import MIGRATIONS, migrate
 
 NAMES = sorted(path.stem for path in MIGRATIONS.glob("[0-9]*.py"))
+# The first, each fifth and the latest; those between are left to the long run.
+OFTEN = {1, *range(5, len(NAMES), 5), *range(len(NAMES) - 3, len(NAMES))}
 ROWS = 3
 # What migrations take out of JSON, and what code of that time always put in.
 DOCUMENTS = {("operation", "document"): '{"target": "uploads/file_1", "attempt": 1, "queue": "maintenance"}'}
@@ -98,7 +100,13 @@ def counts(database: Database) -> dict[str, int]:
         }
 
 
-@pytest.mark.parametrize("count", range(1, len(NAMES)), ids=NAMES[:-1])
+@pytest.mark.parametrize(
+    "count",
+    [
+        pytest.param(number, id=name, marks=() if number in OFTEN else pytest.mark.long)
+        for number, name in enumerate(NAMES[:-1], start=1)
+    ],
+)
 def test_a_database_of_an_earlier_schema_is_brought_up_to_date(
     database: Database, today: Database, tmp_path: Path, count: int
 ) -> None:
