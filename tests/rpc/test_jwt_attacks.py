@@ -145,6 +145,7 @@ NOT_OURS: dict[str, Attack] = {
     "an unknown login": lambda forge: forge.signed(login=forge.login + 1000),
     "a login in words": lambda forge: forge.signed(login="1 OR 1=1"),
     "a huge login": lambda forge: forge.signed(login=2**80),
+    "older than its login, as a restored database may have one": lambda forge: forge.signed(iat=_in(-120)),
     "somebody else's login": lambda forge: forge.signed(sub="users/admin"),
     "no user": lambda forge: forge.signed(sub=None),
     "a user that is no text": lambda forge: forge.signed(sub=7),

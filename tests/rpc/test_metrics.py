@@ -4,6 +4,7 @@ import contextlib
 import gzip
 import re
 import socket
+import ssl
 import threading
 import urllib.error
 import urllib.request
@@ -12,13 +13,14 @@ from pathlib import Path
 
 import grpc
 import pytest
+import trustme
 from prometheus_client.parser import text_string_to_metric_families
 
 from helpers.eventually import eventually
 from helpers.servers import Server, running_server
 from ingot.server.rpc import metrics_http
 from ingot.server.rpc.metrics import Metrics
-from ingot.server.rpc.metrics_http import MetricsServer
+from ingot.server.rpc.metrics_http import Certificates, MetricsServer
 from ingot.server.rpc.server import AddressError
 from ingot.server.settings import Settings, SettingsError
 from ingot.server.settings_checks import check
@@ -153,6 +155,32 @@ def test_half_sent_requests_hold_few_threads_and_not_for_long() -> None:
             with contextlib.suppress(ConnectionResetError):
                 assert each.recv(1) == b""
         eventually(lambda: _answers(alone.address))
+
+
+def test_with_tls_nobody_holds_the_address_up_and_a_renewed_certificate_is_used(tmp_path: Path) -> None:
+    authority, clients = trustme.CA(), trustme.CA()
+    files = Certificates(tmp_path / "server.pem", tmp_path / "server.key", tmp_path / "clients.pem")
+    assert files.client_ca is not None
+    clients.cert_pem.write_to_path(str(files.client_ca))
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    clients.issue_cert("scraper").configure_cert(context)
+    serials: list[object] = []
+    with contextlib.ExitStack() as stack:
+        for _ in range(2):
+            issued = authority.issue_cert("127.0.0.1")
+            files.cert.write_bytes(issued.cert_chain_pems[0].bytes())
+            files.key.write_bytes(issued.private_key_pem.bytes())
+            if not serials:
+                served = MetricsServer("127.0.0.1:0", Metrics().registry, files)
+                stack.callback(served.close)
+                for _ in range(metrics_http.AT_ONCE - 1):  # handshakes that never come
+                    stack.enter_context(_connected(served.address))
+            with context.wrap_socket(_connected(served.address), server_hostname="127.0.0.1") as raw:
+                serials.append(raw.getpeercert()["serialNumber"])  # type: ignore[index]  # it has one
+                raw.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+                assert b"200 OK" in raw.recv(100)
+    assert len(set(serials)) == 2
 
 
 @pytest.mark.parametrize(
