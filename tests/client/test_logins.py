@@ -21,6 +21,7 @@ from ingot.v1 import auth_pb2 as pb
 from ingot.v1 import catalog_pb2, transfer_pb2
 
 PASSWORD = "correct horse battery"
+PACE = threading.Event()  # never set: who waits for it asks fifty times a second, not as often as possible
 
 
 @pytest.fixture
@@ -47,7 +48,7 @@ def test_a_client_signs_in_and_goes_on_as_long_as_it_likes(server: Server, envir
         first = client.auth.me().token
         until = time.monotonic() + 3.5
         tokens = set()
-        while time.monotonic() < until:
+        while not PACE.wait(0.02) and time.monotonic() < until:
             assert client.auth.me().principal == "users/sara"
             tokens.add(client._link.signed_in.token())
         assert len(tokens) >= 2
@@ -70,7 +71,7 @@ def test_programs_that_share_a_login_take_turns(server: Server, environ: dict[st
         try:
             with Client() as client:
                 until = time.monotonic() + 3.5
-                while time.monotonic() < until:
+                while not PACE.wait(0.02) and time.monotonic() < until:
                     assert client.auth.me().principal == "users/sara"
         except IngotError as error:
             failures.append(error)
