@@ -91,7 +91,7 @@ def test_large_transfers_go_through_data_processes_and_small_ones_do_not(
         assert sum(pushed) - sum(before) > SIZE
         assert min(now - was for now, was in zip(pushed, before, strict=True)) > SIZE / 8
         client.pull("datasets/plain", tmp_path / "out")
-        assert sum(_moved_by(server)) - sum(pushed) > SIZE / 2  # its first units went before it asked
+        assert sum(_moved_by(server)) - sum(pushed) > SIZE
     assert (tmp_path / "out" / "big.bin").read_bytes() == source.read_bytes()
 
 
@@ -155,7 +155,7 @@ def test_over_tls_data_processes_are_found_at_their_ports(tmp_path: Path) -> Non
         with Client(f"https://{server.address}", server.admin_token, tls=files) as client:
             client.push("datasets/tls", source)
             client.pull("datasets/tls", tmp_path / "out")
-        assert sum(_moved_by(server)) - sum(before) > 1.5 * SIZE
+        assert sum(_moved_by(server)) - sum(before) > 2 * SIZE
         assert (tmp_path / "out" / "big.bin").read_bytes() == source.read_bytes()
 
 

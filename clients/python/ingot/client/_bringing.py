@@ -74,7 +74,9 @@ class Bringing:
             )
 
     def _bring(self, files: Sequence[TreeFile], fetcher: Fetcher) -> None:
-        unit = _fetch.unit_for(sum(each.size for each in files))
+        size = sum(each.size for each in files)
+        unit = _fetch.unit_for(size)
+        fetcher.expect(size)
         with fetcher.lanes:
             for file in files:
                 self._begin(file, fetcher, unit)

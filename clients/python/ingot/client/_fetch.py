@@ -101,8 +101,14 @@ class Fetcher:
         self._rate = rate or Rate(0)
         self._waiting: Unit = []
         self._waiting_bytes = 0
-        self._queued_bytes = 0
         self.lanes: Lanes[Unit] = Lanes(self._fetch, first=_FIRST_LANES, most=most, fixed=streams)
+
+    def expect(self, size: int) -> None:
+        """Hear how many bytes are about to come, at most: for many it is asked who else may bring them."""
+        if size >= _data_lanes.LARGE and not self._link.data.asked:
+            stub = transfer_pb2_grpc.TransferServiceStub(self._link.channel)
+            limits = self._calls.unary(stub.GetCapabilities, pb.GetCapabilitiesRequest())
+            self._link.data.told(limits.data_addresses)
 
     def add(self, span: Span) -> None:
         """Queue a span; waits while much is queued already."""
@@ -112,11 +118,6 @@ class Fetcher:
             self._flush()
         self._waiting.append(span)
         self._waiting_bytes += span.size
-        self._queued_bytes += span.size
-        if self._queued_bytes >= _data_lanes.LARGE and not self._link.data.asked:
-            stub = transfer_pb2_grpc.TransferServiceStub(self._link.channel)
-            limits = self._calls.unary(stub.GetCapabilities, pb.GetCapabilitiesRequest())
-            self._link.data.told(limits.data_addresses)
 
     def finish(self) -> None:
         """Wait until everything is stored."""
