@@ -22,7 +22,7 @@ from ingot.server.storage.artifact_index import NUMBERS
 from ingot.server.storage.artifact_sets import Ids
 
 FEW = 4000  # sorted for each page
-STEPS = 8000
+STEPS = 6000
 _VERY_FEW = 1000
 _BUCKETS = 8  # looked into at once
 # The key of each order: its last column is unique, so that no row is shown twice.
@@ -85,16 +85,21 @@ class Pager:
             for bucket, number in sorted(sets.buckets(column), reverse=descending)
             if place is None or (bucket <= place if descending else bucket >= place)
         ]
-        found, enough, first = Ids(), 0, place
+        found, enough, first, passed = Ids(), 0, place, 0
         while waiting and enough < size:
             group, waiting = waiting[:_BUCKETS], waiting[_BUCKETS:]
             parts = self.finder.sets.each_of(number for _, number in group)
             for bucket, number in group:
-                part = ids & parts[number] if enough < size and number in parts else Ids()
+                if enough >= size:
+                    break
+                part = ids & parts[number]
                 found |= part
+                passed += len(parts[number]) if first is not None or part else 0
                 first = bucket if first is None and part else first
                 enough += 0 if bucket == place else len(part)  # of that one, some were shown before
-        if len(found) <= self.few or first is None:
+        # To walk over the index reads it page by page, to look each one up reads it all over the place.
+        sparse = size * passed > len(found) ** 2
+        if first is None or (sparse and len(found) <= self.few):
             return _sorted(found, key, after, size, descending=descending)
         condition, values = _after(key, after, descending=descending)
         low, high = sets.bounds_of(column, first)
