@@ -246,6 +246,22 @@ def test_an_owner_sees_what_an_administrator_imports_into_the_own_namespace(fres
     assert own.namespace == "namespaces/omid"
 
 
+@pytest.mark.contract("S0-46")
+def test_statistics_count_the_imports_that_run(fresh: Server) -> None:
+    def active(who: str, kind: catalog_pb2.ArtifactKind.ValueType) -> int:
+        asked = catalog_pb2.GetCatalogStatsRequest(kind=kind)
+        return fresh.member(who).catalog.GetCatalogStats(asked).active_downloads
+
+    model, dataset = catalog_pb2.ARTIFACT_KIND_MODEL, catalog_pb2.ARTIFACT_KIND_DATASET
+    started = fresh.member("sara").operations.StartImport(hub_import()).operation
+    fresh.member("sara").operations.StartImport(hub_import("other/model"))
+    assert active("sara", model) == 0, "they wait"
+    Mover(fresh).begin(started.name)
+    assert (active("sara", model), active("sara", dataset), active("omid", model)) == (1, 0, 0)
+    Mover(fresh).succeed(started.name)
+    assert active("sara", model) == 0
+
+
 # --- starting -------------------------------------------------------------------------------------------
 
 
