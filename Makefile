@@ -11,7 +11,8 @@ PROTO_READY := $(VENV_PROTO)/.stamp
 # Images of containers often forbid to keep bytecode: each of hundreds of processes would compile it all anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-JOBS ?= 2
+# One more than two cores: there is always a test that waits.
+JOBS ?= 3
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -q
 ARGS ?=
 
