@@ -112,6 +112,20 @@ def test_the_same_push_twice_at_once_ends_well_twice(tmp_path: pathlib.Path) -> 
         assert first.result(30).digest == second.digest
 
 
+def test_threads_may_do_the_same_for_the_first_time_at_once(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = write_tree(tmp_path / "in", {"a": b"a"})
+    with member_client() as (client, _), ThreadPoolExecutor(8) as threads:
+        client.push("models/tiny", source)
+        for number in range(8):
+            monkeypatch.setenv("INGOT_CACHE_DIR", str(tmp_path / f"cache {number}"))
+            pushes = [threads.submit(client.push, "models/tiny", source) for _ in range(4)]
+            out = tmp_path / f"out {number}"
+            pulls = [threads.submit(client.pull, "models/tiny@1", out) for _ in range(4)]
+            assert {each.result(60).digest for each in (*pushes, *pulls)} == {pushes[0].result().digest}
+
+
 def test_a_dry_run_leaves_a_push_of_the_same_alone(tmp_path: pathlib.Path) -> None:
     held = Held("SENDING")
     source = write_tree(tmp_path / "in", FILES)

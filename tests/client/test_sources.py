@@ -3,6 +3,8 @@
 import os
 import pathlib
 import socket
+import subprocess
+import sys
 
 import pytest
 
@@ -184,6 +186,37 @@ def test_notes_survive_and_differ_by_what_they_are_about() -> None:
     assert Note("upload", "b").read_or("two") == "two"
     Note("upload", "a").remove()
     assert Note("upload", "a").read() == ""
+
+
+FULL = """
+import pathlib, resource
+from ingot.client import LimitReached
+from ingot.client._journal import Journal, Note
+from ingot.client._pulled import Pulled
+here = pathlib.Path()
+note, pulled = Note("about"), Pulled(here)
+resource.setrlimit(resource.RLIMIT_FSIZE, (5, 5))  # files take no more, as on a full disk
+for work in (lambda: Journal(here), lambda: note.keep("many words"), lambda: pulled.add([("a", bytes(32))])):
+    try:
+        work()
+    except LimitReached as error:
+        print(error.message)
+"""
+
+
+def test_a_cache_folder_that_is_full_is_named(tmp_path: pathlib.Path) -> None:
+    environment = {**os.environ, "INGOT_CACHE_DIR": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        [sys.executable, "-c", FULL],
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    places = [tmp_path / "cuts", tmp_path / "notes", tmp_path / "pulled"]
+    assert done.stdout.splitlines() == [f"Cannot keep notes in {each}: File too large." for each in places]
+    assert not [each for each in (tmp_path / "notes").iterdir() if each.stat().st_size]
 
 
 def test_a_cut_knows_its_chunks_and_its_root() -> None:

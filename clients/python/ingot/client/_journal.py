@@ -13,13 +13,14 @@ or cut-off record ends the reading, so a crash costs at most what was written la
 import fcntl
 import os
 import struct
+import tempfile
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from ingot.client._errors import Invalid
+from ingot.client._errors import Invalid, LimitReached
 from ingot.content import digests
 from ingot.content.cuts import PROFILES
 
@@ -120,6 +121,34 @@ def place_for(kind: str, folder: Path, suffix: str = "") -> Path:
     return place
 
 
+@contextmanager
+def keeping(place: Path) -> Iterator[None]:
+    """Say of a write below the cache folder that fails where that is. Raises LimitReached."""
+    try:
+        yield
+    except OSError as failure:
+        raise LimitReached(
+            f"Cannot keep notes in {place.parent}: {failure.strerror}.",
+            reason="DISK_LOW",
+            facts={"path": str(place)},
+            next_step="Make room there, or set INGOT_CACHE_DIR to a folder on another disk.",
+        ) from failure
+
+
+def replace(place: Path, parts: Iterable[bytes]) -> None:
+    """Write a file anew, which is whole whoever else does the same now. Raises LimitReached."""
+    with keeping(place):
+        descriptor, temporary = tempfile.mkstemp(dir=place.parent)  # threads and containers share process ids
+        try:
+            with open(descriptor, "wb") as file:
+                file.writelines(parts)
+            os.replace(temporary, place)
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(temporary)
+            raise
+
+
 class Journal:
     """The cuts of the files below one folder; keys are absolute paths. For one thread."""
 
@@ -127,7 +156,8 @@ class Journal:
         self._path = place_for("cuts", folder, ".journal")
         self._known: dict[str, tuple[FileState, Cut]] = {}
         read = self._load()
-        self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        with keeping(self._path):
+            self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         if os.fstat(self._file).st_size > max(2 * read, _COMPACT_ABOVE) or read == 0:
             self._rewrite()
         os.utime(self._path)
@@ -154,7 +184,8 @@ class Journal:
             return
         fcntl.flock(self._file, fcntl.LOCK_EX)
         try:
-            os.write(self._file, b"".join(records))
+            with keeping(self._path):
+                os.write(self._file, b"".join(records))
         finally:
             fcntl.flock(self._file, fcntl.LOCK_UN)
 
@@ -198,12 +229,7 @@ class Journal:
 
     def _rewrite(self) -> None:
         """Write only what is in force: after damage, and when most of the file is outdated."""
-        temporary = self._path.with_suffix(f".{os.getpid()}")
-        with temporary.open("wb") as file:
-            file.write(_MAGIC)
-            for path, (state, cut) in self._known.items():
-                file.write(_packed(path, state, cut))
-        temporary.replace(self._path)
+        replace(self._path, [_MAGIC, *(_packed(path, *known) for path, known in self._known.items())])
         os.close(self._file)
         self._file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
 
@@ -228,9 +254,7 @@ class Note:
 
     def keep(self, text: str) -> str:
         """Keep and return `text`."""
-        temporary = self._path.with_suffix(f".{os.getpid()}")
-        temporary.write_text(text, encoding="ascii")
-        temporary.replace(self._path)
+        replace(self._path, [text.encode("ascii")])
         return text
 
     def remove(self) -> None:
@@ -241,7 +265,8 @@ class Note:
     def alone(self) -> Iterator[bool]:
         """Tell whether nobody else uses this note now, on this machine, and keep others from it meanwhile."""
         path = self._path.with_suffix(".lock")
-        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        with keeping(path):
+            lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             mine = os.path.exists(path) and os.path.samestat(os.fstat(lock), os.stat(path))

@@ -41,7 +41,7 @@ class Pulled:
     def add(self, files: Iterable[tuple[str, bytes]]) -> None:
         """Record paths and file roots that are in place now."""
         lines = "".join(_line(path, root) for path, root in files).encode("ascii")
-        with self._lock, self._path.open("ab") as file:
+        with self._lock, _journal.keeping(self._path), self._path.open("ab") as file:
             file.write(lines)
 
     def _load(self) -> dict[str, bytes]:
@@ -57,9 +57,7 @@ class Pulled:
             except ValueError:
                 continue
         if len(lines) > len(roots) + _STALE_LINES:
-            temporary = self._path.with_suffix(f".{os.getpid()}")
-            temporary.write_text("".join(_line(*each) for each in roots.items()), encoding="ascii")
-            temporary.replace(self._path)
+            _journal.replace(self._path, [_line(*each).encode("ascii") for each in roots.items()])
         return roots
 
 
