@@ -176,6 +176,8 @@ def test_a_restored_backup_is_told_and_alarms_nobody(tmp_path: pathlib.Path) -> 
         found = admin.audit.verify()
         assert list(found.findings) == []
         assert [each.facts["backup"] for each in found.restores] == [backup.name]
+        assert [each.facts["ended_logins"] for each in found.restores] == ["0"]
+        assert "users/sara/tokens/tok_" in found.restores[0].facts["tokens"]
         later = [each.fault for each in admin.audit.verify(before).findings]
         assert later in ([pb.AUDIT_FAULT_CUT_OFF], [pb.AUDIT_FAULT_OTHER_HISTORY])
     with running_server(tmp_path / "two") as server, Client(server.address, server.admin_token) as admin:

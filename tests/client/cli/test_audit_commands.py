@@ -51,6 +51,8 @@ def test_entries_are_found_by_short_names(
     assert isinstance(sent, pb.ListAuditEntriesRequest)
     assert (sent.target, sent.principal) == (asked, "users/sara")
     assert cli.run("audit", "ls", "--who", "system").code == 0
+    bare = cli.run("audit", "ls", "--on", "tiny")
+    assert (bare.code, "Write models/tiny, namespaces/tiny" in bare.err) == (2, True)
 
 
 def test_findings_are_told_and_end_with_6(canned: CannedServer, cli: CommandLine) -> None:

@@ -85,6 +85,7 @@ def test_logging_out_ends_the_login_also_where_it_was_copied_to(
     assert CommandLine().run("context", "use", "work").code == 0
     told = CommandLine().run("whoami")
     assert (told.code, "ingot login" in told.err) == (4, True)
+    assert told.err.count("has ended") + told.err.count("cannot be used") == 2, "it is said once"
     assert CommandLine().run("logout").code == 0  # a login that has ended is only forgotten
 
 

@@ -188,7 +188,8 @@ class AuthServiceServicer(object):
         """Ends the login of the credential, or all logins of its user, from the next call on; with `revoke_tokens` also the API tokens that were
         made in them.
 
-        Errors: FAILED_PRECONDITION (STATE_INVALID: signed in with an API token, which RevokeToken ends).
+        Errors: FAILED_PRECONDITION (STATE_INVALID: signed in with an API token, which RevokeToken ends); INVALID_ARGUMENT (FIELD_INVALID:
+        `revoke_tokens` without `everywhere`); PERMISSION_DENIED (SCOPE_MISSING: a worker's token).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -52,7 +52,8 @@ class AuthServiceStub:
     """Ends the login of the credential, or all logins of its user, from the next call on; with `revoke_tokens` also the API tokens that were
     made in them.
 
-    Errors: FAILED_PRECONDITION (STATE_INVALID: signed in with an API token, which RevokeToken ends).
+    Errors: FAILED_PRECONDITION (STATE_INVALID: signed in with an API token, which RevokeToken ends); INVALID_ARGUMENT (FIELD_INVALID:
+    `revoke_tokens` without `everywhere`); PERMISSION_DENIED (SCOPE_MISSING: a worker's token).
     """
     ChangePassword: _grpc.UnaryUnaryMultiCallable[_auth_pb2.ChangePasswordRequest, _auth_pb2.ChangePasswordResponse]
     """Sets a password and ends all other logins of its user. The old password is needed, except for a first one and for administrators
@@ -204,7 +205,8 @@ class AuthServiceAsyncStub(AuthServiceStub):
     """Ends the login of the credential, or all logins of its user, from the next call on; with `revoke_tokens` also the API tokens that were
     made in them.
 
-    Errors: FAILED_PRECONDITION (STATE_INVALID: signed in with an API token, which RevokeToken ends).
+    Errors: FAILED_PRECONDITION (STATE_INVALID: signed in with an API token, which RevokeToken ends); INVALID_ARGUMENT (FIELD_INVALID:
+    `revoke_tokens` without `everywhere`); PERMISSION_DENIED (SCOPE_MISSING: a worker's token).
     """
     ChangePassword: _aio.UnaryUnaryMultiCallable[_auth_pb2.ChangePasswordRequest, _auth_pb2.ChangePasswordResponse]  # type: ignore[assignment]
     """Sets a password and ends all other logins of its user. The old password is needed, except for a first one and for administrators
@@ -371,7 +373,8 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         """Ends the login of the credential, or all logins of its user, from the next call on; with `revoke_tokens` also the API tokens that were
         made in them.
 
-        Errors: FAILED_PRECONDITION (STATE_INVALID: signed in with an API token, which RevokeToken ends).
+        Errors: FAILED_PRECONDITION (STATE_INVALID: signed in with an API token, which RevokeToken ends); INVALID_ARGUMENT (FIELD_INVALID:
+        `revoke_tokens` without `everywhere`); PERMISSION_DENIED (SCOPE_MISSING: a worker's token).
         """
 
     @_abc_1.abstractmethod

@@ -36,6 +36,12 @@ class Ls(Command):
         declare_limit(parser)
 
     def run(self, shell: Shell) -> int:
+        if self.on and "/" not in self.on:
+            raise Invalid(
+                f"--on: expected a name with its kind, got {self.on!r}.",
+                reason="NAME_INVALID",
+                next_step=f"Write models/{self.on}, namespaces/{self.on} or users/{self.on}, for example.",
+            )
         heading = ("ENTRY", "TIME", "WHO", "ACTION", "ON", "FROM", "CODE")
         who = f"users/{self.who}" if self.who and "/" not in self.who and self.who != "system" else self.who
         found = shell.client.audit.entries(principal=who, target=self.on, action=self.action)
