@@ -11,13 +11,15 @@ INGOT_TOKEN.
 import sys
 import time
 
-from ingot.client import Client
-from ingot.content import malloc
+from ingot.content import malloc, tuning
 
 
 def main(verb: str, reference: str, *words: str) -> None:
-    """Do one thing."""
+    """Do one thing, in a process that is tuned as that of `ingot` is."""
+    tuning.begin()
     malloc.raise_thresholds()
+    from ingot.client import Client
+
     with Client() as client:
         match verb:
             case "push":
@@ -36,3 +38,4 @@ def main(verb: str, reference: str, *words: str) -> None:
 
 if __name__ == "__main__":
     main(*sys.argv[1:])
+    tuning.end()

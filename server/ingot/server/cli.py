@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ingot.content import malloc
+from ingot.content import malloc, tuning
 from ingot.server import backup_command, certs_command, settings_loading, settings_page, users_command
 from ingot.server.settings import Settings, SettingsError
 from ingot.server.settings_checks import is_loopback
@@ -33,6 +33,7 @@ _WORKER_END_SECONDS = 60.0  # a training job writes its checkpoint when its work
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status."""
+    tuning.begin()
     malloc.raise_thresholds()
     os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"  # the server never forks; before gRPC is loaded
     options = _parser().parse_args(arguments)

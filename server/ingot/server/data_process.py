@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-from ingot.content import malloc
+from ingot.content import malloc, tuning
 from ingot.server import logs
 
 P = ParamSpec("P")
@@ -65,6 +65,7 @@ class Threads:
 
 def main() -> int:
     """Serve until told to stop, or until the main process ends."""
+    tuning.begin()
     malloc.raise_thresholds()
     os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"  # before gRPC is loaded
     told = json.loads(sys.stdin.readline())

@@ -8,6 +8,7 @@ import os
 import sys
 from importlib import import_module
 
+from ingot.content import malloc, tuning
 from ingot.server.bodies import harness
 from ingot.server.bodies.harness import Body
 from ingot.server.core import params
@@ -38,6 +39,8 @@ def find_body(wanted: Params, kind: str) -> Body:
 
 
 if __name__ == "__main__":
+    tuning.begin()
+    malloc.raise_thresholds()
     status = harness.main(find_body)
     sys.stderr.flush()
     os._exit(status)  # all is told: no thread that waits for a silent server holds it up

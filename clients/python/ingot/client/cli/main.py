@@ -23,12 +23,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     for number in _SIGNALS:
         if signal.getsignal(number) != signal.SIG_IGN:  # nohup, or a shell's `&`
             signal.signal(number, _leave)
+    from ingot.content import tuning
+
+    tuning.begin()
     from ingot.client.cli import program
 
     code = program.main(sys.argv[1:])
     if code == STOPPED:  # Python ends by SIGINT when it once interrupted an import, whoever caught that
         sys.stdout.flush()
         os._exit(code)
+    tuning.end()
     return code
 
 

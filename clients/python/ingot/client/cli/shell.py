@@ -29,7 +29,9 @@ class Shell:
         """The client, connected at its first use. Raises IngotError when no server is known."""
         if self._client is None:
             from ingot.client._client import Client
+            from ingot.content import malloc
 
+            malloc.raise_thresholds()
             self._client = Client(self.server, namespace=self.namespace)
         return self._client
 
