@@ -1894,7 +1894,7 @@ class ListArtifactsRequest(_message.Message):
     order_by: _builtins.str
     """`create_time desc` (default), `update_time`, `name`, `size_bytes` or `version_count`, each with or without ` desc`."""
     view: Global___ArtifactView.ValueType
-    """How much of each to return. With versions a page ends once it has some hundred of them."""
+    """How much of each to return. With versions a page ends once it has a hundred of them."""
     show_deleted: _builtins.bool
     """Only those in the trash, of namespaces that one may write to; without filter, and not ordered by name."""
     def __init__(

@@ -39,8 +39,8 @@ from ingot.server.domain.requests import RequestKey, Requests
 
 STATISTICS = ("language", "format", "model_type", "framework", "tag")
 _MOST_DEPENDANTS = 100
-_MOST_WITH_VERSIONS = 100  # artifacts in a page that shows versions too
-_MOST_VERSIONS = 120  # in such a page, unless its first artifact has more
+_MOST_WITH_VERSIONS = 50  # artifacts in a page that shows versions too
+_MOST_VERSIONS = 100  # in such a page, unless its first artifact has more
 
 
 class Catalog(CatalogView):
