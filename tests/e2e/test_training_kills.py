@@ -122,7 +122,7 @@ def gone_with(worker: WorkerProcess, trainer: int) -> bool:
     """Kill a worker; return whether its trainer has died with it."""
     worker.kill()
     return eventually(
-        lambda: not psutil.pid_exists(trainer), timeout=5, what="the trainer dies with its agent"
+        lambda: not psutil.pid_exists(trainer), timeout=10, what="the trainer dies with its agent"
     )
 
 
