@@ -4,6 +4,7 @@ Events are `area.event name=value …`, one per change of state, never contents 
 like a token of ours is blanked all the same, whoever logged it.
 """
 
+import contextlib
 import logging
 import logging.handlers
 import re
@@ -23,11 +24,43 @@ class _Form(logging.Formatter):
         return _TOKEN.sub("[token]", super().format(record))
 
 
+class _File(logging.handlers.RotatingFileHandler):
+    """A file of events. While its disk takes none they are lost to it, and stderr hears of that once."""
+
+    _failing = _failed = False  # before this event, and with it
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write an event."""
+        self._failed = False
+        super().emit(record)
+        self._failing = self._failed
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  # its name in logging
+        """Give up what could not be written, so that the next event begins anew."""
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            super().handleError(record)
+            return
+        self._failed = True
+        self._drop()
+        if not self._failing:
+            sys.stderr.write(f"log.not_written path={self.baseFilename} error={error}\n")
+
+    def close(self) -> None:
+        """Close the file, whatever its disk says."""
+        self._drop()
+        super().close()
+
+    def _drop(self) -> None:
+        stream, self.stream = self.stream, None
+        if stream is not None:
+            with contextlib.suppress(OSError):
+                stream.close()
+
+
 def start(folder: Path, level: str) -> list[logging.Handler]:
     """Send events of `level` and above to the terminal and to `folder`/server.log; return both handlers."""
-    file = logging.handlers.RotatingFileHandler(
-        folder / "server.log", maxBytes=FILE_BYTES, backupCount=FILES_KEPT, encoding="utf-8"
-    )
+    file = _File(folder / "server.log", maxBytes=FILE_BYTES, backupCount=FILES_KEPT, encoding="utf-8")
     file.setFormatter(_Form(_FORM))
     terminal = logging.StreamHandler(sys.stderr)
     terminal.setFormatter(_Form("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S"))

@@ -104,7 +104,7 @@ class Health:
         try:
             space, level = self._room.look()
         except OSError as error:
-            return HealthPart("disk", HealthStatus.UNHEALTHY, f"it cannot be asked: {error.strerror}")
+            return HealthPart("disk", HealthStatus.UNHEALTHY, f"it cannot be used: {error.strerror}")
         figures = (
             f"{space.free // 2**20} MiB of {space.total // 2**20} MiB are free, "
             f"{space.used_percent:.1f} % used"

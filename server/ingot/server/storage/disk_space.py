@@ -1,5 +1,6 @@
 """How full the disk below a folder is, as the file system says."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -15,6 +16,8 @@ class FolderDisk:
     def space(self) -> DiskSpace:
         """Ask statvfs; blocks that only root may take count as neither used nor free, as in `df`."""
         disk = os.statvfs(self._folder)
+        if disk.f_flag & os.ST_RDONLY:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(self._folder))
         size = disk.f_frsize
         return DiskSpace(
             total=disk.f_blocks * size,

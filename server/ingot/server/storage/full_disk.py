@@ -1,4 +1,4 @@
-"""A full disk as SQLite tells of it, in words that say what to do."""
+"""A disk that is full, fails or may only be read, as SQLite tells of it, in words that say what to do."""
 
 import errno
 import shutil
@@ -8,12 +8,13 @@ from pathlib import Path
 
 import peewee
 
-from ingot.server.core.errors import Exhausted, Reason
+from ingot.server.core.errors import Exhausted, Reason, Unavailable
 
 # SQLite says "disk is full" when a write finds no room, and "I/O error" when the file of shared memory beside
 # the database cannot grow. The latter is also what broken disks say, so then the space left decides.
 _FULL = ("database or disk is full",)
 _PERHAPS = ("disk I/O error", "unable to open database file")
+_BROKEN = (*_PERHAPS, "attempt to write a readonly database")
 _ROOM = 1024 * 1024  # bytes: with less than this SQLite may fail to make its files
 
 RETRY_AFTER = 60.0
@@ -45,11 +46,35 @@ def disk_low(path: str) -> Exhausted:
     )
 
 
+def is_broken(error: BaseException) -> bool:
+    """Return whether an error of the database comes of a disk that cannot be written, full or not."""
+    for each in _chain(error):
+        if isinstance(each, OSError) and each.errno in (errno.EIO, errno.EROFS):
+            return True
+        if isinstance(each, peewee.DatabaseError | sqlite3.Error) and any(
+            words in str(each) for words in _BROKEN
+        ):
+            return True
+    return False
+
+
+def disk_failed(path: str) -> Unavailable:
+    """Return the refusal of a write that the disk did not take."""
+    return Unavailable(
+        Reason.INTERNAL,
+        f"The server's disk takes nothing for {Path(path).name}: it fails, or may only be read.",
+        next_step="Ask the administrator to look at the disk (`ingot health`), then try again.",
+    )
+
+
 def told(error: BaseException, path: str) -> BaseException:
-    """Return the error that a caller gets for one of the database: DISK_LOW where the disk is full."""
-    if not is_full(error, path):
+    """Return the error that a caller gets for one of the database: in plain words where it is the disk's."""
+    if is_full(error, path):
+        refusal: BaseException = disk_low(path)
+    elif is_broken(error):
+        refusal = disk_failed(path)
+    else:
         return error
-    refusal = disk_low(path)
     refusal.__cause__ = error
     return refusal
 

@@ -202,11 +202,11 @@ class WriteQueue:
                         own_errors[position] = error
                 self._hold("commit")
                 failpoints.hit("database.committing")
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 (it is told, and every future gets it)
             if full_disk.is_full(lost or error, self._database.database):
                 self._complaints.tell("database.disk_full", full_disk.disk_low(self._database.database))
             else:
-                log.exception("database.transaction_failed writes=%d", len(running))
+                self._complaints.tell("database.transaction_failed", error, f"writes={len(running)}")
             for position, task in enumerate(running):
                 self._fail(task, own_errors.get(position, lost or error))
             return
