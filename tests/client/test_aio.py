@@ -6,6 +6,7 @@ import inspect
 import pathlib
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from types import ModuleType
 from typing import TypeVar
 
@@ -17,8 +18,10 @@ from helpers.sdk import member_client, tree_of, write_tree
 from helpers.servers import Server
 from ingot.client import Client, NotFound, TransferProgress
 from ingot.client._open_upload import OpenUpload
+from ingot.client._scopes import Scope
 from ingot.client.aio import AsyncClient
 from ingot.client.aio._open_upload import AsyncOpenUpload
+from ingot.client.aio._running import Running
 from ingot.v1 import catalog_pb2
 from ingot.v1 import transfer_pb2 as pb
 
@@ -174,6 +177,25 @@ def test_a_task_that_is_cancelled_ends_its_call(server: Server) -> None:
         assert (await client.uploads.abort(upload)).state == pb.UPLOAD_STATE_ABORTED
 
     run(server, work)
+
+
+def test_what_waits_for_a_thread_is_given_up_at_once() -> None:
+    async def main() -> None:
+        done = threading.Event()
+        with Client("unix:nowhere", "token") as client:
+            running = Running(client, ThreadPoolExecutor(1))
+            busy = asyncio.create_task(running.on_thread(done.wait, Scope()))
+            waiting = asyncio.create_task(running.on_thread(done.set, Scope()))
+            await asyncio.sleep(0)  # both begin
+            waiting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await waiting
+            assert not busy.done()
+            done.set()
+            assert await busy
+            await running.close()
+
+    asyncio.run(asyncio.wait_for(main(), 60))
 
 
 def test_a_push_that_is_cancelled_stops_and_goes_on_when_it_is_repeated(

@@ -33,14 +33,19 @@ class Running:
         return Running(client, self._threads)
 
     async def on_thread(self, work: Callable[[], T], scope: Scope) -> T:
-        """Call `work` on a thread; when this is cancelled, stop the scope and wait until it has ended."""
-        future = asyncio.get_running_loop().run_in_executor(self._threads, work)
+        """Call `work` on a thread; when this is cancelled, stop the scope and wait until it has ended.
+
+        What still waits for a thread is taken back.
+        """
+        job = self._threads.submit(work)
+        future = asyncio.wrap_future(job)
         try:
             return await asyncio.shield(future)
         except asyncio.CancelledError:
             scope.stop()
-            with contextlib.suppress(Exception):  # what it ended with is nobody's any more
-                await future
+            if not job.cancel():
+                with contextlib.suppress(Exception):  # what it ended with is nobody's any more
+                    await future
             raise
 
     async def close(self) -> None:
