@@ -18,6 +18,7 @@ from helpers.processes import ServerProcess, run_server, server_process
 from helpers.servers import running_server
 from ingot.client import Client, TlsFiles
 from ingot.client._data_lanes import LARGE
+from ingot.v1 import system_pb2
 
 pytestmark = pytest.mark.slow
 MIB = 1024 * 1024
@@ -44,6 +45,11 @@ def _processes(server: ServerProcess) -> list[psutil.Process]:
     """Return the data processes that run now."""
     children = psutil.Process(server.process.pid).children()
     return [each for each in children if "ingot.server.data_process" in " ".join(each.cmdline())]
+
+
+def _data_health(client: Client) -> tuple[int, str]:
+    (part,) = (part for part in client.system.health().parts if part.name == "data")
+    return part.status, part.message
 
 
 def _file(folder: Path, seed: str) -> Path:
@@ -111,11 +117,23 @@ def test_data_processes_killed_in_the_middle_cost_nothing_but_time(
         def pull() -> object:
             return client.pull("datasets/killed", tmp_path / "out", limit_rate=rate)
 
+        assert _data_health(client) == (system_pb2.HEALTH_STATUS_HEALTHY, "2 data processes serve")
         assert _killed_meanwhile(server, push, stored) > 0
         parts = tmp_path / "out" / ".ingot-pull"
         assert _killed_meanwhile(server, pull, lambda: parts.exists() and any(parts.iterdir())) > 0
     assert (tmp_path / "out" / "big.bin").read_bytes() == source.read_bytes()
     eventually(lambda: len(_processes(server)) == 2, timeout=60, what="both to be started again")
+    with _client(server) as client:
+        eventually(lambda: _data_health(client)[0] == system_pb2.HEALTH_STATUS_HEALTHY, timeout=60)
+
+
+def test_health_tells_of_data_processes_that_do_not_serve(tmp_path: Path) -> None:
+    with running_server(tmp_path) as server, Client(server.address, server.admin_token) as client:
+        assert "data" not in {part.name for part in client.system.health().parts}
+        server.app.transfer.data_addresses.wanted = 1
+        status, message = _data_health(client)
+    assert status == system_pb2.HEALTH_STATUS_DEGRADED
+    assert message.startswith("0 of 1 data processes serve")
 
 
 def test_data_processes_end_with_the_server_however_it_ends(tmp_path: Path) -> None:

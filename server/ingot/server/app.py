@@ -167,7 +167,8 @@ class App:
 
     def _doors(self) -> None:
         settings, folder, clock = self.settings, self.folder, self._clock
-        health = Health(SqliteVitals(self.database, folder.path), self._disk, self.tls, self.audit.heads)
+        vitals, told = SqliteVitals(self.database, folder.path), self.transfer.data_addresses
+        health = Health(vitals, self._disk, self.tls, self.audit.heads, told)
         self.hops = self.used.hops(self.database, self.audit.journaling)
         self.pipeline = Pipeline(
             Credentials(self.hops, self.people.sign_in, clock),

@@ -57,6 +57,7 @@ class DataProcesses:
         self._hops = hops
         self._packs = packs
         self._addresses = addresses
+        addresses.wanted = len(settings.data_listen)
         self._server: grpc.aio.Server | None = None
         self._keeping: list[asyncio.Task[None]] = []
         self._running: dict[int, _Running] = {}
@@ -128,12 +129,13 @@ class DataProcesses:
             told = {"error": f"It did not serve within {_START_SECONDS:g} s."}
         except asyncio.CancelledError:
             process.kill()
+            await process.wait()
             raise
         if "error" in told:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
-            raise AddressError(f"data_listen: {told['error']}")
+            raise AddressError(f"data_listen: {told['error'].replace('--listen', '--data-listen')}")
         self._running[number] = _Running(process, told["address"], told["ingest"])
         self._packs.ingests.keep(told["ingest"])
         self._addresses.began(number, told["address"].rpartition(":")[2], spec.socket)

@@ -113,7 +113,7 @@ class HealthPart(_message.Message):
     STATUS_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """database, writer, packs, disk, operations; tls where the addresses speak it."""
+    """database, writer, packs, disk, operations; tls where the addresses speak it, data where there are data processes."""
     status: Global___HealthStatus.ValueType
     """How it is."""
     message: _builtins.str

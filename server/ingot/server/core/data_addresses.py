@@ -2,9 +2,13 @@
 
 
 class DataAddresses:
-    """Kept by who runs data processes, told by GetCapabilities. For one thread, the loop's."""
+    """Kept by who runs data processes, told by GetCapabilities. Changed by one thread, the loop's.
+
+    `wanted` is how many there should be.
+    """
 
     def __init__(self) -> None:
+        self.wanted = 0
         self._serving: dict[int, tuple[str, str]] = {}
 
     def began(self, number: int, port: str, socket: str) -> None:
@@ -14,6 +18,11 @@ class DataAddresses:
     def ended(self, number: int) -> None:
         """Note that it does not serve any more."""
         self._serving.pop(number, None)
+
+    @property
+    def serving(self) -> int:
+        """How many serve now; for any thread."""
+        return len(self._serving)
 
     def told(self, *, local: bool) -> list[str]:
         """Return the unix sockets for callers that came over one, `:port` for the others."""

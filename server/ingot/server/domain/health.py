@@ -2,6 +2,7 @@
 
 from typing import Protocol
 
+from ingot.server.core.data_addresses import DataAddresses
 from ingot.server.core.disk_room import DiskLevel
 from ingot.server.core.health import (
     HealthPart,
@@ -53,11 +54,13 @@ class Health:
         disk: DiskRoom,
         certificate: Certificate | None = None,
         audit: AuditWatch | None = None,
+        data: DataAddresses | None = None,
     ) -> None:
         self._vitals = vitals
         self._room = disk
         self._certificate = certificate
         self._audit = audit
+        self._data = data
 
     def report(self) -> HealthReport:
         """Return how every part is; a part that fails is told, not raised."""
@@ -67,6 +70,8 @@ class Health:
             parts.append(_audit(self._audit.alarm))
         if self._certificate is not None:
             parts.append(_tls(self._certificate.seconds_left()))
+        if self._data is not None and self._data.wanted:
+            parts.append(_data_processes(self._data.wanted, self._data.serving))
         return HealthReport(
             parts=tuple(parts),
             database_version=self._vitals.database_version,
@@ -123,6 +128,16 @@ def _tls(left: float) -> HealthPart:
         return HealthPart("tls", HealthStatus.HEALTHY, f"the certificate is good for {days:.0f} days")
     told = f"ends in {days:.1f} days" if days > 0 else "has ended, and new connections fail"
     return HealthPart("tls", HealthStatus.DEGRADED, f"the certificate {told}: renew the file of tls_cert")
+
+
+def _data_processes(wanted: int, serving: int) -> HealthPart:
+    if serving >= wanted:
+        return HealthPart("data", HealthStatus.HEALTHY, f"{serving} data processes serve")
+    message = (
+        f"{serving} of {wanted} data processes serve; clients do without, the others are started again: the "
+        "log tells why, and so does logs/data-1.log of the first"
+    )
+    return HealthPart("data", HealthStatus.DEGRADED, message)
 
 
 def _packs(tallies: Tallies) -> HealthPart:
