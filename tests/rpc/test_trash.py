@@ -12,6 +12,7 @@ from helpers.patterns import pattern
 from helpers.servers import Server, Stubs, running_server
 from helpers.transfers import Pusher, ShiftedClock, refused
 from ingot.client import Client
+from ingot.server.storage.trees_sql import TreesSql
 from ingot.v1 import auth_pb2, operations_pb2, system_pb2
 from ingot.v1 import catalog_pb2 as pb
 
@@ -217,6 +218,17 @@ def test_a_purge_gives_the_bytes_back_that_nothing_else_needs(rig: Rig) -> None:
     assert rig.trash() == []
     with refused(MISSING, "ARTIFACT_NOT_FOUND"):
         rig.sara.catalog.PurgeArtifact(pb.PurgeArtifactRequest(name=NAME))
+
+
+def test_a_purge_of_many_files_lets_others_write_in_between(rig: Rig) -> None:
+    rig.pusher.push({f"f{number:04}": b"%d" % number for number in range(4100)}, NAME)
+    rig.throw_away()
+    writes = rig.server.app.database.queue().writes
+    going = rig.sara.catalog.PurgeArtifact(pb.PurgeArtifactRequest(name=NAME))
+    assert rig.done(going.operation)["versions"] == 1
+    assert rig.used() == (0, 0)
+    assert rig.server.app.database.queue().writes >= writes + 4  # the version, and three times files
+    assert rig.server.app.database.read(TreesSql().abandoned) is None
 
 
 def test_only_the_versions_in_the_trash_are_purged(rig: Rig) -> None:

@@ -14,6 +14,7 @@ from ingot.server.core.manifests import FileDraft, FileFacts, Segment, with_root
 from ingot.server.storage import sql
 from ingot.server.storage.accounts_sql import AccountsSql
 from ingot.server.storage.database import Database, open_database
+from ingot.server.storage.shelf_sql import ShelfSql
 from ingot.server.storage.trees_sql import TreesSql
 
 SEGMENT = digests.SEGMENT_MAX_ENTRIES
@@ -104,6 +105,29 @@ def test_what_was_known_of_a_file_goes_with_its_first_segments(database: Databas
     left = database.write(run).result(30)
     assert left is not None
     assert (left.root, left.blake3, left.sha256, left.verified) == (b"", "", "", False)
+
+
+def test_an_abandoned_tree_is_found_no_more_and_goes_in_turns(database: Database) -> None:
+    def run() -> None:
+        store = TreesSql(cleared_files=2)
+        for number in range(2):
+            tree = store.add(f"uploads/file_{number}", "sara", 0.0, 9.0)
+            store.put_files(tree, [draft(f"s{at}", 1) for at in range(5)])
+            store.adopt(tree, f"uid{number}", "namespaces/sara/models/tiny", b"d" * 32, ())
+        assert store.abandoned() is None
+        store.abandon(tree)
+        assert (store.find("uid1"), store.exists(tree), store.abandoned()) == (None, False, tree)
+        assert store.find("uid0") is not None
+        assert ShelfSql().faults().leases_without_upload == 0  # whoever removes it goes on
+        turns = 0
+        while store.clear_some(tree):
+            check(tree)
+            turns += 1
+        store.drop(tree)
+        assert (turns, store.abandoned()) == (2, None)
+        assert AccountsSql().recount(repair=False) == []
+
+    database.write(run).result(30)
 
 
 def test_an_older_database_is_counted_when_it_is_migrated(database: Database) -> None:

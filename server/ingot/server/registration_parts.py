@@ -71,12 +71,12 @@ class RegistrationParts:
         operations.show(self.registrations)
 
     def add_to(self, hops: Hops, shelf: ShelfBodies) -> None:
-        """Let `remove` drop the files of a deleted artifact, a version in each write."""
+        """Let `remove` drop the versions of a deleted artifact, one, or some of its files, in each write."""
 
         async def remove(work: ShelfWork) -> JsonObject:
             removed = released = 0
-            while (given_back := await hops.write(self._removal.step, work.operation)) is not None:
-                removed, released = removed + 1, released + given_back
+            while (done := await hops.write(self._removal.step, work.operation)) is not None:
+                removed, released = removed + done[0], released + done[1]
                 await work.step()
             await hops.write(self._removal.finish, work.operation)
             return {"versions": removed, "released_bytes": released}

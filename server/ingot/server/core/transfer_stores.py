@@ -271,12 +271,20 @@ class TreeStore(Protocol):
         """Drop a tree with its files and everything it holds."""
         ...
 
+    def abandon(self, tree: int) -> None:
+        """Take a tree from what it belonged to: it is found no more, and may be dropped bit by bit."""
+        ...
+
+    def abandoned(self) -> int | None:
+        """Return a tree that was abandoned and not dropped yet."""
+        ...
+
     def find(self, name: str) -> Tree | None:
         """Return the tree that belongs to this uid of a version, or name of a checkpoint or upload."""
         ...
 
     def exists(self, tree: int) -> bool:
-        """Return whether the tree is there."""
+        """Return whether the tree is there, and was not abandoned."""
         ...
 
     def file(self, tree: int, path: str) -> FileFacts | None:

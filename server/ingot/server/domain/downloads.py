@@ -198,6 +198,7 @@ class Downloads:
         for field, value in (("offset", offset), ("length", length)):
             if value < 0:
                 raise invalid_field(field, f"expected 0 or more, got {value}")
+        self._require_still_there(opened)
         file = self.file(opened, path)
         if offset > file.size_bytes:
             raise OutOfRange(
@@ -223,6 +224,7 @@ class Downloads:
 
         Raises DataLoss, NotFound; for an open upload Precondition (MISSING_CHUNKS), Invalid (BAD_LENGTH).
         """
+        self._require_still_there(opened)
         entries = self._entries(opened, path, segment)
         touched: list[tuple[int, int]] = []  # of each chunk of the range: where it begins, and its length
         first = position = 0

@@ -1,4 +1,4 @@
-"""Removal: the versions of a deleted artifact go, one in each write, and then the space they took."""
+"""Removal: the versions of a deleted artifact go, one in each write, their files, and then the space they took."""
 
 from ingot.server.core import upkeep_params
 from ingot.server.core.alias_stores import AliasStore
@@ -34,23 +34,26 @@ class Removal:
         self._operations = operations
         self._accounts = accounts
 
-    def step(self, operation: Operation) -> int | None:
-        """Drop the newest version with its aliases and files; None when none is left.
+    def step(self, operation: Operation) -> tuple[int, int] | None:
+        """Drop the newest version with its aliases, or some files of one that was dropped; None at the end.
 
-        Returns the bytes that no other tree of its namespace needs any more.
+        Returns how many versions went, and the bytes that no other tree of its namespace needs any more.
+        Everybody's writes wait for this one, and a version may have a million files.
         """
         asked, artifact = self._chosen(operation)
+        left = self._trees.abandoned()
+        if left is not None:
+            return 0, self._cleared(left, artifact)
         version = self._next(artifact, asked) if artifact else None
         if artifact is None or version is None:
             return None
         for alias in version.aliases:
             self._aliases.delete(artifact, alias, artifact.update_time)  # `latest` is none of theirs
-        stored = self._accounts.account(artifact.name.namespace).stored
         trash.drop(version, self._versions, self._trees)
         if version.state is VersionState.READY and version.delete_time is None:
             newest = self._versions.newest_ready(artifact)
             self._catalog.shrunk(artifact, version, newest[1] if newest else None, artifact.update_time)
-        return stored - self._accounts.account(artifact.name.namespace).stored
+        return 1, 0
 
     def finish(self, operation: Operation) -> None:
         """Forget the artifact, of which nothing is left, and queue the collection of the space."""
@@ -58,6 +61,15 @@ class Removal:
         if artifact is not None and not (asked.versions_only or asked.version):
             self._artifacts.remove(artifact)
         self._operations.enqueue(system_caller(), NewOperation("collect", key="collect"))
+
+    def _cleared(self, tree: int, artifact: Artifact | None) -> int:
+        """Forget some files of an abandoned tree, at last the tree; return the bytes that became free."""
+        if self._trees.clear_some(tree):
+            return 0
+        namespace = artifact.name.namespace if artifact else ""
+        stored = self._accounts.account(namespace).stored
+        self._trees.drop(tree)
+        return stored - self._accounts.account(namespace).stored
 
     def _next(self, artifact: Artifact, asked: upkeep_params.RemoveParams) -> Version | None:
         """Return the next version to drop."""

@@ -393,8 +393,8 @@ def _removal_key(artifact: Artifact, *, versions_only: bool = False, version: Ve
 
 
 def drop(version: Version, versions: VersionStore, trees: TreeStore) -> None:
-    """Remove a version that no alias points at, with its files, for good."""
+    """Remove a version that no alias points at for good, and abandon its files."""
     tree = trees.find(version.uid)
     if tree is not None:
-        trees.drop(tree.id)
+        trees.abandon(tree.id)
     versions.remove(version)

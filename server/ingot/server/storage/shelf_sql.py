@@ -132,7 +132,7 @@ class ShelfSql:
 
     def faults(self) -> IndexFaults:
         return IndexFaults(
-            leases_without_upload=_count(_LEASE_WITHOUT_UPLOAD),
+            leases_without_upload=_count(f"{_LEASE_WITHOUT_UPLOAD} AND name NOT LIKE 'abandoned/%'"),
             holds_without_chunk=_count(_HOLD_WITHOUT_CHUNK),
             holds_without_tree=_count(_HOLD_WITHOUT_TREE),
             chunks_without_pack=_count(f"chunk WHERE {_WITHOUT_PACK}"),

@@ -16,6 +16,7 @@ from ingot.server.core.manifests import FILE_COST, FileDraft, FileFacts, Segment
 from ingot.server.core.transfer_stores import ChunkRun, SegmentRow
 from ingot.server.storage import accounts_sql, sql
 
+_ABANDONED = "abandoned/"  # what the names of such trees begin with
 _FACTS = "f.path, f.profile, f.size_bytes, f.chunk_count, f.root, f.blake3, f.sha256, f.verified, f.format"
 _PUT_FILE = (
     "INSERT INTO tree_file"
@@ -154,13 +155,24 @@ class TreesSql:
         sql.run("DELETE FROM hold WHERE tree = ?", tree)
         sql.run("DELETE FROM tree WHERE id = ?", tree)
 
+    def abandon(self, tree: int) -> None:
+        sql.run("UPDATE tree SET name = ? || id, artifact = '', expires = 0 WHERE id = ?", _ABANDONED, tree)
+
+    def abandoned(self) -> int | None:
+        # By the index of names; "0" is the character behind "/".
+        found = sql.rows(
+            "SELECT id FROM tree WHERE name >= ? AND name < ? LIMIT 1", _ABANDONED, f"{_ABANDONED[:-1]}0"
+        )
+        return found[0][0] if found else None
+
     def find(self, name: str) -> Tree | None:
         statement = "SELECT id, name, namespace, digest, file_count, size_bytes FROM tree WHERE name = ?"
         found = sql.rows(statement, name)
         return Tree(*found[0]) if found else None
 
     def exists(self, tree: int) -> bool:
-        return bool(sql.rows("SELECT 1 FROM tree WHERE id = ?", tree))
+        found = sql.rows("SELECT name FROM tree WHERE id = ?", tree)
+        return bool(found) and not found[0][0].startswith(_ABANDONED)
 
     def file(self, tree: int, path: str) -> FileFacts | None:
         found = sql.rows(f"SELECT {_FACTS} FROM tree_file f WHERE f.tree = ? AND f.path = ?", tree, path)
