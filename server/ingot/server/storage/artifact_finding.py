@@ -27,7 +27,7 @@ _COMMON_BEGINNINGS = (
     "SELECT substr(term, 1, ?) AS beginning FROM artifact_vocabulary WHERE length(term) >= ? "
     "GROUP BY 1 HAVING sum(doc) > ? ORDER BY sum(doc) DESC LIMIT ?"
 )
-_LEARNED_AT_ONCE = 4
+_LEARNED_AT_ONCE = 2  # the writer is held for some tens of milliseconds for each
 COLUMNS = {
     "size_bytes": "size_bytes",
     "version_count": "version_count",
