@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ingot.content import malloc
 from ingot.server.catalog_parts import CatalogParts
 from ingot.server.core.clock import Clock
 from ingot.server.core.dashboard import Gauges
@@ -31,6 +32,7 @@ from ingot.server.rpc import usage_storing
 from ingot.server.rpc.call_watchers import CallWatcher, FiguresWatcher
 from ingot.server.rpc.dashboard import DashboardRules
 from ingot.server.rpc.hops import Hops
+from ingot.server.rpc.idle_memory import IdleMemory
 from ingot.server.rpc.journaling import Journaling
 from ingot.server.runner.shelf import ShelfWork
 from ingot.server.settings import Settings, SettingsError
@@ -70,7 +72,8 @@ class UsageParts:
         self.figures = CallFigures(CallFiguresSql())
         self.metrics = _metrics() if settings.metrics else None
         self.traces = _traces(settings.traces, version, server_id) if settings.traces else None
-        wanted = (FiguresWatcher(self.figures, clock), self.metrics, self.traces)
+        always = (FiguresWatcher(self.figures, clock), IdleMemory(malloc.trim))
+        wanted = (*always, self.metrics, self.traces)
         self.watchers: tuple[CallWatcher, ...] = tuple(each for each in wanted if each is not None)
 
     def hops(self, database: Database, journal: Journaling) -> Hops:
