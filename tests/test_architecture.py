@@ -191,6 +191,7 @@ def test_start_is_light(module: str, forbidden: set[str]) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long  # `make layers` says the same of what is imported by name
 def test_trainer_starts_without_protocol() -> None:
     assert _loaded_by("ingot.worker.train") & {"grpc"} == set()
 

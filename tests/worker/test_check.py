@@ -63,8 +63,15 @@ def test_looking_imports_nothing_heavy(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.contract("S0-105")
-def test_the_rehearsal_trains(tmp_path: Path) -> None:
-    assert check.rehearse(tmp_path) == Outcome("succeeded", 2)
+def test_the_rehearsal_trains_without_a_compiler_and_compiles_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in ("PATH", "HOME", "TORCH_EXTENSIONS_DIR"):
+        (tmp_path / variable).mkdir()
+        monkeypatch.setenv(variable, str(tmp_path / variable))
+    assert check.rehearse(tmp_path / "rehearsal") == Outcome("succeeded", 2)
+    assert list((tmp_path / "rehearsal/work/export").glob("step-*/model.safetensors"))
+    assert list((tmp_path / "TORCH_EXTENSIONS_DIR").iterdir()) == []
 
 
 @pytest.mark.slow

@@ -126,6 +126,7 @@ thread.join()
 """
 
 
+@pytest.mark.long  # tests/e2e/test_training_kills.py kills the whole agent
 def test_killing_the_agent_ends_the_trainer(dataset: Path, tmp_path: Path) -> None:
     spec = training.make_spec(dataset, tmp_path / "w", training.tiny(**FOREVER))
     spec.work_folder.mkdir()

@@ -211,29 +211,6 @@ def test_a_base_model_is_continued_and_keeps_its_shape(dataset: Path, tmp_path: 
         assert words in outcome.problem.message
 
 
-def test_no_compiler_is_needed_and_nothing_is_compiled(dataset: Path, tmp_path: Path) -> None:
-    spec = training.make_spec(dataset, tmp_path / "w", training.tiny(max_steps=2))
-    spec.work_folder.mkdir()
-    path = spec.work_folder / "spec.json"
-    spec.save(path)
-    extensions = tmp_path / "extensions"
-    extensions.mkdir()
-    (tmp_path / "bin").mkdir()
-    environment = {
-        "PATH": str(tmp_path / "bin"),
-        "PYTHONPATH": os.pathsep.join(sys.path),
-        "HOME": str(tmp_path),
-        "TORCH_EXTENSIONS_DIR": str(extensions),
-        "DS_ACCELERATOR": "cpu",
-        "OMP_NUM_THREADS": "1",
-    }
-    command = [sys.executable, "-m", "ingot.worker.attempt", str(path)]
-    done = subprocess.run(command, env=environment, capture_output=True, timeout=60, check=False, text=True)
-    assert done.returncode == 0, done.stderr
-    assert list((spec.work_folder / "export").glob("step-*/model.safetensors"))
-    assert list(extensions.iterdir()) == []
-
-
 def test_a_full_disk_pauses_and_leaves_the_last_checkpoint(dataset: Path, tmp_path: Path) -> None:
     """A quota of the process (RLIMIT_FSIZE) cuts a file of the save short, as a full disk does."""
     spec = training.make_spec(dataset, tmp_path / "w", training.tiny(max_steps=30, epochs=50, save_steps=10))
