@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ingot.client import _fetch, _parts, _places
 from ingot.client._errors import Integrity, LimitReached
-from ingot.client._fetch import Fetcher, Store
+from ingot.client._fetch import Fetcher, Span, Store
 from ingot.client._file_cache import FileCache
 from ingot.client._here import Here
 from ingot.client._manifest import TreeFile
@@ -105,6 +105,9 @@ class Bringing:
                 self._first[digest] = (file.path, index)
         if part.left == 0:
             self._finish(part)
+            return
+        if part.left == len(part.chunks) and not put_off and file.size <= unit:  # nearly all small files
+            fetcher.add(Span(file, 0, part.chunks))
             return
         for span in _fetch.spans(file, lambda index: index not in put_off and not part.has(index), unit):
             fetcher.add(span)

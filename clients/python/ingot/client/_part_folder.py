@@ -77,7 +77,7 @@ class PartFolder:
 
     def left(self, file: TreeFile) -> bool:
         """Return whether an earlier pull left something of a file."""
-        return key_of(file) in self._left
+        return bool(self._left) and key_of(file) in self._left
 
     def size_of(self, file: TreeFile) -> int:
         """Return how many bytes of the disk what is left of a file takes."""

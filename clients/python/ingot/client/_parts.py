@@ -93,12 +93,32 @@ class Part:
 
     def write(self, first: int, count: int, data: "Sequence[bytes | memoryview]") -> bool:
         """Store verified bytes, in parts, of `count` chunks from `first`; return whether it was the last."""
+        if count == len(self.chunks) and not self.is_large and self._stamp is None:
+            self._write_whole(data)
+            return True
         offset = start = self.chunks[first][0]
         with self._borrowed() as descriptor:
             for part in data:
                 _write_all(descriptor, part, offset, self.target)
                 offset += len(part)
         return self._mark(first, count, offset - start)
+
+    def _write_whole(self, data: "Sequence[bytes | memoryview]") -> None:
+        """Store a small file of which nothing is here, as most come: one open file, looked at once."""
+        with self._lock:
+            if self._closed:
+                raise self._taken()
+            descriptor = self._opened(_NEW)
+            try:
+                offset = 0
+                for part in data:
+                    _write_all(descriptor, part, offset, self.target)
+                    offset += len(part)
+            finally:
+                self._stamp = _stamp_of(os.fstat(descriptor))
+                os.close(descriptor)
+            self._have = bytearray(b"\xff" * len(self._have))
+            self.left = 0
 
     def take_from(self, source: int) -> bool:
         """Take the chunks that an open copy of the file has; return False when one of them was wrong.
@@ -278,16 +298,19 @@ class Part:
 
     def _open(self) -> int:
         """Return a descriptor of the part, which is made the first time and must be the same ever after."""
-        try:
-            descriptor = os.open(self._place, _OPEN if self._stamp else _NEW, 0o644)
-        except OSError as failure:
-            if failure.errno in (errno.EEXIST, errno.ENOENT):
-                raise self._taken() from failure
-            raise unwritable(self._place, str(failure.strerror)) from failure
+        descriptor = self._opened(_OPEN if self._stamp else _NEW)
         stamp = _stamp_of(os.fstat(descriptor))
         self._doubtful |= self._stamp not in (None, stamp)
         self._stamp = stamp
         return descriptor
+
+    def _opened(self, flags: int) -> int:
+        try:
+            return os.open(self._place, flags, 0o644)
+        except OSError as failure:
+            if failure.errno in (errno.EEXIST, errno.ENOENT):
+                raise self._taken() from failure
+            raise unwritable(self._place, str(failure.strerror)) from failure
 
     def _remove(self) -> None:
         with suppress(OSError):
