@@ -4,6 +4,7 @@ import contextlib
 import datetime
 import socket
 import ssl
+import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -207,6 +208,20 @@ def test_a_flood_of_broken_handshakes_leaves_the_server_alive(
                     assert version(channel)
         with dialled(address, trusting(authority)) as channel:
             assert version(channel)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("sent", [b"", b"\x16\x03\x01\x02\x00\x01\x00"], ids=["nothing", "half a handshake"])
+def test_who_connects_and_says_nothing_is_let_go(
+    tmp_path: Path, files: tuple[Path, Path], sent: bytes
+) -> None:
+    with running_server(tmp_path, listen=("127.0.0.1:0",), tls_cert=files[0], tls_key=files[1]) as server:
+        host, _, port = server.app.addresses[0].rpartition(":")
+        with socket.create_connection((host, int(port)), timeout=60) as raw:
+            raw.sendall(sent)
+            started = time.monotonic()
+            assert raw.recv(1) == b""
+        assert time.monotonic() - started < 40
 
 
 @pytest.mark.parametrize("spoken", [ssl.TLSVersion.TLSv1_1, ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])

@@ -17,7 +17,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ingot.content import malloc, tuning
-from ingot.server import backup_command, certs_command, settings_loading, settings_page, users_command
+from ingot.server import (
+    backup_command,
+    certs_command,
+    open_files,
+    settings_loading,
+    settings_page,
+    users_command,
+)
 from ingot.server.settings import Settings, SettingsError
 from ingot.server.settings_checks import is_loopback
 from ingot.server.settings_table import table
@@ -221,6 +228,7 @@ def _serve(loaded: settings_loading.Loaded, *, with_worker: bool, as_json: bool)
     from ingot.server.storage.data_folder import DataFolder
 
     settings = loaded.settings
+    open_files.raise_limit()
     _check_addresses(settings)
     with contextlib.closing(DataFolder.hold(settings.data_dir)) as folder:
         handlers = logs.start(folder.logs, settings.log_level)

@@ -32,6 +32,8 @@ OPTIONS: tuple[tuple[str, int], ...] = (
     # By default about 1,000 calls that arrive at once are the end: the others are cancelled.
     ("grpc.server.max_pending_requests", 100_000),
     ("grpc.server.max_pending_requests_hard_limit", 200_000),
+    # Who connects and says nothing is let go soon: each connection takes an open file.
+    ("grpc.server_handshake_timeout_ms", 20_000),
     # Dead peers are noticed within 80 s; clients may ping every 20 s, also while they only watch.
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.keepalive_timeout_ms", 20_000),
