@@ -10,8 +10,8 @@ from helpers import loops
 from helpers.transfers import ARTIFACT, Pusher, TransferRig, cut, refused, transfer_rig
 from helpers.validations import BAD_ROW, Validator
 from ingot.server.core.identity import system_caller
-from ingot.server.core.names import artifact_name
-from ingot.server.core.uploads import TransferLimits
+from ingot.server.core.names import UploadName, artifact_name
+from ingot.server.core.uploads import TransferLimits, UploadMove
 from ingot.server.rpc.hops import Hops
 from ingot.server.storage import tables
 from ingot.server.storage.vitals import SqliteVitals
@@ -342,6 +342,25 @@ def test_purging_forgets_failed_uploads_of_a_certain_age(
     assert trees == 1
     with refused(grpc.StatusCode.INVALID_ARGUMENT, "FIELD_INVALID"):
         _purge(pusher, seconds=-1)
+
+
+def test_what_is_purged_leaves_no_files_and_holds_no_chunks(
+    rig: TransferRig, pusher: Pusher, validator: Validator
+) -> None:
+    _staged(pusher)
+    validator.run(passed=False)
+    failed = _sent(pusher, {f"f{number}": b"%d" % number for number in range(2100)}, version_id="7")
+    _sent(pusher, {"a.jsonl": b"{}"}, version_id="7")
+    rig.database.write(_fail, rig, failed).result()
+    assert _purge(pusher, seconds=0) == 2
+    left = rig.database.read(lambda: [tables.Tree.select().count(), tables.TreeFile.select().count()])
+    assert left == [1, 1]  # of the upload that is open
+    assert rig.database.read(lambda: tables.Hold.select().count()) == 1
+
+
+def _fail(rig: TransferRig, name: str) -> None:
+    upload = rig.parts.uploads.find(system_caller(), UploadName(name.removeprefix("uploads/")))
+    rig.parts.uploads.move(upload, UploadMove.FAIL)
 
 
 def test_everybody_purges_their_own_and_administrators_all(rig: TransferRig, pusher: Pusher) -> None:

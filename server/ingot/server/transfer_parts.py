@@ -251,6 +251,8 @@ class TransferParts:
         keep = self.limits.keep_failed_seconds
         while some := await hops.write(self.failed.purge, system_caller(), keep, all_users=True):
             purged += some
+        while await hops.keep(self.failed.sweep):
+            pass
         if tidied or purged:
             log.info("uploads.tidied count=%d purged=%d", tidied + purged, purged)
         return tidied + purged

@@ -58,7 +58,8 @@ class FailedUploads:
         """Forget failed uploads that last changed so long ago, some of them; return how many.
 
         The versions that never became READY go with them, unless a training made them: that is dear.
-        Call it until it gives 0. Raises Denied (SCOPE_MISSING) when others than administrators ask for all.
+        Call it until it gives 0, then `sweep`: a manifest may have gigabytes. Raises Denied (SCOPE_MISSING)
+        when others than administrators ask for all.
         """
         if all_users and not caller.is_admin:
             raise Denied(
@@ -71,6 +72,15 @@ class FailedUploads:
         for upload in found:
             self._drop(upload)
         return len(found)
+
+    def sweep(self) -> bool:
+        """Forget some files of what was purged; return whether some may be left. Call it until it says no."""
+        tree = self._trees.abandoned()
+        if tree is None:
+            return False
+        if not self._trees.clear_some(tree):
+            self._trees.drop(tree)
+        return True
 
     def again(self, caller: Caller, name: UploadName) -> Upload:
         """As `retry`, for whoever recognises repeated requests itself."""
@@ -96,7 +106,7 @@ class FailedUploads:
             if not made_by_training:
                 self._publishing.discard(upload.name)
         elif upload.tree:
-            self._trees.drop(upload.tree)
+            self._trees.abandon(upload.tree)
         self._store.remove(upload.name)
 
     def _emptied(self, upload: Upload) -> Upload:

@@ -184,14 +184,14 @@ class Publishing:
         self.validate(caller, artifact, version, rules, OperationOptions(), publish=True)
 
     def discard(self, upload: UploadName) -> None:
-        """Drop the version that an upload brought, with its files, unless it is READY."""
+        """Drop the version that an upload brought unless it is READY, and abandon its files."""
         found = self._versions.by_upload(str(upload))
         if found is None or found[1].state is VersionState.READY:
             return
         version = found[1]
         tree = self._trees.find(version.uid)
         if tree is not None:
-            self._trees.drop(tree.id)
+            self._trees.abandon(tree.id)
         self._versions.remove(version)
         log.info("version.discarded name=%s state=%s", version.name, version.state)
 

@@ -1,4 +1,4 @@
-"""Removal: the versions of a deleted artifact go, one in each write, their files, and then the space they took."""
+"""Removal: the versions of a deleted artifact go, one in each write, then their files and the space."""
 
 from ingot.server.core import upkeep_params
 from ingot.server.core.alias_stores import AliasStore

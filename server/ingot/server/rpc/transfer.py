@@ -242,6 +242,8 @@ class TransferServicer(transfer_pb2_grpc.TransferServiceServicer):
             self._failed.purge, caller, seconds, all_users=request.all_users
         ):
             purged += some
+        while await self._hops.keep(self._failed.sweep):
+            pass
         log.info("uploads.purged count=%d principal=%s", purged, caller.principal)
         return transfer_pb2.PurgeUploadsResponse(purged=purged)
 
