@@ -21,7 +21,6 @@ from ingot.server.sources.signing import SigningKey
 from ingot.server.storage.audit_head import AuditHeadFile
 from ingot.server.storage.audit_sql import AuditSql
 from ingot.server.storage.database import open_database
-from ingot.server.storage.migration_runner import migrate
 
 SERVER = "server-1"
 
@@ -32,8 +31,7 @@ class Rig:
     def __init__(self, folder: pathlib.Path, seed: bytes = b"k" * 32) -> None:
         self.folder = folder
         self.clock = StandingClock()
-        self.database = open_database(f"sqlite:///{folder / 'ingot.db'}")
-        migrate(self.database)
+        self.database = migrated(open_database(f"sqlite:///{folder / 'ingot.db'}"))
         self.key = SigningKey(seed)
         self.start()
 

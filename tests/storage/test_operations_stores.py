@@ -9,6 +9,7 @@ import pytest
 
 from contracts import operation_stores_contract as contracts
 from helpers import queries
+from helpers.schema import migrated
 from ingot.server.core.operation_stores import OperationFilter
 from ingot.server.core.operations import Operation, OperationState
 from ingot.server.storage.database import Database, open_database
@@ -21,16 +22,14 @@ STORE = OperationsSql()
 @pytest.fixture(params=["memory", "file"])
 def units(request: pytest.FixtureRequest, tmp_path: pathlib.Path) -> Iterator[Database]:
     url = ":memory:" if request.param == "memory" else str(tmp_path / "ingot.db")
-    database = open_database(f"sqlite:///{url}")
-    migrate(database)
+    database = migrated(open_database(f"sqlite:///{url}"))
     yield database
     database.close()
 
 
 @pytest.fixture
 def memory() -> Iterator[Database]:
-    database = open_database("sqlite:///:memory:")
-    migrate(database)
+    database = migrated(open_database("sqlite:///:memory:"))
     yield database
     database.close()
 
