@@ -18,7 +18,7 @@ from helpers.servers import Server
 from helpers.transfers import Pusher
 from ingot.server.data_process import Threads
 from ingot.server.rpc.data_streams import DataStreams
-from ingot.server.rpc.server import OPTIONS
+from ingot.server.rpc.server import INNER_OPTIONS, OPTIONS
 from ingot.server.storage.pack_keys import keyring
 from ingot.server.storage.packs_data import DataPacks
 from ingot.v1 import transfer_pb2_grpc
@@ -49,7 +49,7 @@ class DataRig:
         app = self._server.app
         doors = app.transfer.doors(app.hops, app._packs)
         asked = await doors.serve(app.pipeline, self._main)
-        channel = grpc.aio.insecure_channel(f"unix:{self._main}", options=OPTIONS)
+        channel = grpc.aio.insecure_channel(f"unix:{self._main}", options=INNER_OPTIONS)
         serving = grpc.aio.server(options=OPTIONS)
         streams = DataStreams(channel, Threads(4), self.packs, self.packs, app.transfer.limits)
         streams.add_to(serving)

@@ -167,6 +167,18 @@ def test_what_fails_in_a_data_process_leaves_nothing_and_is_told(server: Server,
     eventually(lambda: pusher.upload(upload).received_bytes == 2 * file.size, what="the count")
 
 
+def test_requests_are_as_large_as_with_the_main_process(pusher: Pusher) -> None:
+    version = pusher.push({"a" * 255: DATA}, CHAT)
+    most = 8192
+    found = pusher.chunks(version, *[("a" * 255, 0, 0)] * (most - 1), ("a" * 255, 0, 1))
+    assert [part for _, part in found] == [cut(DATA).chunks[0][1]]
+    long = "/".join(["b" * 250] * 2)
+    with refused(grpc.StatusCode.NOT_FOUND, "FILE_NOT_FOUND"):
+        pusher.chunks(version, *[(long, 0, 1)] * most)  # four megabytes of names
+    with refused(grpc.StatusCode.INVALID_ARGUMENT, "FIELD_INVALID"):
+        pusher.chunks(version, *[("a", 0, 0)] * (most + 1))
+
+
 def test_a_data_process_that_dies_gives_back_what_its_streams_reserved(server: Server) -> None:
     packs = server.app._packs
     pusher = Pusher(server.member("sara").transfer, ())

@@ -87,7 +87,7 @@ async def _serve(spec: DataSpec) -> int:
 
     from ingot.server.core.uploads import TransferLimits
     from ingot.server.rpc.data_streams import DataStreams
-    from ingot.server.rpc.server import OPTIONS, AddressError, bind
+    from ingot.server.rpc.server import INNER_OPTIONS, OPTIONS, AddressError, bind
     from ingot.server.rpc.tls import Tls
     from ingot.server.storage.pack_keys import keyring
     from ingot.server.storage.packs_data import DataPacks
@@ -99,7 +99,7 @@ async def _serve(spec: DataSpec) -> int:
         certificate, key, authority = spec.tls
         tls = Tls(Path(certificate), Path(key), Path(authority) if authority else None)
     limits = TransferLimits(**spec.limits)  # type: ignore[arg-type]  # counts come as they went
-    options = [*OPTIONS, ("grpc.use_local_subchannel_pool", 1)]
+    options = [*INNER_OPTIONS, ("grpc.use_local_subchannel_pool", 1)]
     async with grpc.aio.insecure_channel(f"unix:{spec.main}", options=options) as channel:
         server = grpc.aio.server(options=OPTIONS)
         DataStreams(channel, Threads(spec.io_threads), packs, packs, limits).add_to(server)

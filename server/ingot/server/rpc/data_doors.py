@@ -32,7 +32,7 @@ from ingot.server.rpc.data_messages import Kind, Message
 from ingot.server.rpc.hops import Hops
 from ingot.server.rpc.put_chunks import LocalRows
 from ingot.server.rpc.read_bytes import TreeRows
-from ingot.server.rpc.server import OPTIONS
+from ingot.server.rpc.server import INNER_OPTIONS
 from ingot.v1 import transfer_pb2
 
 log = logging.getLogger(__name__)
@@ -86,7 +86,7 @@ class DataDoors:
 
     async def serve(self, through: grpc.aio.ServerInterceptor, socket: Path) -> grpc.aio.Server:
         """Serve on a unix socket, every call through the pipeline; return the server, to be stopped."""
-        server = grpc.aio.server(interceptors=[through], options=OPTIONS)
+        server = grpc.aio.server(interceptors=[through], options=INNER_OPTIONS)
         for name, behaviour in (
             (messages.PUT_CHUNKS, self.put_chunks),
             (messages.READ_CHUNKS, self.read_chunks),

@@ -43,6 +43,8 @@ OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.http2.max_frame_size", 1024 * 1024),
     ("grpc.http2.lookahead_bytes", 16 * 1024 * 1024),
 )
+# Between the main process and data processes: what a client sent, and what is said about it.
+INNER_OPTIONS = tuple((name, 2 * value if value == MESSAGE_LIMIT else value) for name, value in OPTIONS)
 
 _LAST_WORDS_SECONDS = 1.0  # for answers on their way, and to refuse what comes until connections are closed
 _REFLECTION_V1 = "grpc.reflection.v1.ServerReflection"
