@@ -365,10 +365,10 @@ class VersionStoreContract:
             units.write(store.add, tiny, version(tiny, version_id, origin=origin)).result()
         name = ArtifactName("sara", Kind.DATASET, "chat")
         expected = [str(tiny.name.version("1")), str(tiny.name.version("2"))]
-        assert sorted(units.read(store.descendants, name, 10)) == expected
-        assert len(units.read(store.descendants, name, 1)) == 1
+        assert sorted(units.read(store.descendants, name, 0.0, 10)) == expected
+        assert len(units.read(store.descendants, name, 0.0, 1)) == 1
         assert units.write(artifacts.save, changed(tiny, delete_time=1.0), "", ()).result()
-        assert list(units.read(store.descendants, name, 10)) == []
+        assert list(units.read(store.descendants, name, 0.0, 10)) == []
 
 
 class AliasStoreContract:

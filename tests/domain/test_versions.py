@@ -259,9 +259,9 @@ def test_lineage_names_the_versions_that_came_from_an_artifact(rig: CatalogRig, 
     child = rig.commit(
         sara, "namespaces/sara/models/child", origin=VersionOrigin(base_version=f"{TINY}/versions/1")
     )
-    assert rig.read(rig.version_rows.descendants, TINY, 10) == [str(child.name)]
+    assert rig.read(rig.version_rows.descendants, TINY, 0.0, 10) == [str(child.name)]
     rig.write(rig.catalog.delete, sara, child.name.artifact, NO_KEY, force=True)
-    assert rig.read(rig.version_rows.descendants, TINY, 10) == []
+    assert rig.read(rig.version_rows.descendants, TINY, 0.0, 10) == []
 
 
 # --- aliases ------------------------------------------------------------------------------------------

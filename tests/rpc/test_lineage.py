@@ -12,6 +12,7 @@ from helpers.trainers import BASE, DATASET, OUTPUT, Trainer, folder, start_job
 from helpers.transfers import refused
 from ingot.client import Client
 from ingot.client.cli.main import main
+from ingot.server.storage import sql
 from ingot.v1 import catalog_pb2 as pb
 from ingot.v1 import workers_pb2
 
@@ -154,6 +155,44 @@ def test_what_is_deleted_is_there_and_gone(tmp_path: pathlib.Path) -> None:
         assert not any(node.name for node in lineage(server.member("omid"), OUTPUT, UP).nodes[1:])
         assert (f"{DATASET}/versions/1", f"{OUTPUT}/versions/1", "DATASET") in steps(found)
         assert (f"{BASE}/versions/1", f"{OUTPUT}/versions/1", "BASE") in steps(lineage(sara, BASE, DOWN))
+
+
+def test_another_version_under_the_name_of_one_is_no_part_of_it(tmp_path: pathlib.Path) -> None:
+    first = f"{DATASET}/versions/1"
+    with running_server(tmp_path / "server") as server:
+        trained(server, tmp_path)
+        sara = server.member("sara")
+        learned = named(lineage(sara, OUTPUT, UP), first).digest
+        with Client(server.address, server.token("sara")) as client:
+            sara.catalog.DeleteArtifact(pb.DeleteArtifactRequest(name=DATASET, force=True))
+            sara.catalog.PurgeArtifact(pb.PurgeArtifactRequest(name=DATASET))
+            other = client.push(DATASET, folder(tmp_path / "other", **{"train.jsonl": '{"text": "other"}\n'}))
+            assert other.name == first
+            found = named(lineage(sara, OUTPUT, UP), first)
+            assert (found.gone, found.digest, found.creator) == (True, learned, "")
+            assert steps(lineage(sara, first)) == set()
+            client.training.delete("job_1")
+        found = named(lineage(sara, OUTPUT, UP), first)
+        assert (found.gone, found.digest) == (True, "")
+        assert steps(lineage(sara, first)) == set()
+        request = pb.DeleteVersionRequest(name=first, validate_only=True)
+        assert not sara.catalog.DeleteVersion(request).dependants
+        whole = pb.DeleteArtifactRequest(name=DATASET, validate_only=True)
+        assert not sara.catalog.DeleteArtifact(whole).dependants
+
+
+def test_strangers_are_not_told_where_something_was_imported_from(tmp_path: pathlib.Path) -> None:
+    source = "https://files.example.internal/tiny.tar"
+    with running_server(tmp_path / "server") as server:
+        trained(server, tmp_path)
+        # No import of the tests has a network; what one writes down is this.
+        server.app.database.write(lambda: sql.run("UPDATE version SET source = ?", source)).result(30)
+        told = steps(lineage(server.member("sara"), OUTPUT, UP, 1))
+        assert told == {(JOB, f"{OUTPUT}/versions/1", "RESULT")}  # of what was trained, the job is the source
+        assert (source, f"{BASE}/versions/1", "IMPORT") in steps(lineage(server.member("sara"), BASE, UP))
+        with Client(server.address, server.token("sara")) as sara:
+            sara.catalog.update("models/base", pb.Artifact(visibility=pb.VISIBILITY_INTERNAL), ["visibility"])
+        assert steps(lineage(server.member("omid"), BASE, UP)) == {("?", f"{BASE}/versions/1", "IMPORT")}
 
 
 def test_people_read_it(

@@ -88,7 +88,7 @@ def test_single_things_are_searched(rig: CatalogRig) -> None:
     asked = [
         *_questions(rig, rig.versions.resolve, SARA, TINY.alias("a1")),
         *_questions(rig, rig.versions.resolve, SARA, TINY),
-        *_questions(rig, rig.version_rows.descendants, TINY, 10),
+        *_questions(rig, rig.version_rows.descendants, TINY, 0.0, 10),
         *_questions(rig, rig.version_rows.largest_number, rig.read(rig.catalog.require_read, SARA, TINY)),
     ]
     assert scans(rig.database, asked) == []

@@ -364,12 +364,18 @@ class VersionStore(Protocol):
         """Return how many READY versions of each artifact, by its uid, are approved; trash left out."""
         ...
 
-    def made_from(self, version: VersionName, limit: int) -> Sequence[str]:
-        """Return names of versions, trash left out, that were trained on or from this one."""
+    def made_from(self, version: VersionName, since: float, limit: int) -> Sequence[str]:
+        """Return names of versions, trash left out, that were trained on or from this one.
+
+        Those from before `since`, when it was made, mean one that had its name earlier, and are left out.
+        """
         ...
 
-    def descendants(self, artifact: ArtifactName, limit: int) -> Sequence[str]:
-        """Return names of versions, trash left out, that were trained on or from versions of an artifact."""
+    def descendants(self, artifact: ArtifactName, since: float, limit: int) -> Sequence[str]:
+        """Return names of versions, trash left out, that were trained on or from versions of an artifact.
+
+        `since` is when that was made, as in `made_from`.
+        """
         ...
 
 

@@ -351,7 +351,7 @@ class Catalog(CatalogView):
     def _dependants_of(self, artifact: Artifact) -> tuple[str, ...]:
         named = [each for names in self._named for each in names(artifact)]
         jobs = self._dependants.dependants(artifact.name)
-        made = self._versions.descendants(artifact.name, _MOST_DEPENDANTS)
+        made = self._versions.descendants(artifact.name, artifact.create_time, _MOST_DEPENDANTS)
         return (*named, *jobs, *made)
 
     def _save(self, artifact: Artifact) -> Artifact:

@@ -5,6 +5,7 @@ name their job, imports their source, and the counters of use who pulled. A plac
 see is there without a name, and nothing behind it is told.
 """
 
+import math
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -120,16 +121,26 @@ class Lineages:
             return self._job(caller, job)
         return self._version(caller, self._visible.get(caller, name).name)
 
-    def _version(self, caller: Caller, name: VersionName, digest: bytes = b"") -> _Place:
-        """Return the place of a version; with a digest, it is gone when the name has another one by now."""
+    def _version(
+        self,
+        caller: Caller,
+        name: VersionName,
+        *,
+        digest: bytes = b"",
+        before: float = math.inf,
+        job: str = "",
+    ) -> _Place:
+        """Return the place of a version, which is gone when another one has its name by now.
+
+        The one that is meant has this digest, was made `before` what came of it, and by this job.
+        """
         key, (artifact, version) = str(name), self._found(name)
         node = Node("", NodeKind.VERSION)
-        if artifact is None or version is None:  # nobody can say any more who was allowed to see it
-            member = caller.may_read(name.artifact.namespace)
+        if artifact is None or version is None or _another(version, digest, before, job):
+            member = caller.may_read(name.artifact.namespace)  # nobody can say any more who else saw it
             return _Place(key, replace(node, name=key, digest=digest, gone=True) if member else node)
         if not (self._access.reads(caller, artifact) and self._access.sees(caller, artifact, version)):
             return _Place(key, node)
-        another = bool(digest) and version.digest != digest
         shown = replace(
             node,
             name=key,
@@ -137,9 +148,9 @@ class Lineages:
             creator=version.creator,
             create_time=version.create_time,
             state=version.state.value,
-            gone=another or version.delete_time is not None or artifact.delete_time is not None,
+            gone=version.delete_time is not None or artifact.delete_time is not None,
         )
-        return _Place(key, shown, version=None if another else version)
+        return _Place(key, shown, version=version)
 
     def _found(self, name: VersionName) -> tuple[Artifact | None, Version | None]:
         """Return the version of a name, from the trash where it is nowhere else."""
@@ -190,9 +201,11 @@ class Lineages:
         ):
             reference = version_reference(name) if name else None
             if isinstance(reference, VersionName):
-                yield _Step(self._version(caller, reference), relation, True)
+                yield _Step(self._version(caller, reference, before=version.create_time), relation, True)
         if origin.source:
-            source = Node("", NodeKind.SOURCE, origin.source, creator=version.creator)
+            source = Node("", NodeKind.SOURCE)
+            if caller.may_read(version.name.artifact.namespace):
+                source = replace(source, name=origin.source, creator=version.creator)
             yield _Step(_Place(f"source {origin.source}", source), Relation.IMPORT, True)
 
     def _below_version(self, caller: Caller, version: Version) -> Iterator[_Step]:
@@ -202,9 +215,11 @@ class Lineages:
             if job is None:
                 continue
             told.add(job.output_version)
+            if version.digest not in _pinned(job, version.name):
+                continue
             base = job.base is not None and job.base.name == version.name
             yield _Step(self._job(caller, job), Relation.BASE if base else Relation.DATASET, False)
-        for name in self._versions.made_from(version.name, _MOST_OF_ONE):
+        for name in self._versions.made_from(version.name, version.create_time, _MOST_OF_ONE):
             made = version_reference(name)
             if name in told or not isinstance(made, VersionName):
                 continue
@@ -231,7 +246,7 @@ class Lineages:
     def _above_job(self, caller: Caller, job: TrainingJob) -> Iterator[_Step]:
         pinned = [(job.dataset, Relation.DATASET), *([(job.base, Relation.BASE)] if job.base else [])]
         for version, relation in pinned:
-            yield _Step(self._version(caller, version.name, version.digest), relation, True)
+            yield _Step(self._version(caller, version.name, digest=version.digest), relation, True)
 
     def _below_job(self, caller: Caller, job: TrainingJob) -> Iterator[_Step]:
         for checkpoint in self._checkpoints.all(job.id):
@@ -247,4 +262,17 @@ class Lineages:
             yield _Step(_Place(name, node), Relation.CHECKPOINT, False)
         reference = version_reference(job.output_version) if job.output_version else None
         if isinstance(reference, VersionName):
-            yield _Step(self._version(caller, reference), Relation.RESULT, False)
+            yield _Step(self._version(caller, reference, job=job.name), Relation.RESULT, False)
+
+
+def _another(version: Version, digest: bytes, before: float, job: str) -> bool:
+    """Tell whether a version is not the one that is meant, but has its name by now."""
+    if version.create_time > before or (digest and version.digest != digest):
+        return True
+    return bool(job) and version.origin.training_job != job
+
+
+def _pinned(job: TrainingJob, name: VersionName) -> list[bytes]:
+    """Return the digests that a job pinned under this name."""
+    pinned = (job.dataset, job.base)
+    return [each.digest for each in pinned if each is not None and each.name == name]

@@ -307,8 +307,7 @@ class Trash:
         count = size = 0
         dependants: list[str] = []
         after: int | None = None
-        deleted = True if versions_only else None
-        while rows := self._stores.versions.page(artifact, after, _BATCH, deleted=deleted):
+        while rows := self._stores.versions.page(artifact, after, _BATCH, deleted=versions_only or None):
             after = rows[-1][0]
             count += len(rows)
             size += sum(version.size_bytes for _, version in rows)
@@ -317,7 +316,8 @@ class Trash:
         if not versions_only and self._stores.artifacts.find(artifact.name) is None:
             # Where another one has the name by now, what names its versions may mean those.
             dependants += self._stores.dependants.dependants(artifact.name)
-            dependants += self._stores.versions.descendants(artifact.name, _MOST_DEPENDANTS)
+            since = artifact.create_time
+            dependants += self._stores.versions.descendants(artifact.name, since, _MOST_DEPENDANTS)
         return Purge(count, size, dependants=tuple(dict.fromkeys(dependants))[:_MOST_DEPENDANTS])
 
     def _remove(self, artifact: Artifact, *, versions_only: bool) -> Operation:
@@ -364,7 +364,7 @@ class Trash:
     def _needing(self, version: Version) -> tuple[str, ...]:
         """Return unfinished jobs that read a version, and what was made from it."""
         jobs = self._stores.dependants.reading(version.name)
-        return (*jobs, *self._stores.versions.made_from(version.name, _MOST_DEPENDANTS))
+        return (*jobs, *self._stores.versions.made_from(version.name, version.create_time, _MOST_DEPENDANTS))
 
 
 def removal(

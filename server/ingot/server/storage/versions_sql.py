@@ -225,12 +225,12 @@ class VersionsSql:
         found = sql.rows(_COUNT_APPROVED, json.dumps([artifact.uid for artifact in artifacts]))
         return dict(found)
 
-    def made_from(self, version: VersionName, limit: int) -> Sequence[str]:
-        return self._named_in("= ?", str(version), limit=limit)
+    def made_from(self, version: VersionName, since: float, limit: int) -> Sequence[str]:
+        return self._named_in("= ?", str(version), since=since, limit=limit)
 
-    def descendants(self, artifact: ArtifactName, limit: int) -> Sequence[str]:
+    def descendants(self, artifact: ArtifactName, since: float, limit: int) -> Sequence[str]:
         prefix = f"{artifact}/versions/"
-        return self._named_in("BETWEEN ? AND ?", prefix, prefix + "\U0010ffff", limit=limit)
+        return self._named_in("BETWEEN ? AND ?", prefix, prefix + "\U0010ffff", since=since, limit=limit)
 
     def _find(self, artifact: Artifact, version_id: str) -> Version | None:
         """Return one version of an artifact, also from the trash."""
@@ -238,8 +238,8 @@ class VersionsSql:
         rows = sql.rows(f"SELECT {_READ} FROM version WHERE {where}", row_id_of(artifact), version_id)
         return _versions(artifact, rows)[0] if rows else None
 
-    def _named_in(self, condition: str, *values: str, limit: int) -> Sequence[str]:
-        """Return names of versions, trash left out, whose dataset or base version fulfils a condition."""
+    def _named_in(self, condition: str, *values: str, since: float, limit: int) -> Sequence[str]:
+        """Return names of versions since then, trash left out, whose dataset or base fulfils a condition."""
         found: list[str] = []
         for column in ("dataset_version", "base_version"):
             found += [
@@ -248,8 +248,9 @@ class VersionsSql:
                     "SELECT artifact.namespace, artifact.kind, artifact.artifact, version.version "
                     "FROM version JOIN artifact ON artifact.id = version.artifact_id "
                     f"WHERE version.{column} {condition} AND version.deleted IS NULL AND artifact.live "
-                    "ORDER BY version.id LIMIT ?",
+                    "AND version.created >= ? ORDER BY version.id LIMIT ?",
                     *values,
+                    since,
                     limit,
                 )
             ]
