@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,12 +35,19 @@ def _source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tree(folder, {"a.bin": pattern("a", 900 * KIB), "b.bin": pattern("b", 300 * KIB)})
 
 
-@pytest.fixture(name="home")
-def _home(tmp_path: Path, source: Path) -> Path:
-    """Return the data folder of a server that stored two versions and stopped."""
-    with serving(tmp_path) as client:
+@pytest.fixture(name="stored", scope="module")
+def _stored(tmp_path_factory: pytest.TempPathFactory, source: Path) -> Path:
+    """Return the data folder of a server that stored a version and stopped."""
+    folder = tmp_path_factory.mktemp("stored")
+    with serving(folder) as client:
         client.push("datasets/chat", source)
-    return tmp_path / "data"
+    return folder / "data"
+
+
+@pytest.fixture(name="home")
+def _home(tmp_path: Path, stored: Path) -> Path:
+    """Return a copy of it."""
+    return Path(shutil.copytree(stored, tmp_path / "data"))
 
 
 @contextlib.contextmanager
