@@ -16,14 +16,14 @@ from collections.abc import Mapping
 from contextlib import closing
 from types import TracebackType
 
-from ingot.client import _cutting, _manifests
+from ingot.client import _commits, _cutting, _manifests
 from ingot.client._calls import Calls, new_id
 from ingot.client._channels import Link
 from ingot.client._cutting import CutFile
 from ingot.client._errors import Integrity, Invalid
 from ingot.client._journal import FileState
 from ingot.client._progress import OnProgress, Reporter, Stage
-from ingot.client._push import COMMIT_SECONDS, PushResult
+from ingot.client._push import PushResult
 from ingot.client._rates import Rate
 from ingot.client._streams import Batch, Missing, Sender, changed
 from ingot.client._walk import SourceFile
@@ -99,7 +99,7 @@ class OpenUpload:
                 file_count=len(self._known),
                 request_id=new_id(),
             )
-            reply = self._calls.unary(self._stub.CommitUpload, request, timeout=COMMIT_SECONDS)
+            reply = self._calls.unary(self._stub.CommitUpload, request, timeout=_commits.SECONDS)
             self._upload = reply.upload
         self._report.stage(Stage.DONE)
         now = self._report.now

@@ -15,7 +15,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ingot.client import _cutting, _manifests, _walk
+from ingot.client import _commits, _cutting, _manifests, _walk
 from ingot.client._calls import Calls, new_id
 from ingot.client._channels import Link
 from ingot.client._cutting import CutFile, Found
@@ -33,8 +33,6 @@ from ingot.v1 import transfer_pb2 as pb
 
 _ASK_BYTES = 16 * 1024 * 1024  # then three times as many: the first question is early, the others are few
 _ABOVE_SLOW = 1.25  # times the rate below which the server ends a stream
-COMMIT_SECONDS = 600.0  # the server reads every chunk's row
-_BETWEEN_LOOKS = 0.5  # seconds
 
 # Yields runs of chunks, and each file when it is complete.
 Cutter = Callable[[Sequence[SourceFile], Reporter], Generator[Found, None, None]]
@@ -172,20 +170,12 @@ class _Push:
     def _begin(self, request: pb.BeginUploadRequest, note: Note | None) -> pb.Upload:
         """Open the upload, or the one that a run before this opened and did not finish."""
         request.request_id = note.read_or(new_id()) if note else new_id()
-        upload = self._settled(self._calls.unary(self._stub.BeginUpload, request).upload)
+        upload = self._calls.unary(self._stub.BeginUpload, request).upload
+        upload = _commits.settled(self._stub, self._calls, upload, self._report)
         if upload.stage != pb.UPLOAD_STAGE_FAILED or note is None:
             return upload
         request.request_id = note.keep(new_id())
         return self._calls.unary(self._stub.BeginUpload, request).upload
-
-    def _settled(self, upload: pb.Upload) -> pb.Upload:
-        """Wait for the commit of a run that was killed in it, and return the upload as it is then."""
-        end = time.monotonic() + COMMIT_SECONDS
-        while upload.state == pb.UPLOAD_STATE_SEALING and time.monotonic() < end:
-            self._report.stage(Stage.COMMITTING)
-            self._calls.pause(_BETWEEN_LOOKS)
-            upload = self._calls.unary(self._stub.GetUpload, pb.GetUploadRequest(name=upload.name)).upload
-        return upload
 
     def _already(self, upload: pb.Upload) -> PushResult | None:
         """Return what a run before this committed without hearing of it, when it is the same tree."""
@@ -336,7 +326,7 @@ class _Push:
             file_count=len(self._files),
             request_id=new_id(),
         )
-        reply = self._calls.unary(self._stub.CommitUpload, request, timeout=COMMIT_SECONDS)
+        reply = self._calls.unary(self._stub.CommitUpload, request, timeout=_commits.SECONDS)
         version = reply.version if reply.HasField("version") else None
         return self._result(reply.upload, version, digest, reused=self._report.now.bytes_reused)
 
