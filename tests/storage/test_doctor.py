@@ -408,3 +408,15 @@ def test_an_audit_log_that_was_changed_is_told(home: Path, doctor: Doctor, state
     assert doctor() == FOUND  # nothing repairs it
     with serving(home.parent) as client:  # the server enters what it finds, for ever
         assert client.audit.verify().findings
+
+
+def test_an_audit_log_that_is_gone_with_its_head_is_told(home: Path, doctor: Doctor) -> None:
+    with contextlib.closing(sqlite3.connect(home / "ingot.db")) as rows:
+        rows.execute("DELETE FROM audit_entry")
+        rows.commit()
+    (home / "audit.head").unlink()
+    assert doctor() == FOUND
+    assert doctor.counts == {"broken audit log": 1}
+    with serving(home.parent) as client:
+        parts = {part.name: part.message for part in client.system.health().parts}
+        assert "the file of its head is gone" in parts["audit"]
