@@ -586,6 +586,19 @@ def test_who_left_a_namespace_neither_sees_nor_steers_what_it_asked_for_there(b:
     assert b.write(rules.cancel, member, there.id).state is S.CANCELLED
 
 
+def test_who_never_belonged_to_a_namespace_keeps_sight_of_what_it_asked_for_there(b: Bench) -> None:
+    guest = enqueue(b, wanted("https://a/1", namespace="team"), person("omid"))
+    rules = b.operations.operations
+    assert (guest.guest, b.read(rules.get, person("omid"), guest.id)) == (True, guest)
+    for namespace in ("", "-", "team"):
+        assert b.read(rules.page, person("omid"), OperationFilter(namespace=namespace), 0, "").items == (
+            guest,
+        )
+    assert b.write(rules.cancel, person("omid"), guest.id).state is S.CANCELLED
+    sara = enqueue(b, wanted("https://a/2", namespace="sara"), person("sara"))
+    assert not sara.guest
+
+
 def test_who_reads_a_namespace_sees_its_operations_and_nobody_else(b: Bench) -> None:
     sara, omid = person("sara"), person("omid")
     guest = dataclasses.replace(person("guest"), reads=frozenset({"guest", "sara"}))

@@ -22,7 +22,7 @@ class OperationFilter:
     target: str = ""
     namespace: str = ""  # id; `-` for all that may be seen
     shared: tuple[str, ...] = ()  # ids of namespaces, all of whose are shown beside the requester's
-    within: tuple[str, ...] = ()  # ids of namespaces; the requester's of others are not shown; any if empty
+    within: tuple[str, ...] = ()  # namespaces, else only what the requester asked as a guest; any if empty
     active_only: bool = False  # leave out those that have ended
     but_after: int | None = None  # with active_only: show those that ended with a later change all the same
 

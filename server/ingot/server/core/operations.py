@@ -139,6 +139,7 @@ class Operation:
     target: str = ""
     namespace: str = ""
     reads: tuple[str, ...] = ()
+    guest: bool = False  # whoever asked did not belong to the namespace, as who fetches what is public
     queue: str = "maintenance"
     key: str = ""
     priority: int = 0

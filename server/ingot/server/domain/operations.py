@@ -120,6 +120,7 @@ class Operations:
             target=new.target,
             namespace=new.namespace,
             reads=new.reads,
+            guest=bool(new.namespace) and not caller.may_read(new.namespace),
             queue=kind.queue,
             key=new.key,
             priority=new.options.priority,
@@ -295,12 +296,12 @@ def _check_words(wanted: OperationFilter) -> None:
 def _owns(caller: Caller, operation: Operation) -> bool:
     """Return whether the caller asked for an operation, or owns what it is about.
 
-    Who asked and has left its namespace since has no part in it any more.
+    Who asked as a member of its namespace and has left that since has no part in it any more.
     """
     namespace = operation.namespace
     owned = bool(namespace) and caller.may_write(namespace)
-    asked = operation.requester == caller.principal and (not namespace or caller.may_read(namespace))
-    return owned or caller.is_admin or asked
+    belongs = not namespace or operation.guest or caller.may_read(namespace)
+    return owned or caller.is_admin or (operation.requester == caller.principal and belongs)
 
 
 def _only_seen(caller: Caller, operation: Operation, what: str) -> Denied:

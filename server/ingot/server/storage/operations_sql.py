@@ -15,6 +15,7 @@ from ingot.server.storage.training_sql import number_of
 _Row = tables.Operation
 WAITING, CLAIMED, ENDED = "waiting", "claimed", "ended"
 _ACTIVE = (WAITING, CLAIMED)
+_GUEST = peewee.SQL("json_extract(document, '$.guest')")
 
 
 class OperationsSql:
@@ -167,7 +168,8 @@ def _shown_to(
 ) -> "Iterator[peewee.ModelSelect[tables.Operation]]":
     """Yield the parts of what is shown, each with an index of its own; one may be in several."""
     own = _Row.select() if requester is None else _Row.select().where(_Row.requester == requester)
-    yield own.where(_plain(_Row.namespace).in_(wanted.within)) if wanted.within else own
+    there = _plain(_Row.namespace).in_(wanted.within) | _GUEST
+    yield own.where(there) if wanted.within else own
     for namespace in wanted.shared:
         yield _Row.select().where(_Row.namespace == namespace)
 
