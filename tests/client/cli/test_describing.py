@@ -1,6 +1,7 @@
 """What is said about models and datasets: at a push, without versions, later, and by several at once."""
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from helpers import canned_answers
 from helpers.canned_server import CannedServer, failure
 from helpers.command_lines import CommandLine
 from helpers.servers import running_server
+from ingot.client import Client
+from ingot.client._catalog import artifact_fields
 from ingot.v1 import catalog_pb2
 
 GET, UPDATE = "CatalogService/GetArtifact", "CatalogService/UpdateArtifact"
@@ -80,6 +83,13 @@ def test_an_edit_adds_and_takes_away(live: CommandLine, tmp_path: Path) -> None:
 
 
 @pytest.mark.contract("S2-5")
+def test_an_edit_leaves_keys_without_a_value_alone(live: CommandLine) -> None:
+    with Client(live.server, os.environ["INGOT_TOKEN"]) as client:
+        client.catalog.create("models/tiny", artifact_fields(metadata={"checked": None, "team": "nlp"}))
+    assert live.run("edit", "models/tiny", "--meta", "by=ada", "--meta", "team=null").code == 0
+    assert _shown(live, "models/tiny")["metadata"] == {"by": "ada", "checked": None}
+
+
 def test_one_without_versions_is_created(live: CommandLine) -> None:
     words = ["create", "models/planned", "--title", "برنامه", "--tag", "draft", "--meta", "team=nlp"]
     tried = live.run(*words, "--dry-run")

@@ -27,7 +27,7 @@ GET = "CatalogService/GetArtifact"
         ("DATA_LOSS", "DATA_LOSS", 6),
         ("INVALID_ARGUMENT", "CHUNK_HASH_MISMATCH", 6),
         ("RESOURCE_EXHAUSTED", "DISK_LOW", 7),
-        ("CANCELLED", "", 8),
+        ("CANCELLED", "CANCELLED", 8),
         ("DEADLINE_EXCEEDED", "TOO_SLOW", 8),
         ("INTERNAL", "", 1),
     ],
@@ -78,6 +78,19 @@ def test_for_programs_what_the_system_refuses_and_wrong_usage_are_json_too(
         assert (run.code, json.loads(line)["error"]["exit_code"]) == (code, code), words
     run = CommandLine(f"unix:{tmp_path}/nobody.sock").run("push", "datasets/chat", str(tmp_path), "--json")
     assert [json.loads(line)["error"]["exit_code"] for line in run.err.splitlines()] in ([9], [2])
+
+
+def test_what_is_no_text_is_no_fault_of_the_program(tmp_path: pathlib.Path, cli: CommandLine) -> None:
+    card = tmp_path / "card.md"
+    card.write_bytes(b"# \xdd\x00")
+    for words, found in (
+        (["create", "models/tiny", "--card", str(card)], "the byte 0xdd at position 2"),
+        (["create", "models/tiny", "--title", "a\udcff"], r"'\udcff' at position 1"),
+    ):
+        run = cli.run(*words)
+        assert (run.code, run.out) == (2, "")
+        assert run.err.startswith(f"error: Expected text in UTF-8, got {found}.\n  next: "), run.err
+        assert json.loads(cli.run(*words, "--json").err)["error"]["exit_code"] == 2
 
 
 def test_debug_shows_where_it_comes_from(canned: CannedServer, cli: CommandLine) -> None:

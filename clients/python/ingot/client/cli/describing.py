@@ -112,7 +112,8 @@ def merged(before: "struct_pb2.Struct", changes: Mapping[str, object]) -> dict[s
     from google.protobuf import json_format
 
     found: dict[str, object] = json_format.MessageToDict(before)
-    return {key: value for key, value in {**found, **changes}.items() if value is not None}
+    removed = {key for key, value in changes.items() if value is None}
+    return {key: value for key, value in {**found, **changes}.items() if key not in removed}
 
 
 def retried(change: Callable[[], T]) -> T:

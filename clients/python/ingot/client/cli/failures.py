@@ -5,7 +5,7 @@ With --json all of that is one JSON object on a line of its own, as progress is:
 
 import errno
 
-from ingot.client._errors import IngotError
+from ingot.client._errors import IngotError, Invalid
 from ingot.client.cli.output import Output
 
 _INDENT = "  "
@@ -39,6 +39,18 @@ def tell_system(error: OSError, out: Output) -> None:
     message = f"{error.strerror or error}{place}."
     next_step = _NEXT_STEPS.get(error.errno or 0, "Check the disk and the network, then run it again.")
     tell(IngotError(message, reason=errno.errorcode.get(error.errno or 0, ""), next_step=next_step), out)
+
+
+def tell_unreadable(error: UnicodeError, out: Output) -> None:
+    """Print that a file, the input or an argument is no text."""
+    found = ""
+    if isinstance(error, UnicodeDecodeError):
+        found = f", got the byte 0x{error.object[error.start]:02x} at position {error.start}"
+    elif isinstance(error, UnicodeEncodeError):
+        found = f", got {error.object[error.start : error.end]!r} at position {error.start}"
+    message = f"Expected text in UTF-8{found}."
+    next_step = "Give a text file, or write it in UTF-8."
+    tell(Invalid(message, reason="USAGE", next_step=next_step), out)
 
 
 def tell_fault(error: Exception, out: Output) -> None:

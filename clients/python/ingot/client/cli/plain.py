@@ -70,6 +70,6 @@ def _value(value: object, names: Mapping[int, str]) -> Plain:
         return names[value]
     if isinstance(value, float) and not math.isfinite(value):
         return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
-    if isinstance(value, bool | int | float | str):
+    if value is None or isinstance(value, bool | int | float | str):  # None is null in a free structure
         return value
     raise TypeError(f"no JSON for {type(value).__name__}")

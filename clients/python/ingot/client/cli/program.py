@@ -97,6 +97,11 @@ def _outcome(chosen: Command, shell: Shell, out: Output) -> int:
             raise
         failures.tell_system(error, out)
         return FAILURE
+    except UnicodeError as error:
+        if chosen.debug:
+            raise
+        failures.tell_unreadable(error, out)
+        return USAGE
     except Exception as error:  # the last door: nobody should meet a traceback unasked
         if chosen.debug:
             raise
