@@ -27,7 +27,7 @@ from ingot.server import cli
 from ingot.v1 import catalog_pb2, system_pb2
 
 CUTS = (LOST, NAMES, ZEROS, BYTES, KEPT)
-FEW = 2  # disks of each program in `make test`, besides what is lost in the end
+FEW = 1  # disks in `make test`, besides what is lost in the end
 SEEDS = 3  # torn disks at each moment in the long test
 
 
@@ -45,9 +45,10 @@ def some(steps: Sequence[Step], root: Path) -> list[Moment]:
 
 
 Chosen = Callable[[Sequence[Step], Path], list[Moment]]
-HOW = [
-    pytest.param(some, id="some"),
-    pytest.param(every, id="all", marks=[pytest.mark.long, pytest.mark.timeout(3600)]),
+LONG = (pytest.mark.long, pytest.mark.timeout(3600))
+SERVERS = [
+    pytest.param("adopt", some, id="adopt some"),
+    *(pytest.param(program, every, id=program, marks=LONG) for program in ("store", "adopt", "upkeep")),
 ]
 
 
@@ -110,8 +111,7 @@ def check_folder(root: Path, moment: Moment, capsys: pytest.CaptureFixture[str])
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("chosen", HOW)
-@pytest.mark.parametrize("program", ["store", "adopt", pytest.param("upkeep", marks=pytest.mark.long)])
+@pytest.mark.parametrize(("program", "chosen"), SERVERS)
 @pytest.mark.contract("S3-59", "S3-60")
 def test_what_was_acknowledged_survives_a_power_cut(
     tmp_path: Path, program: str, chosen: Chosen, capsys: pytest.CaptureFixture[str]
@@ -132,14 +132,12 @@ def check_backup(backups: Path, place: Path, moment: Moment, capsys: pytest.Capt
     shutil.rmtree(place)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("chosen", HOW)
+@pytest.mark.long
+@pytest.mark.timeout(3600)
 @pytest.mark.contract("S3-59", "S3-60")
-def test_a_restored_backup_survives_a_power_cut(
-    tmp_path: Path, chosen: Chosen, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_restored_backup_survives_a_power_cut(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """One that was cut off can be restored again."""
-    with disks("restore", tmp_path, chosen) as left:
+    with disks("restore", tmp_path, every) as left:
         for moment, root in left:
             if not (root / "data" / "ingot.db").exists():
                 assert not moment.noted, str(moment)
@@ -156,15 +154,13 @@ def test_a_restored_backup_survives_a_power_cut(
 # --- the client ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("chosen", HOW)
+@pytest.mark.long
+@pytest.mark.timeout(3600)
 @pytest.mark.contract("S3-53", "S3-60")
-def test_what_was_pulled_survives_a_power_cut(
-    tmp_path: Path, chosen: Chosen, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_was_pulled_survives_a_power_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody sees half a file under its name, and pulling or pushing again goes on from anything."""
     with (
-        disks("pull", tmp_path, chosen) as left,
+        disks("pull", tmp_path, every) as left,
         running_server(tmp_path / "disk.elsewhere") as server,
         Client(server.address, server.admin_token, user="ada") as client,
     ):

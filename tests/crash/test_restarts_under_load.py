@@ -102,9 +102,9 @@ def test_clients_go_on_when_the_server_is_back(
     server = ForkedServer(servers.start(data), data, servers)
     load = Load(data, tmp_path)
     for turn in range(restarts):
-        load.wait_for(CLIENTS // 2)
+        load.wait_for(CLIENTS // 4)
         server = restart(servers, server, data, twice=turn % 2 == 1)
-    load.wait_for(CLIENTS // 2)
+    load.wait_for(CLIENTS // 4)
     load.finish()
     with Client(f"unix:{data}/server.sock", server.admin_token, user="ada") as client:
         for name, files in load.pushed.items():
