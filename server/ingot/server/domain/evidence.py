@@ -1,6 +1,6 @@
 """Evidence: what the server itself finds out about a version before somebody decides on its approval.
 
-    validation    its last validation passed
+    validation    its last validation passed, with rules as strict as those of the artifact's policy
     scan          that validation looked for unsafe content, and found none
     license       its artifact says under which licence it is
     metric:NAME   a performance metric is between the limits of the artifact's policy
@@ -27,6 +27,9 @@ from ingot.server.domain.catalog import Catalog
 from ingot.server.domain.operations import Operations
 
 METRIC = "metric:"
+_AT_MOST = ("max_file_size", "max_records", "max_duplicate_ratio", "max_text_length")
+_AT_LEAST = ("min_records", "min_text_length")
+_ONLY = ("allowed_formats", "allowed_languages")
 
 
 class EvidenceGathering:
@@ -43,7 +46,7 @@ class EvidenceGathering:
         validation = self._validation(version)
         needed = {*self._required, *policy.required_evidence}
         checks = [
-            _validated(version, validation, required=VALIDATION in needed),
+            _validated(artifact, version, validation, required=VALIDATION in needed),
             _scanned(validation, required=SCAN in needed),
             _licensed(artifact, required=LICENSE in needed),
             *(_measured(version, threshold) for threshold in policy.thresholds),
@@ -59,12 +62,39 @@ class EvidenceGathering:
             return None
 
 
-def _validated(version: Version, validation: Operation | None, *, required: bool) -> Check:
+def looser(policy: params.Rules, used: params.Rules) -> list[str]:
+    """Return which rules of a validation let more pass than those of the policy would.
+
+    A policy that says nothing of bad records lets none pass. For unsafe content there is a check of its own.
+    """
+
+    def beyond(name: str, sign: int) -> bool:
+        wanted, got = getattr(policy, name), getattr(used, name)
+        return wanted is not None and (got is None or (got - wanted) * sign > 0)
+
+    found = [name for name in _AT_MOST if beyond(name, 1)]
+    found += [name for name in _AT_LEAST if beyond(name, -1)]
+    for name in _ONLY:
+        wanted, got = {*getattr(policy, name)}, {*getattr(used, name)}
+        if wanted and not (got and got <= wanted):
+            found.append(name)
+    if not {*policy.required_columns} <= {*used.required_columns}:
+        found.append("required_columns")
+    if (used.max_bad_ratio or 0.0) > (policy.max_bad_ratio or 0.0):
+        found.append("max_bad_ratio")
+    return found
+
+
+def _validated(
+    artifact: Artifact, version: Version, validation: Operation | None, *, required: bool
+) -> Check:
     report, passed = _report(validation), False
     if validation is None:
         found = "forgotten; validate it again" if version.last_validation else "never validated"
     elif report is None:
         found = f"{validation.name} is {validation.state}"
+    elif more := looser(artifact.fields.validation.rules, _rules(validation)):
+        found = f"{validation.name} let more pass than the policy: {', '.join(more)}"
     else:
         found, passed = f"{validation.name}: {report.summary}", report.passed
     return Check(VALIDATION, passed, required, "its last validation passed", found)
@@ -75,8 +105,7 @@ def _scanned(validation: Operation | None, *, required: bool) -> Check:
     expected = "a validation that does not let unsafe content pass, and found none"
     if report is None or validation is None:
         return Check(SCAN, False, required, expected, "not scanned")
-    rules = params.ValidationParams.model_validate(validation.params).rules
-    if rules.allow_unsafe:
+    if _rules(validation).allow_unsafe:
         return Check(SCAN, False, required, expected, f"{validation.name} let unsafe content pass")
     return Check(SCAN, report.passed, required, expected, f"{validation.name}: {report.summary}")
 
@@ -94,6 +123,10 @@ def _measured(version: Version, threshold: MetricThreshold) -> Check:
     low = threshold.minimum is None or value >= threshold.minimum
     high = threshold.maximum is None or value <= threshold.maximum
     return Check(name, low and high, True, expected, f"{value:g}")
+
+
+def _rules(validation: Operation) -> params.Rules:
+    return params.ValidationParams.model_validate(validation.params).rules
 
 
 def _report(validation: Operation | None) -> params.ValidationReport | None:
