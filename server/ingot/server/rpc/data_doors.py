@@ -165,6 +165,7 @@ class _Incoming:
                             receipt = await asyncio.shield(concluding)
                         except asyncio.CancelledError:
                             await asyncio.wait({concluding})
+                            concluding.exception()  # nobody waits for it any more
                             raise
                         yield messages.encode(Kind.DONE, receipt)
                     case _:

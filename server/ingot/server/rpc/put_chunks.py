@@ -190,6 +190,7 @@ class _Reception(Generic[R]):
                 return await asyncio.shield(concluding)
             except asyncio.CancelledError:
                 await asyncio.wait({concluding})  # it is at work on the files that would be dropped
+                concluding.exception()  # nobody waits for it any more
                 raise
         except BaseException:
             await asyncio.shield(asyncio.create_task(self._drop()))
