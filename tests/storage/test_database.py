@@ -12,6 +12,7 @@ import pytest
 from helpers import notes
 from helpers.eventually import eventually
 from ingot.server.core import failpoints
+from ingot.server.core.errors import Unavailable
 from ingot.server.storage.database import (
     SQLITE_MINIMUM,
     SQLITE_VERSION,
@@ -229,8 +230,9 @@ def test_a_failing_commit_fails_every_write_of_the_batch(file_database: Database
     with failpoints.armed("database.committing:2=EIO"):  # the first commit is the blocker's
         blocker.release()
         for future in futures:
-            with pytest.raises(OSError, match="Input/output error"):
+            with pytest.raises(Unavailable, match="takes nothing") as caught:
                 future.result(PATIENCE)
+            assert isinstance(caught.value.__cause__, OSError)
         with pytest.raises(LookupError, match="its own"):
             own.result(PATIENCE)
     assert called == []
