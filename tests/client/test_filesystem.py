@@ -16,8 +16,9 @@ from pyarrow import dataset, parquet
 from helpers.patterns import pattern
 from helpers.sdk import member_client, write_tree
 from helpers.servers import Server
-from ingot.client import Client
-from ingot.client._filesystem import IngotFileSystem, split
+from ingot.client import Client, Invalid
+from ingot.client._filesystem import IngotFileSystem, folders_of, split
+from ingot.v1 import transfer_pb2
 
 BIG = pattern("big", 9_000_000)
 ROWS = b"".join(json.dumps({"number": number}).encode() + b"\n" for number in range(1000))
@@ -150,6 +151,12 @@ def test_all_files_come_from_one_version(
     assert files.ukey("datasets/moving/b") != first
     assert files.version_of("datasets/moving/b").endswith("/versions/2")
     assert files.modified("datasets/moving/b") == files.created("datasets/moving/b")
+
+
+@pytest.mark.parametrize("path", ["../out", "a/../../out", "/etc/out", "a\\b", ""])
+def test_a_server_that_names_files_elsewhere_is_not_believed(path: str) -> None:
+    with pytest.raises(Invalid, match="cannot be written safely"):
+        folders_of([transfer_pb2.FileEntry(path="fine"), transfer_pb2.FileEntry(path=path)])
 
 
 def test_it_goes_to_other_processes(files: IngotFileSystem) -> None:

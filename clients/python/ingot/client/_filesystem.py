@@ -24,6 +24,7 @@ from fsspec.spec import AbstractBufferedFile, AbstractFileSystem
 
 from ingot.client import Client, FileReader, Invalid, NotAllowed, NotFound
 from ingot.client._references import DATASETS, KINDS, parse_artifact
+from ingot.content import paths
 
 _BLOCK = 4 * 1024 * 1024
 Info = dict[str, Any]  # as fsspec has them: name, size, type, and what else there is to tell
@@ -203,7 +204,7 @@ class IngotFileSystem(AbstractFileSystem):
             known = self._trees.get(version)
         if known is None:
             with _as_files(reference):
-                known = _as_folders(self.client.uploads.files(version))
+                known = folders_of(self.client.uploads.files(version))
             with self._lock:
                 self._trees[version] = known
         return known
@@ -242,9 +243,11 @@ def split(path: str) -> tuple[str, str]:
         raise FileNotFoundError(_expected(path)) from error
 
 
-def _as_folders(files: Iterable[Any]) -> dict[str, list[Info]]:
+def folders_of(files: Iterable[Any]) -> dict[str, list[Info]]:
+    """Return what each folder holds, by its path. Raises Invalid for a path that leads elsewhere."""
     folders: dict[str, dict[str, Info]] = {"": {}}
     for each in files:
+        _check(each.path)
         info: Info = {
             "name": each.path,
             "size": each.size_bytes,
@@ -260,6 +263,19 @@ def _as_folders(files: Iterable[Any]) -> dict[str, list[Info]]:
             folders.setdefault(above, {})[parent] = _folder(parent)
             parent = above
     return {folder: list(found.values()) for folder, found in folders.items()}
+
+
+def _check(path: str) -> None:
+    """Refuse what a server must not name: `get` would write it outside of its folder. Raises Invalid."""
+    try:
+        paths.check_path(path)
+    except paths.PathError as failure:
+        raise Invalid(
+            f"The server names a file that cannot be written safely: {failure.rule}.",
+            reason="BAD_PATH",
+            facts={"path": failure.path},
+            next_step="Do not read it; tell whoever runs the server.",
+        ) from failure
 
 
 def _folder(name: str) -> Info:
