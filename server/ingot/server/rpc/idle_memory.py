@@ -6,6 +6,7 @@ transfer has run for some seconds they go back, which takes some milliseconds on
 """
 
 import asyncio
+import threading
 from collections.abc import Callable, Mapping
 
 from ingot.server.rpc.calls import Call
@@ -44,7 +45,7 @@ class IdleMemory:
 
     def _now(self) -> None:
         self._due = None
-        asyncio.get_running_loop().run_in_executor(None, self._trim)
+        threading.Thread(target=self._trim, name="ingot-trim", daemon=True).start()  # a stop waits for none
 
 
 def _moves(call: Call) -> bool:
