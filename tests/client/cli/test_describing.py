@@ -37,6 +37,15 @@ def _push(cli: CommandLine, tmp_path: Path, ref: str, *flags: str) -> None:
     assert run.code == 0, run.err
 
 
+def test_a_readme_that_is_too_long_to_show_is_cut_in_words(live: CommandLine, tmp_path: Path) -> None:
+    text = "a" + "آ" * 100_000
+    (tmp_path / "README.md").write_text(text, encoding="utf-8")
+    assert live.run("push", "models/tiny", str(tmp_path / "README.md")).code == 0
+    shown = live.run("show", "models/tiny", "--card")
+    assert shown.out == text[:-1] + "\n"
+    assert "It goes on after 200,000 bytes: ingot cat models/tiny:README.md" in shown.err
+
+
 @pytest.mark.contract("S0-26")
 def test_a_push_says_it_all_of_what_is_new_and_adds_to_what_is_there(
     live: CommandLine, tmp_path: Path

@@ -5,6 +5,7 @@ What the journal knows already is not read at all. A file that changes while it 
 changes again the push fails and says which file it was.
 """
 
+import contextlib
 import os
 import queue
 import stat
@@ -102,20 +103,24 @@ class _Cutter:
             self._journal.put_all((each.file.source, each.state, each.cut) for each in cuts)
 
     def _work(self) -> None:
+        with contextlib.suppress(_Stopped):
+            try:
+                self._cut_all()
+            except _Stopped:
+                raise
+            except BaseException as failure:  # noqa: BLE001  # handed to the caller, whatever it is
+                self._hand_on(failure)
+            self._hand_on(None)
+
+    def _cut_all(self) -> None:
         handful = _Handful()
-        try:
-            while (file := self._next()) is not None:
-                whole = self._cut(file, handful)
-                handful.found.append(whole)
-                handful.files += 1
-                if len(handful.found) >= _TOGETHER:
-                    self._hand_over(handful)
-            self._hand_over(handful)
-        except _Stopped:
-            return
-        except BaseException as failure:  # noqa: BLE001  # handed to the caller, whatever it is
-            self._hand_on(failure)
-        self._hand_on(None)
+        while (file := self._next()) is not None:
+            whole = self._cut(file, handful)
+            handful.found.append(whole)
+            handful.files += 1
+            if len(handful.found) >= _TOGETHER:
+                self._hand_over(handful)
+        self._hand_over(handful)
 
     def _next(self) -> SourceFile | None:
         with self._lock:

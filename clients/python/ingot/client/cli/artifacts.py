@@ -162,10 +162,13 @@ def _card(shell: Shell, ref: str) -> int:
     shell.out.note(f"It has no card of its own: ingot edit {name} --card FILE")
     if artifact.current_version:
         try:
-            text = b"".join(shell.client.read(f"{artifact.current_version}:README.md", length=_CARD_BYTES))
+            file = f"{artifact.current_version}:README.md"
+            text = b"".join(shell.client.read(file, length=_CARD_BYTES + 1))
         except NotFound:
             return 0
-        shell.out.text(text.decode(errors="replace"))
+        shell.out.text(text[:_CARD_BYTES].decode(errors="ignore"))
+        if len(text) > _CARD_BYTES:
+            shell.out.note(f"It goes on after {_CARD_BYTES:,} bytes: ingot cat {name}:README.md")
     return 0
 
 
