@@ -43,7 +43,7 @@ def test_a_readme_that_is_too_long_to_show_is_cut_in_words(live: CommandLine, tm
     assert live.run("push", "models/tiny", str(tmp_path / "README.md")).code == 0
     shown = live.run("show", "models/tiny", "--card")
     assert shown.out == text[:-1]
-    assert "It goes on after 200,000 bytes: ingot cat models/tiny:README.md" in shown.err
+    assert "It goes on after 200,000 bytes: ingot cat models/admin/tiny:README.md" in shown.err
 
 
 @pytest.mark.contract("S0-26")
