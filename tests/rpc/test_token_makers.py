@@ -109,6 +109,21 @@ def test_what_an_administrator_made_for_others_ends_with_the_role(server: Server
     assert _entry(server, "users/boss")["revoked"] == theirs.token.name
 
 
+def test_a_token_of_a_token_that_an_administrator_made_ends_with_the_role(server: Server) -> None:
+    own = server.token("sara")  # made by `admin`
+    boss = server.token("boss", Role.ADMIN)
+    first = _made(server, boss, parent="users/sara")
+    second = _made(server, first.secret)
+    third = _made(server, second.secret)
+    server.stubs(own).auth.RevokeToken(pb.RevokeTokenRequest(name=second.token.name))  # what it made stays
+    sure = _made(server, own)
+    ended = _update(server, pb.User(name="users/boss", role=pb.ROLE_MEMBER), "role").ended_tokens
+    assert sorted(ended) == sorted(each.token.name for each in (first, third))
+    assert not any(_works(server, each.secret) for each in (first, second, third))
+    assert _works(server, own)
+    assert _works(server, sure.secret)
+
+
 def test_tokens_made_for_others_stay_when_that_is_asked(server: Server) -> None:
     server.token("sara")
     made = _made(server, server.token("boss", Role.ADMIN), parent="users/sara")

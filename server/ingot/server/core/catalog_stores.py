@@ -103,6 +103,13 @@ class TokenStore(Protocol):
         """Return the tokens that a user made, for whomever, and that were not revoked."""
         ...
 
+    def made_for_others(self, user: str) -> Sequence[ApiToken]:
+        """Return the tokens of other users that a user made, or that were made with one of these.
+
+        Also through one that was revoked; without those that were revoked themselves.
+        """
+        ...
+
     def valid(self, now: float, size: int) -> Sequence[ApiToken]:
         """Return up to `size` tokens, of anybody, that are neither revoked nor over, by their numbers."""
         ...

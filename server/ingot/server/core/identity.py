@@ -167,6 +167,7 @@ class ApiToken:
     revoke_time: float | None = None
     maker: str = ""  # id of who made it, `system` for the server; empty when it is not known
     login: int = 0  # number of the login that it was made in, also through another token; 0 for none
+    parent: str = ""  # id of the token that it was made with; empty for a login and for the server
 
     @property
     def name(self) -> str:

@@ -229,7 +229,7 @@ class Identity:
         scopes = _granted(caller, role, wanted.scopes)
         expire_time = _end(caller, wanted.ttl, self._clock.now())
         made = ApiToken("", user.id, display_name, role, scopes, 0.0, expire_time)
-        made = dataclasses.replace(made, maker=caller.user, login=caller.login)
+        made = dataclasses.replace(made, maker=caller.user, login=caller.login, parent=_token_id(caller))
         token, secret = self._add_token(made)
         journal.about(token.name)
         journal.detail(role=role, scopes=" ".join(sorted(scopes)))
@@ -386,6 +386,12 @@ def _end(caller: Caller, ttl: float | None, now: float) -> float | None:
             "longer.",
         )
     return now + ttl
+
+
+def _token_id(caller: Caller) -> str:
+    """Return the id of the token that a caller comes with; "" for a login."""
+    kind, _, token = caller.token.removeprefix(f"users/{caller.user}/").partition("/")
+    return token if kind == "tokens" else ""
 
 
 def _digest(secret: str) -> bytes:

@@ -3,7 +3,8 @@
 Whoever holds an access token for a quarter of an hour can make an API token with it that stays. So every
 token remembers its maker and the login that it comes from, also through another token, and the person can end
 these with all logins, or with the password. What an administrator made for other users is an administrator's
-power over them, and ends with the role.
+power over them, and ends with the role. So does what was made with such a token, since nobody knows which of
+the two holds it.
 """
 
 from collections.abc import Callable, Sequence
@@ -30,11 +31,11 @@ class MadeTokens:
 
     def in_logins(self, user: str) -> Sequence[ApiToken]:
         """Return what a user made in logins, for whomever, and what is good still."""
-        return [each for each in self._good(user) if each.login]
+        return [each for each in self._unexpired(self._tokens.made_by(user)) if each.login]
 
     def for_others(self, user: str) -> Sequence[ApiToken]:
-        """Return what a user made for other users and what is good still."""
-        return [each for each in self._good(user) if each.user != user]
+        """Return what a user made for other users, and what was made with that, as far as it is good."""
+        return self._unexpired(self._tokens.made_for_others(user))
 
     def end(self, tokens: Sequence[ApiToken]) -> Sequence[str]:
         """Revoke tokens; return their names, which the entry of the write tells, too."""
@@ -56,8 +57,6 @@ class MadeTokens:
         """Return some tokens that are good, of everybody."""
         return self._tokens.valid(self._clock.now(), _MOST_NAMED)
 
-    def _good(self, maker: str) -> Sequence[ApiToken]:
+    def _unexpired(self, tokens: Sequence[ApiToken]) -> Sequence[ApiToken]:
         now = self._clock.now()
-        return [
-            each for each in self._tokens.made_by(maker) if each.expire_time is None or each.expire_time > now
-        ]
+        return [each for each in tokens if each.expire_time is None or each.expire_time > now]

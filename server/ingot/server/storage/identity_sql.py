@@ -120,6 +120,13 @@ class UsersSql:
         return [Member(namespace, user, MemberRole(role), time) for namespace, role, time in found]
 
 
+# Tokens that a user made for other users, and all that were made with them.
+_FOR_OTHERS = (
+    "(WITH RECURSIVE made(id) AS (SELECT id FROM api_token WHERE maker = ? AND user_id != ? "
+    "UNION SELECT child.id FROM api_token AS child JOIN made ON child.parent = made.id) SELECT id FROM made)"
+)
+
+
 class TokensSql:
     """Implements TokenStore."""
 
@@ -145,6 +152,7 @@ class TokensSql:
             revoked=token.revoke_time,
             maker=token.maker,
             login=token.login,
+            parent=_number(token.parent) if token.parent else 0,
         ).execute()
 
     def page(self, user: str, after: int, size: int) -> Sequence[tuple[int, ApiToken]]:
@@ -160,6 +168,12 @@ class TokensSql:
     def made_by(self, user: str) -> Sequence[ApiToken]:
         token = tables.ApiToken
         rows = token.select().where(token.maker == user, token.revoked.is_null()).order_by(token.id)
+        return [_token(row) for row in rows]
+
+    def made_for_others(self, user: str) -> Sequence[ApiToken]:
+        token = tables.ApiToken
+        theirs = token.id.in_(peewee.SQL(_FOR_OTHERS, (user, user)))
+        rows = token.select().where(theirs, token.user != user, token.revoked.is_null()).order_by(token.id)
         return [_token(row) for row in rows]
 
     def valid(self, now: float, size: int) -> Sequence[ApiToken]:
@@ -217,4 +231,5 @@ def _token(row: tables.ApiToken) -> ApiToken:
         revoke_time=row.revoked,
         maker=row.maker,
         login=row.login,
+        parent=f"tok_{row.parent}" if row.parent else "",
     )

@@ -66,9 +66,12 @@ class ApiToken(Table):
     revoked = peewee.FloatField(null=True)
     maker = peewee.TextField(default="", constraints=[peewee.SQL("DEFAULT ''")])  # id of a user, or system
     login = peewee.IntegerField(default=0, constraints=[peewee.SQL("DEFAULT 0")])  # number, 0 for none
+    parent = peewee.IntegerField(
+        default=0, constraints=[peewee.SQL("DEFAULT 0")]
+    )  # id of a token, 0 for none
 
     class Meta:
-        indexes = ((("user", "id"), False), (("maker",), False))
+        indexes = ((("user", "id"), False), (("maker",), False), (("parent",), False))
 
 
 class Credential(Table):
