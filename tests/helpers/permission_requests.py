@@ -118,6 +118,15 @@ REQUESTS: dict[str, Request] = {
         _ARTIFACTS,
         lasts=True,
     ),
+    "UpdateArtifact:validation": Request(
+        lambda at: catalog.UpdateArtifactRequest(
+            artifact=catalog.Artifact(
+                name=at.thing,
+                validation=catalog.ValidationPolicy(rules=catalog.ValidationRules(max_bad_ratio=0.5)),
+            )
+        ),
+        _ARTIFACTS,
+    ),
     "DeleteArtifact": Request(lambda at: catalog.DeleteArtifactRequest(name=at.thing), _ARTIFACTS),
     "RestoreArtifact": Request(
         lambda at: catalog.RestoreArtifactRequest(name=at.thing), _made(World.new_trash)

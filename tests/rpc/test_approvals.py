@@ -213,6 +213,31 @@ def test_only_owners_change_what_approvals_need(rig: Rig) -> None:
         )
 
 
+def test_only_owners_let_validations_pass_more(rig: Rig) -> None:
+    """Who asks for an approval must not make its evidence easier."""
+
+    def change(who: Stubs, **rules: object) -> pb.Artifact:
+        wanted = pb.ValidationPolicy(rules=pb.ValidationRules(**rules))  # type: ignore[arg-type]  # by name
+        return rig.update(pb.Artifact(validation=wanted), "validation", who=who)
+
+    change(rig.omid, min_records=5)  # a writer may ask for more
+    denied = (grpc.StatusCode.PERMISSION_DENIED, "SCOPE_MISSING")
+    assert _refused(lambda: change(rig.omid, min_records=4)) == denied
+    assert _refused(lambda: change(rig.omid, min_records=5, max_bad_ratio=1.0)) == denied
+    assert _refused(lambda: rig.update(pb.Artifact(), "validation", who=rig.omid)) == denied
+    free = pb.ValidationPolicy(mode=pb.VALIDATION_MODE_NONE)
+    with rig.client("omid") as writer, pytest.raises(Denied) as failed:
+        writer.catalog.update(NAME, pb.Artifact(validation=free), ["validation"])
+    assert "asks for less (mode, min_records)" in str(failed.value)
+    assert failed.value.next_step == "Ask users/sara, or an owner of namespaces/team."
+    assert change(rig.sara, max_bad_ratio=0.5).validation.rules.max_bad_ratio == 0.5
+    with Client(rig.server.address, rig.server.admin_token) as admin:
+        entry = next(each for each in admin.audit.entries(target=NAME) if each.code == "OK")
+    assert entry.principal == "users/sara"
+    assert entry.facts["validation"] == "max_bad_ratio 0.5"
+    assert entry.facts["validation_before"] == "min_records 5"
+
+
 def test_a_namespace_asks_for_more_of_all_that_it_owns(rig: Rig) -> None:
     policy = approval_policy(["scan"], {"accuracy": (0.9, None)}, ["prod"])
     with rig.client("sara") as owner, pytest.raises(Denied):

@@ -769,7 +769,7 @@ class UpdateUserResponse(_message.Message):
 
     @_builtins.property
     def ended_tokens(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Tokens that they made for other users and that were ended, by name."""
+        """Tokens that they made for other users, or that were made with these, and that were ended, by name."""
 
     @_builtins.property
     def ownerless_namespaces(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -838,7 +838,7 @@ class DeleteUserResponse(_message.Message):
 
     @_builtins.property
     def ended_tokens(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Tokens that they made for other users and that end with them, by name."""
+        """Tokens that they made for other users, or that were made with these, and that end with them, by name."""
 
     def __init__(
         self,

@@ -587,7 +587,9 @@ class Artifact(_message.Message):
 
     @_builtins.property
     def validation(self) -> Global___ValidationPolicy:
-        """What its versions must pass before others see them; unset is the server's own policy."""
+        """What its versions must pass before others see them; unset is the server's own policy. Only owners of the artifact or its namespace
+        may let more pass than before.
+        """
 
     @_builtins.property
     def approval(self) -> Global___ApprovalPolicy:

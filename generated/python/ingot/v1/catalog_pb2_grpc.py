@@ -256,7 +256,8 @@ class CatalogServiceServicer(object):
 
         Errors: INVALID_ARGUMENT (FIELD_INVALID: unknown or fixed path); NOT_FOUND (ARTIFACT_NOT_FOUND); ABORTED (ETAG_MISMATCH);
         FAILED_PRECONDITION (REQUEST_ID_REUSED; APPROVAL_REQUIRED: an alias that the policy protects names a version that is not approved);
-        PERMISSION_DENIED (SCOPE_MISSING: you see it, but may not change it, or not who sees it).
+        PERMISSION_DENIED (SCOPE_MISSING: you see it, but may not change it, or not who sees it, what approvals need, or that its
+        validation asks for less).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

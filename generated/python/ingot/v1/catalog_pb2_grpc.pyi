@@ -68,7 +68,8 @@ class CatalogServiceStub:
 
     Errors: INVALID_ARGUMENT (FIELD_INVALID: unknown or fixed path); NOT_FOUND (ARTIFACT_NOT_FOUND); ABORTED (ETAG_MISMATCH);
     FAILED_PRECONDITION (REQUEST_ID_REUSED; APPROVAL_REQUIRED: an alias that the policy protects names a version that is not approved);
-    PERMISSION_DENIED (SCOPE_MISSING: you see it, but may not change it, or not who sees it).
+    PERMISSION_DENIED (SCOPE_MISSING: you see it, but may not change it, or not who sees it, what approvals need, or that its
+    validation asks for less).
     """
     DeleteArtifact: _grpc.UnaryUnaryMultiCallable[_catalog_pb2.DeleteArtifactRequest, _catalog_pb2.DeleteArtifactResponse]
     """Moves an artifact with its versions to the trash. Its bytes stay until it is purged.
@@ -274,7 +275,8 @@ class CatalogServiceAsyncStub(CatalogServiceStub):
 
     Errors: INVALID_ARGUMENT (FIELD_INVALID: unknown or fixed path); NOT_FOUND (ARTIFACT_NOT_FOUND); ABORTED (ETAG_MISMATCH);
     FAILED_PRECONDITION (REQUEST_ID_REUSED; APPROVAL_REQUIRED: an alias that the policy protects names a version that is not approved);
-    PERMISSION_DENIED (SCOPE_MISSING: you see it, but may not change it, or not who sees it).
+    PERMISSION_DENIED (SCOPE_MISSING: you see it, but may not change it, or not who sees it, what approvals need, or that its
+    validation asks for less).
     """
     DeleteArtifact: _aio.UnaryUnaryMultiCallable[_catalog_pb2.DeleteArtifactRequest, _catalog_pb2.DeleteArtifactResponse]  # type: ignore[assignment]
     """Moves an artifact with its versions to the trash. Its bytes stay until it is purged.
@@ -513,7 +515,8 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Errors: INVALID_ARGUMENT (FIELD_INVALID: unknown or fixed path); NOT_FOUND (ARTIFACT_NOT_FOUND); ABORTED (ETAG_MISMATCH);
         FAILED_PRECONDITION (REQUEST_ID_REUSED; APPROVAL_REQUIRED: an alias that the policy protects names a version that is not approved);
-        PERMISSION_DENIED (SCOPE_MISSING: you see it, but may not change it, or not who sees it).
+        PERMISSION_DENIED (SCOPE_MISSING: you see it, but may not change it, or not who sees it, what approvals need, or that its
+        validation asks for less).
         """
 
     @_abc_1.abstractmethod

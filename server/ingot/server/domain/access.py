@@ -113,8 +113,8 @@ class Access:
             facts={"name": str(artifact.name)},
         )
 
-    def require_artifact_owner(self, caller: Caller, artifact: Artifact) -> None:
-        """Refuse unless the caller decides who sees the artifact.
+    def require_artifact_owner(self, caller: Caller, artifact: Artifact, what: str = "") -> None:
+        """Refuse unless the caller decides `what`: who sees the artifact when it is empty.
 
         Owners of its namespace do, and its own owner while that may still write there; no body of an
         operation does. Raises NotFound (ARTIFACT_NOT_FOUND) when it may not even read it, else Denied
@@ -128,7 +128,7 @@ class Access:
         self.require_artifact_read(caller, artifact)
         raise Denied(
             Reason.SCOPE_MISSING,
-            f"{caller.principal} does not decide who sees {artifact.name}.",
+            f"{caller.principal} does not decide {what or f'who sees {artifact.name}'}.",
             next_step=f"Ask {artifact.owner}, or an owner of namespaces/{namespace}.",
             facts={"name": str(artifact.name)},
         )

@@ -185,8 +185,8 @@ class Catalog(CatalogView):
     ) -> Artifact:
         """Change the fields that the mask names; return the artifact as it is then.
 
-        Raises NotFound (ARTIFACT_NOT_FOUND), Denied (SCOPE_MISSING), Invalid (FIELD_INVALID), Conflict
-        (ETAG_MISMATCH) when it changed since the etag was read, Precondition (APPROVAL_REQUIRED: an alias
+        Raises NotFound (ARTIFACT_NOT_FOUND), Denied (SCOPE_MISSING, also for what owners alone decide),
+        Invalid (FIELD_INVALID), Conflict (ETAG_MISMATCH), Precondition (APPROVAL_REQUIRED: an alias
         that the policy protects names a version which is not approved).
         """
         if validate_only:
@@ -194,15 +194,8 @@ class Catalog(CatalogView):
 
         def make() -> str:
             changed = self._changed(caller, change)
-            fields = changed.fields
-            before = self.require_write(caller, change.name).fields.approval
-            if fields.approval != before:
-                journal.detail(approval=fields.approval.words, approval_before=before.words)
-            journal.detail(
-                fields=", ".join(sorted(change.paths or change.populated)),
-                visibility=fields.visibility,
-                lifecycle=fields.lifecycle,
-            )
+            journal.detail(fields=", ".join(sorted(change.paths or change.populated)))
+            self.tell_decided(self.require_write(caller, change.name).fields, changed.fields)
             return self._save(changed).uid
 
         return self._answer(caller, *self._requests.run(caller, "UpdateArtifact", key, make))
@@ -323,11 +316,7 @@ class Catalog(CatalogView):
         artifact = self.require_write(caller, change.name)
         check_etag(str(artifact.name), change.etag, artifact.etag)
         fields = catalog_fields.masked(artifact.fields, change.fields, change.paths, change.populated)
-        if fields.approval != artifact.fields.approval:
-            self._access.require_artifact_owner(caller, artifact)
-            self.require_protectable(artifact, fields.approval)
-        if fields.visibility is not artifact.fields.visibility:
-            self._access.require_artifact_owner(caller, artifact)
+        self.require_decided(caller, artifact, fields)
         return dataclasses.replace(
             artifact,
             fields=catalog_fields.checked(fields),

@@ -8,11 +8,13 @@ import dataclasses
 import hashlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 
+from ingot.server.core import journal
 from ingot.server.core.alias_stores import AliasPlaces
 from ingot.server.core.approval_policies import ApprovalPolicy
 from ingot.server.core.artifacts import Artifact, ArtifactFields, Version, VersionOrigin, Visibility
 from ingot.server.core.catalog_stores import VersionStore
 from ingot.server.core.identity import Caller
+from ingot.server.domain import validation_policies
 from ingot.server.domain.access import Access
 from ingot.server.domain.catalog_refusals import not_protectable, protected
 
@@ -61,6 +63,32 @@ class CatalogView:
         found = self._aliases.unapproved("", begun, artifact) if self._aliases and begun else None
         if found is not None:
             raise not_protectable(*found)
+
+    def require_decided(self, caller: Caller, artifact: Artifact, fields: ArtifactFields) -> None:
+        """Refuse new fields that only owners decide on, unless the caller is one.
+
+        That is who sees the artifact, what approvals need, and a validation that lets more pass: whoever
+        asks for an approval must not make its evidence easier. Everybody who writes may ask for more.
+        Raises Denied (SCOPE_MISSING), Precondition (APPROVAL_REQUIRED).
+        """
+        before, name = artifact.fields, artifact.name
+        if fields.approval != before.approval:
+            self._access.require_artifact_owner(caller, artifact, f"what approvals of {name} need")
+            self.require_protectable(artifact, fields.approval)
+        if fields.visibility is not before.visibility:
+            self._access.require_artifact_owner(caller, artifact)
+        if looser := validation_policies.loosened(before.validation, fields.validation):
+            what = f"that the validation of {name} asks for less ({', '.join(looser)})"
+            self._access.require_artifact_owner(caller, artifact, what)
+
+    def tell_decided(self, before: ArtifactFields, fields: ArtifactFields) -> None:
+        """Tell the audit log what new fields say of who sees an artifact and what its versions must pass."""
+        journal.detail(visibility=fields.visibility, lifecycle=fields.lifecycle)
+        if fields.approval != before.approval:
+            journal.detail(approval=fields.approval.words, approval_before=before.approval.words)
+        if fields.validation != before.validation:
+            for fact, policy in (("validation", fields), ("validation_before", before)):
+                journal.each(fact, validation_policies.words(policy.validation))
 
     def shown(self, caller: Caller, artifact: Artifact) -> Artifact:
         """Return an artifact as the caller sees it."""

@@ -23,13 +23,11 @@ from ingot.server.core.artifacts import Artifact, Version
 from ingot.server.core.errors import NotFound
 from ingot.server.core.identity import system_caller
 from ingot.server.core.operations import Operation, OperationState
+from ingot.server.domain import validation_policies
 from ingot.server.domain.catalog import Catalog
 from ingot.server.domain.operations import Operations
 
 METRIC = "metric:"
-_AT_MOST = ("max_file_size", "max_records", "max_duplicate_ratio", "max_text_length")
-_AT_LEAST = ("min_records", "min_text_length")
-_ONLY = ("allowed_formats", "allowed_languages")
 
 
 class EvidenceGathering:
@@ -62,29 +60,6 @@ class EvidenceGathering:
             return None
 
 
-def looser(policy: params.Rules, used: params.Rules) -> list[str]:
-    """Return which rules of a validation let more pass than those of the policy would.
-
-    A policy that says nothing of bad records lets none pass. For unsafe content there is a check of its own.
-    """
-
-    def beyond(name: str, sign: int) -> bool:
-        wanted, got = getattr(policy, name), getattr(used, name)
-        return wanted is not None and (got is None or (got - wanted) * sign > 0)
-
-    found = [name for name in _AT_MOST if beyond(name, 1)]
-    found += [name for name in _AT_LEAST if beyond(name, -1)]
-    for name in _ONLY:
-        wanted, got = {*getattr(policy, name)}, {*getattr(used, name)}
-        if wanted and not (got and got <= wanted):
-            found.append(name)
-    if not {*policy.required_columns} <= {*used.required_columns}:
-        found.append("required_columns")
-    if (used.max_bad_ratio or 0.0) > (policy.max_bad_ratio or 0.0):
-        found.append("max_bad_ratio")
-    return found
-
-
 def _validated(
     artifact: Artifact, version: Version, validation: Operation | None, *, required: bool
 ) -> Check:
@@ -93,7 +68,7 @@ def _validated(
         found = "forgotten; validate it again" if version.last_validation else "never validated"
     elif report is None:
         found = f"{validation.name} is {validation.state}"
-    elif more := looser(artifact.fields.validation.rules, _rules(validation)):
+    elif more := validation_policies.looser(artifact.fields.validation.rules, _rules(validation)):
         found = f"{validation.name} let more pass than the policy: {', '.join(more)}"
     else:
         found, passed = f"{validation.name}: {report.summary}", report.passed
