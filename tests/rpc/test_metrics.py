@@ -19,6 +19,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from helpers.eventually import eventually
 from helpers.servers import Server, running_server
 from ingot.server.rpc import metrics_http
+from ingot.server.rpc.call_watchers import FiguresWatcher
+from ingot.server.rpc.idle_memory import IdleMemory
 from ingot.server.rpc.metrics import Metrics
 from ingot.server.rpc.metrics_http import Certificates, MetricsServer
 from ingot.server.rpc.server import AddressError
@@ -90,7 +92,8 @@ def test_rows_and_the_disk_are_shown_too(tmp_path: Path) -> None:
 def test_without_the_setting_nothing_is_served_or_imported(tmp_path: Path) -> None:
     with running_server(tmp_path) as server:
         assert server.app.used.metrics_address == ""
-        assert len(server.app.used.watchers) == 1
+        watchers = [type(each) for each in server.app.used.watchers]
+        assert watchers == [FiguresWatcher, IdleMemory]  # nothing that counts for scrapers
 
 
 def test_a_taken_address_is_told_in_one_sentence() -> None:

@@ -10,6 +10,7 @@ before they were read are not recorded: a file system with coarse clocks could h
 or cut-off record ends the reading, so a crash costs at most what was written last.
 """
 
+import errno
 import fcntl
 import os
 import struct
@@ -84,6 +85,7 @@ class Cut:
         )
 
 
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 ENTRY = struct.Struct(f"<{digests.DIGEST_SIZE}sI")
 
 
@@ -123,10 +125,12 @@ def place_for(kind: str, folder: Path, suffix: str = "") -> Path:
 
 @contextmanager
 def keeping(place: Path) -> Iterator[None]:
-    """Say of a write below the cache folder that fails where that is. Raises LimitReached."""
+    """Say of a write below the cache folder that finds no room where that is. Raises LimitReached."""
     try:
         yield
     except OSError as failure:
+        if failure.errno not in _NO_ROOM:
+            raise
         raise LimitReached(
             f"Cannot keep notes in {place.parent}: {failure.strerror}.",
             reason="DISK_LOW",

@@ -131,7 +131,7 @@ class Question:
             self._task.cancel()
 
 
-class EndedError(IngotError):
+class EndedError(Unavailable):
     """The main process has ended the stream; its call says why."""
 
 
