@@ -37,11 +37,16 @@ STEPS = (
     *(f"database.committing:{number}" for number in (12, 16, 20)),
     *(f"database.committed:{number}" for number in (10, 14, 18, 22)),
 )
+AGAIN = [
+    pytest.param(step, id=f"{step} {trial}", marks=pytest.mark.long)
+    for step in ("scrub.copied", "scrub.salvaged", "scrub.set_aside")  # the trials of kills reach the others
+    for trial in range(2, 11)
+]
 
 
 @pytest.mark.slow
 @pytest.mark.contract("S3-59", "S3-60")
-@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("step", [*STEPS, *AGAIN])
 def test_a_kill_during_upkeep_loses_nothing_that_is_needed(
     tmp_path: Path, step: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
