@@ -28,7 +28,7 @@ from ingot.v1 import catalog_pb2, system_pb2
 
 CUTS = (LOST, NAMES, ZEROS, BYTES, KEPT)
 FEW = 1  # disks in `make test`, besides what is lost in the end
-MOST = 600  # disks of one program in the long test
+MOST = 150  # disks of one program in the long test
 SEEDS = 3  # torn disks at each moment in the long test
 
 

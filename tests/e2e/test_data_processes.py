@@ -152,6 +152,25 @@ def test_data_processes_end_with_the_server_however_it_ends(tmp_path: Path) -> N
     assert not [*(tmp_path / "data").glob("*.sock")]
 
 
+@pytest.mark.contract("S3-4")
+def test_one_that_is_started_again_writes_with_no_key_that_the_server_lacks(tmp_path: Path) -> None:
+    keys = tmp_path / "keys"
+    keys.touch(mode=0o600)
+    keys.write_text("11" * 32 + "\n")
+    with server_process(tmp_path / "data", *DATA[:2], "--encryption-key-file", str(keys)) as server:
+        log = tmp_path / "data" / "logs" / "server.log"
+        keys.write_text("22" * 32 + "\n" + "11" * 32 + "\n")  # for the next start of the server
+        _processes(server)[0].kill()
+        told = "encryption_key_file has changed since the server started"
+        eventually(lambda: told in log.read_text(), timeout=60, what="the log to say why it does not serve")
+        with _client(server) as client:
+            assert _data_health(client)[0] == system_pb2.HEALTH_STATUS_DEGRADED
+        assert not [*(tmp_path / "data" / "ingest").glob("data*")]
+        keys.write_text("11" * 32 + "\n")
+        eventually(lambda: len(_processes(server)) == 1, timeout=60, what="it to serve again")
+        server.stop()
+
+
 def test_an_address_that_is_taken_is_one_sentence(server: ServerProcess, tmp_path: Path) -> None:
     taken = server.address
     ended = run_server(

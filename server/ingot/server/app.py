@@ -218,7 +218,8 @@ class App:
         self.operations.serve(self.hops, server, starts, self._training_shelves.tails)
         registered, tails = self.registered.registrations, self._training_shelves.tails
         self.transfer.serve(self.hops, server, lambda: self.pipeline.draining, registered, tails)
-        self.data = DataProcesses(settings, folder, self.hops, self._packs, self.transfer.data_addresses)
+        moving = self.transfer.data_addresses
+        self.data = DataProcesses(settings, folder, self.hops, self._packs, moving, self._key)
 
     def _bodies(self) -> None:
         means = BodyMeans(

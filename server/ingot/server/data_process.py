@@ -43,6 +43,7 @@ class DataSpec:
 
     folder: str
     key_file: str
+    key: str  # the id of the key for new packs that the main process has, "" without encryption
     address: str
     socket: str
     main: str  # unix socket of the main process for questions
@@ -89,11 +90,19 @@ async def _serve(spec: DataSpec) -> int:
     from ingot.server.rpc.data_streams import DataStreams
     from ingot.server.rpc.server import INNER_OPTIONS, OPTIONS, AddressError, bind
     from ingot.server.rpc.tls import Tls
-    from ingot.server.storage.pack_keys import keyring
+    from ingot.server.storage.pack_keys import KeyFileError, keyring
     from ingot.server.storage.packs_data import DataPacks
 
     folder = Path(spec.folder)
-    packs = DataPacks(folder, keyring(Path(spec.key_file), folder))
+    try:
+        keys = keyring(Path(spec.key_file), folder)
+    except KeyFileError as error:
+        _tell({"error": str(error)})
+        return 1
+    if (keys.active.hex() if keys else "") != spec.key:
+        _tell({"error": "encryption_key_file has changed since the server started. Restart the server."})
+        return 1
+    packs = DataPacks(folder, keys)
     tls = None
     if spec.tls is not None:
         certificate, key, authority = spec.tls
@@ -106,6 +115,7 @@ async def _serve(spec: DataSpec) -> int:
         try:
             address = bind(server, spec.address, tls)
         except AddressError as error:
+            packs.close()
             _tell({"error": str(error)})
             return 1
         server.add_insecure_port(f"unix:{spec.socket}")

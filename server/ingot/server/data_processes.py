@@ -50,8 +50,16 @@ class DataProcesses:
     """The data processes of one server; none where `data_listen` is empty."""
 
     def __init__(
-        self, settings: Settings, folder: DataFolder, hops: Hops, packs: DiskPacks, addresses: DataAddresses
+        self,
+        settings: Settings,
+        folder: DataFolder,
+        hops: Hops,
+        packs: DiskPacks,
+        addresses: DataAddresses,
+        key: str,
     ) -> None:
+        """`key` is the id of the key for new packs, "" without encryption."""
+        self._key = key
         self._settings = settings
         self._folder = folder
         self._hops = hops
@@ -165,6 +173,7 @@ class DataProcesses:
         return DataSpec(
             folder=str(self._folder.path),
             key_file=str(chosen.encryption_key_file),
+            key=self._key,
             address=address,
             socket=str(self._socket(f"data-{number}")),
             main=str(self._socket("data")),

@@ -206,7 +206,9 @@ class _Incoming:
 
 
 async def _next(requests: Messages, kind: Kind) -> Message:
-    message = await anext(requests)
+    message = await anext(requests, None)
+    if message is None:
+        raise asyncio.CancelledError  # the data process has let go: its client has gone
     if message.kind is not kind:
         raise _failure(message)
     return message

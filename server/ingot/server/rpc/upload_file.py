@@ -1,6 +1,6 @@
 """Receives one UploadFile stream: the loop takes messages in, threads cut, hash and write what came before.
 
-    header ─▶ open ─▶ data ─▶ window (4 MiB) ─▶ cut ─▶ run ─▶ …  finish ─▶ compare ─▶ manifest ─▶ commit
+    header ─▶ open ─▶ data ─▶ window (2 MiB) ─▶ cut ─▶ run ─▶ …  finish ─▶ compare ─▶ manifest ─▶ commit
 
 One window is on its way to disk while the next one fills, and no more: a sender that is faster than the disk
 is held back by the flow control of its connection. A run of chunks becomes durable and counts when it is as
@@ -43,6 +43,7 @@ Messages = AsyncIterator[transfer_pb2.UploadFileRequest]
 _Call = tuple[str, str]  # principal and request id: what tries of one call have in common
 
 _METHOD = "UploadFile"
+_HANDFUL = feeding.WINDOW // 2  # bytes that are handed to the threads together
 _RUN_SECONDS = 30.0
 _SEGMENTS = 4  # of a manifest in one write: half a megabyte each
 
@@ -223,7 +224,7 @@ class _Reception:
             raise other_size(self._plan.path, told, "more")
         self._pace.received(len(data), self._time())
         self._gathered.add(data)
-        if self._gathered.size >= feeding.WINDOW:
+        if self._gathered.size >= _HANDFUL:
             await self._flush()
         self._patience.reschedule(self._pace.deadline())
 

@@ -77,3 +77,13 @@ def _make(path: Path) -> None:
             return
     finally:
         temporary.unlink()
+        _sync(path.parent)
+
+
+def _sync(folder: Path) -> None:
+    """Bring its names to the disk: nothing may be signed by a key that a power cut takes away."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
