@@ -11,6 +11,7 @@ import argon2
 import grpc
 import pytest
 
+from helpers.clocks import HandClock
 from helpers.servers import Server, running_server
 from helpers.transfers import refused
 from ingot.server.core.errors import Conflict, Reason, Unauthenticated
@@ -24,19 +25,6 @@ ME = pb.GetMeRequest()
 PASSWORD = "correct horse battery"
 UNAUTHENTICATED = grpc.StatusCode.UNAUTHENTICATED
 LOCKED = grpc.StatusCode.RESOURCE_EXHAUSTED
-
-
-@dataclasses.dataclass(slots=True)
-class HandClock:
-    """A clock that a test moves."""
-
-    ahead: float = 0.0
-
-    def now(self) -> float:
-        return time.time() + self.ahead
-
-    def monotonic(self) -> float:
-        return time.monotonic() + self.ahead
 
 
 @pytest.fixture

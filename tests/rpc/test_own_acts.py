@@ -1,13 +1,12 @@
 """What the server does by itself has an entry in the audit log by `system`, once, and nothing else has."""
 
-import dataclasses
 import os
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from helpers.clocks import HandClock
 from helpers.eventually import eventually
 from helpers.sdk import write_tree
 from helpers.servers import Server, running_server
@@ -16,19 +15,6 @@ from ingot.v1 import system_pb2 as pb
 
 MIB = 1024 * 1024
 DAY = 24 * 3600.0
-
-
-@dataclasses.dataclass(slots=True)
-class HandClock:
-    """A clock that a test moves."""
-
-    ahead: float = 0.0
-
-    def now(self) -> float:
-        return time.time() + self.ahead
-
-    def monotonic(self) -> float:
-        return time.monotonic() + self.ahead
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ingot.client._errors import Invalid, LimitReached
+from ingot.content import durable
 
 _FOLDER = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
 
@@ -95,7 +96,7 @@ def make_folder(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for each in missing:
         with suppress(PermissionError):  # a folder in which one may make others and not look
-            sync_folder(each.parent)
+            durable.sync_folder(each.parent)
 
 
 def sync_folders(root: Path, paths: Iterable[str]) -> None:
@@ -108,16 +109,7 @@ def sync_folders(root: Path, paths: Iterable[str]) -> None:
             folder = folder.rpartition("/")[0]
     for folder in folders:
         with suppress(FileNotFoundError):  # somebody took it away; whether that matters is found out later
-            sync_folder(root / folder)
-
-
-def sync_folder(folder: str | Path) -> None:
-    """Bring the names in a folder to the disk."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+            durable.sync_folder(root / folder)
 
 
 def unwritable(place: str | Path, why: str) -> LimitReached:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ingot.client import Manifest, TransferProgress
+from ingot.content import durable
 from ingot.server.bodies import folders
 from ingot.server.bodies.failures import Cancelled, translated
 from ingot.server.bodies.work import Work
@@ -100,7 +101,7 @@ class _Target:
                 return
             folders.remove(place)
             self._place.marker_of(place).unlink(missing_ok=True)
-            folders.sync_folder(self._base.parent)
+            durable.sync_folder(self._base.parent)
 
     # --- what is there ----------------------------------------------------------------------------------
 
@@ -135,7 +136,7 @@ class _Target:
             if folder != str(self._part) and not os.listdir(folder):
                 os.rmdir(folder)
             else:
-                folders.sync_folder(Path(folder))  # a pull syncs what it brings, not what was linked
+                durable.sync_folder(Path(folder))  # a pull syncs what it brings, not what was linked
         return done.received_bytes
 
     def _link_old(self, place: Path, before: Marker, manifest: Manifest) -> None:
@@ -168,7 +169,7 @@ class _Target:
             self._remove_other_form(old, after)
             _write(self._place.marker_of(after), marker)
         folders.remove(self._part)
-        folders.sync_folder(after.parent)
+        durable.sync_folder(after.parent)
 
     def _remove_other_form(self, old: Marker, after: Path) -> None:
         """Remove the file where a folder took over, or the folder where a file did."""
@@ -187,4 +188,4 @@ def _write(path: Path, marker: Marker) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
-    folders.sync_folder(path.parent)
+    durable.sync_folder(path.parent)

@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from ingot.content import durable
 from ingot.server.bodies.failures import BodyFailure
 from ingot.server.core.errors import Reason
 from ingot.server.sources import export_places
@@ -46,7 +47,7 @@ def way_to(root: str, path: Path) -> Iterator[None]:
                 raise export_places.inside(path, place)
             with contextlib.suppress(FileExistsError):
                 place.mkdir()
-                sync_folder(place.parent)
+                durable.sync_folder(place.parent)
             if not stat.S_ISDIR(os.lstat(place).st_mode):
                 raise _link(place)
         yield
@@ -122,7 +123,7 @@ def swap(new: Path, target: Path) -> None:
     """
     if not os.path.lexists(target):
         new.rename(target)
-        sync_folder(target.parent)
+        durable.sync_folder(target.parent)
         return
     if not _exchange(new, target):
         aside = new.with_name(f"{new.name}.old")
@@ -130,7 +131,7 @@ def swap(new: Path, target: Path) -> None:
         target.rename(aside)
         new.rename(target)
         aside.rename(new)
-    sync_folder(target.parent)
+    durable.sync_folder(target.parent)
     remove(new)
 
 
@@ -142,15 +143,6 @@ def remove(path: Path) -> None:
         path.unlink()
     else:
         shutil.rmtree(path)
-
-
-def sync_folder(folder: Path) -> None:
-    """Bring the names in a folder to the disk."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _exchange(one: Path, other: Path) -> bool:

@@ -13,6 +13,8 @@ from pathlib import Path
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from ingot.content import durable
+
 KEY_FILE = "bundle.key"
 _PREFIX = "ed25519:"
 _NAME = re.compile(r"ed25519:[0-9a-f]{64}")
@@ -77,13 +79,4 @@ def _make(path: Path) -> None:
             return
     finally:
         temporary.unlink()
-        _sync(path.parent)
-
-
-def _sync(folder: Path) -> None:
-    """Bring its names to the disk: nothing may be signed by a key that a power cut takes away."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        durable.sync_folder(path.parent)  # nothing may be signed by a key that a power cut takes away

@@ -12,6 +12,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from ingot.content import durable
 from ingot.server.core.audit import Head, SignedHead, micros
 
 FILE = "audit.head"
@@ -42,11 +43,7 @@ class AuditHeadFile:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(self._path)
-        folder = os.open(self._path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        durable.sync_folder(self._path.parent)
 
 
 def parsed(text: str) -> SignedHead:

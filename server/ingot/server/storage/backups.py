@@ -21,11 +21,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 
+from ingot.content import durable
 from ingot.server.core import failpoints
 from ingot.server.core.errors import DataLoss, Exhausted, Reason, Unavailable
 from ingot.server.core.packs import PackId
 from ingot.server.core.upkeep_stores import Backup
-from ingot.server.storage import audit_head, connections, pack_files, write_out
+from ingot.server.storage import audit_head, connections, write_out
 
 ROWS = "ingot.db"
 _FACTS = "backup.json"
@@ -107,12 +108,12 @@ class FolderBackups:
         )
         with _told(self._folder):
             for parent in {_pack(self._folder, pack).parent for pack in self._needed}:
-                pack_files.sync_folder(parent)
-            pack_files.sync_folder(self._folder / "packs")
+                durable.sync_folder(parent)
+            durable.sync_folder(self._folder / "packs")
             _write(self._partial / _FACTS, json.dumps(asdict(backup), indent=1).encode() + b"\n")
-            pack_files.sync_folder(self._partial)
+            durable.sync_folder(self._partial)
             self._partial.rename(self._folder / name)
-            pack_files.sync_folder(self._folder)
+            durable.sync_folder(self._folder)
         self._partial = None
         return backup
 
@@ -199,16 +200,16 @@ def restore(
                 _copy(_pack(folder, pack), target, mode=0o444)  # else an earlier try has brought it
             told(done + 1, len(packs))
         for parent in {_pack(home, pack).parent for pack in packs}:
-            pack_files.sync_folder(parent)
-        pack_files.sync_folder(home / "packs")
+            durable.sync_folder(parent)
+        durable.sync_folder(home / "packs")
         for path in source.iterdir():
             if path.name not in (ROWS, _FACTS):
                 _copy(path, home / path.name, mode=0o600)
         note = {"backup": chosen.name, "backup_time": str(chosen.create_time)}
         audit_head.leave_restored(home, note | ({"revoke_tokens": "yes"} if revoke_tokens else {}))
-        pack_files.sync_folder(home)  # before the rows, which say that all is there
+        durable.sync_folder(home)  # before the rows, which say that all is there
         _copy(source / ROWS, home / ROWS, mode=0o600)
-        pack_files.sync_folder(home)
+        durable.sync_folder(home)
     except OSError as error:
         raise BackupError(f"Restoring {source} into {home} failed: {error}. Run it again.") from error
     return chosen

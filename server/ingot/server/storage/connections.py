@@ -15,6 +15,8 @@ from typing import Any, Protocol
 
 import peewee
 
+from ingot.server.storage import write_out
+
 BUSY_SECONDS = 30
 PRAGMAS: tuple[tuple[str, object], ...] = (
     ("busy_timeout", BUSY_SECONDS * 1000),
@@ -123,11 +125,7 @@ def copy_rows(database: str, target: Path) -> None:
         raise OSError(errno.ENOSPC if full else errno.EIO, str(error), str(target)) from error
     finally:
         source.close_all()
-    descriptor = os.open(target, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    write_out.sync(target)
     target.chmod(0o600)
 
 

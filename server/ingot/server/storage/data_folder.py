@@ -22,6 +22,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from ingot.content import durable
 from ingot.server.storage import write_out
 
 _SECRET_BYTES = 32
@@ -125,7 +126,7 @@ class DataFolder:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-        write_out.sync(self.path)
+        durable.sync_folder(self.path)
         return path
 
 

@@ -196,12 +196,3 @@ def _runs(pieces: Sequence[Data]) -> Iterator[list[Data]]:
         size += len(piece)
     if run:
         yield run
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -18,6 +18,7 @@ from contextlib import suppress
 from itertools import accumulate, count, pairwise
 from pathlib import Path
 
+from ingot.content import durable
 from ingot.server.core import disk_room, failpoints
 from ingot.server.core.errors import DataLoss
 from ingot.server.core.packs import (
@@ -69,7 +70,7 @@ class DiskPacks:
         _make_folders(self._packs, [f"{number:02x}" for number in range(256)])
         for folder in (self._quarantine, self._ingest):
             folder.mkdir(parents=True, exist_ok=True)
-        pack_files.sync_folder(root)
+        durable.sync_folder(root)
         pack_keys.check_ledger(root, keyring)
 
     def open_ingest(self, size: int, chunks: int) -> pack_ingest.PackIngest:
@@ -237,8 +238,8 @@ class DiskPacks:
         except FileNotFoundError:
             return False
         self._forget(pack)
-        pack_files.sync_folder(self._quarantine)
-        pack_files.sync_folder(path.parent)
+        durable.sync_folder(self._quarantine)
+        durable.sync_folder(path.parent)
         return True
 
     def secure(self, pack: PackId) -> None:
@@ -246,7 +247,7 @@ class DiskPacks:
         path = self._path(pack)
         try:
             write_out.sync(path)
-            pack_files.sync_folder(path.parent)
+            durable.sync_folder(path.parent)
         except FileNotFoundError:
             raise pack_reading.absent(pack) from None
         except OSError as error:
@@ -273,7 +274,7 @@ class DiskPacks:
                 taken.append(target)
             failpoints.hit("pack.renamed")
             for folder in {target.parent for target in taken}:
-                pack_files.sync_folder(folder)
+                durable.sync_folder(folder)
             failpoints.hit("pack.folder_synced")
         except OSError as error:
             for target in taken:
@@ -320,7 +321,7 @@ class DiskPacks:
             folders.add(target.parent)
         failpoints.hit("pack.renamed")
         for folder in folders:
-            pack_files.sync_folder(folder)
+            durable.sync_folder(folder)
         failpoints.hit("pack.folder_synced")
 
     def unreserve(self, size: int) -> None:
@@ -383,7 +384,7 @@ def _make_folders(parent: Path, names: Sequence[str]) -> None:
     parent.mkdir(parents=True, exist_ok=True)
     for name in names:
         (parent / name).mkdir(exist_ok=True)
-    pack_files.sync_folder(parent)
+    durable.sync_folder(parent)
 
 
 def _allocated(folder: Path) -> int:

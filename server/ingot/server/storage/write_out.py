@@ -10,6 +10,8 @@ import os
 import sys
 from pathlib import Path
 
+from ingot.content import durable
+
 _SYNC_FILE_RANGE_WRITE = 2
 
 
@@ -29,11 +31,11 @@ def replace(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     partial.rename(path)
-    sync(path.parent)
+    durable.sync_folder(path.parent)
 
 
 def sync(path: Path) -> None:
-    """Bring a file, or the names in a folder, to the disk. Raises OSError."""
+    """Bring a file to the disk. Raises OSError."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
@@ -46,7 +48,7 @@ def make_folder(path: Path, mode: int = 0o777) -> None:
     missing = [each for each in (path, *path.parents) if not each.exists()]
     path.mkdir(mode=mode, parents=True, exist_ok=True)
     for each in missing:
-        sync(each.parent)
+        durable.sync_folder(each.parent)
 
 
 def _load() -> ctypes.CDLL | None:
