@@ -20,7 +20,7 @@ import grpc
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as collector_pb2
 
 from ingot.server import app
-from ingot.server.settings import Settings
+from ingot.server.settings.fields import Settings
 from ingot.server.storage.data_folder import DataFolder
 from ingot.v1 import auth_pb2, auth_pb2_grpc
 

@@ -33,7 +33,7 @@ import grpc
 from processes import Server
 
 from ingot.server import app as composition
-from ingot.server.settings import Settings
+from ingot.server.settings.fields import Settings
 from ingot.server.storage.data_folder import DataFolder
 from ingot.v1 import auth_pb2, auth_pb2_grpc, catalog_pb2, catalog_pb2_grpc
 

@@ -33,7 +33,7 @@ from ingot.server.app import App
 from ingot.server.core.events import LogLevel, LogLine
 from ingot.server.core.identity import system_caller
 from ingot.server.core.operations import NewOperation, Operation, QueueLimits
-from ingot.server.settings import Settings
+from ingot.server.settings.fields import Settings
 from ingot.server.storage.data_folder import DataFolder
 from ingot.v1 import operations_pb2 as pb
 from ingot.v1 import operations_pb2_grpc

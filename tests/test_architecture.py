@@ -224,8 +224,13 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     }
     for name, text in plants.items():
         (folder / name).write_text(text, encoding="utf-8")
-    train = folder / "clients/worker/ingot/worker/train.py"
-    train.write_text("import grpc\n" + train.read_text(encoding="utf-8"), encoding="utf-8")  # protocol-free
+    wrong_ways = {
+        "clients/worker/ingot/worker/train.py": "import grpc\n",  # protocol-free
+        "server/ingot/server/settings/serving.py": "import ingot.server.settings.page\n",  # settings-layers
+    }
+    for name, line in wrong_ways.items():
+        text = (folder / name).read_text(encoding="utf-8")
+        (folder / name).write_text(line + text, encoding="utf-8")
     return folder
 
 

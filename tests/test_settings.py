@@ -5,28 +5,28 @@ from pathlib import Path
 
 import pytest
 
-from ingot.server import settings_checks, settings_loading, settings_page, settings_table
 from ingot.server.core.kinds import QUEUES
-from ingot.server.settings import Settings, SettingsError
+from ingot.server.settings import checks, loading, page, table
+from ingot.server.settings.fields import Settings, SettingsError
 
 ROOT = Path(__file__).parents[1]
 
 
 def test_without_anything_the_defaults_hold() -> None:
-    assert settings_loading.load({}, {}) == Settings()
+    assert loading.load({}, {}) == Settings()
 
 
 def test_flags_beat_the_environment_which_beats_the_file(tmp_path: Path) -> None:
     file = tmp_path / "ingot.toml"
     file.write_text('data_dir = "/from/file"\nlog_level = "error"\nio_threads = 3\n')
     environment = {"INGOT_DATA_DIR": "/from/environment", "INGOT_LOG_LEVEL": "warning"}
-    found = settings_loading.load({"data_dir": "/from/flag"}, environment, file)
+    found = loading.load({"data_dir": "/from/flag"}, environment, file)
     assert (found.data_dir, found.log_level, found.io_threads) == (Path("/from/flag"), "warning", 3)
 
 
 @pytest.mark.contract("S1-21")
 def test_upload_dir_of_a_source_system_names_the_data_folder() -> None:
-    assert settings_loading.load({}, {"UPLOAD_DIR": "/srv/uploads"}).data_dir == Path("/srv/uploads")
+    assert loading.load({}, {"UPLOAD_DIR": "/srv/uploads"}).data_dir == Path("/srv/uploads")
 
 
 def test_other_variables_of_the_source_systems_are_accepted() -> None:
@@ -35,7 +35,7 @@ def test_other_variables_of_the_source_systems_are_accepted() -> None:
         "DATABASE_URL": "sqlite:////srv/meta.db",
         "PORT": "3001",
     }
-    found = settings_loading.load({}, environment)
+    found = loading.load({}, environment)
     assert found.mount_point == Path("models")
     assert found.database == "sqlite:////srv/meta.db"
     assert found.listen == ("127.0.0.1:3001",)
@@ -44,8 +44,8 @@ def test_other_variables_of_the_source_systems_are_accepted() -> None:
 @pytest.mark.contract("S2-14")
 def test_the_mount_point_is_models_unless_set_and_then_keeps_everything() -> None:
     unset, chosen = (
-        settings_loading.load({}, {}),
-        settings_loading.load({}, {"MODELS_MOUNT_POINT": "/srv/models"}),
+        loading.load({}, {}),
+        loading.load({}, {"MODELS_MOUNT_POINT": "/srv/models"}),
     )
     assert (unset.usual_export_folder, unset.mount) == (Path("models").absolute(), None)
     assert (chosen.usual_export_folder, chosen.mount) == (Path("/srv/models"), Path("/srv/models"))
@@ -59,12 +59,12 @@ def test_our_own_variable_beats_one_of_a_source_system() -> None:
         "UPLOAD_DIR": "/a",
         "INGOT_DATA_DIR": "/b",
     }
-    found = settings_loading.load({}, environment)
+    found = loading.load({}, environment)
     assert (found.listen, found.data_dir) == (("127.0.0.1:1", "127.0.0.1:2"), Path("/b"))
 
 
 def test_the_database_is_in_the_data_folder_unless_set() -> None:
-    assert settings_loading.load({"data_dir": "/srv"}, {}).database == "sqlite:////srv/ingot.db"
+    assert loading.load({"data_dir": "/srv"}, {}).database == "sqlite:////srv/ingot.db"
 
 
 @pytest.mark.parametrize(
@@ -101,29 +101,29 @@ def test_the_database_is_in_the_data_folder_unless_set() -> None:
     ],
 )
 def test_a_value_that_cannot_be_is_refused(
-    flags: dict[str, settings_loading.Value], environment: dict[str, str], told: str
+    flags: dict[str, loading.Value], environment: dict[str, str], told: str
 ) -> None:
     with pytest.raises(SettingsError, match=told):
-        settings_loading.load(flags, environment)
+        loading.load(flags, environment)
 
 
 def test_a_reachable_address_needs_an_explicit_word() -> None:
-    flags: dict[str, settings_loading.Value] = {"listen": ("0.0.0.0:7070",), "insecure": True}
-    assert settings_loading.load(flags, {}).listen == ("0.0.0.0:7070",)
+    flags: dict[str, loading.Value] = {"listen": ("0.0.0.0:7070",), "insecure": True}
+    assert loading.load(flags, {}).listen == ("0.0.0.0:7070",)
 
 
 def test_a_reachable_address_with_a_certificate_needs_none() -> None:
-    flags: dict[str, settings_loading.Value] = {
+    flags: dict[str, loading.Value] = {
         "listen": ("0.0.0.0:7070",),
         "tls_cert": "server.pem",
         "tls_key": "server.key",
     }
-    assert settings_loading.load(flags, {}).has_tls
+    assert loading.load(flags, {}).has_tls
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "127.9.9.9:1", "localhost:1", "[::1]:1"])
 def test_loopback_addresses_are_known(address: str) -> None:
-    assert settings_checks.is_loopback(address)
+    assert checks.is_loopback(address)
 
 
 @pytest.mark.parametrize(
@@ -140,32 +140,32 @@ def test_a_file_that_cannot_be_is_refused(tmp_path: Path, text: str, told: str) 
     file = tmp_path / "ingot.toml"
     file.write_text(text)
     with pytest.raises(SettingsError, match=told):
-        settings_loading.load({}, {}, file)
+        loading.load({}, {}, file)
 
 
 def test_a_list_in_a_file_may_be_empty(tmp_path: Path) -> None:
     file = tmp_path / "ingot.toml"
     file.write_text("export_roots = []\n")
-    assert settings_loading.load({}, {}, file).export_roots == ()
+    assert loading.load({}, {}, file).export_roots == ()
 
 
 def test_a_missing_file_is_told(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="cannot be read: No such file"):
-        settings_loading.load({}, {}, tmp_path / "none.toml")
+        loading.load({}, {}, tmp_path / "none.toml")
 
 
 def test_a_queue_that_is_not_named_keeps_its_default() -> None:
-    limits = settings_checks.queue_limits(("download=7", "export=0"))
+    limits = checks.queue_limits(("download=7", "export=0"))
     assert [limits.of(queue) for queue in QUEUES] == [7, 2, 0, 2]
-    assert settings_checks.queue_limits(()) == settings_checks.queue_limits(Settings().operation_queues)
+    assert checks.queue_limits(()) == checks.queue_limits(Settings().operation_queues)
 
 
 def test_the_page_is_current() -> None:
-    assert (ROOT / "docs" / "settings.md").read_text(encoding="utf-8") == settings_page.markdown()
+    assert (ROOT / "docs" / "settings.md").read_text(encoding="utf-8") == page.markdown()
 
 
-@pytest.mark.parametrize("setting", settings_table.table(), ids=lambda setting: setting.name)
-def test_every_setting_is_used_somewhere(setting: settings_table.Setting) -> None:
+@pytest.mark.parametrize("setting", table.table(), ids=lambda setting: setting.name)
+def test_every_setting_is_used_somewhere(setting: table.Setting) -> None:
     code = [
         path.read_text(encoding="utf-8")
         for path in (ROOT / "server").rglob("*.py")
@@ -188,13 +188,13 @@ def test_every_setting_is_used_somewhere(setting: settings_table.Setting) -> Non
 @pytest.mark.contract("S2-15")
 def test_the_token_for_the_hub_comes_from_its_usual_variables_and_is_never_shown(tmp_path: Path) -> None:
     for variable in ("INGOT_HUB_TOKEN", "HUGGINGFACE_TOKEN", "HF_TOKEN"):
-        found = settings_loading.load({}, {variable: "hf_secret"})
+        found = loading.load({}, {variable: "hf_secret"})
         assert found.hub_token == "hf_secret"
         assert "hf_secret" not in repr(found)
     file = tmp_path / "ingot.toml"
     file.write_text("hub_token = 12345678\n")
     with pytest.raises(SettingsError, match="hub_token") as caught:
-        settings_loading.load({}, {}, file)
+        loading.load({}, {}, file)
     assert "12345678" not in str(caught.value)
 
 
@@ -209,4 +209,4 @@ def test_the_token_for_the_hub_comes_from_its_usual_variables_and_is_never_shown
 )
 def test_settings_of_sources_and_queues_are_checked(environment: dict[str, str], told: str) -> None:
     with pytest.raises(SettingsError, match=told):
-        settings_loading.load({}, environment)
+        loading.load({}, environment)

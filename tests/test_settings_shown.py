@@ -4,17 +4,17 @@ from pathlib import Path
 
 import pytest
 
-from ingot.server import settings_loading, settings_showing
 from ingot.server.core.shown_settings import ShownSetting
-from ingot.server.settings import Settings
-from ingot.server.settings_table import table
+from ingot.server.settings import loading, showing
+from ingot.server.settings.fields import Settings
+from ingot.server.settings.table import table
 
 
 def _shown(
-    flags: dict[str, settings_loading.Value], environment: dict[str, str], config: Path | None = None
+    flags: dict[str, loading.Value], environment: dict[str, str], config: Path | None = None
 ) -> dict[str, ShownSetting]:
-    loaded = settings_loading.load_with_origins(flags, environment, config)
-    return {each.name: each for each in settings_showing.shown(loaded.settings, loaded.origins)}
+    loaded = loading.load_with_origins(flags, environment, config)
+    return {each.name: each for each in showing.shown(loaded.settings, loaded.origins)}
 
 
 def test_each_setting_tells_where_it_came_from(tmp_path: Path) -> None:
@@ -29,7 +29,7 @@ def test_each_setting_tells_where_it_came_from(tmp_path: Path) -> None:
 
 
 def test_all_settings_are_shown_in_their_order() -> None:
-    shown = settings_showing.shown(Settings(), {})
+    shown = showing.shown(Settings(), {})
     assert [each.name for each in shown] == [each.name for each in table()]
     assert all(each.help and each.kind for each in shown)
 

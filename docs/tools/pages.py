@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 
 import contract_coverage
 import errors_page
-from ingot.server import settings_page
+from ingot.server.settings import page as settings_page
 
 DOCS = pathlib.Path(__file__).resolve().parents[1]
 PAGES: Mapping[str, Callable[[], str]] = {

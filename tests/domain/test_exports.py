@@ -19,8 +19,8 @@ from ingot.server.core.operations import Operation, OperationOptions, QueueLimit
 from ingot.server.core.pages import PageTokens
 from ingot.server.domain.credentials import Credentials, HubAccess
 from ingot.server.domain.requests import RequestKey
-from ingot.server.export_parts import ExportParts
-from ingot.server.settings import Settings
+from ingot.server.parts.exports import ExportParts
+from ingot.server.settings.fields import Settings
 from ingot.server.sources.export_places import MARKER
 from ingot.server.storage.credentials_sql import CredentialsSql
 from ingot.server.storage.sealing import Sealer

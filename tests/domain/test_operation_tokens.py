@@ -17,8 +17,8 @@ from ingot.server.core.pages import PageTokens
 from ingot.server.domain.identity import NewToken, NewUser
 from ingot.server.domain.operation_tokens import OperationTokens
 from ingot.server.domain.requests import RequestKey
-from ingot.server.identity_parts import IdentityParts
-from ingot.server.settings import Settings
+from ingot.server.parts.identity import IdentityParts
+from ingot.server.settings.fields import Settings
 from ingot.server.storage import tables
 from ingot.server.storage.members_sql import MembersSql
 

@@ -15,8 +15,8 @@ from ingot.server.core.operations import OperationState, QueueLimits
 from ingot.server.core.params import HubImport, UrlFile, UrlImport
 from ingot.server.core.registrations import AskedSource, Declaration, FetchState, Registration
 from ingot.server.domain.registrations import Registrations
-from ingot.server.registration_parts import RegistrationParts
-from ingot.server.settings import Settings
+from ingot.server.parts.registration import RegistrationParts
+from ingot.server.settings.fields import Settings
 from ingot.server.storage.allowed_folders import AllowedFoldersOnDisk
 from ingot.server.storage.registrations_sql import RegistrationsSql
 

@@ -40,9 +40,11 @@ from ingot.server.domain.publishing import VALIDATE, Publishing
 from ingot.server.domain.requests import RequestKey, Requests
 from ingot.server.domain.validations import Validations
 from ingot.server.domain.versions import Versions
-from ingot.server.operation_parts import OperationParts
+from ingot.server.parts.operations import OperationParts
+from ingot.server.parts.training import TrainingRules, TrainingShelves
+from ingot.server.parts.transfer import CatalogSide, UploadShelves
 from ingot.server.rpc.tails import Tails
-from ingot.server.settings import Settings
+from ingot.server.settings.fields import Settings
 from ingot.server.storage.accounts_sql import AccountsSql
 from ingot.server.storage.aliases_sql import AliasesSql
 from ingot.server.storage.approvals_sql import ApprovalsSql
@@ -56,8 +58,6 @@ from ingot.server.storage.operations_sql import OperationsSql
 from ingot.server.storage.registrations_sql import RegistrationsSql
 from ingot.server.storage.trees_sql import TreesSql
 from ingot.server.storage.versions_sql import VersionsSql
-from ingot.server.training_parts import TrainingRules, TrainingShelves
-from ingot.server.transfer_parts import CatalogSide, UploadShelves
 
 P = ParamSpec("P")
 T = TypeVar("T")

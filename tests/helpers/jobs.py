@@ -33,13 +33,13 @@ from ingot.server.domain.operation_tokens import Fence
 from ingot.server.domain.requests import Requests
 from ingot.server.domain.training import JobDraft, Request
 from ingot.server.domain.work_reports import Ending
-from ingot.server.operation_parts import OperationParts
-from ingot.server.settings import Settings
+from ingot.server.parts.operations import OperationParts
+from ingot.server.parts.training import TrainingRules, TrainingShelves
+from ingot.server.settings.fields import Settings
 from ingot.server.storage.database import Database, open_database
 from ingot.server.storage.grants_sql import GrantsSql
 from ingot.server.storage.identity_sql import CountersSql, RequestsSql, UsersSql
 from ingot.server.storage.operations_sql import OperationsSql
-from ingot.server.training_parts import TrainingRules, TrainingShelves
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -32,7 +32,7 @@ from ingot.server.rpc.hops import Hops
 from ingot.server.runner.bodies import BodyMeans
 from ingot.server.runner.runner import Runner
 from ingot.server.runner.seams import Patience
-from ingot.server.settings import Settings
+from ingot.server.settings.fields import Settings
 
 BODIES = (sys.executable, "-I", "-S", str(Path(__file__).with_name("operation_bodies.py")))
 TOKEN = "token-of-this-attempt"

@@ -25,7 +25,7 @@ from ingot.server.core.clock import Clock, SystemClock
 from ingot.server.core.identity import Role, system_caller
 from ingot.server.domain.identity import NewToken, NewUser
 from ingot.server.domain.requests import RequestKey
-from ingot.server.settings import Settings
+from ingot.server.settings.fields import Settings
 from ingot.server.storage.data_folder import DataFolder
 from ingot.v1 import (
     auth_pb2_grpc,

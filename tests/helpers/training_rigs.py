@@ -30,7 +30,7 @@ from ingot.server.rpc.credentials import Credentials
 from ingot.server.rpc.hops import Hops
 from ingot.server.rpc.pipeline import Pipeline
 from ingot.server.rpc.server import GrpcServer
-from ingot.server.settings import Settings
+from ingot.server.settings.fields import Settings
 from ingot.v1 import (
     common_pb2,
     operations_pb2_grpc,

@@ -29,18 +29,18 @@ from ingot.server.core.uploads import TransferLimits
 from ingot.server.domain.disk_room import DiskRoom
 from ingot.server.domain.recovery import RecoveryReport
 from ingot.server.domain.usage import Usage
-from ingot.server.registration_parts import RegistrationParts
+from ingot.server.parts.registration import RegistrationParts
+from ingot.server.parts.transfer import CatalogSide, TransferParts
 from ingot.server.rpc.credentials import Credentials
 from ingot.server.rpc.hops import Hops
 from ingot.server.rpc.pipeline import Pipeline
 from ingot.server.rpc.server import OPTIONS, GrpcServer
-from ingot.server.settings import Settings
+from ingot.server.settings.fields import Settings
 from ingot.server.storage.allowed_folders import AllowedFoldersOnDisk
 from ingot.server.storage.database import Database, open_database
 from ingot.server.storage.disk_space import FolderDisk
 from ingot.server.storage.packs_disk import DiskPacks
 from ingot.server.storage.usage_sql import UsageSql
-from ingot.server.transfer_parts import CatalogSide, TransferParts
 from ingot.v1 import catalog_pb2, transfer_pb2, transfer_pb2_grpc
 
 MIB = 1024 * 1024

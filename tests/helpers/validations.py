@@ -15,7 +15,7 @@ from ingot.server.core.facts import VersionFacts
 from ingot.server.core.names import VersionName
 from ingot.server.core.operations import Operation, QueueLimits
 from ingot.server.core.params import Finding, ValidationReport
-from ingot.server.operation_parts import OperationParts
+from ingot.server.parts.operations import OperationParts
 from ingot.server.storage.catalog_sql import ArtifactsSql
 from ingot.server.storage.database import Database
 from ingot.server.storage.versions_sql import VersionsSql

@@ -24,8 +24,8 @@ from ingot.server.rpc.idle_memory import IdleMemory
 from ingot.server.rpc.metrics import Metrics
 from ingot.server.rpc.metrics_http import Certificates, MetricsServer
 from ingot.server.rpc.server import AddressError
-from ingot.server.settings import Settings, SettingsError
-from ingot.server.settings_checks import check
+from ingot.server.settings.checks import check
+from ingot.server.settings.fields import Settings, SettingsError
 from ingot.v1 import catalog_pb2, operations_pb2
 
 METHOD = "CatalogService/GetArtifact"

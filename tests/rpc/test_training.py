@@ -12,7 +12,7 @@ from google.rpc import error_details_pb2, status_pb2
 from helpers.eventually import eventually
 from helpers.jobs import BASE, DATASET, OUTPUT
 from helpers.training_rigs import FakeWorker, Rig, training_rig
-from ingot.server.settings import Settings
+from ingot.server.settings.fields import Settings
 from ingot.v1 import common_pb2, errors_pb2, training_pb2, workers_pb2
 
 pb = training_pb2

@@ -384,7 +384,7 @@ def test_the_hourly_clean_purges_by_the_same_rule(
     pusher.begin()
     assert _tidied(rig) == 0
     rig.clock.ahead = 25 * HOUR  # the open one expires now, and is failed from now on
-    caplog.set_level("INFO", logger="ingot.server.transfer_parts")
+    caplog.set_level("INFO", logger="ingot.server.parts.transfer")
     assert _tidied(rig) == 2
     assert "uploads.tidied count=2 purged=1" in caplog.text
     rig.clock.ahead = 50 * HOUR

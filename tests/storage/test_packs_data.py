@@ -7,7 +7,7 @@ import pytest
 from contracts.pack_store_contract import places
 from helpers.packs import put
 from ingot.content.digests import chunk_digest
-from ingot.server.core.errors import DataLoss, Unavailable
+from ingot.server.core.errors import DataLoss, Exhausted, Unavailable
 from ingot.server.core.packs import SealedPack
 from ingot.server.storage.packs_data import DataPacks
 from ingot.server.storage.packs_disk import DiskPacks
@@ -62,12 +62,13 @@ def test_what_a_data_process_leaves_is_dropped_and_nothing_else(tmp_path: Path) 
 
 def test_space_is_set_apart_by_the_main_process_alone(tmp_path: Path) -> None:
     main, data = DiskPacks(tmp_path), DataPacks(tmp_path)
-    before = main.usage().free
-    need = main.promise(8 << 20, 4)
-    assert before - main.usage().free == pytest.approx(need, abs=1 << 20)
-    ingest = data.open_ingest(8 << 20, 4)
-    ingest.abort()
+    size = main.usage().free * 6 // 10  # two of these cannot both fit, whatever others write meanwhile
+    need = main.promise(size, 4)
+    data.open_ingest(size, 4).abort()
+    with pytest.raises(Exhausted):
+        main.promise(size, 4)
     main.unreserve(need)
+    main.unreserve(main.promise(size, 4))
     assert data.promise(1 << 60, 1) > 1 << 60  # what is too much, the main process has refused
 
 

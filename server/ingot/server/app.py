@@ -16,10 +16,6 @@ import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
-from ingot.server import settings_showing
-from ingot.server.audit_parts import AuditParts
-from ingot.server.catalog_parts import CatalogParts
-from ingot.server.cleaning_parts import Cleaning
 from ingot.server.core.clock import Clock, SystemClock
 from ingot.server.core.complaints import Complaints
 from ingot.server.core.errors import IngotError
@@ -29,11 +25,24 @@ from ingot.server.domain.disk_room import DiskRoom
 from ingot.server.domain.health import Health
 from ingot.server.domain.requests import Requests
 from ingot.server.domain.upkeep_starts import UpkeepStarts
-from ingot.server.export_parts import ExportParts, bundle_key
-from ingot.server.identity_parts import IdentityParts, tls_of
-from ingot.server.import_parts import ImportParts
-from ingot.server.operation_parts import OperationParts, settings_of_bodies
-from ingot.server.registration_parts import RegistrationParts
+from ingot.server.parts.audit import AuditParts
+from ingot.server.parts.catalog import CatalogParts
+from ingot.server.parts.cleaning import Cleaning
+from ingot.server.parts.exports import ExportParts, bundle_key
+from ingot.server.parts.identity import IdentityParts, tls_of
+from ingot.server.parts.imports import ImportParts
+from ingot.server.parts.operations import OperationParts, settings_of_bodies
+from ingot.server.parts.registration import RegistrationParts
+from ingot.server.parts.training import TrainingRules, TrainingShelves
+from ingot.server.parts.transfer import (
+    CatalogSide,
+    TransferParts,
+    UploadShelves,
+    limits_of,
+    marks_of,
+)
+from ingot.server.parts.upkeep import UpkeepParts
+from ingot.server.parts.usage import MEASURE_SECONDS, UsageParts
 from ingot.server.rpc.call_rates import Allowance, CallRates
 from ingot.server.rpc.credentials import Credentials
 from ingot.server.rpc.operations import Starts
@@ -41,7 +50,8 @@ from ingot.server.rpc.pipeline import Pipeline
 from ingot.server.rpc.server import GrpcServer
 from ingot.server.rpc.system import ServerFacts, SystemServicer
 from ingot.server.runner.bodies import BodyMeans
-from ingot.server.settings import Settings
+from ingot.server.settings import showing
+from ingot.server.settings.fields import Settings
 from ingot.server.storage import ballast
 from ingot.server.storage.data_folder import DataFolder
 from ingot.server.storage.database import only_server, open_database
@@ -52,16 +62,6 @@ from ingot.server.storage.pack_keys import keyring
 from ingot.server.storage.packs_disk import DiskPacks
 from ingot.server.storage.trees_sql import TreesSql
 from ingot.server.storage.vitals import SqliteVitals
-from ingot.server.training_parts import TrainingRules, TrainingShelves
-from ingot.server.transfer_parts import (
-    CatalogSide,
-    TransferParts,
-    UploadShelves,
-    limits_of,
-    marks_of,
-)
-from ingot.server.upkeep_parts import UpkeepParts
-from ingot.server.usage_parts import MEASURE_SECONDS, UsageParts
 from ingot.server.worker_process import WorkerProcess
 from ingot.v1 import system_pb2_grpc
 
@@ -204,7 +204,7 @@ class App:
             self.catalog,
             self.training.workers,
             folder.path,
-            settings_showing.shown(settings, self._origins),
+            showing.shown(settings, self._origins),
         )
         system = SystemServicer(self.hops, self.facts, health, self.usage, self.audit.rules, seen, clock)
         system_pb2_grpc.add_SystemServiceServicer_to_server(system, server)

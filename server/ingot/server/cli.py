@@ -17,17 +17,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ingot.content import malloc, tuning
-from ingot.server import (
-    backup_command,
-    certs_command,
-    open_files,
-    settings_loading,
-    settings_page,
-    users_command,
-)
-from ingot.server.settings import Settings, SettingsError
-from ingot.server.settings_checks import is_loopback
-from ingot.server.settings_table import table
+from ingot.server import open_files
+from ingot.server.commands import backup, certs, users
+from ingot.server.settings import loading, page
+from ingot.server.settings.checks import is_loopback
+from ingot.server.settings.fields import Settings, SettingsError
+from ingot.server.settings.table import table
 
 if TYPE_CHECKING:
     from ingot.server.app import App
@@ -90,10 +85,10 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     _add_settings(compact)
-    backup_command.declare(commands, _add_settings)
+    backup.declare(commands, _add_settings)
     _add_doctor(commands)
-    users_command.declare(commands, _add_settings)
-    certs_command.declare(commands, _add_settings)
+    users.declare(commands, _add_settings)
+    certs.declare(commands, _add_settings)
     shown = commands.add_parser("settings", help="print the settings in effect, as a TOML file")
     _add_settings(shown)
     shown.add_argument("--markdown", action="store_true", help="print the page docs/settings.md")
@@ -121,7 +116,7 @@ def _add_doctor(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
 
 def _doctor(settings: Settings, options: argparse.Namespace) -> int:
     """Check the data folder; whatever keeps that from happening is a status of its own."""
-    from ingot.server import doctor
+    from ingot.server.commands import doctor
 
     wanted = doctor.Wanted(options.repair, options.deep, options.rebuild_index, options.json)
     hindrances: tuple[type[Exception], ...] = (doctor.DoctorError, *_start_errors())
@@ -152,14 +147,14 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     if options.command == "settings" and options.markdown:
-        print(settings_page.markdown(), end="")
+        print(page.markdown(), end="")
         return 0
     given = {
         setting.name: tuple(value) if isinstance(value, list) else value
         for setting in table()
         if (value := getattr(options, setting.name, None)) is not None
     }
-    loaded = settings_loading.load_with_origins(given, os.environ, options.config)
+    loaded = loading.load_with_origins(given, os.environ, options.config)
     settings = loaded.settings
     if options.command == "settings":
         return _print_settings(settings)
@@ -168,17 +163,15 @@ def _run(options: argparse.Namespace) -> int:
     if options.command == "compact":
         return _compact(settings)
     if options.command == "backup":
-        return backup_command.backup(settings)
+        return backup.backup(settings)
     if options.command == "restore":
-        return backup_command.restore(
-            settings, options.folder, options.name, revoke_tokens=options.revoke_tokens
-        )
+        return backup.restore(settings, options.folder, options.name, revoke_tokens=options.revoke_tokens)
     if options.command == "doctor":
         return _doctor(settings, options)
     if options.command == "users":
-        return users_command.run(settings, options)
+        return users.run(settings, options)
     if options.command == "certs":
-        return certs_command.run(settings, options)
+        return certs.run(settings, options)
     return _serve(loaded, with_worker=options.with_worker, as_json=options.json)
 
 
@@ -223,7 +216,7 @@ def _compact(settings: Settings) -> int:
     return 0
 
 
-def _serve(loaded: settings_loading.Loaded, *, with_worker: bool, as_json: bool) -> int:
+def _serve(loaded: loading.Loaded, *, with_worker: bool, as_json: bool) -> int:
     from ingot.server import logs
     from ingot.server.storage.data_folder import DataFolder
 
@@ -254,7 +247,7 @@ def _check_addresses(settings: Settings) -> None:
 
 
 async def _serve_until_told(
-    loaded: settings_loading.Loaded, folder: "DataFolder", *, with_worker: bool, as_json: bool
+    loaded: loading.Loaded, folder: "DataFolder", *, with_worker: bool, as_json: bool
 ) -> None:
     from ingot.server import app
 
@@ -355,7 +348,7 @@ def _start_errors() -> tuple[type[Exception], ...]:
         MigrationError,
         TlsError,
         WorkerMissingError,
-        users_command.UsersError,
+        users.UsersError,
     )
 
 

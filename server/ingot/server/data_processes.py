@@ -25,7 +25,7 @@ from ingot.server.data_process import LIMITS, DataSpec
 from ingot.server.rpc.data_doors import DataDoors
 from ingot.server.rpc.hops import Hops
 from ingot.server.rpc.server import AddressError
-from ingot.server.settings import Settings
+from ingot.server.settings.fields import Settings
 from ingot.server.storage.data_folder import DataFolder
 from ingot.server.storage.packs_disk import DiskPacks
 

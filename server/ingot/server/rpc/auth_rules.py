@@ -1,7 +1,7 @@
 """What the parts of AuthService share: the rules that they call, and how roles look on the wire.
 
 Each feature is a mixin of its own file: `class TokenCalls(AuthCalls)` with its methods. A rule that it needs
-is a field of AuthRules, filled in identity_parts.py; rpc/auth.py names the mixin.
+is a field of AuthRules, filled in parts/identity.py; rpc/auth.py names the mixin.
 """
 
 from dataclasses import dataclass

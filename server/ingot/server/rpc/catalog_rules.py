@@ -1,7 +1,7 @@
 """What the parts of CatalogService share: the rules they call, and how a repeated request is recognised.
 
 Each feature of the catalog is a mixin of its own file: `class ApprovalCalls(CatalogCalls)` with its methods.
-A rule that it needs is a field of CatalogRules, filled in catalog_parts.py; rpc/catalog.py names the mixin.
+A rule that it needs is a field of CatalogRules, filled in parts/catalog.py; rpc/catalog.py names the mixin.
 """
 
 from collections.abc import Mapping, Sequence

@@ -17,11 +17,11 @@ from ingot.server.domain import declarations
 from ingot.server.domain.operations import Operations
 from ingot.server.domain.registrations import KIND, Registrations
 from ingot.server.domain.removal import Removal
-from ingot.server.export_parts import CatalogFace
-from ingot.server.import_parts import import_sources
+from ingot.server.parts.exports import CatalogFace
+from ingot.server.parts.imports import import_sources
 from ingot.server.rpc.hops import Hops
 from ingot.server.runner.shelf import ShelfBodies, ShelfWork
-from ingot.server.settings import Settings
+from ingot.server.settings.fields import Settings
 from ingot.server.storage.accounts_sql import AccountsSql
 from ingot.server.storage.aliases_sql import AliasesSql
 from ingot.server.storage.data_folder import DataFolderError

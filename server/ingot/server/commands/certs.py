@@ -10,7 +10,7 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 
-from ingot.server.settings import Settings
+from ingot.server.settings.fields import Settings
 
 _STANDARD_DAYS = 365
 _LONGEST_DAYS = 825  # more than that some systems do not take

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from ingot.server.settings import Settings, SettingsError
+from ingot.server.settings.fields import Settings, SettingsError
 
 
 def declare(
@@ -71,7 +71,7 @@ def backup(settings: Settings) -> int:
 
 def restore(settings: Settings, folder: Path, name: str, *, revoke_tokens: bool) -> int:
     """Put a backup into the data folder, which must be empty, and end the logins of that time."""
-    from ingot.server import offline
+    from ingot.server.commands import offline
     from ingot.server.storage import backups
     from ingot.server.storage.data_folder import DataFolder
 

@@ -10,14 +10,14 @@ from ingot.server.core.errors import Invalid
 from ingot.server.core.kinds import MAINTENANCE, QUEUES
 from ingot.server.core.names import namespace_id
 from ingot.server.core.operations import QueueLimits
-from ingot.server.settings import (
+from ingot.server.settings.fields import (
     DISPATCHERS,
     LOG_LEVELS,
     QUEUE_LIMITS,
     Settings,
     SettingsError,
 )
-from ingot.server.settings_serving import STANDARD_ADDRESS, VALIDATIONS
+from ingot.server.settings.serving import STANDARD_ADDRESS, VALIDATIONS
 
 _POSITIVE = (
     "call_seconds",

@@ -35,9 +35,9 @@ from ingot.server.runner.dispatchers import Dispatcher, Memory, Rows
 from ingot.server.runner.runner import Runner
 from ingot.server.runner.seams import Patience
 from ingot.server.runner.shelf import ShelfBodies
-from ingot.server.settings import Settings
-from ingot.server.settings_checks import queue_limits
-from ingot.server.settings_table import table
+from ingot.server.settings.checks import queue_limits
+from ingot.server.settings.fields import Settings
+from ingot.server.settings.table import table
 from ingot.server.sources import export_places
 from ingot.server.storage.operations_sql import OperationsSql, SchedulesSql
 from ingot.server.storage.sealing import Sealer

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ingot.content import malloc
-from ingot.server.catalog_parts import CatalogParts
 from ingot.server.core.clock import Clock
 from ingot.server.core.dashboard import Gauges
 from ingot.server.core.pages import PageTokens
@@ -28,6 +27,7 @@ from ingot.server.domain.call_figures import CallFigures
 from ingot.server.domain.dashboard import Dashboard
 from ingot.server.domain.usage import Usage
 from ingot.server.domain.workers import Workers
+from ingot.server.parts.catalog import CatalogParts
 from ingot.server.rpc import usage_storing
 from ingot.server.rpc.call_watchers import CallWatcher, FiguresWatcher
 from ingot.server.rpc.dashboard import DashboardRules
@@ -35,7 +35,7 @@ from ingot.server.rpc.hops import Hops
 from ingot.server.rpc.idle_memory import IdleMemory
 from ingot.server.rpc.journaling import Journaling
 from ingot.server.runner.shelf import ShelfWork
-from ingot.server.settings import Settings, SettingsError
+from ingot.server.settings.fields import Settings, SettingsError
 from ingot.server.storage.call_figures_sql import CallFiguresSql
 from ingot.server.storage.dashboard_sql import DashboardSql
 from ingot.server.storage.database import Database

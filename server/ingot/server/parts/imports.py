@@ -10,8 +10,8 @@ from ingot.server.domain.import_sources import ImportSources
 from ingot.server.domain.imports import CatalogView, Imports
 from ingot.server.domain.operations import Operations
 from ingot.server.domain.requests import Requests
-from ingot.server.export_parts import CatalogFace
-from ingot.server.settings import Settings
+from ingot.server.parts.exports import CatalogFace
+from ingot.server.settings.fields import Settings
 from ingot.server.sources.addresses import Addresses, parse_networks
 from ingot.server.sources.url_checks import UrlChecks
 from ingot.server.storage.operations_sql import OperationsSql

@@ -20,7 +20,7 @@ from ingot.server.domain.operations import Operations
 from ingot.server.domain.requests import Requests
 from ingot.server.domain.versions import Versions
 from ingot.server.rpc.hops import Hops
-from ingot.server.settings import Settings
+from ingot.server.settings.fields import Settings
 from ingot.server.sources.export_places import ExportSight
 from ingot.server.sources.signing import KEY_FILE, SigningKey
 from ingot.server.storage.allowed_folders import AllowedFoldersOnDisk, make_mount_point

@@ -6,15 +6,15 @@ Cleaning(hops, transfer, catalog, training, operations, used, sweep, clock, tras
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from ingot.server.catalog_parts import CatalogParts
 from ingot.server.core.artifacts import JsonObject
 from ingot.server.core.clock import Clock
-from ingot.server.operation_parts import OperationParts
+from ingot.server.parts.catalog import CatalogParts
+from ingot.server.parts.operations import OperationParts
+from ingot.server.parts.training import TrainingRules
+from ingot.server.parts.transfer import TransferParts
+from ingot.server.parts.usage import UsageParts
 from ingot.server.rpc.hops import Hops
 from ingot.server.runner.shelf import ShelfBodies, ShelfWork
-from ingot.server.training_parts import TrainingRules
-from ingot.server.transfer_parts import TransferParts
-from ingot.server.usage_parts import UsageParts
 
 _DAY = 24 * 3600.0
 

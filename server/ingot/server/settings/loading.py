@@ -6,9 +6,9 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 
-from ingot.server import settings_checks
-from ingot.server.settings import Settings, SettingsError
-from ingot.server.settings_table import Setting, table
+from ingot.server.settings import checks
+from ingot.server.settings.fields import Settings, SettingsError
+from ingot.server.settings.table import Setting, table
 
 Value = Path | str | bool | int | float | tuple[str, ...]
 
@@ -43,7 +43,7 @@ def load_with_origins(
         if found is not None:
             values[setting.name], origins[setting.name] = found
     settings = dataclasses.replace(Settings(), **values)  # type: ignore[arg-type]  # _convert has seen to it
-    settings_checks.check(settings)
+    checks.check(settings)
     return Loaded(settings, origins)
 
 

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ingot.server.core.shown_settings import ShownSetting
-from ingot.server.settings import Settings
-from ingot.server.settings_table import table
+from ingot.server.settings.fields import Settings
+from ingot.server.settings.table import table
 
 DEFAULT = "default"
 _LOGIN = re.compile(r"(?<=://)[^/@\s]+@")  # user and password in a URL

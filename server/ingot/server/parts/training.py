@@ -37,7 +37,7 @@ from ingot.server.rpc.tails import Tails
 from ingot.server.rpc.training import TrainingServicer
 from ingot.server.rpc.watching import JobWatcher
 from ingot.server.rpc.workers import WorkersServicer
-from ingot.server.settings import Settings
+from ingot.server.settings.fields import Settings
 from ingot.server.storage.events_sql import EventsSql, MetricsSql
 from ingot.server.storage.training_sql import CheckpointsSql, TrainingSql
 from ingot.server.storage.workers_sql import WorkersSql

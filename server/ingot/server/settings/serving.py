@@ -1,6 +1,6 @@
 """The first part of the settings: what the server serves, to whom, and within which limits.
 
-The second part is settings.py: work in the background, and how the store is kept.
+The second part is fields.py: work in the background, and how the store is kept.
 """
 
 import dataclasses

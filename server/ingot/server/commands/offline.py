@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from ingot.server.audit_parts import AuditParts
 from ingot.server.core import journal
 from ingot.server.core.audit import Deed
 from ingot.server.core.clock import SystemClock
@@ -20,8 +19,9 @@ from ingot.server.core.identity import SYSTEM
 from ingot.server.core.pages import PageTokens
 from ingot.server.domain.requests import Requests
 from ingot.server.domain.usage import Usage
-from ingot.server.identity_parts import IdentityParts
-from ingot.server.settings import Settings
+from ingot.server.parts.audit import AuditParts
+from ingot.server.parts.identity import IdentityParts
+from ingot.server.settings.fields import Settings
 from ingot.server.storage.data_folder import DataFolder
 from ingot.server.storage.database import Database, only_server, open_database
 from ingot.server.storage.identity_sql import CountersSql, RequestsSql

@@ -13,12 +13,12 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from ingot.server.settings import Settings
+from ingot.server.settings.fields import Settings
 
 if TYPE_CHECKING:
+    from ingot.server.commands.offline import Offline
     from ingot.server.core.identity import User
     from ingot.server.domain.users import ChangedUser, UserChange
-    from ingot.server.offline import Offline
 
 _ROLES = ("member", "viewer", "admin")
 _SHOWN = 20  # names of tokens
@@ -83,7 +83,7 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
 
 @contextlib.contextmanager
 def _opened(settings: Settings, options: argparse.Namespace) -> "Iterator[Offline]":
-    from ingot.server import offline
+    from ingot.server.commands import offline
     from ingot.server.storage.data_folder import DataFolder, DataFolderError, read_announcement
 
     try:

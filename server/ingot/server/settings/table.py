@@ -5,7 +5,7 @@ import typing
 from dataclasses import dataclass
 from pathlib import Path
 
-from ingot.server.settings import PREFIX, Settings
+from ingot.server.settings.fields import PREFIX, Settings
 
 
 @dataclass(frozen=True, slots=True)

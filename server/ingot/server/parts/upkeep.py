@@ -26,7 +26,7 @@ from ingot.server.domain.collection import Collection, Judgement
 from ingot.server.domain.scrubbing import Scrubbing
 from ingot.server.rpc.hops import Hops
 from ingot.server.runner.shelf import ShelfBodies, ShelfWork, Stopped
-from ingot.server.settings import Settings
+from ingot.server.settings.fields import Settings
 from ingot.server.storage import ballast, compacting
 from ingot.server.storage.accounts_sql import AccountsSql
 from ingot.server.storage.backups import FolderBackups

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 
 import grpc
 
-from ingot.server.catalog_parts import CatalogParts
 from ingot.server.core.catalog_stores import ArtifactStore, CounterStore
 from ingot.server.core.clock import Clock
 from ingot.server.core.data_addresses import DataAddresses
@@ -48,12 +47,13 @@ from ingot.server.domain.upload_views import UploadViews
 from ingot.server.domain.uploads import Uploads
 from ingot.server.domain.usage import Usage
 from ingot.server.domain.versions import Versions
+from ingot.server.parts.catalog import CatalogParts
 from ingot.server.rpc import bulk_messages
 from ingot.server.rpc.data_doors import DataDoors, SharedShelf
 from ingot.server.rpc.hops import Hops
 from ingot.server.rpc.tails import Tails
 from ingot.server.rpc.transfer import Fetches, TransferServicer
-from ingot.server.settings import Settings
+from ingot.server.settings.fields import Settings
 from ingot.server.storage.accounts_sql import AccountsSql
 from ingot.server.storage.chunks_sql import ChunksSql
 from ingot.server.storage.database import Database

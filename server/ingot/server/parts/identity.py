@@ -39,8 +39,8 @@ from ingot.server.rpc.auth_rules import AuthRules
 from ingot.server.rpc.hops import Hops
 from ingot.server.rpc.password_hashing import PasswordHashing
 from ingot.server.rpc.tls import Tls
-from ingot.server.settings import Settings
-from ingot.server.settings_checks import is_loopback
+from ingot.server.settings.checks import is_loopback
+from ingot.server.settings.fields import Settings
 from ingot.server.sources import hub_login
 from ingot.server.storage.accounts_sql import AccountsSql
 from ingot.server.storage.aliases_sql import AliasesSql

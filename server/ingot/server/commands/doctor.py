@@ -23,7 +23,7 @@ from ingot.server.core.pages import PageTokens
 from ingot.server.domain.audit import Audit
 from ingot.server.domain.audit_heads import AuditHeads
 from ingot.server.domain.checkup import Checkup
-from ingot.server.settings import Settings
+from ingot.server.settings.fields import Settings
 from ingot.server.sources import signing
 from ingot.server.sources.signing import SigningKey
 from ingot.server.storage import audit_head

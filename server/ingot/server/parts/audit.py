@@ -16,7 +16,7 @@ from ingot.server.domain.usage import Usage
 from ingot.server.rpc.audit import AuditRules
 from ingot.server.rpc.hops import Hops
 from ingot.server.rpc.journaling import Journaling
-from ingot.server.settings import Settings
+from ingot.server.settings.fields import Settings
 from ingot.server.sources import signing
 from ingot.server.sources.signing import SigningKey
 from ingot.server.storage import audit_head

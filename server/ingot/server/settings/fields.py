@@ -3,18 +3,18 @@
 A value comes from the first of: a flag, `INGOT_<NAME>`, a variable that a system before Ingot used, the TOML
 file, the default. docs/settings.md and the text of `--help` are made from the same fields.
 
-    settings_serving.py    the first part of the fields
-    settings_table.py      the fields as rows: name, kind, default, help
-    settings_loading.py    finds the values of one start and turns them into their types
-    settings_checks.py     refuses what cannot be, alone or together
-    settings_page.py       docs/settings.md
+    serving.py    the first part of the fields
+    table.py      the fields as rows: name, kind, default, help
+    loading.py    finds the values of one start and turns them into their types
+    checks.py     refuses what cannot be, alone or together
+    page.py       docs/settings.md
 """
 
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
-from ingot.server.settings_serving import ServingSettings, about
+from ingot.server.settings.serving import ServingSettings, about
 
 PREFIX = "INGOT_"
 LOG_LEVELS = ("debug", "info", "warning", "error")

@@ -1,6 +1,6 @@
 """docs/settings.md, made from the table of settings."""
 
-from ingot.server.settings_table import table
+from ingot.server.settings.table import table
 
 
 def markdown() -> str:
@@ -8,7 +8,7 @@ def markdown() -> str:
     lines = [
         "# Settings of the server",
         "",
-        "Made from `server/ingot/server/settings.py` by `make coverage`; edit it there.",
+        "Made from `server/ingot/server/settings/fields.py` by `make coverage`; edit it there.",
         "",
         "A value comes from the first of: the flag, the environment (variables in their order), the TOML",
         "file given with `--config`, the default. In the environment a list is separated by commas.",

@@ -1,0 +1,1 @@
+"""Settings: what there is (`fields`), where values come from (`loading`), what they must be (`checks`)."""
