@@ -1,5 +1,6 @@
 """A server with data processes: real ones, used by the SDK, killed in the middle, and done without."""
 
+import asyncio
 import contextlib
 import signal
 import threading
@@ -12,13 +13,17 @@ import psutil
 import pytest
 import trustme
 
+from helpers import loops
 from helpers.eventually import eventually
 from helpers.patterns import pattern
+from helpers.pipelines import bearer
 from helpers.processes import ServerProcess, run_server, server_process
 from helpers.servers import running_server
+from helpers.transfers import Pusher, cut, header
 from ingot.client import Client, TlsFiles
 from ingot.client._data_lanes import LARGE
-from ingot.v1 import system_pb2
+from ingot.server.data_processes import falls_silent
+from ingot.v1 import system_pb2, transfer_pb2, transfer_pb2_grpc
 
 pytestmark = pytest.mark.slow
 MIB = 1024 * 1024
@@ -150,6 +155,55 @@ def test_data_processes_end_with_the_server_however_it_ends(tmp_path: Path) -> N
             gone, alive = psutil.wait_procs(children, timeout=20)
         assert (len(gone), alive) == (1, [])
     assert not [*(tmp_path / "data").glob("*.sock")]
+
+
+@pytest.mark.contract("S3-4")
+def test_one_that_hangs_is_started_afresh_and_frees_the_places_of_its_streams(tmp_path: Path) -> None:
+    with running_server(tmp_path, data_listen=("127.0.0.1:0",)) as server:
+        main = Pusher(server.member("sara").transfer, ())
+        upload, data = main.begin("namespaces/sara/datasets/x"), pattern("hangs", 2 * MIB)
+        file, places = cut(data), server.app.transfer.intake._slots._running
+        hung = psutil.Process(server.app.data.pids[0])
+        address = "127.0.0.1" + server.app.transfer.data_addresses.told(local=False)[0]
+        with grpc.insecure_channel(address) as channel:
+            stub = transfer_pb2_grpc.TransferServiceStub(channel)
+            going_on = threading.Event()
+
+            def messages() -> Iterator[transfer_pb2.PutChunksRequest]:
+                yield header(upload, len(file.chunks), file.size)
+                going_on.wait(60)
+
+            call = stub.PutChunks.future(messages(), metadata=bearer(server.token("sara")))
+            eventually(lambda: places.get("users/sara"), what="the stream")
+            hung.suspend()
+            server.app.data._turn_seconds = 0.1  # half a minute of silence is a second and a half
+            eventually(lambda: not places, timeout=60, what="its place to be free")
+            with pytest.raises(grpc.RpcError) as ended:
+                call.result(60)
+            assert ended.value.code() is grpc.StatusCode.UNAVAILABLE
+            going_on.set()
+        server.app.data._turn_seconds = 2.0
+        eventually(lambda: server.app.data.pids not in ([], [hung.pid]), timeout=60, what="another one")
+
+
+def test_only_silence_is_taken_for_hanging() -> None:
+    async def beats() -> None:
+        lines = asyncio.StreamReader()
+
+        async def beat() -> None:
+            while True:
+                lines.feed_data(b"\n")
+                await asyncio.sleep(0)
+
+        beating = asyncio.create_task(beat())
+        with pytest.raises(TimeoutError):  # as long as it is listened
+            await asyncio.wait_for(falls_silent(lines, lambda: 0.001), 0.3)
+        beating.cancel()
+        assert await falls_silent(lines, lambda: 0.001)
+        lines.feed_eof()
+        assert not await falls_silent(lines, lambda: 60.0)
+
+    loops.run(beats())
 
 
 @pytest.mark.contract("S3-4")

@@ -3,7 +3,8 @@
 It serves PutChunks and ReadChunks and nothing else. It reads packs, finishes new ones and has no database and
 no secret of the server: whatever a stream needs of these it asks the main process (`rpc/data_streams.py`).
 What it is to do comes as a line of JSON on stdin. That stays open as long as the main process lives; when it
-ends, this process ends in the same moment. It says on stdout, in a line of JSON, that it serves, and where.
+ends, this process ends in the same moment. It says on stdout, in a line of JSON, that it serves, and where;
+from then on a line each second says that the loop that serves still turns.
 """
 
 import asyncio
@@ -33,6 +34,7 @@ LIMITS = (
     "grace_seconds",
     "read_idle_seconds",
 )
+_BEAT_SECONDS = 1.0
 _LET_GO_SECONDS = 1.0  # how long a pack that was removed takes its space
 _LAST_REPLIES = 2.0  # seconds for what is answered while it is told to end
 
@@ -111,7 +113,8 @@ async def _serve(spec: DataSpec) -> int:
     options = [*INNER_OPTIONS, ("grpc.use_local_subchannel_pool", 1)]
     async with grpc.aio.insecure_channel(f"unix:{spec.main}", options=options) as channel:
         server = grpc.aio.server(options=OPTIONS)
-        DataStreams(channel, Threads(spec.io_threads), packs, packs, limits).add_to(server)
+        threads = Threads(spec.io_threads)
+        DataStreams(channel, threads, packs, packs, limits).add_to(server)
         try:
             address = bind(server, spec.address, tls)
         except AddressError as error:
@@ -121,7 +124,11 @@ async def _serve(spec: DataSpec) -> int:
         server.add_insecure_port(f"unix:{spec.socket}")
         await server.start()
         _tell({"address": address, "ingest": packs.ingest})
-        await _until_told(packs.let_go)
+        async with asyncio.TaskGroup() as beside:
+            tasks = [beside.create_task(_beat()), beside.create_task(_let_go(threads, packs.let_go))]
+            await _told()
+            for task in tasks:
+                task.cancel()
         await server.stop(_LAST_REPLIES)
     packs.close()
     return 0
@@ -132,15 +139,26 @@ def _tell(facts: Mapping[str, str]) -> None:
     sys.stdout.flush()
 
 
-async def _until_told(let_go: Callable[[], None]) -> None:
-    """Wait for SIGTERM; meanwhile let go of packs that are not there any more."""
+async def _beat() -> None:
+    """Say each second that the loop turns; whoever reads it has a limit for silence."""
+    while True:
+        with contextlib.suppress(BrokenPipeError):  # then this process is about to end
+            os.write(sys.stdout.fileno(), b"\n")
+        await asyncio.sleep(_BEAT_SECONDS)
+
+
+async def _let_go(threads: Threads, let_go: Callable[[], None]) -> None:
+    """Let go of packs that are not there any more, again and again; on a thread, since a disk may be slow."""
+    while True:
+        await threads.io(let_go)
+        await asyncio.sleep(_LET_GO_SECONDS)
+
+
+async def _told() -> None:
+    """Wait for SIGTERM."""
     told = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGTERM, told.set)
-    while not told.is_set():
-        let_go()
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(told.wait(), _LET_GO_SECONDS)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, told.set)
+    await told.wait()
 
 
 if __name__ == "__main__":

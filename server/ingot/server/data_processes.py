@@ -5,7 +5,8 @@
     await processes.stop()
 
 A process that ends is started again, and what it left in its ingest folder is dropped. Its clients go on
-through the main process, or ask again. It is told to end by closing its stdin, so it also ends when this
+through the main process, or ask again. One that hangs is killed: it says each second that its loop turns, and
+has fallen silent for half a minute. It is told to end by closing its stdin, so it also ends when this
 process is killed.
 """
 
@@ -15,6 +16,7 @@ import dataclasses
 import json
 import logging
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import grpc
@@ -35,6 +37,8 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 30.0  # seconds before one that ended is sta
 _QUICK = 10.0  # seconds; one that ran longer was no failure of its start
 _START_SECONDS = 30.0
 _END_SECONDS = 5.0
+_TURN_SECONDS, _SILENT_TURNS = 2.0, 15  # so often it is listened for a line, and so often in vain at most
+_MANY = 4096  # bytes
 
 
 @dataclasses.dataclass(slots=True)
@@ -44,6 +48,26 @@ class _Running:
     process: asyncio.subprocess.Process
     address: str
     ingest: str
+
+
+async def falls_silent(lines: asyncio.StreamReader, turn_seconds: Callable[[], float]) -> bool:
+    """Return True once nothing has been said for so many turns in a row, False when there will be no more.
+
+    Turns are counted instead of seconds: when this process, or the machine, stood still meanwhile, that was
+    one turn, and what was said in it is heard in the next.
+    """
+    silent = 0
+    while silent < _SILENT_TURNS:
+        try:
+            async with asyncio.timeout(turn_seconds()):
+                said = await lines.read(_MANY)
+        except TimeoutError:
+            silent += 1
+            continue
+        if not said:
+            return False
+        silent = 0
+    return True
 
 
 class DataProcesses:
@@ -66,6 +90,7 @@ class DataProcesses:
         self._packs = packs
         self._addresses = addresses
         addresses.wanted = len(settings.data_listen)
+        self._turn_seconds = _TURN_SECONDS
         self._server: grpc.aio.Server | None = None
         self._keeping: list[asyncio.Task[None]] = []
         self._running: dict[int, _Running] = {}
@@ -108,7 +133,7 @@ class DataProcesses:
         while True:
             began = loop.time()
             if number in self._running:
-                status = await self._running[number].process.wait()
+                status = await self._ended(number)
                 log.error("data.ended number=%d status=%d: it is started again", number, status)
                 await self._gone(number)
             pause = _FIRST_PAUSE if loop.time() - began > _QUICK else min(2 * pause, _LONGEST_PAUSE)
@@ -117,6 +142,16 @@ class DataProcesses:
                 await self._begin(number, spec)
             except (AddressError, OSError) as error:
                 log.error("data.not_started number=%d error=%s", number, error)
+
+    async def _ended(self, number: int) -> int:
+        """Return the status of a process once it has ended; one that falls silent is killed."""
+        process = self._running[number].process
+        assert process.stdout is not None
+        if await falls_silent(process.stdout, lambda: self._turn_seconds):
+            log.error("data.silent number=%d pid=%d: it hangs and is killed", number, process.pid)
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+        return await process.wait()
 
     async def _begin(self, number: int, spec: DataSpec) -> None:
         with (self._folder.logs / f"data-{number}.log").open("ab") as output:
@@ -131,7 +166,8 @@ class DataProcesses:
         assert process.stdout is not None
         process.stdin.write(json.dumps(dataclasses.asdict(spec)).encode() + b"\n")
         try:
-            line = await asyncio.wait_for(process.stdout.readline(), _START_SECONDS)
+            async with asyncio.timeout(_START_SECONDS):
+                line = await process.stdout.readline()
             told = json.loads(line) if line else {"error": "It ended before it served; see its log."}
         except (TimeoutError, ValueError):
             told = {"error": f"It did not serve within {_START_SECONDS:g} s."}
