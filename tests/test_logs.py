@@ -1,6 +1,8 @@
 """Logs: every event in the file, and no token, whoever logged it."""
 
+import contextlib
 import logging
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -51,3 +53,18 @@ def test_names_of_tokens_stay_readable(folder: Path) -> None:
         "identity.token_revoked name=users/sara/tokens/tok_12 folder=ingot_data_folder"
     )
     assert "tok_12 folder=ingot_data_folder" in (folder / "server.log").read_text()
+
+
+def test_a_disk_that_takes_neither_the_file_nor_stderr_stops_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "server.log").symlink_to("/dev/full")
+    full = open("/dev/full", "w", buffering=1)  # noqa: SIM115  # as stderr is, and closing it fails, too
+    monkeypatch.setattr(sys, "stderr", full)
+    handlers = logs.start(tmp_path, "info")
+    try:
+        logging.getLogger("ingot.server.test").error("database.transaction_failed")  # returns
+    finally:
+        logs.stop(handlers)
+        with contextlib.suppress(OSError):
+            full.close()

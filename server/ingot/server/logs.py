@@ -44,7 +44,8 @@ class _File(logging.handlers.RotatingFileHandler):
         self._failed = True
         self._drop()
         if not self._failing:
-            sys.stderr.write(f"log.not_written path={self.baseFilename} error={error}\n")
+            with contextlib.suppress(OSError, ValueError):  # it may lie on the same disk; who logs must go on
+                sys.stderr.write(f"log.not_written path={self.baseFilename} error={error}\n")
 
     def close(self) -> None:
         """Close the file, whatever its disk says."""
