@@ -75,6 +75,42 @@ def test_a_push_says_it_all_of_what_is_new_and_adds_to_what_is_there(
     assert live.run("push", "models/tiny", str(card), "--card", str(tmp_path / "none.md")).code == 1
 
 
+WARNING = "warning: models/admin/tiny was there already and stays as it is: "
+
+
+def test_who_sees_what_was_there_already_is_not_changed_in_silence(live: CommandLine, tmp_path: Path) -> None:
+    _push(live, tmp_path, "models/tiny", "--visibility", "internal", "--tag", "draft")
+    told = (
+        f"{WARNING}--visibility is for a new one. "
+        "To change it: ingot edit models/admin/tiny --visibility private\n"
+    )
+    data = tmp_path / "a.txt"
+    for flags in ((), ("--json",), ("-q",), ("--dry-run",)):
+        run = live.run("push", "models/tiny@prod", str(data), "--visibility", "private", *flags)
+        assert (run.code, run.err.startswith(told)) == (0, True), run.err
+        assert "warning" not in run.out
+    assert _shown(live, "models/tiny")["visibility"] == "VISIBILITY_INTERNAL"
+    assert "warning" not in live.run("push", "models/tiny", str(data), "--visibility", "internal").err
+    assert live.run(*told.rpartition(": ingot ")[2].split()).code == 0
+    assert "warning" not in live.run("push", "models/tiny", str(data), "--visibility", "private").err
+    assert live.run("push", "models/tiny", str(data), "--visibility", "nobody").code == 2
+
+
+def test_what_an_import_says_of_what_was_there_already_is_not_lost_in_silence(
+    canned: CannedServer, cli: CommandLine
+) -> None:
+    canned_answers.install(canned)
+    words = ["--license", "MIT", "--title", "A chat", "--tag", "chat", "--tag", "new one", "--no-wait"]
+    run = cli.run("import", "https://a.example/x", "datasets/ada/chat", *words)
+    assert run.err.startswith(
+        "warning: datasets/ada/chat was there already and stays as it is: --title, --license, --tag "
+        "are for a new one. To change it: ingot edit datasets/ada/chat --title 'A chat' --license MIT and "
+        "ingot tag datasets/ada/chat '+new one'\n"
+    ), run.err
+    canned.answer(GET, failure("NOT_FOUND", "There is none.", "ARTIFACT_NOT_FOUND"))
+    assert "warning" not in cli.run("import", "https://a.example/x", "datasets/ada/chat", *words).err
+
+
 def test_an_edit_adds_and_takes_away(live: CommandLine, tmp_path: Path) -> None:
     _push(live, tmp_path, "models/tiny", "--requirement", "memory=2GB")
     assert live.run("edit", "models/tiny", "--requirement", "gpus=0", "--meta", "team=nlp").code == 0

@@ -120,6 +120,19 @@ def test_import_of_what_is_here_fetches_nothing(canned: CannedServer, cli: Comma
     assert (request.force, request.max_bytes_per_second) == (True, 2 << 20)
 
 
+def test_an_import_without_a_name_tells_in_the_end_what_was_there_already(
+    canned: CannedServer, cli: CommandLine
+) -> None:
+    _answer(canned, "StartImport", "import", _succeeded("import", IMPORTED))
+    words = ["import", "hf://google/tiny", "--license", "MIT", "--json"]
+    for made, warned in ((at(0), True), (at(2), False)):  # the operation is of 1
+        there = catalog_pb2.Artifact(name=MODEL, license="Apache-2.0", create_time=made)
+        canned.answer("CatalogService/GetArtifact", catalog_pb2.GetArtifactResponse(artifact=there))
+        run = cli.run(*words)
+        assert run.code == 0
+        assert ("To change it: ingot edit models/ada/tiny --license MIT\n" in run.err) is warned
+
+
 def test_several_urls_become_one_version(canned: CannedServer, cli: CommandLine) -> None:
     _answer(canned, "StartImport", "import", _succeeded("import", IMPORTED))
     words = ["https://a.example/1", "https://a.example/2", "datasets/ada/both"]

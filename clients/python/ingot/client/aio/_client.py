@@ -46,8 +46,9 @@ class AsyncMethods(AsyncPart[Client]):
         """Push files and folders as a new version of a model or dataset, which is created when missing.
 
         `ref` may name the new version (`models/tiny@3`) or an alias to set (`models/tiny@prod`). `fields`
-        describe an artifact that is created now (`artifact_fields`). With `expected_latest` the push fails
-        unless that version is the latest when it commits. Running the same push again sends what is missing.
+        describe an artifact that is created now (`artifact_fields`); one that is there keeps its own, which
+        `client.catalog.update` changes. With `expected_latest` the push fails unless that version is the
+        latest when it commits. Running the same push again sends what is missing.
 
         Where the artifact requires a validation this waits for it and raises what it found, unless `wait` is
         false: then the version may not be READY yet (`client.uploads.wait`).

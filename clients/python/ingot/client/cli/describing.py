@@ -4,14 +4,17 @@ Requirements and metadata are added to what is there, as tags are; the value nul
 change is written only over what was read. Where somebody else was faster it is read and made again.
 """
 
+import shlex
 import time
 from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
-from ingot.client._errors import Conflict
+from ingot.client._errors import Conflict, Denied, NotFound
+from ingot.client._references import Reference, parse_artifact
 from ingot.client.cli import values
 from ingot.client.cli.command import Command, Parser
+from ingot.client.cli.shell import Shell
 
 if TYPE_CHECKING:
     from google.protobuf import struct_pb2
@@ -105,6 +108,41 @@ class Describing(Command):
                 texts["card"] = file.read().strip()
         requirements = values.pairs(self.requirement, "--requirement")
         return Words(texts, tuple(tags), requirements, metadata)
+
+
+def warn_unsaid(shell: Shell, ref: str | Reference, words: Words, *, before: int | None = None) -> None:
+    """Warn where words are for a new artifact and this one is there already and says something else.
+
+    `before` is the time, in nanoseconds, before which it must have been made to count as there already.
+    """
+    from ingot.client.cli import named
+
+    said = [path for path in words.paths if words.texts.get(path) != ""]
+    if not said:
+        return
+    whole = parse_artifact(ref) if isinstance(ref, str) else ref
+    try:
+        there = shell.client.catalog.get(Reference(whole.kind, whole.artifact, whole.namespace))
+    except (NotFound, Denied):  # it will be new; or who may write to it unseen is told nothing of it
+        return
+    wanted = words.over(there)
+    other = [path for path in said if getattr(wanted, path) != getattr(there, path)]
+    if not other or (before is not None and there.create_time.ToNanoseconds() >= before):
+        return
+    name = named.short(there.name)
+    tags = [f"+{tag}" for tag in words.tags if tag not in there.tags]
+    texts = [f"{_flag(path)} {shlex.quote(words.texts[path])}" for path in other if path in words.texts]
+    commands = [f"ingot edit {name} {' '.join(texts)}"] if texts else []
+    commands += [f"ingot tag {name} {' '.join(map(shlex.quote, tags))}"] if tags else []
+    flags = [_flag(path) if path in words.texts else "--tag" for path in other]
+    shell.out.warn(
+        f"{name} was there already and stays as it is: {', '.join(flags)} "
+        f"{'is' if len(flags) == 1 else 'are'} for a new one. To change it: {' and '.join(commands)}"
+    )
+
+
+def _flag(path: str) -> str:
+    return _TEXTS[path][0] or f"--{path.replace('_', '-')}"
 
 
 def merged(before: "struct_pb2.Struct", changes: Mapping[str, object]) -> dict[str, object]:

@@ -89,9 +89,10 @@ class Import(operation_flags.Tuned):
         super().declare(parser)
 
     def run(self, shell: Shell) -> int:
-        from ingot.client._catalog import artifact_fields
-
         sources, target = split([*self.words, *([self.ref] if self.ref else [])])
+        words = describing.Words(describing.texts_of(self), tuple(self.tag))
+        if target is not None:
+            describing.warn_unsaid(shell, target, words)
         operation = shell.client.operations.start_import(
             sources,
             target,
@@ -105,7 +106,7 @@ class Import(operation_flags.Tuned):
             signer=self.signer,
             changelog=self.changelog,
             aliases=self.alias,
-            fields=artifact_fields(tags=self.tag, **describing.texts_of(self)),  # type: ignore[arg-type]  # all are texts
+            fields=words.over(),
             force=self.force,
             limit_rate=values.rate(self.limit_rate),
             options=self.options(),
@@ -117,8 +118,11 @@ class Import(operation_flags.Tuned):
             if error.reason == "VALIDATION_FAILED":
                 push.tell_findings(shell, error.facts.get("validation", ""))
             raise
-        if found is not None and not shell.out.json:
-            _print(shell.out, found, looked=self.check)
+        if found is not None:
+            if target is None and (made := _made(found)):  # its name came with what was fetched
+                describing.warn_unsaid(shell, made, words, before=found.create_time.ToNanoseconds())
+            if not shell.out.json:
+                _print(shell.out, found, looked=self.check)
         return 0
 
 
@@ -136,6 +140,13 @@ def split(words: list[str]) -> tuple[list[str], str | None]:
             next_step=f"Write for example: ingot import {words[0]} models/NAME",
         )
     return words, None
+
+
+def _made(operation: "operations_pb2.Operation") -> str:
+    """Return the name of the version that came of it, or is there; empty when there is none."""
+    from ingot.client._results import ImportResult
+
+    return ImportResult.of(operation).version
 
 
 def _print(out: Output, operation: "operations_pb2.Operation", *, looked: bool) -> None:

@@ -86,6 +86,9 @@ class Push(describing.Describing):
         from ingot.client.cli.bars import TransferBar
 
         words = self.words(self.tag, values.pairs(self.artifact_meta, "--artifact-meta"))
+        # Who sees it changes only by a command that says nothing else. Told before anything travels.
+        asked = {name: text for name, text in words.texts.items() if name == "visibility"}
+        describing.warn_unsaid(shell, self.ref, describing.Words(asked))
         bar = TransferBar(shell.out)
         try:
             done = shell.client.push(
@@ -120,7 +123,7 @@ class Push(describing.Describing):
 
     def _describe(self, shell: Shell, words: describing.Words) -> None:
         """Say the same of an artifact that was there before; one made by this push has it already."""
-        # Who sees it changes only where that is asked for; an empty text says nothing here.
+        # Who sees it changes only where nothing else is asked for; an empty text says nothing here.
         said = [path for path in words.paths if path != "visibility" and words.texts.get(path) != ""]
         if not said:
             return
