@@ -82,7 +82,7 @@ def test_every_version_is_what_was_pushed(first: bytes, rounds: list[list[Edit]]
 
 
 @pytest.mark.long
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 @CASES
 @settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 def test_every_version_is_what_was_pushed_in_many_trials(first: bytes, rounds: list[list[Edit]]) -> None:

@@ -141,7 +141,7 @@ def answer(stubs: Stubs, rpc: str, request: Message, token: str = "") -> Message
     method = RPCS[rpc]
     word = method.containing_service.name.removesuffix("Service").lower()
     field = next(name for name in TOKENS if name in method.input_type.fields_by_name)
-    reply = getattr(getattr(stubs, word), rpc)(again(request, **{field: token}), timeout=30)
+    reply = getattr(getattr(stubs, word), rpc)(again(request, **{field: token}), timeout=100)
     if not method.server_streaming:
         assert isinstance(reply, Message)
         return reply

@@ -171,7 +171,7 @@ def ask(stubs: Stubs, rpc: str, asked: list[Message]) -> str:
     word = method.containing_service.name.removesuffix("Service").lower()
     call = getattr(getattr(stubs, word), rpc)
     try:
-        reply = call(iter(asked) if method.client_streaming else asked[0], timeout=30)
+        reply = call(iter(asked) if method.client_streaming else asked[0], timeout=100)
         if method.server_streaming:
             next(reply, None)
             reply.cancel()

@@ -42,7 +42,7 @@ def test_connections_that_make_no_call_hold_up_nobody(server: Server, opening: s
     host, _, port = server.app.addresses[0].rpartition(":")
     with contextlib.ExitStack() as stack:
         for _ in range(EACH):
-            connection = stack.enter_context(socket.create_connection((host, int(port)), timeout=10))
+            connection = stack.enter_context(socket.create_connection((host, int(port)), timeout=100))
             with contextlib.suppress(ConnectionError):  # the server may hang up in the middle
                 connection.sendall(OPENINGS[opening])
         pusher = Pusher(server.member("sara").transfer, ())

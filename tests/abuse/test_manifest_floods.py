@@ -42,7 +42,7 @@ def put(pusher: Pusher, upload: str, *files: pb.FileManifest, reset: bool = Fals
 
 
 def overhead(rig: TransferRig) -> int:
-    assert rig.database.write(AccountsSql().recount, repair=False).result(10) == []
+    assert rig.database.write(AccountsSql().recount, repair=False).result(100) == []
     return rig.database.read(AccountsSql().account, "member").overhead
 
 
@@ -128,7 +128,7 @@ def test_an_aborted_upload_leaves_no_rows_and_the_database_gives_their_space_bac
     pusher.stub.AbortUpload(pb.AbortUploadRequest(name=upload), metadata=pusher.metadata)
     assert (rows(rig, "segment"), overhead(rig)) == (0, before)
     freed = 0
-    while some := rig.database.write(compacting.give_back).result(10):
+    while some := rig.database.write(compacting.give_back).result(100):
         freed += some
     assert freed > 10 * KB * KB
     compacting.settle(rig.database)
@@ -163,8 +163,8 @@ def test_manifests_are_put_a_few_at_once() -> None:
         with refused(EXHAUSTED, "BUSY"):
             pusher.stub.PutManifest(request, metadata=pusher.metadata)
         release.set()
-        assert [call.result(30).file_count for call in calls] == [1, 1]
-        assert holding.result(30)
+        assert [call.result(100).file_count for call in calls] == [1, 1]
+        assert holding.result(100)
         assert put(pusher, upload).file_count == 1
 
 

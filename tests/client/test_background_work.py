@@ -68,7 +68,7 @@ def asked(
         found = server.run(lambda: start(operations(server, namespace)))
         call = server.take(SERVICE, method)
         call.reply(reply)
-        return call.request, found.result(30)
+        return call.request, found.result(100)
 
 
 def imported(start: Callable[[Operations], pb.Operation], namespace: str = "") -> pb.StartImportRequest:
@@ -341,7 +341,7 @@ def test_a_broken_watch_goes_on_behind_the_last_event() -> None:
         second.send(snapshot, event(4), event(5), synced, event(6))
         eventually(lambda: len(seen) == 5)
         second.end()
-        ended.result(30)
+        ended.result(100)
     assert [each.WhichOneof("message") for each in seen] == ["snapshot", "event", "synced", "event", "event"]
     assert [each.event.seq for each in seen if each.HasField("event")] == [4, 5, 6]
     assert (first.request.after, second.request.after, breaks) == (3, 4, ["UNAVAILABLE"])
@@ -365,7 +365,7 @@ def test_a_broken_watch_of_all_goes_on_with_its_token() -> None:
         second.send(synced, latest("RUNNING", "d"))
         eventually(lambda: len(seen) == 3)
         second.end()
-        ended.result(30)
+        ended.result(100)
     assert [each.WhichOneof("message") for each in seen] == ["operation", "synced", "operation"]
     assert (first.request.kind, first.request.active_only, first.request.resume_token) == ("import", True, "")
     # The heartbeat was handled last.
@@ -381,7 +381,7 @@ def waited(last: pb.Operation, told: list[int] | None = None) -> pb.Operation:
         watch.send(pb.WatchOperationResponse(snapshot=first), event(1, progress=common_pb2.Progress(done=2)))
         watch.end()
         server.take(SERVICE, "GetOperation").reply(pb.GetOperationResponse(operation=last))
-        return found.result(30)
+        return found.result(100)
 
 
 def test_wait_returns_what_succeeded_and_tells_how_far_it_is() -> None:
@@ -506,7 +506,7 @@ def test_a_pull_waits_for_the_fetch_of_what_is_registered(tmp_path: pathlib.Path
         again = server.take_stream("TransferService", "ReadManifest")
         again.fail(grpc.StatusCode.NOT_FOUND, "That is enough.", [info("ARTIFACT_NOT_FOUND")])
         with pytest.raises(NotFound, match="That is enough"):
-            pulled.result(30)
+            pulled.result(100)
     fetching = [each for each in told if each.stage is Stage.FETCHING]
     assert [(each.bytes_done, each.bytes_total) for each in fetching] == [(5, 10)]
 
@@ -523,7 +523,7 @@ def test_a_pull_says_why_the_fetch_failed(tmp_path: pathlib.Path) -> None:
         reply = pb.GetOperationResponse(operation=operation("FAILED", problem=problem))
         server.take(SERVICE, "GetOperation").reply(reply)
         with pytest.raises(IngotError, match="digest is another") as caught:
-            pulled.result(30)
+            pulled.result(100)
     assert caught.value.exit_code == 6
 
 
@@ -533,7 +533,7 @@ def test_a_dry_run_waits_for_nothing(tmp_path: pathlib.Path) -> None:
         pulled = server.run(lambda: client.pull("datasets/humaneval", tmp_path / "in", dry_run=True))
         refuse_unfetched(server)
         with pytest.raises(Precondition) as caught:
-            pulled.result(30)
+            pulled.result(100)
     assert caught.value.facts["operation"] == "operations/op_12"
 
 
@@ -546,7 +546,7 @@ def test_credentials_are_kept_listed_and_forgotten() -> None:
         made = server.run(lambda: client.auth.set_credential("huggingface.co", "hf_secret"))
         call = server.take("AuthService", "SetCredential")
         call.reply(auth_pb2.SetCredentialResponse(credential=kept))
-        assert (call.request.host, call.request.secret, made.result(30)) == (
+        assert (call.request.host, call.request.secret, made.result(100)) == (
             "huggingface.co",
             "hf_secret",
             kept,
@@ -555,11 +555,11 @@ def test_credentials_are_kept_listed_and_forgotten() -> None:
         server.take("AuthService", "ListCredentials").reply(
             auth_pb2.ListCredentialsResponse(credentials=[kept])
         )
-        assert listed.result(30) == [kept]
+        assert listed.result(100) == [kept]
         gone = server.run(lambda: client.auth.delete_credential("huggingface.co"))
         me = auth_pb2.GetMeResponse(user=auth_pb2.User(name="users/ada"))
         server.take("AuthService", "GetMe").reply(me)
         forget = server.take("AuthService", "DeleteCredential")
         forget.reply(auth_pb2.DeleteCredentialResponse())
-        gone.result(30)
+        gone.result(100)
         assert forget.request.name == kept.name

@@ -69,7 +69,7 @@ def test_reads_are_tried_again_with_growing_pauses_until_they_succeed() -> None:
             call.fail(UNAVAILABLE)
         found = catalog_pb2.Artifact(name="namespaces/ada/models/tiny")
         server.take("CatalogService", "GetArtifact").reply(catalog_pb2.GetArtifactResponse(artifact=found))
-        assert answer.result(30) == found
+        assert answer.result(100) == found
         assert len(ids) == 1
     for pause, whole in zip(bench.pauses, (0.5, 1, 2, 4), strict=True):
         assert whole / 2 <= pause <= whole
@@ -83,7 +83,7 @@ def test_mutations_are_tried_again_under_one_request_id() -> None:
         first.fail(UNAVAILABLE)
         second = server.take("CatalogService", "CreateArtifact")
         second.reply(catalog_pb2.CreateArtifactResponse())
-        answer.result(30)
+        answer.result(100)
         assert first.request.request_id == second.request.request_id != ""
 
 
@@ -93,7 +93,7 @@ def test_what_is_not_idempotent_is_tried_once() -> None:
         answer = server.run(lambda: bench.workers.claim("workers/worker_1"))
         server.take("WorkersService", "ClaimWork").fail(UNAVAILABLE)
         with pytest.raises(Unreachable):
-            answer.result(30)
+            answer.result(100)
     assert bench.pauses == []
 
 
@@ -105,7 +105,7 @@ def test_it_gives_up_after_eight_tries_and_sooner_when_no_server_ever_answered()
             for _ in range(tries):
                 server.take("CatalogService", "GetArtifact").fail(UNAVAILABLE)
             with pytest.raises(Unreachable):
-                answer.result(30)
+                answer.result(100)
         assert len(bench.pauses) == tries - 1
         assert max(bench.pauses) <= 30
 
@@ -117,7 +117,7 @@ def test_a_told_pause_is_respected_and_makes_a_limit_worth_a_try() -> None:
         call = server.take("CatalogService", "GetArtifact")
         call.fail(grpc.StatusCode.RESOURCE_EXHAUSTED, "busy", [info("BUSY"), retry_after(7.5)])
         server.take("CatalogService", "GetArtifact").reply(catalog_pb2.GetArtifactResponse())
-        answer.result(30)
+        answer.result(100)
     assert bench.pauses == [7.5]
 
 
@@ -129,19 +129,19 @@ def test_a_full_disk_is_met_once_more_and_then_told() -> None:
             call = server.take("CatalogService", "GetArtifact")
             call.fail(grpc.StatusCode.RESOURCE_EXHAUSTED, "full", [info("DISK_LOW"), retry_after(60)])
         with pytest.raises(LimitReached, match="full") as caught:
-            answer.result(30)
+            answer.result(100)
     assert caught.value.retry_after == 60
     assert [0.25 <= pause <= 0.5 for pause in bench.pauses] == [True]
 
 
 def test_no_pause_outlives_the_deadline() -> None:
     with FakeServer() as server:
-        bench = Bench(server, timeout=5.0)
+        bench = Bench(server, timeout=50.0)
         answer = server.run(lambda: bench.catalog.get("models/tiny"))
         call = server.take("CatalogService", "GetArtifact")
         call.fail(UNAVAILABLE, "draining", [info("DRAINING"), retry_after(60)])
         with pytest.raises(Unreachable) as caught:
-            answer.result(30)
+            answer.result(100)
     assert (bench.pauses, caught.value.retry_after) == ([], 60)
 
 
@@ -151,7 +151,7 @@ def test_every_call_says_who_and_with_what_program() -> None:
         answer = server.run(lambda: bench.workers.claim("workers/worker_1"))
         call = server.take("WorkersService", "ClaimWork")
         call.reply(workers_pb2.ClaimWorkResponse())
-        assert answer.result(30) is None
+        assert answer.result(100) is None
     assert call.metadata["authorization"] == "Bearer secret"
     assert call.metadata["x-ingot-user"] == "ada"
     assert call.metadata["x-client"].startswith("ingot-python/")
@@ -197,7 +197,7 @@ def test_errors_are_typed_and_carry_reason_facts_next_step_and_request_id(
         ]
         call.fail(code, "It failed.", details)
         with pytest.raises(IngotError) as caught:
-            answer.result(30)
+            answer.result(100)
     error = caught.value
     assert type(error) is kind
     assert (error.reason, error.exit_code, error.facts) == (reason, exit_code, {"got": "x"})
@@ -223,7 +223,7 @@ def test_an_unreachable_server_is_told_apart(text: str, meaning: str, hint: str)
         answer = server.run(lambda: bench.workers.claim("workers/worker_1"))
         server.take("WorkersService", "ClaimWork").fail(UNAVAILABLE, text)
         with pytest.raises(Unreachable) as caught:
-            answer.result(30)
+            answer.result(100)
     assert "here" in caught.value.message
     assert meaning in caught.value.message
     assert hint in caught.value.next_step
@@ -238,4 +238,4 @@ def test_a_stream_that_falls_silent_is_given_up() -> None:
         call = server.take_stream("TrainingService", "WatchTrainingJob")
         call.send(training_pb2.WatchTrainingJobResponse())
         with pytest.raises(TimedOut, match=r"sent nothing for 0\.1 s"):
-            answer.result(10)
+            answer.result(100)

@@ -1,7 +1,9 @@
-"""A server that is 100 ms away: the number of files does not decide how often a command waits for answers."""
+"""A server that is far away: the number of files does not decide how often a command waits for answers."""
 
 import pathlib
 import time
+
+import pytest
 
 from helpers.patterns import pattern
 from helpers.sdk import tree_of, write_tree
@@ -9,23 +11,33 @@ from helpers.servers import running_server
 from helpers.slow_path import slow_path
 from ingot.client import Client
 
-ROUND_TRIP = 0.1
+ROUND_TRIPS = (0.1, 0.5, 2.5)  # the next where the machine itself is too slow to tell
 FILES = {f"{number}.bin": pattern(f"far {number}", 3000) for number in range(300)}
-MOST = 100  # round trips, for machines that are slow themselves; it takes about 15
+MOST = 100  # round trips, of which the machine's own work may look like many; it takes about 15
 
 
+@pytest.mark.timeout(900)
 def test_many_files_travel_in_few_round_trips(tmp_path: pathlib.Path) -> None:
-    source = write_tree(tmp_path / "source", FILES)
+    for round_trip in ROUND_TRIPS:
+        both = transfers(tmp_path / f"{round_trip}", round_trip)
+        assert min(both) > 3
+        if max(both) < MOST:
+            return
+    raise AssertionError(f"a push and a pull of {len(FILES)} files took {both} round trips")
+
+
+def transfers(folder: pathlib.Path, round_trip: float) -> tuple[float, float]:
+    """Push and pull files; return how many round trips each of it took."""
+    source = write_tree(folder / "source", FILES)
     with (
-        running_server(tmp_path, listen=("127.0.0.1:0",)) as server,
-        slow_path(server.app.addresses[0], ROUND_TRIP) as address,
+        running_server(folder, listen=("127.0.0.1:0",)) as server,
+        slow_path(server.app.addresses[0], round_trip) as address,
         Client(address, server.admin_token, user="ada") as client,
     ):
         begun = time.monotonic()
         client.push("datasets/far", source)
         pushed = time.monotonic()
-        client.pull("datasets/far", tmp_path / "here")
+        client.pull("datasets/far", folder / "here")
         pulled = time.monotonic()
-    assert tree_of(tmp_path / "here") == FILES
-    for seconds in (pushed - begun, pulled - pushed):
-        assert 3 * ROUND_TRIP < seconds < MOST * ROUND_TRIP
+    assert tree_of(folder / "here") == FILES
+    return (pushed - begun) / round_trip, (pulled - pushed) / round_trip

@@ -27,7 +27,7 @@ def test_the_first_failure_reaches_the_caller_and_stops_the_others() -> None:
         if item == 0:
             raise KeyError("broken")
         try:
-            lanes.wait(60)
+            lanes.wait(100)
         except LaneStopped:
             stopped.set()
             raise
@@ -37,7 +37,7 @@ def test_the_first_failure_reaches_the_caller_and_stops_the_others() -> None:
         lanes.submit(0)
         with pytest.raises(KeyError, match="broken"):
             lanes.drain()
-    assert stopped.wait(30)
+    assert stopped.wait(100)
 
 
 def settled(link: Callable[[int], float], windows: int, growth: Growth) -> list[int]:
@@ -86,7 +86,7 @@ def test_what_moves_in_a_second_opens_and_ends_lanes() -> None:
     now, turn = [0.0], threading.Semaphore(0)
 
     def work(lane: int, item: int) -> None:
-        assert turn.acquire(timeout=30)
+        assert turn.acquire(timeout=100)
 
     with Lanes[int](work, first=3, most=8, clock=lambda: now[0]) as lanes:
         for item in range(1000):

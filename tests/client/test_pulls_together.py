@@ -46,7 +46,7 @@ class Watched:
             self.stages.append(progress.stage.name)
         if progress.stage.name == self._hold_in:
             self.held.set()
-            assert self.go.wait(30)
+            assert self.go.wait(100)
 
     def waits(self) -> bool:
         return "WAITING" in self.stages
@@ -69,13 +69,13 @@ def test_the_second_waits_for_the_first_and_then_looks_again(
     one, two = Watched("RECEIVING"), Watched()
     with ThreadPoolExecutor(2) as threads:
         first = threads.submit(client.pull, "models/m@1", out, on_progress=one)
-        assert one.held.wait(30)
+        assert one.held.wait(100)
         other = threads.submit(client.pull, f"models/m@{second}", out, on_progress=two)
         assert eventually(two.waits)
         assert not other.done()
         one.go.set()
-        assert first.result(30).received_bytes > 12 * MIB
-        done = other.result(30)
+        assert first.result(100).received_bytes > 12 * MIB
+        done = other.result(100)
     assert two.stages[:2] == ["WAITING", "HASHING"]
     assert tree_of(out) == VERSIONS[second]
     # The same version is there by then; of another one nothing is mixed in.
@@ -96,7 +96,7 @@ def test_who_waits_may_give_up(client: Client, tmp_path: pathlib.Path) -> None:
 def _hold(folder: str, held: "multiprocessing.synchronize.Event") -> None:
     with PartFolder(pathlib.Path(folder)).held(lambda: None):
         held.set()
-        threading.Event().wait(60)
+        threading.Event().wait(100)
 
 
 @pytest.mark.slow
@@ -105,14 +105,14 @@ def test_a_killed_process_lets_go(client: Client, tmp_path: pathlib.Path) -> Non
     held = context.Event()
     process = context.Process(target=_hold, args=(str(tmp_path / "out"), held))
     process.start()
-    assert held.wait(30)
+    assert held.wait(100)
     watched = Watched()
     with ThreadPoolExecutor(1) as threads:
         done = threads.submit(client.pull, "models/m@1", tmp_path / "out", on_progress=watched)
         assert eventually(watched.waits)
         process.kill()
         process.join()
-        done.result(30)
+        done.result(100)
     assert tree_of(tmp_path / "out") == VERSIONS[1]
 
 

@@ -189,7 +189,7 @@ def test_a_push_whose_commit_still_runs_waits_for_it(tmp_path: pathlib.Path) -> 
         rules, name = server.app.transfer.uploads, UploadName(upload.name.removeprefix("uploads/"))
 
         def moved(move: UploadMove) -> None:
-            server.app.database.write(lambda: rules.move(rules.find(system_caller(), name), move)).result(30)
+            server.app.database.write(lambda: rules.move(rules.find(system_caller(), name), move)).result(100)
 
         def reopen(progress: TransferProgress) -> None:
             if not stages:

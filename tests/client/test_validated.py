@@ -93,7 +93,7 @@ def test_a_push_waits_until_its_version_is_ready(
     validator.progress(operation, Progress("checking", 500, 714, "bytes"))
     eventually(lambda: seen[-1].bytes_validated == 500)
     validator.report(operation, passed=True)
-    done = pushing.result(30)
+    done = pushing.result(100)
     assert done.version is not None
     assert done.version.state == catalog.VERSION_STATE_READY
     assert list(done.version.aliases) == ["latest", "prod"]
@@ -107,7 +107,7 @@ def test_a_push_raises_what_its_validation_found(
     pushing = _aside(lambda: client.push("datasets/chat", folder))
     validator.report(_next(client, validator), passed=False, findings=(BAD_ROW,))
     with pytest.raises(Integrity) as caught:
-        pushing.result(30)
+        pushing.result(100)
     assert caught.value.reason == "VALIDATION_FAILED"
     assert "row 7: expected a value" in str(caught.value)
     assert caught.value.facts["operation"].startswith("operations/op_")
@@ -128,7 +128,7 @@ def test_a_push_that_was_stopped_while_it_waited_waits_on(
         client.push("datasets/chat", folder, on_progress=stop)
     pushing = _aside(lambda: client.push("datasets/chat", folder))
     validator.report(_next(client, validator), passed=True)
-    assert pushing.result(30).name.endswith("/versions/1")
+    assert pushing.result(100).name.endswith("/versions/1")
 
 
 def test_without_waiting_it_may_not_be_ready(
@@ -139,7 +139,7 @@ def test_without_waiting_it_may_not_be_ready(
     assert done.version.state == catalog.VERSION_STATE_STAGED
     waiting = _aside(lambda: client.uploads.wait(done.upload))
     validator.run()
-    assert waiting.result(30).stage == pb.UPLOAD_STAGE_FRESH
+    assert waiting.result(100).stage == pb.UPLOAD_STAGE_FRESH
     with pytest.raises(Precondition, match="ABORTED"):
         client.uploads.wait(client.uploads.abort(_opened(client)).name)
 
@@ -200,7 +200,7 @@ def test_the_command_line_waits_retries_and_purges(
     cli = CommandLine(server.address)
     later = _aside(lambda: validator.report(_next(client, validator), passed=False, findings=_findings(12)))
     run = cli.run("push", "datasets/chat", str(folder))
-    later.result(30)
+    later.result(100)
     assert run.code == 6
     assert "a.jsonl:1: error: expected a value (json_syntax, byte 120)" in run.err
     assert "a.jsonl:10: error" in run.err
@@ -211,7 +211,7 @@ def test_the_command_line_waits_retries_and_purges(
 
     later = _aside(lambda: validator.report(_next(client, validator), passed=True))
     run = cli.run("uploads", "retry", upload.name)
-    later.result(30)
+    later.result(100)
     assert (run.code, run.out) == (0, f"{upload.name} is fresh.\n")
 
     run = cli.run("push", "datasets/chat", str(folder), "--no-wait")
@@ -236,4 +236,4 @@ def test_an_operation_that_cannot_be_seen_is_no_obstacle(
     with Client(server.address, secret, user="ada") as narrow:
         pushing = _aside(lambda: narrow.push("datasets/chat", folder))
         validator.report(_next(client, validator), passed=True)
-        assert pushing.result(30).version is not None
+        assert pushing.result(100).version is not None

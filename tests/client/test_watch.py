@@ -73,7 +73,7 @@ def test_a_broken_watch_goes_on_behind_the_last_event(code: grpc.StatusCode) -> 
         third.send(SNAPSHOT, SYNCED, event(5))
         eventually(lambda: len(seen) == 7)
         third.end()
-        ended.result(30)
+        ended.result(100)
         assert numbers(seen) == ["snapshot", 1, 2, 3, "synced", 4, 5]
     assert [each.request.after for each in (first, second, third)] == [0, 2, 4]
     # A call that is reset without a word was cut off by a server that stops.
@@ -86,7 +86,7 @@ def test_what_will_not_get_better_ends_the_watch() -> None:
         seen = server.run(lambda: list(training(server).watch("job_1")))
         take(server).fail(grpc.StatusCode.NOT_FOUND, "no such job", [info("TRAINING_JOB_NOT_FOUND")])
         with pytest.raises(NotFound):
-            seen.result(30)
+            seen.result(100)
 
 
 def test_logs_continue_behind_the_last_line_without_the_tail() -> None:
@@ -104,7 +104,7 @@ def test_logs_continue_behind_the_last_line_without_the_tail() -> None:
         second.send(line(10))
         eventually(lambda: len(lines) == 3)
         second.end()
-        ended.result(30)
+        ended.result(100)
         assert [each.seq for each in lines] == [7, 9, 10]
     assert (first.request.name, first.request.tail) == ("trainingJobs/job_12", 2)
     assert (second.request.after, second.request.tail) == (9, 0)
@@ -117,7 +117,7 @@ def test_config_keys_may_be_those_of_the_sources_and_a_wrong_one_gets_the_neares
         made = server.run(lambda: jobs.create("datasets/chat", output="models/tiny", config=config))
         call = server.take("TrainingService", "CreateTrainingJob")
         call.reply(training_pb2.CreateTrainingJobResponse())
-        made.result(30)
+        made.result(100)
         with pytest.raises(Exception, match="no setting 'batchsize'") as caught:
             jobs.create("datasets/chat", config={"batchsize": 1})
     sent = call.request
@@ -147,4 +147,4 @@ def test_the_own_namespace_is_asked_once() -> None:
             call = server.take("CatalogService", "GetArtifact")
             assert call.request.name == f"namespaces/team/models/{name}"
             call.reply(catalog_pb2.GetArtifactResponse())
-        answer.result(30)
+        answer.result(100)

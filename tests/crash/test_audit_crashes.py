@@ -36,7 +36,7 @@ class Writer(threading.Thread):
             )
             metadata = (("authorization", f"Bearer {self._token}"), ("x-request-id", call))
             try:
-                stub.CreateArtifact(request, metadata=metadata, timeout=20)
+                stub.CreateArtifact(request, metadata=metadata, timeout=100)
             except grpc.RpcError:
                 break
             self.acknowledged.append(call)

@@ -122,7 +122,7 @@ def test_a_record_has_what_a_program_did(tmp_path: Path) -> None:
     root.mkdir()
     command = disk_record.traced([sys.executable, "-S", "-c", PROGRAM, str(root), str(notes)], str(record))
     try:
-        subprocess.run(command, check=True, timeout=60)
+        subprocess.run(command, check=True, timeout=100)
     except (FileNotFoundError, subprocess.CalledProcessError):
         pytest.skip("strace is not installed, or may not trace here")
     with record.open(encoding="ascii") as lines:

@@ -34,7 +34,7 @@ def test_what_was_acknowledged_survives_some_kills(tmp_path: pathlib.Path) -> No
 
 
 @pytest.mark.long
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("turn", range(1, 11))
 @pytest.mark.contract("S3-53", "S3-59", "S3-60")
 def test_what_was_acknowledged_survives_every_kill(

@@ -50,7 +50,7 @@ class Caller:
             assert found.state in ENDED, found
             return found
 
-        found = eventually(look, timeout=60.0, what=f"the end of {name}")
+        found = eventually(look, timeout=100, what=f"the end of {name}")
         assert found is not None
         return found
 

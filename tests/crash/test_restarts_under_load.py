@@ -92,7 +92,7 @@ def restart(servers: ForkedServers, server: ForkedServer, data: pathlib.Path, *,
 
 @pytest.mark.parametrize(
     "restarts",
-    [1, pytest.param(10, marks=[pytest.mark.long, pytest.mark.timeout(600)])],
+    [1, pytest.param(10, marks=[pytest.mark.long, pytest.mark.timeout(1800)])],
 )
 @pytest.mark.contract("S3-53", "S3-60")
 def test_clients_go_on_when_the_server_is_back(

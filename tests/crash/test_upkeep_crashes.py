@@ -55,7 +55,7 @@ def test_a_kill_during_upkeep_loses_nothing_that_is_needed(
         env={**os.environ, VARIABLE: step},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=100,
         check=False,
     )
     assert child.returncode == -signal.SIGKILL, (child.returncode, child.stderr[-2000:])

@@ -62,7 +62,7 @@ def test_a_kill_loses_nothing_that_was_acknowledged(tmp_path: Path, step: str) -
         env={**os.environ, VARIABLE: f"{step}:3"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=100,
         check=False,
     )
     assert child.returncode == -signal.SIGKILL, child.stderr

@@ -24,7 +24,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
 def _curl(server: ServerProcess, *arguments: str, token: str = "") -> "subprocess.CompletedProcess[str]":
     header = ["-H", f"authorization: Bearer {token}"] if token else []
     command = [BUF, "curl", "--protocol", "grpc", "--http2-prior-knowledge", *header, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
 
 
 def test_all_methods_are_listed(server: ServerProcess) -> None:

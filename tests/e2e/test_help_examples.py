@@ -73,7 +73,7 @@ def test_the_story_has_every_example() -> None:
 
 
 @pytest.mark.long
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 @pytest.mark.contract("S0-112", "S1-71")
 def test_every_example_works(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -105,6 +105,6 @@ def test_every_example_works(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyP
                 check=False,
             )
 
-        assert eventually(lambda: "online" in typed("ingot workers ls").stdout, timeout=60)
+        assert eventually(lambda: "online" in typed("ingot workers ls").stdout, timeout=100)
         failed = {line: done.stderr for line in _examples() if (done := typed(line)).returncode != 0}
         assert failed == {}

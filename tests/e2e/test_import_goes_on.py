@@ -50,7 +50,7 @@ def test_a_followed_import_survives_the_death_of_the_server(
         hub.faults.clear()
         with server_process(data, "--hub-endpoint", hub.url):
             lines += [json.loads(line) for line in command.stdout]
-            code = command.wait(30)
+            code = command.wait(100)
     command.stdout.close()
     told = (tmp_path / "told").read_text(encoding="utf-8")
     assert code == 0, told

@@ -31,7 +31,7 @@ def _worker(*arguments: str, environment: dict[str, str]) -> Iterator["subproces
         yield process
     finally:
         process.terminate()
-        process.wait(60)
+        process.wait(100)
 
 
 @pytest.mark.contract("S0-98", "S1-56")
@@ -54,13 +54,13 @@ def test_people_and_workers_come_over_tls_with_certificates(tmp_path: Path) -> N
             input=typed,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=100,
             check=False,
         )
 
     assert run_server("certs", "--data", str(data), "--client", "sara", "--client", "gpu-1").status == 0
     add = [str(SERVER), "users", "add", "sara", "--role", "admin", "--password-stdin", "--data", str(data)]
-    subprocess.run(add, input=PASSWORD, text=True, check=True, capture_output=True, timeout=60)
+    subprocess.run(add, input=PASSWORD, text=True, check=True, capture_output=True, timeout=100)
     certs = data / "certs"
     settings = ("--tls-cert", certs / "server.pem", "--tls-key", certs / "server.key")
     with server_process(data, *map(str, settings), "--tls-client-ca", str(certs / "ca.pem")) as server:
@@ -86,6 +86,6 @@ def test_people_and_workers_come_over_tls_with_certificates(tmp_path: Path) -> N
         arguments = ("--server", address, "--token-file", str(token), "--name", "gpu-1", "--devices", "cpu")
         tls = ("--ca", str(certs / "ca.pem"), "--cert", own["gpu-1"][0], "--key", own["gpu-1"][1])
         with _worker(*arguments, *tls, "--dir", str(tmp_path / "work"), environment=environment):
-            assert eventually(lambda: "gpu-1" in ingot("workers", "ls").stdout, timeout=60)
+            assert eventually(lambda: "gpu-1" in ingot("workers", "ls").stdout, timeout=100)
         assert ingot("logout").returncode == 0
         assert ingot("whoami").returncode != 0

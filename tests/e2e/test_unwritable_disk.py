@@ -67,6 +67,6 @@ def test_a_disk_that_cannot_be_written_is_told_and_used_again_when_it_can(
         with pytest.raises(futures.TimeoutError):  # it tries again for some time
             pushing.result(1)
         resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
-        assert pushing.result(60).sent_bytes == len(AFTER)
+        assert pushing.result(100).sent_bytes == len(AFTER)
         assert not health_of(client)
         assert b"".join(client.read("datasets/chat:a.bin")) == AFTER

@@ -34,7 +34,7 @@ def _client(server: Server) -> Client:
 
 
 def _settings(**told: Any) -> dict[str, Any]:
-    return {"operation_retry_seconds": 0.1, "import_stall_seconds": 5.0, **told}
+    return {"operation_retry_seconds": 0.1, "import_stall_seconds": 100.0, **told}
 
 
 @pytest.mark.contract("S0-110", "S4-2", "S4-15", "S4-23", "S4-26", "S4-28")

@@ -19,7 +19,9 @@ def _workers(server: ServerProcess) -> list[workers_pb2.Worker]:
     metadata = (("authorization", f"Bearer {server.admin_token}"),)
     with grpc.insecure_channel(server.address) as channel:
         stub = workers_pb2_grpc.WorkersServiceStub(channel)
-        return list(stub.ListWorkers(workers_pb2.ListWorkersRequest(), metadata=metadata, timeout=20).workers)
+        return list(
+            stub.ListWorkers(workers_pb2.ListWorkersRequest(), metadata=metadata, timeout=100).workers
+        )
 
 
 def _pid(server: ServerProcess) -> int:
@@ -37,7 +39,7 @@ def _alive(pid: int) -> bool:
 
 def test_it_registers_by_itself_and_ends_with_the_server(tmp_path: Path) -> None:
     with server_process(tmp_path / "data", "--with-worker") as server:
-        (worker,) = eventually(lambda: _workers(server), timeout=60)
+        (worker,) = eventually(lambda: _workers(server), timeout=100)
         assert worker.state == workers_pb2.WORKER_STATE_ONLINE
         pid = _pid(server)
         assert _alive(pid)
@@ -51,31 +53,31 @@ def test_it_registers_by_itself_and_ends_with_the_server(tmp_path: Path) -> None
 
 def test_it_ends_when_the_server_is_killed(tmp_path: Path) -> None:
     with server_process(tmp_path / "data", "--with-worker") as server:
-        eventually(lambda: _workers(server), timeout=60)
+        eventually(lambda: _workers(server), timeout=100)
         pid = _pid(server)
         server.stop(signal.SIGKILL)
-        eventually(lambda: not _alive(pid), timeout=60)
+        eventually(lambda: not _alive(pid), timeout=100)
 
 
 def test_its_token_of_the_last_run_is_refused(tmp_path: Path) -> None:
     tokens = []
     for _ in range(2):
         with server_process(tmp_path / "data", "--with-worker") as server:
-            eventually(lambda: _workers(server), timeout=60)
+            eventually(lambda: _workers(server), timeout=100)
             tokens.append((tmp_path / "data" / "worker.token").read_text().strip())
             if len(tokens) == 2:
                 metadata = (("authorization", f"Bearer {tokens[0]}"),)
                 with grpc.insecure_channel(server.address) as channel:
                     stub = workers_pb2_grpc.WorkersServiceStub(channel)
                     with pytest.raises(grpc.RpcError, match="UNAUTHENTICATED"):
-                        stub.ClaimWork(workers_pb2.ClaimWorkRequest(), metadata=metadata, timeout=20)
+                        stub.ClaimWork(workers_pb2.ClaimWorkRequest(), metadata=metadata, timeout=100)
             server.stop(timeout=90)
     assert tokens[0] != tokens[1]
 
 
 def test_a_worker_that_dies_is_told_and_the_server_goes_on(tmp_path: Path) -> None:
     with server_process(tmp_path / "data", "--with-worker") as server:
-        eventually(lambda: _workers(server), timeout=60)
+        eventually(lambda: _workers(server), timeout=100)
         os.kill(_pid(server), signal.SIGKILL)
         log = tmp_path / "data" / "logs" / "server.log"
         eventually(lambda: "worker.ended" in log.read_text())

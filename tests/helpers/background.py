@@ -65,7 +65,7 @@ class Mover:
 
     def _write(self, rule: object, *args: object, **more: object) -> object:
         assert callable(rule)
-        return self._server.app.database.write(rule, *args, **more).result(30)
+        return self._server.app.database.write(rule, *args, **more).result(100)
 
 
 def hub_import(repository: str = "google/flan-t5-small", **fields: object) -> pb.StartImportRequest:

@@ -92,7 +92,7 @@ class RunningBody:
         self._reader = threading.Thread(target=self._collect, daemon=True)
         self._reader.start()
 
-    def wait_for(self, wanted: Callable[[Report], object], *, timeout: float = 20.0) -> Report:
+    def wait_for(self, wanted: Callable[[Report], object], *, timeout: float = 100.0) -> Report:
         """Return the first report that is wanted."""
 
         def found() -> Report | None:
@@ -104,7 +104,7 @@ class RunningBody:
         assert report is not None
         return report
 
-    def end(self, timeout: float = 60.0) -> EndedBody:
+    def end(self, timeout: float = 100.0) -> EndedBody:
         """Wait for its end."""
         status = self.process.wait(timeout)
         self._reader.join(timeout)
@@ -139,7 +139,7 @@ def running_body(
     finally:
         if body.process.poll() is None:
             body.process.send_signal(signal.SIGKILL)
-            body.process.wait(10)
+            body.process.wait(100)
 
 
 def run_body(spec: BodySpec, program: Sequence[str] = PROGRAM, **environment: str) -> EndedBody:

@@ -73,7 +73,7 @@ def claimed(
         assert found is not None
         return found
 
-    return Attempt(server, server.app.database.write(claim).result(30))
+    return Attempt(server, server.app.database.write(claim).result(100))
 
 
 def run_here(spec: BodySpec, body: Callable[[Work[Any]], Params]) -> Report:

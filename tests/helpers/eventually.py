@@ -16,7 +16,7 @@ _FIRST_PAUSE = 0.002
 _LONGEST_PAUSE = 0.1
 
 
-def eventually(probe: Callable[[], T], *, timeout: float = 30.0, what: str = "") -> T:
+def eventually(probe: Callable[[], T], *, timeout: float = 100.0, what: str = "") -> T:
     """Return the first true answer of `probe`; raise AssertionError after `timeout` seconds."""
     deadline = time.monotonic() + timeout
     pause = _FIRST_PAUSE
@@ -35,7 +35,7 @@ def eventually(probe: Callable[[], T], *, timeout: float = 30.0, what: str = "")
         pause = min(pause * 2, _LONGEST_PAUSE)
 
 
-async def eventually_async(probe: Callable[[], Awaitable[T]], *, timeout: float = 30.0, what: str = "") -> T:
+async def eventually_async(probe: Callable[[], Awaitable[T]], *, timeout: float = 100.0, what: str = "") -> T:
     """Do the same with a probe that is awaited, without blocking the loop."""
     deadline = time.monotonic() + timeout
     pause = _FIRST_PAUSE

@@ -5,7 +5,7 @@ with FakeServer() as server:
     call = server.take("CatalogService", "GetArtifact")
     call.fail(grpc.StatusCode.UNAVAILABLE)
     server.take("CatalogService", "GetArtifact").reply(catalog_pb2.GetArtifactResponse())
-    answer.result(30)
+    answer.result(100)
 """
 
 from collections.abc import Callable, Iterable

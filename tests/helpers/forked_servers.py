@@ -54,7 +54,7 @@ class ForkedServers:
         """Arm a fail point in the server that runs."""
         self._send(failpoint)
 
-    def answer(self, timeout: float = 60.0) -> dict[str, object]:
+    def answer(self, timeout: float = 100.0) -> dict[str, object]:
         """Return the next line: of the server that it is ready, of the parent that it has ended."""
         assert self._parent.stdout is not None
         assert select.select([self._parent.stdout], [], [], timeout)[0], "the server says nothing"

@@ -190,7 +190,7 @@ class Bench:
 
     def write(self, rule: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a rule that writes."""
-        return self.database.write(rule, *args, **kwargs).result(30)
+        return self.database.write(rule, *args, **kwargs).result(100)
 
     # --- people -----------------------------------------------------------------------------------------
 

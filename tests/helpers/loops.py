@@ -16,6 +16,6 @@ def _loop() -> asyncio.AbstractEventLoop:
     return loop
 
 
-def run(work: Coroutine[Any, Any, T], timeout: float = 60.0) -> T:
+def run(work: Coroutine[Any, Any, T], timeout: float = 100.0) -> T:
     """Run a coroutine on the loop and return its result."""
     return asyncio.run_coroutine_threadsafe(work, _loop()).result(timeout)

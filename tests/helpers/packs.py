@@ -4,6 +4,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from helpers.eventually import eventually
 from ingot.content.digests import chunk_digest
 from ingot.server.core.packs import SealedPack
 from ingot.server.core.stores import PackStore
@@ -30,6 +31,18 @@ def keyring_of(*numbers: int) -> pack_keys.Keyring:
     """Return a keyring with the keys of these numbers."""
     with tempfile.TemporaryDirectory() as folder:
         return pack_keys.load(write_keys(Path(folder) / "keys", *numbers))
+
+
+def until_changes_show(file: Path) -> None:
+    """Wait until another change of a file has another time: kernels tell it in ticks of up to 10 ms."""
+    probe = file.with_name("probe")
+
+    def is_later() -> bool:
+        probe.write_bytes(b"")
+        return probe.stat().st_ctime_ns > file.stat().st_ctime_ns
+
+    eventually(is_later, what="the next tick of the file system's clock")
+    probe.unlink()
 
 
 def flip(store: MemoryPacks, pack: str, position: int) -> None:

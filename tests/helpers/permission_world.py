@@ -295,7 +295,7 @@ class World:
         return self.server.app
 
     def _write(self, rule: Callable[[], str]) -> str:
-        return self._app.database.write(rule).result(30)
+        return self._app.database.write(rule).result(100)
 
     def _people(self) -> None:
         members = MembersSql()

@@ -81,7 +81,7 @@ class Rig:
 def rig(
     add: Callable[[grpc.aio.Server], None] = lambda server: None,
     *,
-    unary_seconds: float = 30.0,
+    unary_seconds: float = 300.0,
     recheck_seconds: float = 10.0,
     rates: CallRates | None = None,
     health: bool = True,

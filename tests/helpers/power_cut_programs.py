@@ -138,7 +138,7 @@ def _upkeep(server: Server, kind: str) -> None:
         state = stub.GetOperation(operations_pb2.GetOperationRequest(name=name)).operation.state
         return state == operations_pb2.OPERATION_STATE_SUCCEEDED
 
-    eventually(ended, timeout=60, what=f"the end of {name}")
+    eventually(ended, timeout=100, what=f"the end of {name}")
 
 
 PROGRAMS = {program.__name__: program for program in (store, upkeep, adopt, restore, pull)}

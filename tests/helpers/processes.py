@@ -42,14 +42,16 @@ class ServerProcess:
         """The administrator's token, from its file."""
         return (self.data / "admin.token").read_text(encoding="ascii").strip()
 
-    def stop(self, number: signal.Signals = signal.SIGTERM, timeout: float = 30) -> Ended:
+    def stop(self, number: signal.Signals = signal.SIGTERM, timeout: float = 100.0) -> Ended:
         """Send a signal, wait for the end and return what it left."""
         self.process.send_signal(number)
         output, errors = self.process.communicate(timeout=timeout)
         return Ended(self.process.returncode, output, errors)
 
 
-def run_server(*arguments: str, environment: Mapping[str, str] | None = None, timeout: float = 60) -> Ended:
+def run_server(
+    *arguments: str, environment: Mapping[str, str] | None = None, timeout: float = 100.0
+) -> Ended:
     """Run `ingot-server` to its end."""
     done = subprocess.run(
         [SERVER, *arguments],
@@ -78,7 +80,7 @@ def server_process(
         assert process.stdout is not None
         line = process.stdout.readline()
         if not line:
-            raise AssertionError(f"the server did not start: {process.communicate(timeout=30)[1]}")
+            raise AssertionError(f"the server did not start: {process.communicate(timeout=100)[1]}")
         yield ServerProcess(process, json.loads(line), data)
     finally:
         if process.poll() is None:

@@ -90,7 +90,7 @@ class RunnerRig:
         """Return an operation as it is now."""
         return self.bench.read(self.bench.operations.operations.get, ADMIN, operation.id)
 
-    def until(self, operation: Operation, *states: OperationState, timeout: float = 30.0) -> Operation:
+    def until(self, operation: Operation, *states: OperationState, timeout: float = 100.0) -> Operation:
         """Wait until an operation is in one of these states."""
 
         def look() -> Operation | None:
@@ -116,7 +116,7 @@ class RunnerRig:
     def until_beaten(self, operation: Operation) -> None:
         """Wait until the lease of an operation is extended."""
         before = self.now(operation).lease_time
-        eventually(lambda: self.now(operation).lease_time != before, timeout=30.0, what="a beat")
+        eventually(lambda: self.now(operation).lease_time != before, timeout=100, what="a beat")
 
     def cancel(self, operation: Operation) -> None:
         """Ask an operation to stop."""
@@ -146,7 +146,7 @@ class RunnerRig:
         def told() -> int | None:
             return self.processes(operation).get(attempt)
 
-        found = eventually(told, timeout=30.0, what=f"attempt {attempt} of {operation.name}")
+        found = eventually(told, timeout=100, what=f"attempt {attempt} of {operation.name}")
         assert found is not None
         return found
 

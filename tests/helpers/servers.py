@@ -135,7 +135,7 @@ class Server:
         return Stubs(grpc.intercept_channel(channel, _Credentials(pairs)))
 
     def _write(self, rule: Callable[..., str], *args: object) -> str:
-        return self.app.database.write(rule, *args).result(30)
+        return self.app.database.write(rule, *args).result(100)
 
     def _make_user(self, user: str, role: Role) -> str:
         self.app.identity.create_user(system_caller(), NewUser(user, user.title(), role), RequestKey("", b""))

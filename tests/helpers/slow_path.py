@@ -24,9 +24,9 @@ def slow_path(target: str, round_trip: float) -> Iterator[str]:
     thread.start()
     path = _Path(target, round_trip)
     try:
-        yield asyncio.run_coroutine_threadsafe(path.open(), loop).result(10)
+        yield asyncio.run_coroutine_threadsafe(path.open(), loop).result(100)
     finally:
-        asyncio.run_coroutine_threadsafe(path.close(), loop).result(10)
+        asyncio.run_coroutine_threadsafe(path.close(), loop).result(100)
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()

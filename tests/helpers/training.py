@@ -131,7 +131,7 @@ def finish(trainer: launch.Trainer, on: Callable[[Report], None] = lambda report
     for report in trainer.events():
         events.append(report.event)
         on(report)
-    trainer.wait(20)
+    trainer.wait(100)
     return events
 
 

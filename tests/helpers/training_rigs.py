@@ -176,7 +176,7 @@ def training_rig(settings: Settings | None = None) -> Iterator[Rig]:
 
         async def start() -> GrpcServer:
             pipeline = Pipeline(
-                Credentials(hops, identity, clock), lambda activity: None, clock, unary_seconds=30.0
+                Credentials(hops, identity, clock), lambda activity: None, clock, unary_seconds=300.0
             )
             server = GrpcServer(pipeline, health=False, reflection=False)
             bench.rules.serve(hops, server.server)

@@ -108,7 +108,7 @@ def transfer_rig(
 
         async def start() -> GrpcServer:
             credentials = Credentials(hops, FixedIdentity(), clock)
-            pipeline = Pipeline(credentials, usage.record, clock, unary_seconds=30)
+            pipeline = Pipeline(credentials, usage.record, clock, unary_seconds=300)
             server = GrpcServer(pipeline, health=False, reflection=False)
             parts.serve(hops, server.server, lambda: False, registered.registrations, rules.tails)
             await server.start([], socket)

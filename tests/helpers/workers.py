@@ -51,12 +51,12 @@ class WorkerProcess:
     def kill(self) -> None:
         """End it as `kill -9` does."""
         self.process.send_signal(signal.SIGKILL)
-        self.process.wait(30)
+        self.process.wait(100)
 
     def stop(self) -> int:
         """Ask it to leave and return its exit code."""
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(60)
+        return self.process.wait(100)
 
 
 def _is_trainer(process: psutil.Process) -> bool:

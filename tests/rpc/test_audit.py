@@ -191,6 +191,6 @@ def _ingot(server: Server, *words: str) -> "subprocess.CompletedProcess[str]":
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=100,
         env={"INGOT_SERVER": server.address, "INGOT_TOKEN": server.admin_token, "PATH": "/usr/bin:/bin"},
     )

@@ -191,7 +191,7 @@ class Watching:
 
     def __init__(self, server: Server, user: str = "sara", **wanted: object) -> None:
         request = pb.WatchArtifactsRequest(**{"parent": "namespaces/-", **wanted})  # type: ignore[arg-type]
-        self._call = server.member(user).catalog.WatchArtifacts(request, timeout=60)
+        self._call = server.member(user).catalog.WatchArtifacts(request, timeout=100)
         self.token = ""
 
     def next(self) -> str:

@@ -53,7 +53,7 @@ class Log:
 
 def on_loop(test: Callable[[Log], Awaitable[None]]) -> None:
     async def run() -> None:
-        await asyncio.wait_for(test(Log()), 30)
+        await asyncio.wait_for(test(Log()), 90)
 
     loops.run(run())
 

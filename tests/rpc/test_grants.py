@@ -232,6 +232,6 @@ def test_grants_that_are_given_at_once_are_all_kept(running: Server, secret: str
     sara = running.member("sara")
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         for done in [pool.submit(_grant, sara, secret, user) for user in users]:
-            done.result(30)
+            done.result(100)
     found = sara.catalog.GetAccess(pb.GetAccessRequest(name=secret)).access
     assert [each.user for each in found.readers] == [f"users/{user}" for user in users]

@@ -52,7 +52,7 @@ def test_what_takes_long_to_read_keeps_no_other_read_waiting(database: Database)
 
 
 def _waited(release: threading.Event) -> str:
-    assert release.wait(30)
+    assert release.wait(100)
     return _thread()
 
 
@@ -84,7 +84,7 @@ def test_a_cancelled_call_drops_its_write_unless_it_began(hops: Hops, database: 
 
     def hold() -> None:
         busy.set()
-        go.wait(10)
+        go.wait(100)
 
     async def scenario() -> None:
         holder = asyncio.create_task(hops.write(hold))

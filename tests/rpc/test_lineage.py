@@ -186,7 +186,7 @@ def test_strangers_are_not_told_where_something_was_imported_from(tmp_path: path
     with running_server(tmp_path / "server") as server:
         trained(server, tmp_path)
         # No import of the tests has a network; what one writes down is this.
-        server.app.database.write(lambda: sql.run("UPDATE version SET source = ?", source)).result(30)
+        server.app.database.write(lambda: sql.run("UPDATE version SET source = ?", source)).result(100)
         told = steps(lineage(server.member("sara"), OUTPUT, UP, 1))
         assert told == {(JOB, f"{OUTPUT}/versions/1", "RESULT")}  # of what was trained, the job is the source
         assert (source, f"{BASE}/versions/1", "IMPORT") in steps(lineage(server.member("sara"), BASE, UP))

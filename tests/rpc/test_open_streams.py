@@ -50,8 +50,8 @@ def test_an_open_stream_ends_once_its_token_is_revoked_and_others_go_on() -> Non
     with rig(serving(WatchTrainingJob=_watch), recheck_seconds=0.02) as running:
         stub = training_pb2_grpc.TrainingServiceStub(running.channel)
         request = training_pb2.WatchTrainingJobRequest(name="trainingJobs/job_1")
-        revoked = stub.WatchTrainingJob(request, metadata=bearer("member"), timeout=30)
-        other = stub.WatchTrainingJob(request, metadata=bearer("admin"), timeout=30)
+        revoked = stub.WatchTrainingJob(request, metadata=bearer("member"), timeout=100)
+        other = stub.WatchTrainingJob(request, metadata=bearer("admin"), timeout=100)
         next(revoked), next(other)
         _revoke(running)
         with pytest.raises(grpc.RpcError) as caught:
@@ -66,7 +66,7 @@ def test_an_open_stream_outlives_the_access_token_it_began_with() -> None:
     with rig(serving(WatchTrainingJob=_watch), recheck_seconds=0.02) as running:
         stub = training_pb2_grpc.TrainingServiceStub(running.channel)
         request = training_pb2.WatchTrainingJobRequest(name="trainingJobs/job_1")
-        open_ = stub.WatchTrainingJob(request, metadata=bearer("member"), timeout=30)
+        open_ = stub.WatchTrainingJob(request, metadata=bearer("member"), timeout=100)
         next(open_)
         running.identity.over.add("member")
         running.identity.revision += 1
@@ -74,7 +74,7 @@ def test_an_open_stream_outlives_the_access_token_it_began_with() -> None:
         assert eventually(lambda: running.identity.asked > asked)
         assert open_.is_active()
         with pytest.raises(grpc.RpcError) as caught:
-            next(stub.WatchTrainingJob(request, metadata=bearer("member"), timeout=30))
+            next(stub.WatchTrainingJob(request, metadata=bearer("member"), timeout=100))
         assert _refusal(caught.value) == (grpc.StatusCode.UNAUTHENTICATED, "TOKEN_EXPIRED")
         _revoke(running)
         with pytest.raises(grpc.RpcError) as caught:
@@ -86,7 +86,7 @@ def test_an_open_stream_ends_once_its_token_lost_the_scope() -> None:
     with rig(serving(WatchTrainingJob=_watch), recheck_seconds=0.02) as running:
         stub = training_pb2_grpc.TrainingServiceStub(running.channel)
         request = training_pb2.WatchTrainingJobRequest(name="trainingJobs/job_1")
-        replies = stub.WatchTrainingJob(request, metadata=bearer("member"), timeout=30)
+        replies = stub.WatchTrainingJob(request, metadata=bearer("member"), timeout=100)
         next(replies)
         found = running.identity.callers["member"]
         running.identity.callers["member"] = dataclasses.replace(found, scopes=frozenset())
@@ -108,10 +108,10 @@ def test_an_open_stream_ends_once_its_caller_has_left_a_namespace() -> None:
             running.identity.callers["member"] = caller
             running.identity.revision += 1
 
-        replies = stub.WatchTrainingJob(request, metadata=bearer("member"), timeout=30)
+        replies = stub.WatchTrainingJob(request, metadata=bearer("member"), timeout=100)
         next(replies)
         change(more)  # who has more rights goes on
-        second = stub.WatchTrainingJob(request, metadata=bearer("member"), timeout=30)
+        second = stub.WatchTrainingJob(request, metadata=bearer("member"), timeout=100)
         next(second)
         assert replies.is_active()
         change(found)
@@ -126,12 +126,12 @@ def test_an_upload_that_is_under_way_ends_once_its_token_is_revoked() -> None:
     def requests() -> Iterator[transfer_pb2.PutChunksRequest]:
         yield transfer_pb2.PutChunksRequest()
         begun.set()
-        over.wait(30)
+        over.wait(100)
 
     with rig(serving(PutChunks=_put_chunks), recheck_seconds=0.02) as running:
         stub = transfer_pb2_grpc.TransferServiceStub(running.channel)
-        call = stub.PutChunks.future(requests(), metadata=bearer("member"), timeout=30)
-        assert begun.wait(30)
+        call = stub.PutChunks.future(requests(), metadata=bearer("member"), timeout=100)
+        assert begun.wait(100)
         _revoke(running)
         error = call.exception()
         over.set()

@@ -28,7 +28,7 @@ def start(server: Server, repository: str = "org/tiny") -> str:
 def piece(server: Server, name: str, after: int, most: int) -> list[common_pb2.Event]:
     """Watch until so many events have come or it ends; return the events."""
     call = server.member("sara").operations.WatchOperation(
-        pb.WatchOperationRequest(name=name, after=after), timeout=60
+        pb.WatchOperationRequest(name=name, after=after), timeout=100
     )
     found = []
     for message in call:
@@ -78,7 +78,7 @@ def test_a_watch_that_breaks_again_and_again_loses_and_doubles_nothing(server: S
 def test_a_watch_begins_with_the_operation_and_ends_with_its_final_state(server: Server) -> None:
     name = start(server)
     move = Mover(server)
-    call = server.member("sara").operations.WatchOperation(pb.WatchOperationRequest(name=name), timeout=60)
+    call = server.member("sara").operations.WatchOperation(pb.WatchOperationRequest(name=name), timeout=100)
     assert [next(call).WhichOneof("message") for _ in range(3)] == ["snapshot", "event", "synced"]
     move.begin(name)
     assert next(call).event.state.to == "RUNNING"
@@ -87,7 +87,7 @@ def test_a_watch_begins_with_the_operation_and_ends_with_its_final_state(server:
     move.fail(name)
     assert [message.event.state.to for message in call] == ["FAILED"]
     whole = list(
-        server.member("sara").operations.WatchOperation(pb.WatchOperationRequest(name=name), timeout=60)
+        server.member("sara").operations.WatchOperation(pb.WatchOperationRequest(name=name), timeout=100)
     )
     assert whole[0].snapshot.state == pb.OPERATION_STATE_FAILED
     assert whole[-1].HasField("synced")
@@ -99,7 +99,7 @@ def test_an_operation_tried_again_is_watched_beyond_its_failure(server: Server) 
     move.begin(name)
     move.fail(name)
     server.member("sara").operations.RetryOperation(pb.RetryOperationRequest(name=name))
-    call = server.member("sara").operations.WatchOperation(pb.WatchOperationRequest(name=name), timeout=60)
+    call = server.member("sara").operations.WatchOperation(pb.WatchOperationRequest(name=name), timeout=100)
     states = []
     for message in call:
         if message.HasField("synced"):
@@ -135,7 +135,7 @@ class Watch:
 
     def __init__(self, server: Server, token: str = "", user: str = "sara", **wanted: object) -> None:
         request = pb.WatchOperationsRequest(resume_token=token, **wanted)  # type: ignore[arg-type]
-        self.call = server.member(user).operations.WatchOperations(request, timeout=60)
+        self.call = server.member(user).operations.WatchOperations(request, timeout=100)
         self.token = token
 
     def next(self) -> pb.WatchOperationsResponse:
@@ -231,7 +231,7 @@ def test_a_watch_that_breaks_again_and_again_sees_the_end_of_all(server: Server)
         token = watch.leave()
         return all(latest.get(name) == pb.OPERATION_STATE_SUCCEEDED for name in names)
 
-    eventually(look, timeout=60, what="the end of all")
+    eventually(look, timeout=100, what="the end of all")
     runner.join()
     assert seen.count(pb.OPERATION_STATE_SUCCEEDED) == len(names), "each end came once"
 
@@ -255,6 +255,6 @@ def test_operations_of_others_are_not_watched(server: Server) -> None:
     theirs = server.member("omid").operations.StartImport(hub_import()).operation.name
     assert watch.next().operation.name == theirs
     watch.leave()
-    every = server.admin.operations.WatchOperations(pb.WatchOperationsRequest(kind="import"), timeout=60)
+    every = server.admin.operations.WatchOperations(pb.WatchOperationsRequest(kind="import"), timeout=100)
     assert [next(every).operation.name for _ in range(2)] == [mine, theirs]
     every.cancel()

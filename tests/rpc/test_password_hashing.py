@@ -33,7 +33,7 @@ class Counted(Passwords):
         with self._lock:
             self._running += 1
             self.most = max(self.most, self._running)
-        self.go.wait(30)
+        self.go.wait(100)
         try:
             return super().matches(hashed, password)
         finally:

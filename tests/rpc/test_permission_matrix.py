@@ -112,7 +112,7 @@ def _send(stubs: Stubs, case: Case, asked: list[Message]) -> tuple[str, str]:
     method = RPCS[case.rpc]
     call = getattr(_service(stubs, case), method.name)
     try:
-        reply = call(iter(asked) if method.client_streaming else asked[0], timeout=30)
+        reply = call(iter(asked) if method.client_streaming else asked[0], timeout=100)
         if method.server_streaming:
             next(reply, None)
             reply.cancel()
@@ -186,11 +186,11 @@ def test_a_repeated_request_tells_nothing_to_who_has_left(found: World) -> None:
         with found.one_more_owner() as stubs:
             call = getattr(_service(stubs, case), case.rpc)
             try:
-                call(message, timeout=30)
+                call(message, timeout=100)
             except grpc.RpcError:  # it is about a namespace of olga's own, or in no state for it
                 continue
         try:
-            (told if call(message, timeout=30).ByteSize() else silent).add(case.rpc)
+            (told if call(message, timeout=100).ByteSize() else silent).add(case.rpc)
         except grpc.RpcError:
             silent.add(case.rpc)
     assert told <= TOLD_AGAIN

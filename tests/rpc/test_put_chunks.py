@@ -208,7 +208,7 @@ def test_a_client_that_vanishes_leaves_nothing_but_a_count(rig: TransferRig) -> 
     def messages() -> Iterator[Request]:
         yield header(upload, 9, 9 * MIB)
         yield from (pieces(each) for each in chunks)
-        gone.wait(30)
+        gone.wait(100)
 
     call = pusher.stub.PutChunks.future(messages(), metadata=pusher.metadata)
     eventually(lambda: not _is_clean(rig), what="the stream reached the disk")
@@ -273,7 +273,7 @@ class _Stalled:
 
     def __iter__(self) -> Iterator[Request]:
         yield header(self.upload, 1, 1000)
-        self.go.wait(30)
+        self.go.wait(100)
         yield pieces(ONE)
         yield finish(1, 1000)
 
@@ -299,7 +299,7 @@ def test_streams_of_a_principal_are_limited_and_come_free_again() -> None:
         for each in stalled:
             each.go.set()
         for call in calls:
-            call.result(timeout=10)
+            call.result(timeout=100)
         pusher.put([header(upload, 0, 0), finish(0, 0)])
 
 

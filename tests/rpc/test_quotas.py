@@ -54,7 +54,7 @@ def pattern(size: int, seed: int = 0) -> bytes:
 
 def used(rig: TransferRig) -> tuple[int, int]:
     account = rig.database.read(AccountsSql().account, "member")
-    assert rig.database.write(AccountsSql().recount, repair=False).result(10) == []
+    assert rig.database.write(AccountsSql().recount, repair=False).result(100) == []
     return account.size, account.stored
 
 
@@ -117,7 +117,7 @@ def test_an_upload_that_expires_gives_its_bytes_back(physical: TransferRig) -> N
     with refused(EXHAUSTED, "QUOTA"):
         pusher.put(stream(other, cut(pattern(ROWS, 9)).chunks))
     physical.clock.ahead = 8 * 24 * 3600.0
-    while physical.database.write(physical.parts.uploads.upkeep).result(10):
+    while physical.database.write(physical.parts.uploads.upkeep).result(100):
         pass
     assert used(physical) == (0, 0)
     pusher.put(stream(pusher.begin(), cut(pattern(ROWS, 9)).chunks))
@@ -139,7 +139,7 @@ class Held:
         self._messages.put(pieces(chunk))
         self._messages.put(pb.PutChunksRequest(finish=pb.PutChunksFinish(chunks=1, bytes=len(data))))
         self._messages.put(None)
-        return self.call.result(30)
+        return self.call.result(100)
 
     def cancel(self) -> None:
         self.call.cancel()
@@ -209,7 +209,7 @@ def test_accounts_follow_any_order_of_uploads_aborts_and_expiries() -> None:
                     pusher.stub.AbortUpload(request, metadata=pusher.metadata)
                 case 1:
                     rig.clock.ahead += 25 * 3600.0
-                    rig.database.write(rig.parts.uploads.upkeep).result(10)
+                    rig.database.write(rig.parts.uploads.upkeep).result(100)
                 case _:
                     pusher.commit(upload, files)
             assert used(rig)[1] <= sum(map(len, blocks))
@@ -279,7 +279,7 @@ def test_members_list_their_own_namespaces_and_administrators_all(server: Server
 def test_verify_counts_accounts_anew(server: Server) -> None:
     pusher = Pusher(server.member("sara").transfer, ())
     pusher.push({"a": pattern(4000)}, "namespaces/sara/datasets/chat")
-    server.app.database.write(lambda: accounts_sql.grow("sara", size=7, stored=-7)).result(10)
+    server.app.database.write(lambda: accounts_sql.grow("sara", size=7, stored=-7)).result(100)
     assert verified(server)["wrong_accounts"] == 1
     get = auth_pb2.GetNamespaceRequest(name="namespaces/sara")
     found = server.admin.auth.GetNamespace(get).namespace

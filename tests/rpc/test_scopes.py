@@ -57,9 +57,9 @@ def _call(running: Rig, method: descriptor.MethodDescriptor, *metadata: tuple[st
     )
     try:
         if method.server_streaming:
-            list(multi(first, metadata=metadata, timeout=30))
+            list(multi(first, metadata=metadata, timeout=100))
         else:
-            multi(first, metadata=metadata, timeout=30)
+            multi(first, metadata=metadata, timeout=100)
     except grpc.RpcError as error:
         return str(re.findall(r"StatusCode\.([A-Z_]+)", str(error))[0])
     return "OK"
@@ -108,7 +108,7 @@ def test_every_scope_of_the_protos_is_one_that_some_role_has() -> None:
 def test_a_method_that_is_not_in_the_protos_is_unknown(running: Rig) -> None:
     call: RawCall = running.channel.unary_unary("/ingot.v1.CatalogService/Nonsense")
     with pytest.raises(grpc.RpcError, match="UNIMPLEMENTED"):
-        call(b"", metadata=bearer("admin"), timeout=30)
+        call(b"", metadata=bearer("admin"), timeout=100)
 
 
 def test_a_served_method_without_a_rule_is_refused() -> None:
@@ -124,4 +124,4 @@ def test_a_served_method_without_a_rule_is_refused() -> None:
     with rig(add) as running:
         call: RawCall = running.channel.unary_unary("/backdoor.v1.Door/Peek")
         with pytest.raises(grpc.RpcError):
-            call(b"", metadata=bearer("admin"), timeout=30)
+            call(b"", metadata=bearer("admin"), timeout=100)

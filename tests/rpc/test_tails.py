@@ -50,7 +50,7 @@ def test_what_is_published_from_a_thread_wakes_the_watcher() -> None:
         with tails.watch(JOB) as tail:
             version = tail.version
             await asyncio.to_thread(tails.publish, JOB, events(1, 2))
-            assert await tail.wait(version, 5)
+            assert await tail.wait(version, 100)
             assert seqs(tail, 0) == [1, 2]
             assert await tail.wait(version, 0), "what changed before the wait counts"
             assert not await tail.wait(tail.version, 0)
@@ -76,7 +76,7 @@ def test_waiting_for_any_of_two() -> None:
         with tails.watch("work") as work, tails.watch("workers/worker_1") as own:
             versions = [(work, work.version), (own, own.version)]
             tails.wake("workers/worker_1")
-            await asyncio.wait_for(wait_any(versions, 60), 5)
+            await asyncio.wait_for(wait_any(versions, 100), 50)
             assert own.version == versions[1][1] + 1
             assert work.version == versions[0][1]
 

@@ -254,14 +254,14 @@ def test_a_watch_cannot_go_on_after_a_number_that_is_not_there(rig: Rig) -> None
 def test_a_watch_takes_no_negative_numbers(rig: Rig) -> None:
     name = rig.job().name
     with pytest.raises(grpc.RpcError) as error:
-        list(rig.sara.training.WatchTrainingJob(pb.WatchTrainingJobRequest(name=name, after=-1), timeout=30))
+        list(rig.sara.training.WatchTrainingJob(pb.WatchTrainingJobRequest(name=name, after=-1), timeout=100))
     assert refused(error)[:2] == (grpc.StatusCode.INVALID_ARGUMENT, "FIELD_INVALID")
     for request in (
         pb.ReadTrainingLogsRequest(name=name, after=-1),
         pb.ReadTrainingLogsRequest(name=name, tail=-1),
     ):
         with pytest.raises(grpc.RpcError) as error:
-            list(rig.sara.training.ReadTrainingLogs(request, timeout=30))
+            list(rig.sara.training.ReadTrainingLogs(request, timeout=100))
         assert refused(error)[:2] == (grpc.StatusCode.INVALID_ARGUMENT, "FIELD_INVALID")
 
 

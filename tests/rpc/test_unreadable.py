@@ -58,7 +58,7 @@ def _ask(channel: grpc.Channel, path: str, raw: bytes, token: str) -> tuple[grpc
         path
     )  # no serializer: bytes go as they are
     try:
-        call(raw, metadata=bearer(token) if token else (), timeout=30)
+        call(raw, metadata=bearer(token) if token else (), timeout=100)
     except grpc.RpcError as error:
         return _refusal(error)
     return grpc.StatusCode.OK, ""
@@ -121,6 +121,6 @@ def test_a_stream_with_something_else_in_it_is_an_invalid_argument_too(
     with rig(serving(PutChunks=_put)) as running:
         put: grpc.StreamUnaryMultiCallable[bytes, bytes] = running.channel.stream_unary(PUT)
         with pytest.raises(grpc.RpcError) as caught:
-            put(iter([b"\xff\xff\xff"]), metadata=bearer("member"), timeout=30)
+            put(iter([b"\xff\xff\xff"]), metadata=bearer("member"), timeout=100)
     assert _refusal(caught.value) == (grpc.StatusCode.INVALID_ARGUMENT, "FIELD_INVALID")
     assert _errors(caplog.records) == []

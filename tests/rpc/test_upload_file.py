@@ -289,7 +289,7 @@ def test_a_sender_that_goes_away_leaves_a_failed_upload_and_nothing_on_disk(
         yield header(version=new_version(artifact))
         for part in range(6):
             yield data(pattern(f"gone {part}", MIB))
-        released.wait(30)
+        released.wait(100)
 
     call = pusher.stub.UploadFile.future(messages(), metadata=pusher.metadata)
     eventually(lambda: list(rig.folder.glob("ingest/*/*.open")))
@@ -324,7 +324,7 @@ def test_a_file_counts_run_by_run_in_runs_that_fit_its_size(size: int, run: int)
 
 
 def test_a_slow_sender_is_told_and_one_that_pauses_too() -> None:
-    limits = TransferLimits(min_bytes_per_second=MIB, grace_seconds=0.2, idle_seconds=5.0)
+    limits = TransferLimits(min_bytes_per_second=MIB, grace_seconds=0.2, idle_seconds=100.0)
     with transfer_rig(limits) as rig:
         pusher, stop = rig.pusher(), threading.Event()
 
@@ -345,7 +345,7 @@ def test_a_slow_sender_is_told_and_one_that_pauses_too() -> None:
 
         def silence() -> Iterator[Request]:
             yield header()
-            stop.wait(20)
+            stop.wait(100)
 
         with refused(grpc.StatusCode.DEADLINE_EXCEEDED, "TOO_SLOW") as facts:
             send(pusher, silence())

@@ -50,7 +50,7 @@ class Watch:
 
     def ended(self) -> Seen:
         """Wait for the end of the stream and return all that came."""
-        self._thread.join(20)
+        self._thread.join(100)
         assert not self._thread.is_alive()
         return self.seen
 

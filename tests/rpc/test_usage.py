@@ -175,7 +175,7 @@ def test_a_client_that_is_not_ours_declares_its_user_too(tmp_path: Path) -> None
             *("--http2-prior-knowledge", "-H", f"authorization: Bearer {server.token('sara')}"),
             *("-H", "x-ingot-user: ada", f"http://{server.app.addresses[0]}/{method}"),
         ]
-        subprocess.run(command, check=True, capture_output=True, timeout=60)
+        subprocess.run(command, check=True, capture_output=True, timeout=100)
         listed = server.member("sara").system.ListActivity(system_pb2.ListActivityRequest())
     called = next(each for each in listed.activities if each.method == "SystemService/GetStorage")
     assert (called.principal, called.declared_user, called.address) == ("users/sara", "ada", "127.0.0.1")

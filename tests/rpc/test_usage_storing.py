@@ -60,10 +60,10 @@ def test_a_question_waits_for_what_another_one_is_writing(database: Database, ho
 
     def hold() -> None:
         held.set()
-        release.wait(30)
+        release.wait(100)
 
     holding = database.write(hold)
-    assert held.wait(10)
+    assert held.wait(100)
     usage.accessed(system_caller(), "uid")
 
     async def ask_while_it_is_written() -> None:
@@ -79,7 +79,7 @@ def test_a_question_waits_for_what_another_one_is_writing(database: Database, ho
 
     loops.run(ask_while_it_is_written())
     assert _accesses(database, usage) == 1
-    holding.result(10)
+    holding.result(100)
 
 
 def test_what_fails_is_kept_and_questions_are_answered_all_the_same(database: Database, hops: Hops) -> None:

@@ -221,7 +221,7 @@ def test_without_a_terminal_only_the_whole_is_told_now_and_then() -> None:
 
 def _waiting(release: threading.Event) -> Iterator[pb.WatchTrainingJobResponse]:
     yield pb.WatchTrainingJobResponse(snapshot=canned_answers.job())
-    release.wait(60)
+    release.wait(100)
 
 
 @pytest.mark.slow
@@ -243,7 +243,7 @@ def test_ctrl_c_leaves_the_job_alone_and_says_how_to_come_back(
         assert watch.stdout is not None
         assert watch.stdout.readline() == f"{JOB} is running\n"
         watch.send_signal(number)
-        _, errors = watch.communicate(timeout=20)
+        _, errors = watch.communicate(timeout=100)
     finally:
         release.set()
         watch.kill()
@@ -261,7 +261,7 @@ def _fetching(release: threading.Event) -> Iterator[operations_pb2.WatchOperatio
     for seq in (6, 7):
         line = common_pb2.LogLine(level=common_pb2.LOG_LEVEL_WARNING, text="slow")
         yield operations_pb2.WatchOperationResponse(event=common_pb2.Event(seq=seq, log=line))
-    release.wait(60)
+    release.wait(100)
 
 
 @pytest.mark.slow
@@ -284,7 +284,7 @@ def test_ctrl_c_leaves_an_import_to_the_server_and_says_how_to_come_back(canned:
         assert lines[0] == "operations/op_12 does that already; following it.\n"
         assert [line.endswith("  warning: slow\n") for line in lines[1:]] == [True, True]
         watch.send_signal(signal.SIGINT)
-        _, errors = watch.communicate(timeout=20)
+        _, errors = watch.communicate(timeout=100)
     finally:
         release.set()
         watch.kill()
@@ -325,9 +325,9 @@ def test_ctrl_c_while_a_registered_source_is_fetched_names_the_import(
         cwd=tmp_path,
     )
     try:
-        assert watched.wait(30)
+        assert watched.wait(100)
         reader.send_signal(signal.SIGINT)
-        _, errors = reader.communicate(timeout=20)
+        _, errors = reader.communicate(timeout=100)
     finally:
         release.set()
         reader.kill()
@@ -363,7 +363,7 @@ def test_ctrl_c_while_modules_are_loaded_leaves_no_traceback(
         assert started.stdout is not None
         assert started.stdout.readline() == "loading\n"
         started.send_signal(number)
-        _, errors = started.communicate(timeout=20)
+        _, errors = started.communicate(timeout=100)
     finally:
         started.kill()
         started.wait()
@@ -393,7 +393,7 @@ def test_ctrl_c_stops_a_push_and_the_same_command_goes_on(
             assert push.stderr is not None
             assert "Sending" in push.stderr.readline() + push.stderr.readline()
             push.send_signal(signal.SIGINT)
-            _, errors = push.communicate(timeout=20)
+            _, errors = push.communicate(timeout=100)
         finally:
             push.kill()
             push.wait()

@@ -174,7 +174,7 @@ def test_on_a_terminal_the_password_is_asked_for_and_never_shown(
             process.stdin.write(f"{answer}\n".encode())
             process.stdin.flush()
         shown += process.stdout.read()
-        assert process.wait(60) == 0, shown
+        assert process.wait(100) == 0, shown
     assert b"as sara (member)" in shown
     assert PASSWORD.encode() not in shown
     assert CommandLine().run("whoami", "-q").out == "sara\n"

@@ -90,7 +90,7 @@ def test_a_running_import_is_seen_joined_and_cancelled(hub: Hub, cli: CommandLin
     def shown() -> str:
         return cli.run("operations", "show", name).out
 
-    eventually(lambda: "fetching" in shown() and "state:      running" in shown(), timeout=20)
+    eventually(lambda: "fetching" in shown() and "state:      running" in shown(), timeout=100)
     assert cli.run("import", "hf://google/tiny", "--no-wait", "-q").out.strip() == name
     assert cli.run("operations", "ls", "--state", "running", "-q").out.strip() == name
     assert cli.run("operations", "cancel", name).code == 0
