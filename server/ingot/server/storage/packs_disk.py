@@ -161,7 +161,10 @@ class DiskPacks:
         if not self._written.has(run) or all(map(self._verified.has, run)):
             return False
         filled = file.read_records(run[0].offset, buffers, cached=True)
-        return filled and self._written.is_untouched(run[0].pack, file.stamp())
+        if filled and self._written.is_untouched(run[0].pack, file.stamp()):
+            return True
+        self._written.forget(run[0].pack)  # the kernel reads ahead: soon more of it is from the disk, unasked
+        return False
 
     def damaged(self, pack: PackId, places: Sequence[ChunkPlace]) -> list[ChunkPlace]:
         """Drop the file from the page cache, read it in order, and what is wrong once more from the disk."""
