@@ -49,4 +49,4 @@ def test_checkpoints_count_for_the_namespace_of_their_job() -> None:
 
     with contextlib.closing(open_database("sqlite:///:memory:")) as database:
         migrated(database)
-        assert database.write(changes).result(10) == [300, 350, 450, 400, 400]
+        assert database.write(changes).result(60) == [300, 350, 450, 400, 400]

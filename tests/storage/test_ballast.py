@@ -34,8 +34,8 @@ def test_a_write_without_room_drops_it_and_succeeds_when_tried_again(tmp_path: P
     database = notes.prepare(open_database(f"sqlite:///{path}"))
     ballast.keep(path)
     with failpoints.armed("database.committing:1=ENOSPC"), pytest.raises(Exhausted, match="disk is full"):
-        database.write(notes.add, "a").result(20)
+        database.write(notes.add, "a").result(60)
     assert not os.path.exists(f"{path}.ballast")
-    database.write(notes.add, "a").result(20)
+    database.write(notes.add, "a").result(60)
     assert database.read(notes.names) == ["a"]
     database.close()

@@ -20,8 +20,8 @@ def fill(database: Database) -> None:
         sql.run("CREATE TABLE blobs(id INTEGER PRIMARY KEY, data BLOB)")
         sql.run_many("INSERT INTO blobs(data) VALUES (zeroblob(?))", [(MIB,)] * 16)
 
-    database.write(rows).result(30)
-    database.write(sql.run, "DELETE FROM blobs").result(30)
+    database.write(rows).result(60)
+    database.write(sql.run, "DELETE FROM blobs").result(60)
 
 
 def size(database: Database) -> int:
@@ -35,7 +35,7 @@ def test_a_new_database_gives_space_back_in_steps(tmp_path: pathlib.Path) -> Non
         full = size(database)
         assert database.read(compacting.free_space).can_shrink
         steps = []
-        while freed := database.write(compacting.give_back).result(30):
+        while freed := database.write(compacting.give_back).result(60):
             steps.append(freed)
         assert len(steps) >= 2
         assert max(steps) <= 9 * MIB
@@ -59,7 +59,7 @@ def test_an_old_database_is_written_anew_once(
     with contextlib.closing(open_database(f"sqlite:///{file}")) as database:
         fill(database)
         assert not database.read(compacting.free_space).can_shrink
-        assert database.write(compacting.give_back).result(10) == 0
+        assert database.write(compacting.give_back).result(60) == 0
         full = size(database)
     assert cli.main(["compact", "--data", str(folder)]) == 0
     assert "bytes before" in capsys.readouterr().out

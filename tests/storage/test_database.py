@@ -24,7 +24,7 @@ from ingot.server.storage.database import (
 )
 from ingot.server.storage.write_queue import TransactionLostError
 
-PATIENCE = 20  # seconds until a test gives up waiting for another thread
+PATIENCE = 60  # seconds until a test gives up waiting for another thread
 
 
 @pytest.fixture(params=["file", "memory"])

@@ -15,7 +15,7 @@ from ingot.server.storage import full_disk
 from ingot.server.storage.database import Database, open_database
 from ingot.server.storage.migration_runner import MigrationError, migrate
 
-PATIENCE = 20  # seconds
+PATIENCE = 60  # seconds
 
 
 @pytest.fixture(params=["file", "memory"])

@@ -15,7 +15,7 @@ from ingot.server.storage.database import Database, open_database
 from ingot.server.storage.set_cache import SetCache
 
 TAG = ("tag", "chat")
-SECONDS = 20.0
+SECONDS = 60.0
 
 
 @pytest.fixture

@@ -67,7 +67,7 @@ def test_totals_are_what_counting_gives(database: Database) -> None:
         store.drop(tree)
         assert AccountsSql().account("sara").taken == 0
 
-    database.write(run).result(30)
+    database.write(run).result(60)
 
 
 def test_a_large_manifest_is_forgotten_in_turns(database: Database) -> None:
@@ -84,7 +84,7 @@ def test_a_large_manifest_is_forgotten_in_turns(database: Database) -> None:
         assert sql.rows("SELECT count(*) FROM segment")[0] == (0,)
         return seen
 
-    chunks = [each[2] for each in database.write(run).result(30)]
+    chunks = [each[2] for each in database.write(run).result(60)]
     assert chunks[:2] == [SEGMENT + 17, 17]
     assert len(chunks) >= 3
 
@@ -102,7 +102,7 @@ def test_what_was_known_of_a_file_goes_with_its_first_segments(database: Databas
         assert store.clear_some(tree)
         return store.file(tree, "large")
 
-    left = database.write(run).result(30)
+    left = database.write(run).result(60)
     assert left is not None
     assert (left.root, left.blake3, left.sha256, left.verified) == (b"", "", "", False)
 
@@ -127,7 +127,7 @@ def test_an_abandoned_tree_is_found_no_more_and_goes_in_turns(database: Database
         assert (turns, store.abandoned()) == (2, None)
         assert AccountsSql().recount(repair=False) == []
 
-    database.write(run).result(30)
+    database.write(run).result(60)
 
 
 def test_an_older_database_is_counted_when_it_is_migrated(database: Database) -> None:
@@ -152,4 +152,4 @@ def test_an_older_database_is_counted_when_it_is_migrated(database: Database) ->
         for tree in (1, 2, 3):
             assert store.totals(tree) == (2, 3, 3)
 
-    database.write(run).result(30)
+    database.write(run).result(60)
