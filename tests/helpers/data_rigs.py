@@ -6,6 +6,7 @@ with running_server(tmp_path) as server, beside(server) as data:
 """
 
 import contextlib
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -18,6 +19,7 @@ from helpers.servers import Server
 from helpers.transfers import Pusher
 from ingot.server.data_process import Threads
 from ingot.server.rpc.data_streams import DataStreams
+from ingot.server.rpc.idle_memory import Trimming
 from ingot.server.rpc.server import INNER_OPTIONS, OPTIONS
 from ingot.server.storage.pack_keys import keyring
 from ingot.server.storage.packs_data import DataPacks
@@ -40,6 +42,7 @@ class DataRig:
 
     def __init__(self, server: Server, key_file: Path, name: str) -> None:
         self._server = server
+        self.trimmed = threading.Event()  # set each time memory is given back
         self._main, self._socket = server.folder / f"{name}.sock", server.folder / f"{name}-1.sock"
         self._stack = contextlib.ExitStack()
         self.packs = DataPacks(server.folder, keyring(key_file, server.folder))
@@ -51,7 +54,8 @@ class DataRig:
         asked = await doors.serve(app.pipeline, self._main)
         channel = grpc.aio.insecure_channel(f"unix:{self._main}", options=INNER_OPTIONS)
         serving = grpc.aio.server(options=OPTIONS)
-        streams = DataStreams(channel, Threads(4), self.packs, self.packs, app.transfer.limits)
+        memory = Trimming(self.trimmed.set, quiet_seconds=0.0)
+        streams = DataStreams(channel, Threads(4), self.packs, self.packs, app.transfer.limits, memory)
         streams.add_to(serving)
         serving.add_insecure_port(f"unix:{self._socket}")
         await serving.start()

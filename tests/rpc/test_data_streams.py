@@ -47,13 +47,13 @@ class _Open:
 
     def finish(self) -> transfer_pb2.PutChunksResponse:
         self._go_on.set()
-        return self.call.result(20)
+        return self.call.result(100)
 
     def _messages(self) -> Iterator[transfer_pb2.PutChunksRequest]:
         chunks = self._file.chunks
         yield header(self._upload, len(chunks), self._file.size)
         yield from map(pieces, chunks[: self._sent])
-        self._go_on.wait(30)
+        self._go_on.wait(100)
         yield pieces(*chunks[self._sent :])
         yield finish(len(chunks), self._file.size)
 
@@ -86,7 +86,7 @@ def test_what_data_processes_ask_nobody_else_may_ask(server: Server, pusher: Pus
             path = data_messages.path_of(method)
             call: grpc.StreamStreamMultiCallable[bytes, bytes] = channel.stream_stream(path)
             with pytest.raises(grpc.RpcError) as caught:
-                list(call(iter([opening]), metadata=pusher.metadata, timeout=20))
+                list(call(iter([opening]), metadata=pusher.metadata, timeout=100))
             assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
@@ -137,7 +137,7 @@ def test_a_revoked_token_ends_streams_in_data_processes(tmp_path: Path) -> None:
         (token,) = rudi.ListTokens(auth_pb2.ListTokensRequest(parent="users/rudi")).tokens
         rudi.RevokeToken(auth_pb2.RevokeTokenRequest(name=token.name))
         with pytest.raises(grpc.RpcError) as ended:
-            waiting.call.result(20)
+            waiting.call.result(100)
         assert ended.value.code() is grpc.StatusCode.UNAUTHENTICATED
         with refused(grpc.StatusCode.UNAUTHENTICATED, "TOKEN_INVALID"):
             pusher.chunks("namespaces/rudi/datasets/x", ("a", 0, 1))
@@ -196,6 +196,17 @@ def test_a_data_process_that_dies_gives_back_what_its_streams_reserved(server: S
     assert pusher.upload(upload).stored_chunks == 0
     pusher.put(stream(upload, file.chunks))
     assert pusher.upload(upload).stored_chunks == len(file.chunks)
+
+
+def test_memory_of_streams_goes_back_when_the_last_has_ended(data: DataRig, pusher: Pusher) -> None:
+    upload, file = pusher.begin(CHAT), cut(pattern("trims", 3 * MIB))
+    data.trimmed.clear()
+    pusher.put(stream(upload, file.chunks))
+    assert data.trimmed.wait(30)
+    data.trimmed.clear()
+    with refused(grpc.StatusCode.INVALID_ARGUMENT, "FIELD_INVALID"):
+        pusher.put([pieces(*file.chunks)])
+    assert data.trimmed.wait(30)
 
 
 def test_encrypted_packs_are_written_and_read_by_data_processes(tmp_path: Path) -> None:

@@ -90,6 +90,7 @@ async def _serve(spec: DataSpec) -> int:
 
     from ingot.server.core.uploads import TransferLimits
     from ingot.server.rpc.data_streams import DataStreams
+    from ingot.server.rpc.idle_memory import Trimming
     from ingot.server.rpc.server import INNER_OPTIONS, OPTIONS, AddressError, bind
     from ingot.server.rpc.tls import Tls
     from ingot.server.storage.pack_keys import KeyFileError, keyring
@@ -114,7 +115,7 @@ async def _serve(spec: DataSpec) -> int:
     async with grpc.aio.insecure_channel(f"unix:{spec.main}", options=options) as channel:
         server = grpc.aio.server(options=OPTIONS)
         threads = Threads(spec.io_threads)
-        DataStreams(channel, threads, packs, packs, limits).add_to(server)
+        DataStreams(channel, threads, packs, packs, limits, Trimming(malloc.trim)).add_to(server)
         try:
             address = bind(server, spec.address, tls)
         except AddressError as error:

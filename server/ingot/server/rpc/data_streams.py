@@ -27,6 +27,7 @@ from ingot.server.rpc import data_messages as messages
 from ingot.server.rpc.bulk_messages import PutChunksMessage
 from ingot.server.rpc.data_messages import Kind, Message
 from ingot.server.rpc.hops import FileWork
+from ingot.server.rpc.idle_memory import Trimming
 from ingot.server.rpc.put_chunks import ChunkReceiver
 from ingot.server.rpc.read_bytes import ByteSender
 from ingot.v1 import transfer_pb2
@@ -190,8 +191,10 @@ class DataStreams:
         packs: PackStore,
         finished: Finished,
         limits: TransferLimits,
+        memory: Trimming,
     ) -> None:
         self._main = main
+        self._memory = memory
         self._finished = finished
         self._limits = limits
         self._receiver = ChunkReceiver(files, packs, limits)
@@ -231,6 +234,7 @@ class DataStreams:
         asking: grpc.aio.StreamStreamMultiCallable[bytes, bytes] = self._main.stream_stream(
             messages.path_of(method)
         )
+        self._memory.began()
         question = Question(asking(metadata=_forwarded(context)))
         try:
             await question.answer()
@@ -256,6 +260,8 @@ class DataStreams:
             await _relay(question, context, good=False)
         else:
             await _relay(question, context, good=True)
+        finally:
+            self._memory.ended()
 
 
 async def _relay(question: Question, context: Context, *, good: bool) -> None:

@@ -15,8 +15,8 @@ QUIET_SECONDS = 5.0
 _SERVICE = "TransferService/"
 
 
-class IdleMemory:
-    """A CallWatcher; `trim` gives memory back and may be called on any thread."""
+class Trimming:
+    """Gives memory back once nothing has run for a while; `trim` may be called on any thread."""
 
     def __init__(self, trim: Callable[[], object], quiet_seconds: float = QUIET_SECONDS) -> None:
         self._trim = trim
@@ -24,19 +24,17 @@ class IdleMemory:
         self._running = 0
         self._due: asyncio.TimerHandle | None = None
 
-    def began(self, call: Call, metadata: Mapping[str, str]) -> None:
-        """Put it off while a transfer runs."""
-        if _moves(call):
-            self._running += 1
-            self._put_off()
+    def began(self) -> None:
+        """Put it off while something runs."""
+        self._running += 1
+        self._put_off()
 
-    def ended(self, call: Call, seconds: float) -> None:
-        """Begin to wait when the last transfer has ended."""
-        if _moves(call):
-            self._running -= 1
-            self._put_off()
-            if self._running == 0:
-                self._due = asyncio.get_running_loop().call_later(self._quiet_seconds, self._now)
+    def ended(self) -> None:
+        """Begin to wait when the last has ended."""
+        self._running -= 1
+        self._put_off()
+        if self._running == 0:
+            self._due = asyncio.get_running_loop().call_later(self._quiet_seconds, self._now)
 
     def _put_off(self) -> None:
         if self._due is not None:
@@ -46,6 +44,23 @@ class IdleMemory:
     def _now(self) -> None:
         self._due = None
         threading.Thread(target=self._trim, name="ingot-trim", daemon=True).start()  # a stop waits for none
+
+
+class IdleMemory:
+    """A CallWatcher that trims when no transfer has run for a while."""
+
+    def __init__(self, trim: Callable[[], object], quiet_seconds: float = QUIET_SECONDS) -> None:
+        self._transfers = Trimming(trim, quiet_seconds)
+
+    def began(self, call: Call, metadata: Mapping[str, str]) -> None:
+        """Put it off while a transfer runs."""
+        if _moves(call):
+            self._transfers.began()
+
+    def ended(self, call: Call, seconds: float) -> None:
+        """Begin to wait when the last transfer has ended."""
+        if _moves(call):
+            self._transfers.ended()
 
 
 def _moves(call: Call) -> bool:
