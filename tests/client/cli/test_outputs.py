@@ -231,6 +231,7 @@ def test_why_is_told_as_a_tree(canned: CannedServer, cli: CommandLine) -> None:
     assert lines[1].endswith(" by ada  succeeded")
     assert lines[2] == "    learned from something that is not yours to see"
     assert lines[3].startswith("  pulled by bob  2 times, first ")
+    assert shown.out.endswith("\n")
     assert "--depth shows more steps" in shown.err
 
 

@@ -54,7 +54,7 @@ class Why(Command):
                 "Expected --up or --down, got both.", reason="USAGE", next_step="Leave both out to see both."
             )
         found = shell.client.versions.lineage(self.ref, up=not self.down, down=not self.up, depth=self.depth)
-        shell.out.document(found, found.nodes[0].name, lambda: shell.out.text("\n".join(_told(found))))
+        shell.out.document(found, found.nodes[0].name, lambda: shell.out.text("".join(_told(found))))
         if found.truncated and not shell.out.quiet:
             shell.out.note("There is more: --depth shows more steps, and each place can be asked about.")
         return 0
@@ -63,7 +63,7 @@ class Why(Command):
 def _told(found: "catalog_pb2.GetLineageResponse") -> Iterator[str]:
     """Yield the lines: the place itself, then above it, then below."""
     nodes = {node.id: node for node in found.nodes}
-    yield _line(nodes[found.root])
+    yield f"{_line(nodes[found.root])}\n"
     yield from _steps(found, nodes, found.root, True, 1, {found.root})
     yield from _steps(found, nodes, found.root, False, 1, {found.root})
 
@@ -82,7 +82,7 @@ def _steps(
             continue
         word = (_UP if upward else _DOWN)[_word(edge)]
         again = far in told
-        yield f"{'  ' * depth}{word} {_line(nodes[far])}{' (above)' if again else ''}"
+        yield f"{'  ' * depth}{word} {_line(nodes[far])}{' (above)' if again else ''}\n"
         if not again:
             told.add(far)
             yield from _steps(found, nodes, far, upward, depth + 1, told)
