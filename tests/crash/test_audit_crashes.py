@@ -7,6 +7,7 @@ import threading
 import grpc
 import pytest
 
+from helpers.eventually import eventually
 from helpers.forked_servers import KILLED, ForkedServers
 from ingot.client import Client
 from ingot.client._errors import IngotError
@@ -50,8 +51,8 @@ def _round(servers: ForkedServers, data: pathlib.Path, number: int) -> set[str]:
         writers = [Writer(server.address, token, f"r{number}w{each}") for each in range(CALLERS)]
         for writer in writers:
             writer.start()
-        while sum(len(writer.acknowledged) for writer in writers) < 40 * (number + 1):
-            assert any(writer.is_alive() for writer in writers)
+        wanted = 40 * (number + 1)
+        eventually(lambda: sum(len(writer.acknowledged) for writer in writers) >= wanted, what="they write")
         assert server.stop(signal.SIGKILL) == KILLED
         for writer in writers:
             writer.join()
