@@ -203,6 +203,39 @@ def test_a_disk_that_cannot_read_is_data_loss(tmp_path: Path) -> None:
     assert store.read(places([sealed])[0]) == b"chunk"
 
 
+@pytest.mark.parametrize("keyring", [None, keyring_of(1)])
+def test_a_shelf_that_is_not_mounted_is_no_data_loss(tmp_path: Path, keyring: Keyring | None) -> None:
+    (sealed,) = put(DiskPacks(tmp_path, keyring), [b"chunk"])
+    place = places([sealed])[0]
+    store = DiskPacks(tmp_path, keyring)
+    (tmp_path / "packs").rename(tmp_path / "elsewhere")
+    (tmp_path / "packs").mkdir()  # as a folder that is mounted on is without its disk
+    with pytest.raises(Unavailable, match="is not there"):
+        store.read(place)
+    with pytest.raises(Unavailable, match="is not there"):
+        store.damaged(sealed.id, [place])
+    (tmp_path / "packs").rmdir()
+    (tmp_path / "elsewhere").rename(tmp_path / "packs")
+    assert store.damaged(sealed.id, [place]) == []
+    assert store.read(place) == b"chunk"
+
+
+def test_a_pack_that_cannot_be_opened_just_now_is_no_data_loss(tmp_path: Path) -> None:
+    (sealed,) = put(DiskPacks(tmp_path), [b"chunk"])
+    place = places([sealed])[0]
+    shelf = DiskShelf(tmp_path)
+    file = shelf.path(sealed.id)
+    aside = file.with_suffix(".aside")
+    file.rename(aside)
+    file.symlink_to(file)  # any error of opening but "there is none": as too many open files would be
+    with pytest.raises(Unavailable, match="cannot open the pack"):
+        shelf.store.read(place)
+    with pytest.raises(Unavailable, match="cannot open the pack"):
+        shelf.store.damaged(sealed.id, [place])
+    aside.rename(file)
+    assert shelf.store.read(place) == b"chunk"
+
+
 def test_more_neighbours_than_one_call_takes_are_read(tmp_path: Path) -> None:
     store = DiskPacks(tmp_path)
     chunks = [b"%05d" % number for number in range(1203)]

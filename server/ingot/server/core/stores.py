@@ -72,7 +72,8 @@ class PackStore(Protocol):
     def read(self, place: ChunkPlace) -> bytes:
         """Return the bytes of a chunk, whole, checked against its digest at the first read since start.
 
-        Raises DataLoss when the pack is absent, too short, or the bytes are wrong even when read again.
+        Raises DataLoss when the pack is absent, too short, or the bytes are wrong even when read again, and
+        Unavailable when it cannot be opened now: its key, or the whole shelf, is absent.
         """
         ...
 
@@ -89,7 +90,7 @@ class PackStore(Protocol):
         """Read chunks of one pack from the disk itself, and return those without their digest, by offset.
 
         What was read or verified before does not count. One that is wrong is read a second time. All are
-        damaged when the pack is absent. Raises Unavailable when the pack is encrypted and its key is absent.
+        damaged when the pack is absent. Raises Unavailable when it cannot be opened now, as `read` does.
         """
         ...
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ingot.content.digests import Data
 from ingot.server.core import failpoints
+from ingot.server.core.errors import Reason, Unavailable
 from ingot.server.core.packs import PackId
 from ingot.server.storage import pack_format, pack_keys, pack_reading, write_out
 
@@ -103,6 +104,33 @@ class PackReader:
         except OSError as error:
             what = f"the disk cannot read {length} bytes at {offset} ({error.strerror})"
             raise pack_reading.damaged(self._pack, what) from error
+
+
+def open_pack(path: Path, pack: PackId, keyring: pack_keys.Keyring | None) -> PackReader:
+    """Open a pack for reading.
+
+    Raises DataLoss when it is absent or the disk cannot read it, and Unavailable when nothing says that it is
+    lost: its key or all of the shelf is not there, or this process has too many files open.
+    """
+    try:
+        return PackReader(path, pack, keyring)
+    except FileNotFoundError:
+        if path.parent.is_dir():  # it is made with the shelf, so otherwise its disk is not mounted
+            raise pack_reading.absent(pack) from None
+        raise _unavailable(pack, "the folder of packs is not there") from None
+    except OSError as error:
+        if error.errno == errno.EIO:
+            raise pack_reading.damaged(pack, f"the disk cannot open it ({error.strerror})") from error
+        raise _unavailable(pack, str(error.strerror)) from error
+
+
+def _unavailable(pack: PackId, what: str) -> Unavailable:
+    return Unavailable(
+        Reason.INTERNAL,
+        f"The server cannot open the pack {pack} now: {what}.",
+        next_step="Ask the administrator to look at the disk (`ingot health`), then try again.",
+        facts={"pack": pack},
+    )
 
 
 class PackWriter:

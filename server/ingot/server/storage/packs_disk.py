@@ -169,8 +169,8 @@ class DiskPacks:
     def damaged(self, pack: PackId, places: Sequence[ChunkPlace]) -> list[ChunkPlace]:
         """Drop the file from the page cache, read it in order, and what is wrong once more from the disk."""
         try:
-            file = pack_files.PackReader(self._path(pack), pack, self._keyring)
-        except (DataLoss, OSError) as error:
+            file = pack_files.open_pack(self._path(pack), pack, self._keyring)
+        except DataLoss as error:
             log.error("pack.unreadable pack=%s error=%s", pack, error)
             return list(places)
         file.drop_cache()
@@ -345,10 +345,7 @@ class DiskPacks:
             if file is not None:
                 self._files.move_to_end(pack)
                 return file
-        try:
-            file = pack_files.PackReader(self._path(pack), pack, self._keyring)
-        except FileNotFoundError:
-            raise pack_reading.absent(pack) from None
+        file = pack_files.open_pack(self._path(pack), pack, self._keyring)
         with self._lock:
             self._files[pack] = file
             if len(self._files) > _OPEN_FILES:
