@@ -11,6 +11,7 @@ import pytest
 
 from helpers.eventually import eventually
 from helpers.processes import SERVER, run_server, server_process
+from ingot.client import Client, TlsFiles
 
 pytestmark = pytest.mark.slow
 BIN = Path(sys.executable).parent
@@ -85,7 +86,12 @@ def test_people_and_workers_come_over_tls_with_certificates(tmp_path: Path) -> N
         token.write_text(ingot("tokens", "create", "--role", "worker", "--quiet").stdout)
         arguments = ("--server", address, "--token-file", str(token), "--name", "gpu-1", "--devices", "cpu")
         tls = ("--ca", str(certs / "ca.pem"), "--cert", own["gpu-1"][0], "--key", own["gpu-1"][1])
-        with _worker(*arguments, *tls, "--dir", str(tmp_path / "work"), environment=environment):
-            assert eventually(lambda: "gpu-1" in ingot("workers", "ls").stdout, timeout=100)
+        with (
+            _worker(*arguments, *tls, "--dir", str(tmp_path / "work"), environment=environment),
+            # Asked by the SDK: a program each time would take the processor from the worker that starts.
+            Client(address, server.admin_token, tls=TlsFiles(*files[1::2])) as client,
+        ):
+            assert eventually(lambda: list(client.workers.list()), timeout=100)
+            assert "gpu-1" in ingot("workers", "ls").stdout
         assert ingot("logout").returncode == 0
         assert ingot("whoami").returncode != 0
