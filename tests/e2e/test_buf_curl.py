@@ -35,10 +35,10 @@ def test_all_methods_are_listed(server: ServerProcess) -> None:
 
 
 def test_a_call_is_answered(server: ServerProcess) -> None:
-    url = f"http://{server.address}/ingot.v1.SystemService/GetHealth"
+    url = f"http://{server.address}/ingot.v1.AuthService/GetMe"
     called = _curl(server, url, token=server.admin_token)
     assert called.returncode == 0, called.stderr
-    assert json.loads(called.stdout)["status"] == "HEALTH_STATUS_HEALTHY"
+    assert json.loads(called.stdout)["user"]["name"] == "users/admin"
 
 
 def test_a_stream_is_answered(server: ServerProcess) -> None:

@@ -17,7 +17,7 @@ DEMO = pathlib.Path(__file__).parents[2] / "docs" / "demo" / "demo.py"
 def _start(*options: str, folder: pathlib.Path) -> "subprocess.Popen[str]":
     return subprocess.Popen(
         [sys.executable, str(DEMO), *options],
-        env={**os.environ, "TMPDIR": str(folder), "PYTHONUNBUFFERED": "1"},
+        env={**os.environ, "TMPDIR": str(folder), "PYTHONUNBUFFERED": "1", "INGOT_DISK_PLENTY_BYTES": "0"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -28,7 +28,7 @@ def test_a_followed_import_survives_the_death_of_the_server(
     path = os.pathsep.join(str(ROOT / each) for each in ("clients/python", "generated/python"))
     with hub_server() as hub:
         hub.add("google/tiny", {"model.safetensors": WEIGHTS})
-        hub.faults.add("GET /lfs/|GET .*safetensors", Fault(pause=0.05), times=100)
+        hub.faults.add("GET /lfs/|GET .*safetensors", Fault(stall_after=len(WEIGHTS) // 2), times=100)
         with server_process(data, "--hub-endpoint", hub.url) as server:
             words = ["import", "hf://google/tiny", "--json", "--server", address]
             with (tmp_path / "told").open("w", encoding="utf-8") as notes:

@@ -26,13 +26,24 @@ def _health(address: str, token: str = "") -> system_pb2.GetHealthResponse:
         return system_pb2_grpc.SystemServiceStub(channel).GetHealth(HEALTH, metadata=metadata, timeout=100)
 
 
+def _well(address: str, token: str = "") -> system_pb2.GetHealthResponse:
+    """Return the health once all is well: a disk that is busy with others keeps a write waiting."""
+
+    def look() -> system_pb2.GetHealthResponse | None:
+        found = _health(address, token)
+        return found if found.status == system_pb2.HEALTH_STATUS_HEALTHY else None
+
+    found = eventually(look, what="a server that is well")
+    assert found is not None
+    return found
+
+
 @pytest.mark.contract("S0-113")
 def test_one_command_serves_on_tcp_and_on_its_socket(tmp_path: Path) -> None:
     with server_process(tmp_path / "data") as server:
         token = server.admin_token
-        over_tcp = _health(server.address, token)
-        over_socket = _health(f"unix:{server.facts['socket']}", token)
-        assert over_tcp.status == over_socket.status == system_pb2.HEALTH_STATUS_HEALTHY
+        over_tcp = _well(server.address, token)
+        _well(f"unix:{server.facts['socket']}", token)
         assert over_tcp.mount_point == str(tmp_path / "data")
         written = json.loads((tmp_path / "data" / "server.json").read_text())
         assert written["pid"] == server.process.pid
@@ -108,7 +119,7 @@ def test_a_second_server_on_the_folder_is_one_sentence(tmp_path: Path) -> None:
         assert done.status == 1
         assert f"process {server.process.pid} at {server.address} serves it already" in done.errors
         assert "Traceback" not in done.errors
-        assert _health(server.address).status == system_pb2.HEALTH_STATUS_HEALTHY
+        _well(server.address)
 
 
 @pytest.mark.contract("S2-48")

@@ -5,6 +5,7 @@ with the same ones, each step reported with one value only, in a gapless log. On
 what each kill does by itself, at any step, is left to the long tests.
 """
 
+import contextlib
 import json
 import os
 import random
@@ -27,7 +28,7 @@ from ingot.v1 import training_pb2
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 LEASE = {
-    "INGOT_WORKER_LEASE_SECONDS": "4",
+    "INGOT_WORKER_LEASE_SECONDS": "12",  # no pause of a busy machine is taken for a death
     "INGOT_WORKER_HEARTBEAT_SECONDS": "1",
     "INGOT_TRAINING_RETRY_SECONDS": "0",
 }
@@ -131,12 +132,17 @@ def gone_with(worker: WorkerProcess, trainer: int) -> bool:
 def test_killed_trainer_goes_on_exactly(stage: Stage, undisturbed: dict[int, str]) -> None:
     last = max(undisturbed)
     with worker_process(stage.server.address, stage.worker_token, stage.scratch / "w1") as worker:
-        job = stage.job()
-        stage.until_step(job, random.Random(os.urandom(8)).randint(12, last - 8))
-        os.kill(trainer_of(worker), signal.SIGKILL)
-        assert losses(stage.client, job) == undisturbed
-    done = stage.client.training.get(job)
-    assert stage.state(job) == "SUCCEEDED"
+        for _ in range(5):  # a kill at one of the last steps may come too late
+            job = stage.job()
+            stage.until_step(job, random.Random(os.urandom(8)).randint(12, last - 8))
+            for trainer in worker.trainers():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(trainer, signal.SIGKILL)
+            assert losses(stage.client, job) == undisturbed
+            assert stage.state(job) == "SUCCEEDED"
+            done = stage.client.training.get(job)
+            if done.attempt > 1:
+                break
     assert done.attempt == 2
     assert done.resume_certificate.exact
 

@@ -17,6 +17,7 @@ if __name__ == "__main__":  # as a program it finds its modules itself
     root = Path(__file__).parents[2]
     sys.path[:0] = [str(root / part) for part in ("tests", "server", "clients/python", "generated/python")]
 
+from helpers.eventually import eventually
 from helpers.runners import ADMIN, AT_ONCE, RunnerRig, runner_rig
 from ingot.server.core.operation_stores import OperationFilter
 from ingot.server.core.operations import Operation, RetryPolicy
@@ -36,7 +37,7 @@ class Outcome:
 
 
 def kill_until_done(folder: Path, dispatcher: str, pauses: Sequence[float]) -> Outcome:
-    """Start the process, kill it after each pause, and let it finish the last time."""
+    """Start the process, kill it after each pause, once more at work, and let it finish the last time."""
     folder.mkdir(parents=True, exist_ok=True)
     kills = 0
     for pause in pauses:
@@ -49,9 +50,24 @@ def kill_until_done(folder: Path, dispatcher: str, pauses: Sequence[float]) -> O
             process.kill()
             kills += 1
         process.communicate()
-    output, _ = _start(folder, dispatcher).communicate(timeout=120)
+    kills += _kill_at_work(_start(folder, dispatcher), folder)
+    output, _ = _start(folder, dispatcher).communicate(timeout=250)
     states, attempts = json.loads(output.splitlines()[-1])
     return Outcome(kills, tuple(states), attempts, len(list(folder.glob("staging/*.overlap"))))
+
+
+def _kill_at_work(process: "subprocess.Popen[str]", folder: Path) -> int:
+    """Kill a process once it has begun an attempt; return 0 if there was none left to begin."""
+
+    def begun() -> int:
+        return sum(len(each.read_text().splitlines()) for each in folder.glob("staging/*.attempts"))
+
+    before = begun()
+    eventually(lambda: process.poll() is not None or begun() > before, what="an attempt that has begun")
+    killed = process.poll() is None
+    process.kill()
+    process.communicate()
+    return int(killed)
 
 
 def _start(folder: Path, dispatcher: str) -> "subprocess.Popen[str]":

@@ -57,7 +57,7 @@ CASES = (
     Case("fails three times, then works", "fail*3", S.SUCCEEDED, 4),
     Case("fails for good", "refuse", S.FAILED, 1, Reason.SOURCE_UNREACHABLE),
     Case("takes too long", "late", S.FAILED, 2, Reason.TIMED_OUT, policy=_TWICE, timeout=1.5),
-    Case("takes too long, ignores SIGTERM", "stubborn*1", S.SUCCEEDED, 2, timeout=1.5),
+    Case("takes too long, ignores SIGTERM", "stubborn*1", S.SUCCEEDED, 2, timeout=5.0),
     Case("cancelled", "wait", S.CANCELLED, 1, act=_cancel),
     Case("cancelled, ignores SIGTERM", "stubborn", S.CANCELLED, 1, act=_cancel),
     Case("cancelled while frozen", "wait", S.CANCELLED, 1, act=_freeze_and_cancel),

@@ -82,7 +82,7 @@ def test_download_brings_a_hub_model_here_and_into_a_folder(cli: CommandLine, tm
 @pytest.mark.slow
 @pytest.mark.contract("S0-38", "S0-39", "S2-22")
 def test_a_running_import_is_seen_joined_and_cancelled(hub: Hub, cli: CommandLine) -> None:
-    hub.faults.add("GET /lfs/|GET .*model.safetensors", Fault(pause=0.2), times=100)
+    hub.faults.add("GET /lfs/|GET .*model.safetensors", Fault(pause=2.0), times=100)
     begun = cli.run("import", "hf://google/tiny", "--no-wait", "-q")
     name = begun.out.strip()
     assert begun.code == 0, begun.err
