@@ -1,5 +1,6 @@
 """`ingot://` for fsspec: what there is, whole files and ranges, one version for all files that are read."""
 
+import datetime
 import importlib.metadata
 import json
 import multiprocessing
@@ -151,6 +152,7 @@ def test_all_files_come_from_one_version(
     assert files.ukey("datasets/moving/b") != first
     assert files.version_of("datasets/moving/b").endswith("/versions/2")
     assert files.modified("datasets/moving/b") == files.created("datasets/moving/b")
+    assert files.created("datasets/moving/b").utcoffset() == datetime.timedelta()
 
 
 @pytest.mark.parametrize("path", ["../out", "a/../../out", "/etc/out", "a\\b", ""])
@@ -164,6 +166,23 @@ def test_it_goes_to_other_processes(files: IngotFileSystem) -> None:
     assert copy.cat("datasets/chat/a/b/deep.txt") == b"deep"
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         assert pool.apply(files.cat_file, ("datasets/chat/a/b/deep.txt",)) == b"deep"
+
+
+def test_other_processes_read_the_same_version(
+    server: tuple[Client, Server], files: IngotFileSystem, tmp_path: pathlib.Path
+) -> None:
+    client, _ = server
+    client.push("datasets/sent", write_tree(tmp_path / "one", {"a": b"one"}))
+    with files.open("datasets/sent/a") as opened:
+        assert opened.read(1) == b"o"
+        client.push("datasets/sent", write_tree(tmp_path / "two", {"a": b"two"}))
+        with pickle.loads(pickle.dumps(opened)) as copy:
+            assert copy.read() == b"ne"
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        assert pool.apply(files.cat_file, ("datasets/sent/a",)) == b"one"
+        files.invalidate_cache()
+        assert files.cat_file("datasets/sent/a") == b"two"
+        assert pool.apply(files.cat_file, ("datasets/sent/a",)) == b"two"
 
 
 def test_pandas_and_pyarrow_read_directly(

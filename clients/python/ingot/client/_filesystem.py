@@ -15,6 +15,7 @@ Which server: `storage_options={"server": …, "token": …}`, else as for the c
 change, so nothing can be written; push makes a new one.
 """
 
+import datetime
 import os
 import threading
 from collections.abc import Iterable
@@ -88,10 +89,10 @@ class IngotFileSystem(AbstractFileSystem):
         info = self.info(path)
         return str(info.get("root") or info["name"])
 
-    def created(self, path: str) -> Any:
-        """Return when the version was committed."""
+    def created(self, path: str) -> datetime.datetime:
+        """Return when the version was committed, in UTC."""
         version = self.client.catalog.version(self.version_of(path))
-        return version.create_time.ToDatetime()
+        return version.create_time.ToDatetime(datetime.UTC)
 
     modified = created
 
@@ -131,6 +132,7 @@ class IngotFileSystem(AbstractFileSystem):
         info = self.info(path)
         if info["type"] != "file":
             raise IsADirectoryError(path)
+        options.pop("size", None)  # an open file that was sent tells what it had
         return IngotFile(
             self, path, mode, block_size or _BLOCK, size=info["size"], cache_options=cache_options, **options
         )
@@ -168,12 +170,14 @@ class IngotFileSystem(AbstractFileSystem):
                 self._clients[pid] = Client(server, token, namespace=namespace)
             return self._clients[pid]
 
-    def __getstate__(self) -> dict[str, Any]:
-        state = {name: value for name, value in self.__dict__.items() if name not in ("_clients", "_lock")}
-        return {**state, "_clients": {}}
+    def __reduce__(self) -> tuple[Any, ...]:
+        with self._lock:
+            return *super().__reduce__(), dict(self._pinned)
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _lock=threading.Lock())
+    def __setstate__(self, pinned: dict[str, str]) -> None:
+        """Read what the sender reads: a file system in another process looks nothing up again."""
+        with self._lock:
+            self._pinned.update(pinned)
 
     def _pin(self, reference: str) -> str:
         with self._lock:
