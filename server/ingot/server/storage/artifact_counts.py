@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from ingot.server.core.artifacts import EVERYONE, CatalogTotals, FacetCounts, Scope
 from ingot.server.core.expressions import Term
-from ingot.server.storage import sql
+from ingot.server.storage import reading_ahead, sql
 from ingot.server.storage.artifact_finding import Finder
 from ingot.server.storage.artifact_sets import Ids
 from ingot.server.storage.set_cache import SetCache
@@ -146,6 +146,7 @@ def _counted(parts: _Parts, field: str, most: int, cache: SetCache) -> dict[Term
 
 def _one_by_one(ids: Ids, fields: Collection[str], cache: SetCache) -> Counter[Term]:
     """Count the values that each artifact has."""
+    reading_ahead.bring(reading_ahead.ARTIFACT_MARKS, ids)
     rows = sql.rows(
         "SELECT sets FROM artifact_marks WHERE artifact IN (SELECT value FROM json_each(?))", sql.id_list(ids)
     )

@@ -16,7 +16,7 @@ from ingot.server.core.artifacts import ArtifactOrder, ArtifactQuery, Scope
 from ingot.server.core.expressions import EVERYTHING
 from ingot.server.core.pages import Key
 from ingot.server.storage import artifact_sets as sets
-from ingot.server.storage import sql
+from ingot.server.storage import reading_ahead, sql
 from ingot.server.storage.artifact_finding import Finder
 from ingot.server.storage.artifact_index import NUMBERS
 from ingot.server.storage.artifact_sets import Ids
@@ -153,8 +153,12 @@ def _sorted(
     ids: Ids, key: Sequence[str], after: Sequence[Key] | None, size: int, *, descending: bool
 ) -> Places:
     condition, values = _after(key, after, descending=descending)
+    # The rows themselves are read for the page anyway; of many ids the index holds less to read.
+    directly = len(ids) <= 2 * size
+    reading_ahead.bring(reading_ahead.ARTIFACTS if directly else reading_ahead.ARTIFACT_ORDER, ids)
     rows = sql.rows(
-        f"SELECT {', '.join(key)}, id FROM artifact INDEXED BY artifact_order "
+        f"SELECT {', '.join(key)}, id FROM artifact "
+        f"{'NOT INDEXED' if directly else 'INDEXED BY artifact_order'} "
         f"WHERE id IN (SELECT value FROM json_each(?)) {condition} "
         f"ORDER BY {_order(key, descending=descending)} LIMIT ?",
         sql.id_list(ids),

@@ -17,7 +17,7 @@ from ingot.server.core.artifacts import (
     Visibility,
 )
 from ingot.server.core.names import ArtifactName, Kind
-from ingot.server.storage import facts_sql, policies, sql, tables
+from ingot.server.storage import facts_sql, policies, reading_ahead, sql, tables
 
 _TEXTS = (
     *("display_name", "description", "card", "language", "license"),
@@ -127,6 +127,7 @@ def json_object(text: str) -> JsonObject:
 
 def by_ids(ids: Sequence[int]) -> Mapping[int, Artifact]:
     """Return artifacts by the ids of their rows."""
+    reading_ahead.bring(reading_ahead.ARTIFACTS, ids)
     found = sql.rows_where(tables.Artifact, "id IN (SELECT value FROM json_each(?))", sql.id_list(ids))
     return {row.id: artifact_of(row) for row in found}
 

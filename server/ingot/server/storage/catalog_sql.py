@@ -31,6 +31,7 @@ from ingot.server.storage import (
     artifact_pages,
     artifact_rows,
     artifact_sets,
+    reading_ahead,
     sql,
     tables,
     usage_sql,
@@ -195,6 +196,7 @@ class ArtifactsSql:
         artifact_index.store(changes, self._finder.sets)
 
     def warm(self, fields: Sequence[str]) -> None:
+        reading_ahead.prepare()
         self._finder.warm()
         artifact_counts.facets((), artifact_sets.Ids(range(FEW + 1)), fields, 1, self._finder.sets)
 

@@ -24,6 +24,7 @@ from typing import ParamSpec, TypeVar
 import peewee
 
 from ingot.server.storage import connections, full_disk, unit_of_work
+from ingot.server.storage.file_pages import FilePages
 from ingot.server.storage.write_queue import QueueFigures, WriteQueue, label_of
 
 log = logging.getLogger(__name__)
@@ -169,6 +170,7 @@ class FileDatabase(Database):
                 f"cannot open the database {path}: {error}; check that it is a SQLite file on a local disk "
                 "and that this user may write to it and to its folder"
             ) from error
+        self._pages = FilePages(path)
         self._queue = WriteQueue(self, self._writer)
         self._reads = 0
         self._closed = False
@@ -181,7 +183,7 @@ class FileDatabase(Database):
         with (
             self._counted(),
             self._reader.transaction("DEFERRED"),
-            unit_of_work.entered(unit_of_work.Unit(self, self._reader, writing=False)),
+            unit_of_work.entered(unit_of_work.Unit(self, self._reader, False, self._pages)),
         ):
             return fn(*args, **kwargs)
 
@@ -212,6 +214,7 @@ class FileDatabase(Database):
             self._changed.wait_for(lambda: self._reads == 0)
         self._reader.close_all()
         self._writer.close_all()
+        self._pages.close()
 
     @contextmanager
     def _counted(self) -> Iterator[None]:

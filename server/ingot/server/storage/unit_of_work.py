@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 
 import peewee
 
+from ingot.server.storage.file_pages import FilePages
+
 log = logging.getLogger(__name__)
 
 
@@ -24,6 +26,7 @@ class Unit:
     owner: object
     connection: peewee.SqliteDatabase
     writing: bool
+    pages: FilePages | None = None  # of the file that is read
     after_commit: list[Callable[[], None]] = field(default_factory=list)
 
 
@@ -57,6 +60,11 @@ def run_hooks(unit: Unit, label: str) -> None:
 def is_writing() -> bool:
     """Return whether this thread is in a unit that writes."""
     return bool(_units.stack) and _units.stack[-1].writing
+
+
+def pages() -> FilePages | None:
+    """Return the pages of the file that this thread reads; None when it writes, or there is no file."""
+    return _units.stack[-1].pages if _units.stack else None
 
 
 def unit_of(owner: object) -> Unit | None:
