@@ -156,7 +156,7 @@ def test_manifests_are_put_a_few_at_once() -> None:
         pusher = rig.pusher()
         upload = pusher.begin()
         release = threading.Event()
-        holding = rig.database.write(release.wait, 30)
+        holding = rig.database.write(release.wait, 100)
         request = pb.PutManifestRequest(upload=upload, files=[pb.FileManifest(path="f", profile="cdc")])
         calls = [pusher.stub.PutManifest.future(request, metadata=pusher.metadata) for _ in range(2)]
         eventually(lambda: rig.database.queue().waiting == 2)

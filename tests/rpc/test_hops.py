@@ -88,7 +88,7 @@ def test_a_cancelled_call_drops_its_write_unless_it_began(hops: Hops, database: 
 
     async def scenario() -> None:
         holder = asyncio.create_task(hops.write(hold))
-        await hops.io(busy.wait, 10)
+        await hops.io(busy.wait, 100)
         waiting = asyncio.create_task(hops.write(notes.add, "dropped"))
         kept = asyncio.create_task(hops.write(notes.add, "kept"))
         await asyncio.sleep(0)

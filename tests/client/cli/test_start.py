@@ -1,10 +1,12 @@
 """The program starts light: no library that the command does not need, and little time."""
 
+import functools
 import os
 import pathlib
 import resource
 import subprocess
 import sys
+from collections.abc import Callable
 
 import pytest
 
@@ -26,7 +28,7 @@ NEVER = {
     "pydantic",
 }
 NOT_WITHOUT_A_CALL = NEVER | {"grpc", "google.protobuf.message", "asyncio", "blake3", "pyfastcdc"}
-SECONDS = 0.2
+MOST = 2.7  # times what it costs to load gRPC, which is 0.11 s where a call takes 0.2 s
 
 
 def _start(*words: str) -> tuple[set[str], str]:
@@ -93,13 +95,18 @@ def test_a_closed_stream_is_no_fault(canned: CannedServer, tmp_path: pathlib.Pat
 @pytest.mark.slow
 def test_help_and_a_unary_call_start_fast(canned: CannedServer) -> None:
     canned.answer("CatalogService/ListArtifacts", catalog_pb2.ListArtifactsResponse())
+    load_grpc = [sys.executable, "-c", "import grpc, google.protobuf.message"]
     for words in (["--help"], ["ls", "--server", canned.address]):
-        # Processor time, and the best of some: other work on the machine is not ours.
-        assert min(_processor_seconds(*words) for _ in range(5)) < SECONDS * 1.5
+        # Processor time, the best of some, beside a yardstick: how fast and how busy a machine is varies.
+        ours, yardstick = [], []
+        for _ in range(5):
+            ours.append(_processor_seconds(functools.partial(_start, *words)))
+            yardstick.append(_processor_seconds(functools.partial(subprocess.run, load_grpc, check=True)))
+        assert min(ours) < MOST * min(yardstick)
 
 
-def _processor_seconds(*words: str) -> float:
+def _processor_seconds(run: Callable[[], object]) -> float:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    _start(*words)
+    run()
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
