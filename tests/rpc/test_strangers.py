@@ -86,6 +86,13 @@ def test_the_log_says_how_many_were_left_out_and_the_next_hour_begins_anew(
     assert f"rpc.strangers_left_out count={1000 - strangers.OF_ALL}" in messages
 
 
+def test_who_has_a_network_of_ipv6_leaves_others_their_allowance() -> None:
+    gate = Strangers()
+    kept = [gate.keep(f"2001:db8:1:2::{number:x}", 1000.0, guess=True) for number in range(1000)]
+    assert sum(kept) == strangers.OF_ONE_ADDRESS
+    assert gate.keep("2001:db8:1:3::1", 1000.0, guess=True)
+
+
 def test_other_calls_leave_guessed_passwords_their_allowance() -> None:
     gate = Strangers()
     assert sum(gate.keep("10.0.0.1", 1000.0) for _ in range(100)) == strangers.OF_ONE_ADDRESS

@@ -1,11 +1,13 @@
 """How much of calls without a good credential is kept: enough to see them, never enough to bury the rest.
 
-Anybody who reaches the port can make such calls. So of each address the first few of an hour are logged and
-recorded, and of all addresses together a fixed number; the others are counted, and the log says how many.
-Guessed passwords have an allowance of their own, which no other calls use up.
+Anybody who reaches the port can make such calls. So of each address (an IPv6 network is one) the first few
+of an hour are logged and recorded, and of all addresses together a fixed number; the others are counted, and
+the log says how many. Guessed passwords have an allowance of their own, which no other calls use up.
 """
 
 import logging
+
+from ingot.server.core.peers import network_of
 
 log = logging.getLogger(__name__)
 
@@ -29,9 +31,9 @@ class Strangers:
             self.report()
             self._hour = int(now // HOUR)
             self._kept = ({}, {})
-        kept = self._kept[guess]
-        if sum(kept.values()) < OF_ALL and kept.get(address, 0) < OF_ONE_ADDRESS:
-            kept[address] = kept.get(address, 0) + 1
+        kept, place = self._kept[guess], network_of(address)
+        if sum(kept.values()) < OF_ALL and kept.get(place, 0) < OF_ONE_ADDRESS:
+            kept[place] = kept.get(place, 0) + 1
             return True
         if not self._left_out:
             log.warning("rpc.strangers_limited address=%s: more of them are only counted this hour", address)
