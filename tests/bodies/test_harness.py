@@ -41,7 +41,7 @@ def test_progress_log_and_result_arrive_and_secrets_do_not(tmp_path: pathlib.Pat
         ("warning", "the token is [secret]"),
     ]
     progress = [each.progress for each in ended.reports if each.progress]
-    assert 1 <= len(progress) <= 3  # of a thousand
+    assert 1 <= len(progress) <= 50  # of a thousand; each half second one
     assert (progress[-1].done, progress[-1].percent, progress[-1].unit) == (1000, 100.0, "things")
 
 

@@ -17,8 +17,11 @@ pytestmark = pytest.mark.slow
 
 
 def shown(folder: Path) -> dict[str, bytes]:
-    """Return what a reader of a folder sees, without markers and locks."""
-    return {path: data for path, data in tree_of(folder).items() if "/." not in f"/{path}"}
+    """Return what a reader of a folder sees, without markers and locks; nothing while files come and go."""
+    try:
+        return {path: data for path, data in tree_of(folder).items() if "/." not in f"/{path}"}
+    except OSError:
+        return {}
 
 
 @pytest.mark.contract("S2-8", "S2-47", "S4-31", "S4-36")
@@ -38,7 +41,7 @@ def test_the_mount_point_shows_each_artifact_as_it_is_now(tmp_path: Path) -> Non
         for number in (1, 2):
             client.catalog.delete_version(f"models/tiny@{number}")
         eventually(lambda: shown(mount) == {"chat/a.jsonl": b"{}\n"}, what="no version, no files")
-        assert client.catalog.get("models/tiny").fetch.local_path == ""
+        eventually(lambda: client.catalog.get("models/tiny").fetch.local_path == "", what="no place told")
         client.catalog.restore_version("models/tiny@2")
         eventually(lambda: shown(mount) == expected, what="what is taken out of the trash is back")
         client.catalog.delete("models/tiny", force=True)

@@ -89,5 +89,5 @@ def test_a_reader_that_leaves_lets_its_thread_end(client: Client, version: str) 
     pieces = iter(ahead)
     assert [next(pieces) for _ in range(3)] == [b"x"] * 3
     ahead.stop()
-    ahead._thread.join(10)
+    ahead._thread.join(60)
     assert ended == [True]

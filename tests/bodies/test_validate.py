@@ -47,7 +47,8 @@ class Rig:
 
 @pytest.fixture
 def rig(tmp_path: Path) -> Iterator[Rig]:
-    with running_server(tmp_path / "data") as server:
+    # Nobody beats for what a test has claimed.
+    with running_server(tmp_path / "data", operation_lease_seconds=600.0) as server:
         rig = Rig(server, tmp_path)
         yield rig
         rig.client.close()

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from helpers.fetching import Names
 from helpers.hub_faults import Fault
 from helpers.hub_repositories import blob_id, sha256
 from helpers.hub_server import Hub as HubServer
@@ -135,7 +136,7 @@ def test_what_goes_wrong_on_the_way_is_named(
 ) -> None:
     server.faults.add("GET /api/models/gpt2", fault)
     with pytest.raises(kind) as caught:
-        Hub(server.url, seconds=0.3).look_up("gpt2", "model")
+        Hub(server.url, seconds=60.0 if fault.stall_after is None else 0.3).look_up("gpt2", "model")
     assert (caught.value.reason, caught.value.facts["cause"]) == ("SOURCE_UNREACHABLE", cause)
     assert caught.value.retry_after == (17.0 if fault.status == 429 else None)
 
@@ -200,13 +201,13 @@ def test_what_cannot_be_is_not_believed(server: HubServer, told: str, wrong: str
 
 
 def test_an_endpoint_that_is_none_is_named() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-    with pytest.raises(Unavailable) as away:
-        Hub(f"http://127.0.0.1:{port}").look_up("gpt2", "model")
+    taken = socket.socket()
+    taken.bind(("127.0.0.1", 0))  # and does not listen, nor does anybody else there
+    with taken, pytest.raises(Unavailable) as away:
+        Hub(f"http://127.0.0.1:{taken.getsockname()[1]}").look_up("gpt2", "model")
     assert away.value.facts["cause"] == "connect"
     with pytest.raises(Unavailable) as nowhere:
-        Hub("http://no-such-host.invalid").look_up("gpt2", "model")
+        Hub("http://nobody.example", addresses=Addresses(resolver=Names({}))).look_up("gpt2", "model")
     assert nowhere.value.facts["cause"] == "dns"
     with pytest.raises(Invalid, match="hub_endpoint"):
         Hub("huggingface.co")

@@ -45,7 +45,7 @@ def python(code: str, hub: Hub, folder: pathlib.Path, **values: object) -> str:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=90,
+        timeout=100,
         check=False,
     )
     assert done.returncode == 0, done.stderr
