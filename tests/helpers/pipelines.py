@@ -10,7 +10,7 @@ from typing import Any
 import grpc
 from google.protobuf import descriptor, message_factory
 
-from helpers import loops
+from helpers import channels, loops
 from ingot.server.core.clock import SystemClock
 from ingot.server.core.errors import Reason, Unauthenticated
 from ingot.server.core.identity import SCOPES_OF_ROLE, Caller, Role
@@ -115,7 +115,7 @@ def rig(
 
         server, pipeline, tcp = loops.run(start())
         stack.callback(lambda: loops.run(server.drain(0)))
-        channel = stack.enter_context(grpc.insecure_channel(f"unix:{socket}"))
+        channel = stack.enter_context(channels.connected(f"unix:{socket}"))
         yield Rig(channel, server, pipeline, identity, activities, tcp, socket)
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import grpc
 
-from helpers import loops, schema
+from helpers import channels, loops, schema
 from ingot.server import app as composition
 from ingot.server.app import App
 from ingot.server.core.clock import Clock, SystemClock
@@ -131,7 +131,7 @@ class Server:
         pairs = tuple((name.replace("_", "-"), value) for name, value in metadata.items())
         if token:
             pairs += (("authorization", f"Bearer {token}"),)
-        channel = self._channels.enter_context(grpc.insecure_channel(self.address))
+        channel = self._channels.enter_context(channels.connected(self.address))
         return Stubs(grpc.intercept_channel(channel, _Credentials(pairs)))
 
     def _write(self, rule: Callable[..., str], *args: object) -> str:

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 
 import grpc
 
-from helpers import loops
+from helpers import channels, loops
 from helpers.jobs import DATASET, OUTPUT, Bench, machine, person
 from helpers.pipelines import FixedIdentity, bearer
 from helpers.servers import _Credentials as Credentialed
@@ -135,7 +135,7 @@ class Rig:
 
     def stubs(self, token: str) -> Stubs:
         """Return stubs over a connection of their own; tokens are sara, omid, root and machine."""
-        return Stubs(self._channels.enter_context(grpc.insecure_channel(self.address)), token)
+        return Stubs(self._channels.enter_context(channels.connected(self.address)), token)
 
     @property
     def sara(self) -> Stubs:

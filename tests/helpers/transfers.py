@@ -15,7 +15,7 @@ import grpc
 import pytest
 from google.rpc import error_details_pb2, status_pb2
 
-from helpers import loops
+from helpers import channels, loops
 from helpers.catalogs import CatalogRules, catalog_side
 from helpers.pipelines import FixedIdentity, bearer
 from helpers.schema import migrated
@@ -116,7 +116,7 @@ def transfer_rig(
 
         server = loops.run(start())
         stack.callback(lambda: loops.run(server.drain(0)))
-        channel = stack.enter_context(grpc.insecure_channel(f"unix:{socket}", options=OPTIONS))
+        channel = stack.enter_context(channels.connected(f"unix:{socket}", OPTIONS))
         yield TransferRig(channel, database, packs, home, parts, side, rules, usage, clock, recovered)
 
 
