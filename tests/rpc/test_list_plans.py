@@ -47,7 +47,12 @@ ASKED: dict[str, list[dict[str, object]]] = {
     "GetFacets": [{"parent": "namespaces/-"}, {"parent": "namespaces/-", "filter": "tag:a"}],
     "GetCatalogStats": [{"kind": catalog_pb2.ARTIFACT_KIND_MODEL}],
     "GetUsage": [{"name": TINY}],
-    "ListVersions": [{"parent": TINY}, {"parent": TINY, "show_deleted": True}],
+    "ListVersions": [
+        {"parent": TINY},
+        {"parent": TINY, "show_deleted": True},
+        {"parent": "namespaces/-/models/-", "show_deleted": True},
+        {"parent": "namespaces/sara/models/-", "show_deleted": True},
+    ],
     "CompareVersions": [{"base": f"{TINY}/versions/1", "other": f"{TINY}/versions/2"}],
     "ListAliases": [{"parent": TINY}],
     "ListAliasMoves": [{"parent": f"{TINY}/aliases/prod"}],

@@ -171,6 +171,39 @@ def test_strangers_neither_delete_nor_restore_nor_see_the_trash(rig: Rig) -> Non
         assert len(rig.server.admin.catalog.ListArtifacts(request).artifacts) == 1
 
 
+def test_single_versions_of_all_are_listed_page_by_page_to_who_may_write(rig: Rig) -> None:
+    other = rig.pusher.push({"a": pattern("other", 3000)}, "namespaces/sara/datasets/other")
+    gone = [rig.push(str(number)) for number in range(4)]
+    for version in (*gone[:3], other):
+        rig.clock.ahead += 1
+        rig.delete(version)
+    whole = rig.pusher.push({"a": pattern("whole", 3000)}, "namespaces/sara/datasets/whole")
+    rig.delete(whole)
+    rig.sara.catalog.DeleteArtifact(pb.DeleteArtifactRequest(name=whole.partition("/versions")[0]))
+
+    def listed(stubs: Stubs, parent: str, size: int = 2) -> list[str]:
+        found: list[str] = []
+        request = pb.ListVersionsRequest(parent=parent, show_deleted=True, page_size=size)
+        while True:
+            page = stubs.catalog.ListVersions(request)
+            found += [each.name for each in page.versions]
+            assert all(each.HasField("delete_time") for each in page.versions)
+            request.page_token = page.next_page_token
+            if not request.page_token:
+                return found
+
+    theirs = [other, *reversed(gone[:3])]  # but not of what is in the trash itself
+    for parent in ("namespaces/-/datasets/-", "namespaces/sara/datasets/-"):
+        assert listed(rig.sara, parent) == theirs
+        assert listed(rig.server.admin, parent, 50) == theirs
+        assert listed(rig.server.member("omid"), parent) == []
+    assert listed(rig.sara, "namespaces/-/models/-") == []
+    living = pb.ListVersionsRequest(parent="namespaces/-/datasets/-")
+    for request in (living, pb.ListVersionsRequest(parent="namespaces/-/things/-", show_deleted=True)):
+        with refused(grpc.StatusCode.INVALID_ARGUMENT, "NAME_INVALID"):
+            rig.sara.catalog.ListVersions(request)
+
+
 def test_a_restored_artifact_is_there_with_its_versions(rig: Rig) -> None:
     rig.push("1")
     second = rig.push("2")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -67,7 +68,9 @@ def test_a_push_says_it_all_of_what_is_new_and_adds_to_what_is_there(
     second = _shown(live, "models/tiny")
     assert second["card"] == "# Tiny"
     assert live.run("show", "models/tiny", "--card").out == "# Tiny\n"
-    assert "card:          ingot show models/tiny --card\n" in live.run("show", "models/tiny").out
+    # How wide the names are depends on what is known by now, such as who uses it.
+    shown = live.run("show", "models/tiny").out
+    assert re.search(r"^card: +ingot show models/tiny --card$", shown, re.MULTILINE)
     assert second["requirements"] == {"memory": "2GB", "python": 3.11}
     assert second["metadata"] == first["metadata"]
 
@@ -175,7 +178,7 @@ def test_models_are_listed_with_their_versions(live: CommandLine, tmp_path: Path
     assert "second" in live.run("ls", "models/tiny", "--versions").out
     assert live.run("rm", "models/tiny@1", "--yes").code == 0
     assert live.run("ls", "models/tiny", "--deleted", "-q").out == "models/admin/tiny@1\n"
-    assert live.run("ls", "models", "--deleted").err.endswith("ingot ls REF --deleted\n")
+    assert live.run("ls", "models", "--deleted", "-q").out == "models/admin/tiny@1\n"
 
 
 def test_more_versions_than_are_listed_are_told_of(canned: CannedServer, cli: CommandLine) -> None:

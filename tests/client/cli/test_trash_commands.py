@@ -48,6 +48,27 @@ def test_one_version_is_purged_and_the_others_stay_in_the_trash(cli: CommandLine
     assert cli.run("ls", "datasets/notes", "--deleted", "-q").out == "datasets/admin/notes@2\n"
 
 
+def test_the_trash_is_listed_with_all_that_is_in_it(cli: CommandLine, tmp_path: Path) -> None:
+    for ref in ("models/tiny", "models/whole", "datasets/notes"):
+        assert cli.run("push", ref, str(tmp_path / "notes.txt"), "--changelog", "same").code == 0
+    assert cli.run("rm", "datasets/notes@2", "--yes").code == 0
+    assert cli.run("rm", "models/tiny@1", "--yes").code == 0
+    assert cli.run("rm", "datasets/notes@1", "--yes").code == 0
+    assert cli.run("rm", "models/whole", "--yes").code == 0
+    single = ["models/admin/whole", "datasets/admin/notes@1", "models/admin/tiny@1", "datasets/admin/notes@2"]
+    assert cli.run("ls", "--deleted", "-q").out.split() == single
+    heading, *rows = [line.split() for line in cli.run("ls", "--deleted").out.splitlines()]
+    assert heading == ["NAME", "VERSIONS", "DELETED", "UID"]
+    assert [(row[0], row[1], row[-1] == "-") for row in rows] == [
+        (name, "-" if "@" in name else "1", "@" in name) for name in single
+    ]
+    assert cli.run("ls", "models", "--deleted", "-q").out.split() == single[::2]
+    told = json.loads(cli.run("ls", "--deleted", "--limit", "2", "--page", "2", "--json").out)
+    assert [each["name"].rpartition("/datasets/")[2] for each in told][-1] == "notes/versions/2"
+    assert cli.run("restore", "datasets/notes@1").code == 0
+    assert cli.run("ls", "datasets", "--deleted", "-q").out.split() == single[3:]
+
+
 def test_who_names_a_dataset_is_told_before_it_goes(cli: CommandLine) -> None:
     assert cli.run("alias", "set", "datasets/notes@1", "prod").code == 0
     asked = cli.run("rm", "datasets/notes")

@@ -1,10 +1,14 @@
 """What goes to the trash, comes back from it, or goes for good: a part of `client.catalog`."""
 
+import heapq
+import itertools
+from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
+from ingot.client import _pages
 from ingot.client._calls import Calls, new_id
 from ingot.client._names import Names
-from ingot.client._references import Reference
+from ingot.client._references import KINDS, Reference
 from ingot.v1 import catalog_pb2 as pb
 from ingot.v1 import catalog_pb2_grpc
 
@@ -57,6 +61,31 @@ class TrashPart:
             request_id=new_id(),
         )
         return self._calls.unary(self._stub.PurgeArtifact, request)
+
+    def trashed_versions(
+        self, kind: str = "", *, namespace: str | None = None, limit: int | None = None
+    ) -> Iterator[pb.Version]:
+        """Yield the single versions in the trash of the namespaces one may write to, the last ones first.
+
+        `kind` is models, datasets or empty for both. Versions of what is in the trash itself are not among
+        them; see `list` with `deleted`.
+        """
+
+        def of_kind(name: str) -> Iterator[pb.Version]:
+            parent = f"{self._names.parent(namespace)}/{name}/-"
+
+            def page(size: int, token: str) -> tuple[Sequence[pb.Version], str]:
+                request = pb.ListVersionsRequest(
+                    parent=parent, page_size=size, page_token=token, show_deleted=True
+                )
+                reply = self._calls.unary(self._stub.ListVersions, request)
+                return reply.versions, reply.next_page_token
+
+            return _pages.walk(page, limit)
+
+        of_all = map(of_kind, (kind,) if kind else KINDS)
+        found = heapq.merge(*of_all, key=lambda version: -version.delete_time.ToNanoseconds())
+        return itertools.islice(found, limit)
 
     def delete_version(
         self,

@@ -2768,7 +2768,9 @@ class ListVersionsRequest(_message.Message):
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     SHOW_DELETED_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
-    """Name of the artifact."""
+    """Name of the artifact. With `show_deleted` also `namespaces/{namespace}/models/-` or `…/datasets/-`, where the namespace may be `-`: all
+    single versions in the trash that one may write to, those that went last first.
+    """
     page_size: _builtins.int
     """0 gives 50; above 1000 gives 1000."""
     page_token: _builtins.str

@@ -174,6 +174,16 @@ def namespace_id(text: str, field: str = "parent", *, any_allowed: bool = False)
     raise _bad(field, text, "namespaces/{id}" + (" or namespaces/-" if any_allowed else ""))
 
 
+def whole_collection(text: str) -> tuple[str, Kind] | None:
+    """Return namespace (`-` for all) and kind of `namespaces/{namespace}/{kind}/-`; None for other names."""
+    parts = text.split("/")
+    if len(parts) != 4 or parts[0] != "namespaces" or parts[3] != ANY_NAMESPACE:
+        return None
+    if parts[2] not in tuple(Kind) or not (parts[1] == ANY_NAMESPACE or _NAMESPACE_ID.fullmatch(parts[1])):
+        return None
+    return parts[1], Kind(parts[2])
+
+
 def user_id(text: str, field: str = "name") -> str:
     """Parse `users/{id}` and return the id. Raises Invalid (NAME_INVALID)."""
     parts = text.split("/")

@@ -34,6 +34,7 @@ from ingot.server.domain.registrations import Registrations
 from ingot.server.domain.requests import Requests
 from ingot.server.domain.running_imports import RunningImports
 from ingot.server.domain.trash import Trash, TrashStores
+from ingot.server.domain.trash_listing import TrashListing
 from ingot.server.domain.usage import Usage
 from ingot.server.domain.usage_reports import UsageReports
 from ingot.server.domain.validations import Validations
@@ -202,6 +203,7 @@ class CatalogParts:
             self.approvals,
             self.grants,
             self.trash,
+            TrashListing(VersionsSql(), self.catalog, self.access, self._tokens),
             usage,
             self.usage_reports,
             folders,

@@ -21,6 +21,7 @@ from ingot.server.domain.registrations import Registrations
 from ingot.server.domain.requests import RequestKey
 from ingot.server.domain.running_imports import RunningImports
 from ingot.server.domain.trash import Trash
+from ingot.server.domain.trash_listing import TrashListing
 from ingot.server.domain.usage import Usage
 from ingot.server.domain.usage_reports import UsageReports
 from ingot.server.domain.version_changes import VersionChanges
@@ -53,6 +54,7 @@ class CatalogRules:
     approvals: Approvals
     grants: Grants
     trash: Trash
+    trash_listing: TrashListing
     usage: Usage
     usage_reports: UsageReports
     folders: LocalFolders

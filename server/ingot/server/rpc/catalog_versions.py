@@ -3,7 +3,8 @@
 from ingot.server.core import names
 from ingot.server.core.artifacts import Version
 from ingot.server.core.identity import Caller
-from ingot.server.core.names import ArtifactName
+from ingot.server.core.names import ArtifactName, Kind
+from ingot.server.core.pages import Page
 from ingot.server.rpc import convert_catalog as convert
 from ingot.server.rpc import pipeline
 from ingot.server.rpc.catalog_rules import CatalogCalls, Context, request_key
@@ -22,6 +23,9 @@ class VersionCalls(CatalogCalls):
     async def ListVersions(
         self, request: pb.ListVersionsRequest, context: Context
     ) -> pb.ListVersionsResponse:
+        of_all = names.whole_collection(request.parent) if request.show_deleted else None
+        if of_all is not None:
+            return await self._hops.read(self._trash, pipeline.caller(), of_all, request)
         name = names.artifact_name(request.parent, "parent")
         return await self._hops.read(self._page, pipeline.caller(), name, request)
 
@@ -73,10 +77,21 @@ class VersionCalls(CatalogCalls):
         self, caller: Caller, name: ArtifactName, request: pb.ListVersionsRequest
     ) -> pb.ListVersionsResponse:
         """Return a page as a message; inside a read, which leaves the event loop to others."""
-        page = self._rules.versions.page(
-            caller, name, request.page_size, request.page_token, deleted=request.show_deleted
+        return _listed(
+            self._rules.versions.page(
+                caller, name, request.page_size, request.page_token, deleted=request.show_deleted
+            )
         )
-        reply = pb.ListVersionsResponse(next_page_token=page.next_token)
-        for version in page.items:
-            convert.show_version(reply.versions.add(), version)
-        return reply
+
+    def _trash(
+        self, caller: Caller, of_all: tuple[str, Kind], request: pb.ListVersionsRequest
+    ) -> pb.ListVersionsResponse:
+        listing = self._rules.trash_listing
+        return _listed(listing.page(caller, *of_all, request.page_size, request.page_token))
+
+
+def _listed(page: Page[Version]) -> pb.ListVersionsResponse:
+    reply = pb.ListVersionsResponse(next_page_token=page.next_token)
+    for version in page.items:
+        convert.show_version(reply.versions.add(), version)
+    return reply

@@ -5,7 +5,8 @@ from collections.abc import Collection, Mapping, Sequence
 
 from ingot.server.core.approval_policies import ApprovalState
 from ingot.server.core.artifacts import Artifact, Version, VersionOrigin, VersionState
-from ingot.server.core.names import LATEST, ArtifactName, VersionName, leading_number
+from ingot.server.core.names import LATEST, ArtifactName, Kind, VersionName, leading_number
+from ingot.server.core.trash_stores import Place
 from ingot.server.storage import accounts_sql, facts_sql, sql, tables
 from ingot.server.storage.artifact_rows import artifact_of, json_object, row_id_of
 
@@ -33,6 +34,7 @@ _READ = ", ".join(f"version.{column}" for column in _COLUMNS)
 _STATES = {state.value: state for state in VersionState}
 _NO_ORIGIN = VersionOrigin()
 _LAST = 2**63 - 1  # the largest id of a row
+_NEVER = 1e99  # later than any time
 _APPROVALS = {"": None, **{state.value: state for state in ApprovalState}}
 
 # Parameters: JSON lists of the uids whose READY, and whose approved versions count only, how many of each
@@ -46,6 +48,16 @@ _NEWEST = (
     "AND mine.deleted IS NULL "
     "ORDER BY mine.id DESC LIMIT ?"
     ") WHERE artifact.uid IN (SELECT value FROM json_each(?))"
+)
+
+# Parameters: after which place, kind, whether of all namespaces, JSON list of namespaces, how many. Along the
+# index of what is in the trash, which holds no more than went there in `trash_days`.
+_TRASHED = (
+    f"SELECT {_READ}, version.artifact_id "
+    "FROM version CROSS JOIN artifact ON artifact.id = version.artifact_id "
+    "WHERE (version.deleted, version.id) < (?, ?) AND artifact.live AND artifact.kind = ? "
+    "AND (? OR artifact.namespace IN (SELECT value FROM json_each(?))) "
+    "ORDER BY version.deleted DESC, version.id DESC LIMIT ?"
 )
 
 # What was READY once may be named anywhere; the id of what never was is free again.
@@ -66,7 +78,7 @@ _COUNT_APPROVED = (
 
 
 class VersionsSql:
-    """Implements VersionStore."""
+    """Implements VersionStore and TrashedVersions."""
 
     def find(self, artifact: Artifact, version_id: str) -> Version | None:
         found = self._find(artifact, version_id)
@@ -78,6 +90,20 @@ class VersionsSql:
 
     def deleted_before(self, time: float, size: int) -> Sequence[tuple[Artifact, Version]]:
         return _with_artifacts("deleted < ? ORDER BY deleted LIMIT ?", time, size)
+
+    def trashed(
+        self, kind: Kind, namespaces: Collection[str] | None, after: Place | None, size: int
+    ) -> Sequence[tuple[Place, Version]]:
+        rows = sql.rows(
+            _TRASHED,
+            *(after or (_NEVER, 0)),
+            kind.value,
+            namespaces is None,
+            sql.text_list(namespaces or ()),
+            size,
+        )
+        places = [(row[_COLUMNS.index("deleted")], row[0]) for row in rows]
+        return list(zip(places, (version for _, version in _each_with_artifact(rows)), strict=True))
 
     def set_deleted(self, version: Version, time: float | None) -> None:
         sql.run("UPDATE version SET deleted = ? WHERE uid = ?", time, version.uid)
@@ -285,8 +311,15 @@ def _row(artifact: int, version: Version) -> dict[str, sql.Value]:
 
 def _with_artifacts(condition: str, *values: sql.Value) -> list[tuple[Artifact, Version]]:
     """Return the versions for which a condition holds, each with its artifact."""
+    return _each_with_artifact(
+        sql.rows(f"SELECT {_READ}, artifact_id FROM version WHERE {condition}", *values)
+    )
+
+
+def _each_with_artifact(rows: Sequence[sql.Row]) -> list[tuple[Artifact, Version]]:
+    """Turn rows that end with the id of their artifact into versions, each with its artifact."""
     found: list[tuple[Artifact, Version]] = []
-    for *row, owner in sql.rows(f"SELECT {_READ}, artifact_id FROM version WHERE {condition}", *values):
+    for *row, owner in rows:
         holder = sql.row_where(tables.Artifact, "id = ?", owner)
         if holder is not None:
             artifact = artifact_of(holder)

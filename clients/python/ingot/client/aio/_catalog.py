@@ -206,6 +206,16 @@ class AsyncCatalog(AsyncPart[Catalog]):
             lambda sdk: sdk.purge(ref, uid=uid, versions_only=versions_only, validate_only=validate_only)
         )
 
+    def trashed_versions(
+        self, kind: str = "", *, namespace: str | None = None, limit: int | None = None
+    ) -> "AsyncIterator[pb.Version]":
+        """Yield the single versions in the trash of the namespaces one may write to, the last ones first.
+
+        `kind` is models, datasets or empty for both. Versions of what is in the trash itself are not among
+        them; see `list` with `deleted`.
+        """
+        return self._each(lambda sdk: sdk.trashed_versions(kind, namespace=namespace, limit=limit))
+
     async def delete_version(
         self,
         ref: str | Reference,

@@ -1,6 +1,7 @@
 """ls and show: models, datasets, their versions and files."""
 
-from collections.abc import Iterable
+import itertools
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from ingot.client._errors import Invalid, NotFound
@@ -64,25 +65,38 @@ class Ls(Command):
         if self.what and self.what not in KINDS:
             self._of_one(shell, listing)
             return 0
+        if self.deleted:
+            self._trash(shell, listing)
+            return 0
         found = shell.client.catalog.list(
             self.what,
             namespace=self.namespace or None,
             filter=self.filter,
             order_by=self.sort,
-            versions=self.versions and not self.deleted,
+            versions=self.versions,
             limit=listing.wanted,
-            deleted=self.deleted,
         )
-        if self.deleted:
-            heading = ("NAME", "VERSIONS", "DELETED", "UID")
-            listing.show(found, heading, _deleted_row, lambda artifact: named.short(artifact.name))
-            if not shell.out.json and not shell.out.quiet:
-                shell.out.note("Single versions in the trash: ingot ls REF --deleted")
-        elif self.versions:
+        if self.versions:
             versions.show_all(listing, found)
         else:
             show_artifacts(listing, found)
         return 0
+
+    def _trash(self, shell: Shell, listing: Listing) -> None:
+        """List what is in the trash: models and datasets, then single versions of others."""
+        catalog, namespace = shell.client.catalog, self.namespace or None
+        whole = catalog.list(
+            self.what,
+            namespace=namespace,
+            filter=self.filter,
+            order_by=self.sort,
+            limit=listing.wanted,
+            deleted=True,
+        )
+        single = catalog.trashed_versions(self.what, namespace=namespace, limit=listing.wanted)
+        found: Iterator[catalog_pb2.Artifact | catalog_pb2.Version] = itertools.chain(whole, single)
+        heading = ("NAME", "VERSIONS", "DELETED", "UID")
+        listing.show(found, heading, _deleted_row, lambda each: named.short(each.name))
 
     def _of_one(self, shell: Shell, listing: Listing) -> None:
         """List versions of one, in the trash or not, or the files of the one that is named."""
@@ -197,13 +211,13 @@ def _artifact_row(artifact: "catalog_pb2.Artifact") -> tuple[str, ...]:
     )
 
 
-def _deleted_row(artifact: "catalog_pb2.Artifact") -> tuple[str, ...]:
-    return (
-        named.short(artifact.name),
-        formats.count(artifact.version_count),
-        formats.moment(artifact.delete_time),
-        artifact.uid,
-    )
+def _deleted_row(gone: "catalog_pb2.Artifact | catalog_pb2.Version") -> tuple[str, ...]:
+    from ingot.v1 import catalog_pb2 as pb
+
+    name, when = named.short(gone.name), formats.moment(gone.delete_time)
+    if isinstance(gone, pb.Version):
+        return name, "-", when, "-"
+    return name, formats.count(gone.version_count), when, gone.uid
 
 
 def _file_row(file: "transfer_pb2.FileEntry") -> tuple[str, ...]:
