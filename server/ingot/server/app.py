@@ -11,6 +11,7 @@ Read `App` from top to bottom: each section uses only what stands above it. A ne
 
 import asyncio
 import contextlib
+import functools
 import importlib.metadata
 import logging
 import os
@@ -391,9 +392,9 @@ async def running(
             await app.stop()
 
 
+@functools.cache
 def version() -> str:
     """Return the version of the installed package; `0+source` when it runs from a bare checkout."""
-    try:
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
         return importlib.metadata.version("ingot")
-    except importlib.metadata.PackageNotFoundError:
-        return "0+source"
+    return "0+source"

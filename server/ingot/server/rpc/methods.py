@@ -4,8 +4,11 @@ Scopes stand in the protos as method options and are read from the descriptors, 
 has no rule: the pipeline refuses a method it does not find here.
 """
 
+import functools
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from google.protobuf import descriptor, descriptor_pb2
 from google.protobuf.message import Message
@@ -84,10 +87,11 @@ def services() -> list[descriptor.ServiceDescriptor]:
     return [service for file in _FILES for service in file.DESCRIPTOR.services_by_name.values()]
 
 
-def all_methods() -> dict[str, Method]:
+@functools.cache
+def all_methods() -> Mapping[str, Method]:
     """Return every method of the protos by its path. Raises ValueError for one without a rule."""
     found = [_method(service, method) for service in services() for method in service.methods]
-    return {method.path: method for method in found}
+    return MappingProxyType({method.path: method for method in found})
 
 
 def relayed_methods() -> dict[str, Method]:

@@ -125,7 +125,7 @@ class Pipeline(grpc.aio.ServerInterceptor):
         self._rechecking: asyncio.Task[None] | None = None
         self._strangers = Strangers()
         self._rates = rates or CallRates(Allowance(), Allowance())
-        self._rules = methods.all_methods() | methods.relayed_methods()
+        self._rules = {**methods.all_methods(), **methods.relayed_methods()}
         self._handlers: dict[str, Handler] = {}
         self._running: set[Call] = set()
         self._standing: set[Call] = set()  # of the standard services, which outlast the others

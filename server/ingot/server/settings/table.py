@@ -1,6 +1,7 @@
 """The fields of `Settings` as rows, from which flags, variables, the file, --help and the page are made."""
 
 import dataclasses
+import functools
 import typing
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,7 @@ class Setting:
         return words.get(self.kind, "list of texts")
 
 
+@functools.cache
 def table() -> tuple[Setting, ...]:
     """Return all settings in the order in which they are told."""
     kinds = typing.get_type_hints(Settings)

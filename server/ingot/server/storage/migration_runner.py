@@ -32,14 +32,15 @@ def migrate(database: Database, folder: Path = MIGRATIONS) -> list[str]:
     lock = nullcontext() if database.path == MEMORY else connections.file_lock(database.path)
     with lock, database.direct() as connection:
         runner = Runner(connection, directory=str(folder))
-        known = {migration.name for migration in runner.migrations()}
-        newer = sorted(name for name in runner.applied() if name not in known)
+        known = [migration.name for migration in runner.migrations()]
+        applied = runner.applied()
+        newer = sorted(name for name in applied if name not in known)
         if newer:
             raise MigrationError(
                 f"{database.path} has migrations that this version does not know: {', '.join(newer)}. "
                 "It was written by a newer version; install that one, or restore a backup."
             )
-        pending = [migration.name for migration in runner.status() if not migration.applied]
+        pending = [name for name in known if name not in applied]
         for name in pending:
             try:
                 runner.up(name)

@@ -382,8 +382,10 @@ def _again(file: pack_files.PackReader, place: ChunkPlace) -> bytes:
 
 def _make_folders(parent: Path, names: Sequence[str]) -> None:
     parent.mkdir(parents=True, exist_ok=True)
+    there = {each.name for each in os.scandir(parent) if each.is_dir()}
     for name in names:
-        (parent / name).mkdir(exist_ok=True)
+        if name not in there:
+            os.mkdir(f"{parent}/{name}")
     durable.sync_folder(parent)
 
 
