@@ -8,6 +8,7 @@ what this makes.
 """
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from pathlib import Path
 CLIENT = Path(__file__).parents[2] / "clients" / "python" / "ingot" / "client"
 OUTPUT = CLIENT / "aio"
 PACKAGE = "ingot.client"
+FOLLOWING = re.compile(r"Iterator\[\w+\.(Watch\w+|ReadTrainingLogs)Response\]")  # results of watches
 
 
 @dataclass(frozen=True)
@@ -119,22 +121,28 @@ def _given(name: str) -> str:
     return f"self._on_loop({name})" if name.startswith("on_") else name
 
 
+def waits(node: ast.FunctionDef) -> bool:
+    """Tell methods that may wait for hours until something happens: they get threads of their own."""
+    return node.name == "wait" or FOLLOWING.search(returned(node)) is not None
+
+
 def method_of(node: ast.FunctionDef) -> str:
     """Return the awaited form of a method."""
     result, call = returned(node), call_of(node)
+    apart = ", apart=True" if waits(node) else ""
     names = {each.arg for each in (*node.args.args, *node.args.kwonlyargs)}
     head, kind = f"({ast.unparse(node.args)})", "async def"
     if result.startswith("Iterator["):
         result, kind = f"Async{result}", "def"
-        body = f"return self._each(lambda sdk: {call})"
+        body = f"return self._each(lambda sdk: {call}{apart})"
     elif result == "OpenUpload":
         result, kind = "AsyncOpenUpload", "def"
         call = call.replace("=told", "=self._on_loop(on_progress)").replace("sdk.", "of(client).")
         body = f"of = self._part\n        return AsyncOpenUpload(self._running, lambda client: {call})"
     elif "on_progress" in names:
-        body = f"return await self._call_told(lambda sdk, told: {call}, on_progress)"
+        body = f"return await self._call_told(lambda sdk, told: {call}, on_progress{apart})"
     else:
-        body = f"return await self._call(lambda sdk: {call})"
+        body = f"return await self._call(lambda sdk: {call}{apart})"
     text = ast.get_docstring(node, clean=False)
     return f'    {kind} {node.name}{head} -> "{result}":\n        """{text}"""\n        {body}\n'
 

@@ -16,12 +16,12 @@ from helpers.eventually import eventually_async
 from helpers.patterns import pattern
 from helpers.sdk import member_client, tree_of, write_tree
 from helpers.servers import Server
-from ingot.client import Client, NotFound, TransferProgress
+from ingot.client import Cancelled, Client, LimitReached, NotFound, TransferProgress
 from ingot.client._open_upload import OpenUpload
 from ingot.client._scopes import Scope
 from ingot.client.aio import AsyncClient
 from ingot.client.aio._open_upload import AsyncOpenUpload
-from ingot.client.aio._running import Running
+from ingot.client.aio._running import Apart, Running
 from ingot.v1 import catalog_pb2
 from ingot.v1 import transfer_pb2 as pb
 
@@ -179,11 +179,61 @@ def test_a_task_that_is_cancelled_ends_its_call(server: Server) -> None:
     run(server, work)
 
 
+def test_no_call_waits_for_watches_that_are_idle(server: Server) -> None:
+    async def work() -> None:
+        synced = [asyncio.Event() for _ in range(4)]
+        async with AsyncClient(server.address, server.token("member"), threads=1, watches=4) as client:
+            upload = await _begun(client)
+
+            async def follow(mine: asyncio.Event) -> None:
+                async for message in client.uploads.watch(upload):
+                    if message.HasField("synced"):
+                        mine.set()
+
+            async def follow_once() -> None:
+                async for _ in client.uploads.watch(upload):
+                    break
+
+            watching = [asyncio.create_task(follow(each)) for each in synced]
+            await asyncio.gather(*(each.wait() for each in synced))
+            assert (await client.uploads.get(upload)).name == upload
+            for waiting in (client.uploads.wait(upload), follow_once(), client.training.wait("job_1")):
+                with pytest.raises(LimitReached, match="follows 4 things already"):
+                    await waiting
+            watching[0].cancel()
+            await asyncio.wait(watching[:1])
+            await follow_once()  # in its place
+            assert (await client.uploads.abort(upload)).state == pb.UPLOAD_STATE_ABORTED
+            await asyncio.gather(*watching[1:])
+        await eventually_async(_none_apart)
+
+    asyncio.run(asyncio.wait_for(work(), 60))
+
+
+def test_a_client_that_is_closed_ends_what_it_follows(server: Server) -> None:
+    async def work() -> None:
+        client = AsyncClient(server.address, server.token("member"))
+        upload = await _begun(client)
+
+        async def follow() -> None:
+            async for _ in client.uploads.watch(upload):
+                pass
+
+        watching = asyncio.create_task(follow())
+        await eventually_async(_waits)
+        await client.close()
+        with pytest.raises(Cancelled):
+            await watching
+        await eventually_async(_none_apart)
+
+    asyncio.run(asyncio.wait_for(work(), 60))
+
+
 def test_what_waits_for_a_thread_is_given_up_at_once() -> None:
     async def main() -> None:
         done = threading.Event()
         with Client("unix:nowhere", "token") as client:
-            running = Running(client, ThreadPoolExecutor(1))
+            running = Running(client, ThreadPoolExecutor(1), Apart(1))
             busy = asyncio.create_task(running.on_thread(done.wait, Scope()))
             waiting = asyncio.create_task(running.on_thread(done.set, Scope()))
             await asyncio.sleep(0)  # both begin
@@ -242,6 +292,10 @@ async def _waits() -> bool:
 
 async def _idle() -> bool:
     return not _waiting()
+
+
+async def _none_apart() -> bool:
+    return not any(thread.name.startswith("ingot-aio-apart") for thread in threading.enumerate())
 
 
 def _waiting() -> bool:

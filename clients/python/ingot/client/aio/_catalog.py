@@ -94,7 +94,8 @@ class AsyncCatalog(AsyncPart[Catalog]):
                 changes_only=changes_only,
                 resume_token=resume_token,
                 on_break=self._on_loop(on_break),
-            )
+            ),
+            apart=True,
         )
 
     async def update(

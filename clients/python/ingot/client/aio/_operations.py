@@ -177,7 +177,9 @@ class AsyncOperations(AsyncPart[Operations]):
         Ends after a final state. Broken connections are resumed without losing or doubling an event, so
         `snapshot` and `synced` come once each; heartbeats are kept back.
         """
-        return self._each(lambda sdk: sdk.watch(operation, after=after, on_break=self._on_loop(on_break)))
+        return self._each(
+            lambda sdk: sdk.watch(operation, after=after, on_break=self._on_loop(on_break)), apart=True
+        )
 
     def watch_all(
         self,
@@ -203,7 +205,8 @@ class AsyncOperations(AsyncPart[Operations]):
                 active_only=active_only,
                 resume_token=resume_token,
                 on_break=self._on_loop(on_break),
-            )
+            ),
+            apart=True,
         )
 
     async def wait(
@@ -221,4 +224,5 @@ class AsyncOperations(AsyncPart[Operations]):
         return await self._call_told(
             lambda sdk, told: sdk.wait(operation, on_progress=told, on_break=self._on_loop(on_break)),
             on_progress,
+            apart=True,
         )

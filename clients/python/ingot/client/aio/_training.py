@@ -116,11 +116,13 @@ class AsyncTraining(AsyncPart[Training]):
         Ends after a final state. Broken connections are resumed without losing or doubling an event, so
         `snapshot` and `synced` come once each; heartbeats are kept back.
         """
-        return self._each(lambda sdk: sdk.watch(job, after=after, on_break=self._on_loop(on_break)))
+        return self._each(
+            lambda sdk: sdk.watch(job, after=after, on_break=self._on_loop(on_break)), apart=True
+        )
 
     async def wait(self, job: str) -> "pb.TrainingJob":
         """Wait until a job has ended and return it; a paused job is waited for too."""
-        return await self._call(lambda sdk: sdk.wait(job))
+        return await self._call(lambda sdk: sdk.wait(job), apart=True)
 
     def logs(
         self,
@@ -134,7 +136,8 @@ class AsyncTraining(AsyncPart[Training]):
     ) -> "AsyncIterator[pb.ReadTrainingLogsResponse]":
         """Yield log lines after number `after`, or the last `tail` of them; `follow` goes on to the end."""
         return self._each(
-            lambda sdk: sdk.logs(job, after=after, min_level=min_level, rank=rank, follow=follow, tail=tail)
+            lambda sdk: sdk.logs(job, after=after, min_level=min_level, rank=rank, follow=follow, tail=tail),
+            apart=True,
         )
 
     async def metrics(

@@ -46,7 +46,9 @@ class AsyncUploads(AsyncPart[Uploads]):
 
         Raises why it failed. `on_progress` is told how far its validation is.
         """
-        return await self._call_told(lambda sdk, told: sdk.wait(upload, on_progress=told), on_progress)
+        return await self._call_told(
+            lambda sdk, told: sdk.wait(upload, on_progress=told), on_progress, apart=True
+        )
 
     def watch(
         self, upload: str, *, after: int = 0, on_break: OnBreak | None = None
@@ -56,7 +58,9 @@ class AsyncUploads(AsyncPart[Uploads]):
         Ends when the upload is fresh or failed, after its validation too. Broken connections are resumed
         without losing or doubling an event, so `snapshot` and `synced` come once each.
         """
-        return self._each(lambda sdk: sdk.watch(upload, after=after, on_break=self._on_loop(on_break)))
+        return self._each(
+            lambda sdk: sdk.watch(upload, after=after, on_break=self._on_loop(on_break)), apart=True
+        )
 
     async def stats(
         self,

@@ -79,7 +79,7 @@ class AsyncWorkers(AsyncPart[Workers]):
 
         Losing a message only costs seconds: `heartbeat` says the same.
         """
-        return self._each(lambda sdk: sdk.watch(worker))
+        return self._each(lambda sdk: sdk.watch(worker), apart=True)
 
     def list(self, *, limit: int | None = None) -> "AsyncIterator[pb.Worker]":
         """Yield all workers by name."""
