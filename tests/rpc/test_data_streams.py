@@ -202,11 +202,11 @@ def test_memory_of_streams_goes_back_when_the_last_has_ended(data: DataRig, push
     upload, file = pusher.begin(CHAT), cut(pattern("trims", 3 * MIB))
     data.trimmed.clear()
     pusher.put(stream(upload, file.chunks))
-    assert data.trimmed.wait(30)
+    assert data.trimmed.wait(100)
     data.trimmed.clear()
     with refused(grpc.StatusCode.INVALID_ARGUMENT, "FIELD_INVALID"):
         pusher.put([pieces(*file.chunks)])
-    assert data.trimmed.wait(30)
+    assert data.trimmed.wait(100)
 
 
 def test_encrypted_packs_are_written_and_read_by_data_processes(tmp_path: Path) -> None:
