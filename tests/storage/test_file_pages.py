@@ -5,6 +5,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,7 @@ def database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     connection.execute(f"PRAGMA page_size = {request.param}")
     connection.execute("CREATE TABLE note(id INTEGER PRIMARY KEY, number INTEGER, text TEXT)")
     connection.execute("CREATE INDEX numbered ON note(number, text)")
+    connection.execute("CREATE INDEX told ON note(text)")
     connection.executemany(
         "INSERT INTO note VALUES (?, ?, ?)",
         [(key * 1000, key - ROWS // 2, mark(key) + "." * (key % 400)) for key in range(ROWS)],
@@ -47,7 +49,7 @@ def root_of(database: Path, name: str) -> int:
     return int(found[0])
 
 
-def brought(database: Path, name: str, keys: list[int]) -> bytes:
+def brought(database: Path, name: str, keys: Sequence[int | bytes]) -> bytes:
     """Return what stands in the pages that were brought for these keys."""
     pages = FilePages(str(database))
     numbers = pages.bring(root_of(database, name), keys)
@@ -66,6 +68,11 @@ def test_the_pages_of_rows_are_found(database: Path) -> None:
 
 def test_the_pages_of_an_index_are_found(database: Path) -> None:
     found = brought(database, "numbered", [key - ROWS // 2 for key in KEYS])
+    assert all(mark(key).encode() in found for key in KEYS)
+
+
+def test_the_pages_of_texts_are_found(database: Path) -> None:
+    found = brought(database, "told", [mark(key).encode() for key in KEYS])
     assert all(mark(key).encode() in found for key in KEYS)
 
 

@@ -27,6 +27,7 @@ _COMMON_BEGINNINGS = (
     "SELECT substr(term, 1, ?) AS beginning FROM artifact_vocabulary WHERE length(term) >= ? "
     "GROUP BY 1 HAVING sum(doc) > ? ORDER BY sum(doc) DESC LIMIT ?"
 )
+_NAMES = 10_000  # of values that people name, kept from the start
 _LEARNED_AT_ONCE = 2  # the writer is held for some tens of milliseconds for each
 COLUMNS = {
     "size_bytes": "size_bytes",
@@ -84,12 +85,14 @@ class Finder:
         return _with_text(text)
 
     def warm(self) -> None:
-        """Load the sets that nearly every filter needs: parts of the catalog, and numbers in buckets."""
+        """Load what most questions need: parts of the catalog, numbers in buckets, names of values."""
         for kind in Kind:
             self.sets.having(sets.KIND, kind.value)
         self.sets.having(sets.AUDIENCE, EVERYONE)
         for column in COLUMNS.values():
             self.sets.each_of(number for _, number in sets.buckets(column))
+        named = sql.rows("SELECT id FROM artifact_value WHERE field >= 'a' LIMIT ?", _NAMES)  # not ours
+        self.sets.named([number for (number,) in named])
 
     def _scope(self, scope: Scope) -> Ids:
         having = self.sets.having

@@ -20,6 +20,9 @@ _INDEX, _TABLE = 2, 5  # what an inner page of either begins with
 _HEADER = 12  # bytes of an inner page before the places of its cells
 _INTEGERS = {1: 1, 2: 2, 3: 3, 4: 4, 5: 6, 6: 8}  # bytes of an integer in a record, by its type
 _CONSTANTS = {8: 0, 9: 1}
+_TEXTS = 13  # types from here on: a text, with half of what is above as its bytes
+
+Key = int | bytes
 
 
 class FilePages:
@@ -38,27 +41,28 @@ class FilePages:
             _closed(self._key)
         self._key = None
 
-    def bring(self, root: int, keys: Iterable[int]) -> Collection[int]:
+    def bring(self, root: int, keys: Iterable[Key]) -> Collection[int]:
         """Bring the pages into memory that lead to these keys and hold them; return their numbers.
 
-        `root` is the first page of a table, whose keys are row ids, or of an index that begins with an
-        integer. It does not wait for the last ones.
+        `root` is the first page of a table, whose keys are row ids, or of an index, whose keys are what it
+        begins with: all of them integers, or texts in UTF-8. It does not wait for the last pages.
         """
         level = {root: sorted(keys)}
         told: set[int] = set()
         for _ in range(_DEEPEST):
             self._tell(sorted(level))
             told.update(level)
-            below: dict[int, list[int]] = {}
+            below: dict[int, list[Key]] = {}
             for number in sorted(level):
                 try:
                     found = list(_children(self._page(number), level[number]))
-                except (IndexError, OverflowError):  # it was being written, or is no such page any more
+                except (IndexError, TypeError):  # it was being written, or is no such page any more
                     continue
                 if not found:  # the others of this level hold rows, too: SQLite reads them next
                     return told
                 for child, key in found:
-                    below.setdefault(child, []).append(key)
+                    if child:  # a torn page may say anything
+                        below.setdefault(child, []).append(key)
             level = below
         return told
 
@@ -71,7 +75,7 @@ class FilePages:
         return os.pread(self._file, self._size, (number - 1) * self._size)
 
 
-def _children(page: bytes, keys: Iterable[int]) -> Iterable[tuple[int, int]]:
+def _children(page: bytes, keys: Iterable[Key]) -> Iterable[tuple[int, Key]]:
     """Yield each key with the page below that it is in; nothing when this page is not an inner one."""
     kind, count = page[0], int.from_bytes(page[3:5], "big")
     if kind not in (_INDEX, _TABLE):
@@ -79,9 +83,9 @@ def _children(page: bytes, keys: Iterable[int]) -> Iterable[tuple[int, int]]:
     cells = [
         int.from_bytes(page[place : place + 2], "big") for place in range(_HEADER, _HEADER + 2 * count, 2)
     ]
-    known: dict[int, int] = {}
+    known: dict[int, Key] = {}
 
-    def last_of(place: int) -> int:
+    def last_of(place: int) -> Key:
         if place not in known:
             known[place] = _key(page, cells[place] + 4, kind)
         return known[place]
@@ -92,19 +96,19 @@ def _children(page: bytes, keys: Iterable[int]) -> Iterable[tuple[int, int]]:
         yield int.from_bytes(page[cell : cell + 4], "big"), key
 
 
-def _key(page: bytes, place: int, kind: int) -> int:
-    """Return the key of a cell: its row id, or the integer that its record begins with."""
+def _key(page: bytes, place: int, kind: int) -> Key:
+    """Return the key of a cell: its row id, or what its record begins with."""
     number, place = _varint(page, place)
     if kind == _TABLE:
         return number
     length, after = _varint(page, place)
     form, _ = _varint(page, after)
+    begin = place + length
     if form in _CONSTANTS:
         return _CONSTANTS[form]
-    begin = place + length
-    if form not in _INTEGERS:
-        raise IndexError("the record begins with something else than an integer")
-    return int.from_bytes(page[begin : begin + _INTEGERS[form]], "big", signed=True)
+    if form in _INTEGERS:
+        return int.from_bytes(page[begin : begin + _INTEGERS[form]], "big", signed=True)
+    return page[begin : begin + max(form - _TEXTS, 0) // 2]
 
 
 def _varint(page: bytes, place: int) -> tuple[int, int]:

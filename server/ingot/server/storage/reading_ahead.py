@@ -31,6 +31,13 @@ ARTIFACT_ORDER = Tree(
     "artifact_order", "SELECT count(*) FROM artifact INDEXED BY artifact_order WHERE id IN (?, ?)"
 )
 ARTIFACT_MARKS = Tree("artifact_marks", "SELECT count(*) FROM artifact_marks WHERE artifact IN (?, ?)")
+ARTIFACT_UIDS = Tree("artifact_uid", "SELECT count(*) FROM artifact WHERE uid IN (?, ?)")
+VERSIONS = Tree("version", "SELECT count(*) FROM version NOT INDEXED WHERE id IN (?, ?)")
+VERSIONS_OF = Tree(
+    "version_artifact_id",
+    "SELECT count(*) FROM version INDEXED BY version_artifact_id WHERE artifact_id IN (?, ?)",
+)
+TREES = (ARTIFACTS, ARTIFACT_ORDER, ARTIFACT_MARKS, ARTIFACT_UIDS, VERSIONS, VERSIONS_OF)
 
 
 def disk_reads() -> int:
@@ -41,7 +48,9 @@ def disk_reads() -> int:
 _COUNTED = hasattr(resource, "RUSAGE_THREAD")
 
 
-def bring(tree: Tree, keys: Sequence[int] | Ids, reads: Callable[[], int] = disk_reads) -> Collection[int]:
+def bring(
+    tree: Tree, keys: Sequence[int | str] | Ids, reads: Callable[[], int] = disk_reads
+) -> Collection[int]:
     """Bring the rows of these keys into memory if they are not there; return the pages that were brought."""
     pages = unit_of_work.pages()
     if pages is None or not _FEW <= len(keys) <= _MOST:
@@ -52,13 +61,30 @@ def bring(tree: Tree, keys: Sequence[int] | Ids, reads: Callable[[], int] = disk
         return ()
     if tree.name not in pages.roots:
         prepare()
-    return pages.bring(pages.roots[tree.name], keys)
+    return pages.bring(
+        pages.roots[tree.name], [key.encode() if isinstance(key, str) else key for key in keys]
+    )
+
+
+def bring_newest(uids: Sequence[str], size: int, reads: Callable[[], int] = disk_reads) -> Collection[int]:
+    """Bring the newest versions of artifacts into memory if they are not there; return their pages."""
+    if unit_of_work.pages() is None or len(uids) < _FEW:
+        return ()
+    bring(ARTIFACT_UIDS, uids, reads)
+    found = sql.rows(
+        "SELECT id FROM artifact WHERE uid IN (SELECT value FROM json_each(?))", sql.text_list(uids)
+    )
+    if not bring(VERSIONS_OF, [row_id for (row_id,) in found], reads):
+        return ()
+    newest = "SELECT id FROM version WHERE artifact_id = ? ORDER BY id DESC LIMIT ?"
+    ids = [each for (row_id,) in found for (each,) in sql.rows(newest, row_id, size)]
+    return bring(VERSIONS, ids, reads)
 
 
 def prepare() -> None:
     """Find the trees in the schema, which else the first to need one would do."""
     pages = unit_of_work.pages()
     if pages is not None:
-        names = sql.text_list(tree.name for tree in (ARTIFACTS, ARTIFACT_ORDER, ARTIFACT_MARKS))
+        names = sql.text_list(tree.name for tree in TREES)
         found = "SELECT name, rootpage FROM sqlite_schema WHERE name IN (SELECT value FROM json_each(?))"
         pages.roots.update(dict(sql.rows(found, names)))

@@ -7,7 +7,7 @@ from ingot.server.core.approval_policies import ApprovalState
 from ingot.server.core.artifacts import Artifact, Version, VersionOrigin, VersionState
 from ingot.server.core.names import LATEST, ArtifactName, Kind, VersionName, leading_number
 from ingot.server.core.trash_stores import Place
-from ingot.server.storage import accounts_sql, facts_sql, sql, tables
+from ingot.server.storage import accounts_sql, facts_sql, reading_ahead, sql, tables
 from ingot.server.storage.artifact_rows import artifact_of, json_object, row_id_of
 
 # In the order of the fields of VersionOrigin.
@@ -220,6 +220,7 @@ class VersionsSql:
     ) -> Mapping[str, Sequence[Version]]:
         by_uid = {artifact.uid: artifact for artifact in artifacts}
         ready, approved = json.dumps(list(ready_only)), json.dumps(list(approved_only))
+        reading_ahead.bring_newest(list(by_uid), size)
         rows = sql.rows(_NEWEST, ready, approved, size, json.dumps(list(by_uid)))
         found: dict[str, list[sql.Row]] = {}
         for row in sorted(rows, reverse=True):
