@@ -121,9 +121,9 @@ class Agent:
 
     def _register(self) -> None:
         findings = check.software(self._options.folder)
-        devices = [
-            _device(device) for device in check.devices() if self._options.devices in ("auto", device.kind)
-        ]
+        wanted = self._options.devices
+        found = [check.processor()] if wanted == "cpu" else check.devices()  # the latter loads torch
+        devices = [_device(device) for device in found if wanted in ("auto", device.kind)]
         reply = assignments.persist(
             lambda: self._client.workers.register(
                 self._options.name,

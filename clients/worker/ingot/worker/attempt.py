@@ -6,6 +6,7 @@ the stacks of all threads to stderr, for a watchdog that wants to know where a s
 """
 
 import faulthandler
+import gc
 import os
 import signal
 import sys
@@ -28,6 +29,7 @@ def main() -> int:
     faulthandler.register(signal.SIGQUIT, all_threads=True)
     events = EventWriter.inherited()
     events.send(State("starting"))
+    gc.disable()  # until all is imported, which makes a million objects that stay
     outcome = run(Path(sys.argv[1]), events, control)
     events.send(outcome)
     sys.stdout.flush()
@@ -44,6 +46,7 @@ def run(path: Path, events: EventWriter, control: launch.Control) -> Outcome:
             from ingot.worker import train
         except ImportError as error:
             return _failed(environment_missing(error))
+        gc.enable()
         try:
             return train.train(spec, events, control)
         except train.Stopped:

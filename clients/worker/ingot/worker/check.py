@@ -79,6 +79,11 @@ def missing(findings: Sequence[Finding]) -> Problem | None:
     return Problem("ENVIRONMENT_MISSING", f"This machine cannot train: {names}.", facts, steps)
 
 
+def processor() -> Device:
+    """Return the CPU as the system names it; torch is not asked."""
+    return Device("cpu", platform.processor() or platform.machine(), psutil.virtual_memory().total)
+
+
 def devices(python: str = sys.executable) -> list[Device]:
     """Ask torch, in a child process, what can compute here.
 
@@ -92,10 +97,9 @@ def devices(python: str = sys.executable) -> list[Device]:
         timeout=DEVICE_SECONDS,
         check=False,
     )
-    cpu = Device("cpu", platform.processor() or platform.machine(), psutil.virtual_memory().total)
     if answer.returncode:
-        return [cpu]
-    return [cpu, *(Device(**row) for row in json.loads(answer.stdout.splitlines()[-1]))]
+        return [processor()]
+    return [processor(), *(Device(**row) for row in json.loads(answer.stdout.splitlines()[-1]))]
 
 
 def rehearse(folder: Path) -> Outcome:

@@ -1,6 +1,7 @@
 """Print the GPUs torch can use as one line of JSON; `check.devices` runs it as a process."""
 
 import json
+import os
 import sys
 
 import torch
@@ -17,3 +18,5 @@ def gpus() -> list[dict[str, object]]:
 
 if __name__ == "__main__":
     sys.stdout.write(json.dumps(gpus()) + "\n")
+    sys.stdout.flush()
+    os._exit(0)  # torch's own clean-up takes longer than the answer
