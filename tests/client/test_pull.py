@@ -1,5 +1,6 @@
 """Pull: what travels, what is reused, how it goes on, and that it writes nowhere else."""
 
+import ctypes
 import os
 import pathlib
 from collections.abc import AsyncIterator
@@ -22,7 +23,9 @@ from ingot.client import (
     OutOfRange,
     TransferProgress,
 )
+from ingot.client._journal import Cut
 from ingot.client._progress import Stage
+from ingot.client._pulled import Pulled
 from ingot.content import digests
 from ingot.v1 import transfer_pb2 as pb
 
@@ -52,6 +55,27 @@ def test_everything_arrives_and_a_second_pull_moves_nothing(tmp_path: pathlib.Pa
         again = client.pull("models/tiny", tmp_path / "out")
         assert (again.received_bytes, again.unchanged_files) == (0, len(FILES))
         assert {path: os.stat(tmp_path / "out" / path).st_mtime_ns for path in FILES} == before
+
+
+def test_many_empty_files_are_synced_together(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not hasattr(ctypes.CDLL(None), "syncfs"):
+        pytest.skip("this system has no sync of a whole file system")
+    files = {f"{number:03}": b"" for number in range(200)}
+    synced: list[str] = []
+    fsync = os.fsync
+
+    def noted(descriptor: int) -> None:
+        synced.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+        fsync(descriptor)
+
+    with member_client() as (client, _):
+        pushed(client, tmp_path / "in", files)
+        monkeypatch.setattr(os, "fsync", noted)
+        client.pull("models/tiny", tmp_path / "out")
+    assert tree_of(tmp_path / "out") == files
+    assert sum(str(tmp_path / "out") in path for path in synced) < len(files) // 10
 
 
 def test_an_edited_file_fetches_only_what_differs(tmp_path: pathlib.Path) -> None:
@@ -104,6 +128,39 @@ def test_what_a_pull_brought_is_replaced_until_it_is_edited(tmp_path: pathlib.Pa
         assert client.pull("models/tiny@3", out).unchanged_files == 2
 
 
+def test_what_a_pull_that_failed_put_there_is_replaced_by_the_next(tmp_path: pathlib.Path) -> None:
+    out = tmp_path / "out"
+
+    def edit(progress: TransferProgress) -> None:
+        if progress.stage is Stage.RECEIVING:
+            (out / "b.txt").write_bytes(b"mine")
+
+    with member_client() as (client, _):
+        for text in (b"one", b"two", b"three"):
+            pushed(client, tmp_path / "in", {"a.txt": text, "b.txt": text})
+        client.pull("models/tiny@1", out)
+        with pytest.raises(Conflict, match=r"1 file .*b\.txt"):
+            client.pull("models/tiny@2", out, on_progress=edit)
+        assert tree_of(out) == {"a.txt": b"two", "b.txt": b"mine"}
+        client.pull("models/tiny@3", out, exclude=["b.txt"])
+        assert (out / "a.txt").read_bytes() == b"three"
+
+
+def test_a_pull_that_is_killed_owns_what_is_there_before_and_after(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("INGOT_CACHE_DIR", str(tmp_path / "cache"))
+    one, two, edited = (
+        Cut(1, digests.chunk_digest(each) + b"\1\0\0\0", "cdc") for each in (b"1", b"2", b"3")
+    )
+    record = Pulled(tmp_path)
+    record.add([("a", one.root())])
+    record.expect([("a", two.root())])  # and here it is killed
+    assert [Pulled(tmp_path).brought("a", each) for each in (one, two, edited)] == [True, True, False]
+    Pulled(tmp_path).add([("a", two.root())])
+    assert [Pulled(tmp_path).brought("a", each) for each in (one, two, edited)] == [False, True, False]
+
+
 def test_a_torn_or_lost_record_of_pulls_only_costs_a_question(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -114,7 +171,8 @@ def test_a_torn_or_lost_record_of_pulls_only_costs_a_question(
             pushed(client, tmp_path / "in", {"a.txt": text, "b.txt": text})
         client.pull("models/tiny@1", out)
         (record,) = (tmp_path / "cache" / "pulled").iterdir()
-        record.write_bytes(record.read_bytes()[:-3])
+        before, b, _ = record.read_bytes().partition(b'"b.txt"')
+        record.write_bytes(before + b[:3])
         with pytest.raises(Conflict, match=r"1 file .*b\.txt"):
             client.pull("models/tiny@2", out)
         client.pull("models/tiny@2", out, force=True)

@@ -171,6 +171,7 @@ class Bringing:
         self._put(parts)
 
     def _put(self, parts: list[Part]) -> None:
+        self._pulled.expect((part.file.path, part.file.root) for part in parts)  # a kill may come in between
         for path, some in itertools.groupby(parts, lambda each: os.path.dirname(each.file.path)):
             folder = self._here.folder(path)
             try:

@@ -195,6 +195,11 @@ class Part:
         with suppress(Conflict), self._borrowed() as descriptor:
             os.fdatasync(descriptor)
 
+    def make_empty(self) -> None:
+        """Make the part of an empty file: nothing is ever written to it."""
+        with self._borrowed() as descriptor:
+            os.ftruncate(descriptor, 0)
+
     def sync(self) -> None:
         """Bring the complete file to the disk."""
         self._flushed()
@@ -208,8 +213,6 @@ class Part:
 
         `folder` is a descriptor of the one it belongs into: what its path leads to may be another by now.
         """
-        if not self.file.size:
-            self.sync()  # nothing was written, so nothing is there yet
         with self._lock:
             if self._closed:  # the pull was given up, and another one may be at work by now
                 raise self._taken()
@@ -332,6 +335,9 @@ def sync_all(parts: Sequence[Part], folder: Path) -> None:
         for part in parts:
             part.sync()
         return
+    for part in parts:
+        if not part.file.size:
+            part.make_empty()
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         if syncfs(descriptor):

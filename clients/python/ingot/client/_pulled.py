@@ -2,7 +2,8 @@
 
     ~/.cache/ingot/pulled/<key>    one for each folder that was pulled into
 
-A line says which content, by file root, a pull put where; the last one about a path counts. What is read
+A line says which content, by file root, a pull put where; the last one about a path counts. One that begins
+with + is written right before: a pull that is killed may have put that there, or left what was. What is read
 back is compared with the file's bytes, so neither clocks nor a copied file can deceive it. A line that a
 crash cut off is skipped. All of it may be lost: then a pull refuses to replace files until it is told to.
 """
@@ -19,6 +20,7 @@ from ingot.client._errors import Conflict
 from ingot.client._journal import Cut
 
 _NAMED = 5  # files that the refusal names
+_SOON = "+"  # what is about to be put there
 _STALE_LINES = 10_000  # that are put up with before the file is written anew
 
 
@@ -29,36 +31,45 @@ class Pulled:
         self._path = _journal.place_for("pulled", folder)
         with suppress(FileNotFoundError):
             os.utime(self._path)  # so that it is not forgotten while it is used
-        self._roots: dict[str, bytes] | None = None  # read when first asked for
+        self._roots: dict[str, set[bytes]] | None = None  # read when first asked for
         self._lock = threading.Lock()
 
     def brought(self, path: str, cut: Cut | None) -> bool:
         """Return whether a pull put exactly these bytes at a path of the tree; not if they cannot be read."""
         if self._roots is None:
             self._roots = self._load()
-        return cut is not None and self._roots.get(path) == cut.root()
+        return cut is not None and cut.root() in self._roots.get(path, ())
+
+    def expect(self, files: Iterable[tuple[str, bytes]]) -> None:
+        """Record paths and file roots that are about to be put in place."""
+        self._append("".join(_line(path, root, _SOON) for path, root in files))
 
     def add(self, files: Iterable[tuple[str, bytes]]) -> None:
         """Record paths and file roots that are in place now."""
-        lines = "".join(_line(path, root) for path, root in files).encode("ascii")
+        self._append("".join(_line(path, root) for path, root in files))
+
+    def _append(self, text: str) -> None:
+        lines = text.encode("ascii")
         with self._lock, _journal.keeping(self._path), self._path.open("ab") as file:
             file.write(lines)
 
-    def _load(self) -> dict[str, bytes]:
+    def _load(self) -> dict[str, set[bytes]]:
         try:
             text = self._path.read_text(encoding="ascii", errors="replace")
         except FileNotFoundError:
             return {}
-        lines, roots = text.split("\n"), {}
+        lines, found = text.split("\n"), dict[str, set[bytes]]()
         for line in lines:
-            root, _, path = line.partition(" ")
+            root, _, name = line.removeprefix(_SOON).partition(" ")
             try:
-                roots[str(json.loads(path))] = bytes.fromhex(root)
+                path, content = str(json.loads(name)), bytes.fromhex(root)
             except ValueError:
                 continue
-        if len(lines) > len(roots) + _STALE_LINES:
-            _journal.replace(self._path, [_line(*each).encode("ascii") for each in roots.items()])
-        return roots
+            before = found.get(path, set()) if line.startswith(_SOON) else set()
+            found[path] = before | {content}
+        if len(lines) > len(found) + _STALE_LINES:
+            _journal.replace(self._path, [_lines(*each).encode("ascii") for each in found.items()])
+        return found
 
 
 def refusal(folder: Path, paths: Sequence[str]) -> Conflict:
@@ -75,6 +86,11 @@ def refusal(folder: Path, paths: Sequence[str]) -> Conflict:
     )
 
 
-def _line(path: str, root: bytes) -> str:
+def _lines(path: str, roots: Iterable[bytes]) -> str:
+    first, *others = roots
+    return _line(path, first) + "".join(_line(path, each, _SOON) for each in others)
+
+
+def _line(path: str, root: bytes, mark: str = "") -> str:
     # The line break in front keeps what comes after a line that was cut off readable.
-    return f"\n{root.hex()} {json.dumps(path)}"
+    return f"\n{mark}{root.hex()} {json.dumps(path)}"
