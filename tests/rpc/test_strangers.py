@@ -1,6 +1,7 @@
 """What remains of calls that nobody answers for: cleaned names, and no more of them than an hour may hold."""
 
 import logging
+import time
 
 import grpc
 import pytest
@@ -65,14 +66,17 @@ def test_a_page_of_the_longest_rows_fits_into_a_message() -> None:
 
 
 def test_calls_without_a_credential_are_recorded_up_to_a_limit_and_those_with_one_always() -> None:
-    with rig(serving(GetArtifact=_get)) as running:
-        for _ in range(strangers.OF_ONE_ADDRESS + 5):
-            _call(running.channel, "namespaces/a/models/b")
-        for _ in range(strangers.OF_ONE_ADDRESS + 5):
-            _call(running.channel, "namespaces/a/models/b", "member")
-        wanted = strangers.OF_ONE_ADDRESS + 5
-        eventually(lambda: sum(bool(each.principal) for each in running.activities) == wanted)
-        assert len(running.activities) - wanted == strangers.OF_ONE_ADDRESS
+    wanted, hour = strangers.OF_ONE_ADDRESS + 5, -1.0
+    while hour != time.time() // strangers.HOUR:  # a new hour has an allowance of its own
+        hour = time.time() // strangers.HOUR
+        with rig(serving(GetArtifact=_get)) as running:
+            for _ in range(wanted):
+                _call(running.channel, "namespaces/a/models/b")
+            for _ in range(wanted):
+                _call(running.channel, "namespaces/a/models/b", "member")
+            recorded = running.activities
+            eventually(lambda: sum(bool(each.principal) for each in recorded) == wanted)  # noqa: B023
+    assert len(recorded) - wanted == strangers.OF_ONE_ADDRESS
 
 
 def test_the_log_says_how_many_were_left_out_and_the_next_hour_begins_anew(

@@ -244,7 +244,7 @@ def test_an_expired_upload_is_open_again(rig: TransferRig, pusher: Pusher) -> No
     opened = _retry(pusher, upload)
     assert opened.state == transfer_pb2.UPLOAD_STATE_OPEN
     assert opened.stored_bytes == opened.chunk_count == 0
-    assert opened.expire_time.seconds > rig.clock.now() + DAY - 60
+    assert opened.expire_time.seconds > rig.clock.now() + DAY - 600
     cuts = {path: cut(data) for path, data in FILES.items()}
     with refused(CONFLICT, "DIGEST_MISMATCH"):
         pusher.commit(upload, cuts)
@@ -410,7 +410,7 @@ def test_who_begins_again_after_days_goes_on_or_anew_but_never_fails(
     rig.clock.ahead = 25 * HOUR  # its time is over, and nothing has closed it yet
     again = _begin(pusher, request_id)
     assert (again.name, again.state) == (first.name, transfer_pb2.UPLOAD_STATE_OPEN)
-    assert again.expire_time.seconds > rig.clock.now() + DAY - 60
+    assert again.expire_time.seconds > rig.clock.now() + DAY - 600
     assert pusher.put_missing(again.name, cuts) == 0  # what had come is still there
     rig.clock.ahead = 50 * HOUR
     _tidied(rig)
