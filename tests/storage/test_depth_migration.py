@@ -1,15 +1,13 @@
 """Versions from before there were facts are queued to be read, and aliases begin their history."""
 
-import shutil
-from pathlib import Path
-
+from helpers.schema import earlier
 from ingot.server.core.artifacts import AliasMove
 from ingot.server.core.names import artifact_name
 from ingot.server.storage.aliases_sql import AliasesSql
 from ingot.server.storage.catalog_sql import ArtifactsSql
 from ingot.server.storage.database import open_database
 from ingot.server.storage.facts_sql import FactsSql
-from ingot.server.storage.migration_runner import MIGRATIONS, migrate
+from ingot.server.storage.migration_runner import migrate
 from ingot.server.storage.versions_sql import VersionsSql
 
 TINY = artifact_name("namespaces/sara/models/tiny")
@@ -35,12 +33,8 @@ _ALIAS = (
 )
 
 
-def test_what_was_there_before_is_read_and_has_a_history(tmp_path: Path) -> None:
-    for file in MIGRATIONS.glob("[0-9]*.py"):
-        if int(file.name[:4]) <= _BEFORE:
-            shutil.copy(file, tmp_path)
-    database = open_database("sqlite:///:memory:")
-    migrate(database, tmp_path)
+def test_what_was_there_before_is_read_and_has_a_history() -> None:
+    database = earlier(open_database("sqlite:///:memory:"), _BEFORE)
     with database.direct() as connection:
         connection.execute_sql(_ARTIFACT, (str(TINY),))
         for row, number in ((31, 1), (32, 2)):

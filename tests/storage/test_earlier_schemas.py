@@ -4,13 +4,12 @@ A table is filled with rows that fit its columns whatever they are called: uniqu
 text may be JSON, with keys that exist. So a new migration is tested with data by being there.
 """
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from helpers.schema import describe, migrated
+from helpers.schema import describe, earlier, migrated
 from ingot.server.storage.database import Database, open_database
 from ingot.server.storage.migration_runner import MIGRATIONS, migrate
 
@@ -34,14 +33,6 @@ def _today() -> Iterator[Database]:
     database = migrated(open_database("sqlite:///:memory:"))
     yield database
     database.close()
-
-
-def earlier(database: Database, folder: Path, count: int) -> None:
-    """Give the database the schema that the first `count` migrations made."""
-    folder.mkdir()
-    for name in NAMES[:count]:
-        shutil.copy(MIGRATIONS / f"{name}.py", folder)
-    assert migrate(database, folder) == NAMES[:count]
 
 
 def tables(database: Database) -> list[str]:
@@ -108,9 +99,9 @@ def counts(database: Database) -> dict[str, int]:
     ],
 )
 def test_a_database_of_an_earlier_schema_is_brought_up_to_date(
-    database: Database, today: Database, tmp_path: Path, count: int
+    database: Database, today: Database, count: int
 ) -> None:
-    earlier(database, tmp_path / "earlier", count)
+    earlier(database, count)
     before = fill(database)
     assert min(before.values()) > 0, "every table has rows"
     assert migrate(database) == NAMES[count:]

@@ -1,23 +1,17 @@
 """Users of a server from before there were members own the namespace of their id, and see what they saw."""
 
-import shutil
-from pathlib import Path
-
+from helpers.schema import earlier
 from ingot.server.core.members import MemberRole
 from ingot.server.storage.database import open_database
 from ingot.server.storage.identity_sql import UsersSql
 from ingot.server.storage.members_sql import MembersSql
-from ingot.server.storage.migration_runner import MIGRATIONS, migrate
+from ingot.server.storage.migration_runner import migrate
 
 _BEFORE = 17
 
 
-def test_every_user_from_before_owns_its_namespace(tmp_path: Path) -> None:
-    for file in MIGRATIONS.glob("[0-9]*.py"):
-        if int(file.name[:4]) <= _BEFORE:
-            shutil.copy(file, tmp_path)
-    database = open_database("sqlite:///:memory:")
-    migrate(database, tmp_path)
+def test_every_user_from_before_owns_its_namespace() -> None:
+    database = earlier(open_database("sqlite:///:memory:"), _BEFORE)
     with database.direct() as connection:
         for user, role in (("sara", "MEMBER"), ("vera", "VIEWER")):
             connection.execute_sql("INSERT INTO namespace(id, created) VALUES (?, 5.0)", (user,))

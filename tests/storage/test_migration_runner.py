@@ -141,7 +141,7 @@ def test_processes_that_start_together_apply_each_migration_once(tmp_path: Path,
         assert starter.stdin is not None
         starter.stdin.write("go\n")
         starter.stdin.flush()
-    applied = [json.loads(starter.communicate(timeout=60)[0]) for starter in starters]
+    applied = [json.loads(starter.communicate(timeout=100)[0]) for starter in starters]
     assert sorted(applied) == [[], [], ["0001_first", "0002_second"]]
     assert [starter.returncode for starter in starters] == [0, 0, 0]
     with peewee.SqliteDatabase(f"{tmp_path}/meta.db") as plain:

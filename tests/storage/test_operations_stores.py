@@ -2,18 +2,17 @@
 
 import json
 import pathlib
-import shutil
 from collections.abc import Iterator
 
 import pytest
 
 from contracts import operation_stores_contract as contracts
 from helpers import queries
-from helpers.schema import migrated
+from helpers.schema import earlier, migrated
 from ingot.server.core.operation_stores import OperationFilter
 from ingot.server.core.operations import Operation, OperationState
 from ingot.server.storage.database import Database, open_database
-from ingot.server.storage.migration_runner import MIGRATIONS, migrate
+from ingot.server.storage.migration_runner import migrate
 from ingot.server.storage.operations_sql import OperationsSql, SchedulesSql
 
 STORE = OperationsSql()
@@ -90,13 +89,8 @@ def test_claims_come_in_order_from_an_index(memory: Database) -> None:
     assert "operation_claim (phase=? AND queue=?)" in " ".join(queries.plan(memory, asked[0]))
 
 
-def test_rows_of_older_servers_are_taken_over(tmp_path: pathlib.Path) -> None:
-    old = tmp_path / "migrations"
-    old.mkdir()
-    for file in MIGRATIONS.glob("000[1-5]*.py"):
-        shutil.copy(file, old)
-    database = open_database("sqlite:///:memory:")
-    migrate(database, old)
+def test_rows_of_older_servers_are_taken_over() -> None:
+    database = earlier(open_database("sqlite:///:memory:"), 5)
     document = {
         "create_time": 1.0,
         "target": "x",

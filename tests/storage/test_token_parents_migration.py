@@ -1,11 +1,9 @@
 """Tokens of a server from before they remembered which token they were made with: the audit log knows."""
 
-import shutil
-from pathlib import Path
-
+from helpers.schema import earlier
 from ingot.server.storage.database import open_database
 from ingot.server.storage.identity_sql import TokensSql
-from ingot.server.storage.migration_runner import MIGRATIONS, migrate
+from ingot.server.storage.migration_runner import migrate
 
 _BEFORE = 34
 _ENTRY = (
@@ -14,12 +12,8 @@ _ENTRY = (
 )
 
 
-def test_what_an_administrator_made_for_others_is_known_with_what_was_made_with_it(tmp_path: Path) -> None:
-    for file in MIGRATIONS.glob("[0-9]*.py"):
-        if int(file.name[:4]) <= _BEFORE:
-            shutil.copy(file, tmp_path)
-    database = open_database("sqlite:///:memory:")
-    migrate(database, tmp_path)
+def test_what_an_administrator_made_for_others_is_known_with_what_was_made_with_it() -> None:
+    database = earlier(open_database("sqlite:///:memory:"), _BEFORE)
     with database.direct() as connection:
         for user in ("boss", "mia"):
             connection.execute_sql(

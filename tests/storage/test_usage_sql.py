@@ -2,17 +2,16 @@
 
 import dataclasses
 import pathlib
-import shutil
 from collections.abc import Iterator
 
 import pytest
 
 from helpers.catalogs import NO_KEY, CatalogRig
-from helpers.schema import migrated
+from helpers.schema import earlier, migrated
 from ingot.server.core.names import Kind
 from ingot.server.core.usage import SERVER, Activity, ActivityFilter, ArtifactUsage, UsageDay, Use
 from ingot.server.storage.database import Database, open_database
-from ingot.server.storage.migration_runner import MIGRATIONS, migrate
+from ingot.server.storage.migration_runner import migrate
 from ingot.server.storage.usage_sql import UsageSql, forget
 
 STORE = UsageSql()
@@ -157,13 +156,7 @@ def test_a_call_whose_row_its_write_made_is_changed_not_added(database: Database
 
 
 def test_what_was_counted_before_days_were_kept_stays(tmp_path: pathlib.Path) -> None:
-    before = [file for file in sorted(MIGRATIONS.glob("0*.py")) if file.name < "0021"]
-    old = tmp_path / "migrations"
-    old.mkdir()
-    for file in before:
-        shutil.copy(file, old)
-    opened = open_database(f"sqlite:///{tmp_path / 'ingot.db'}")
-    migrate(opened, old)
+    opened = earlier(open_database(f"sqlite:///{tmp_path / 'ingot.db'}"), 20)
     target = "namespaces/sara/models/Tiny/versions/1"
     call = (
         "INSERT INTO activity(time, action, method, target, principal, declared_user, address, code, "

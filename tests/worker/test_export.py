@@ -65,7 +65,7 @@ def test_a_fresh_process_computes_the_same_logits(
     folder = Path(result.folder)
     environment = {**os.environ, "PYTHONPATH": "", "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-c", READ, str(folder)]
-    done = subprocess.run(command, env=environment, capture_output=True, check=False, timeout=60, text=True)
+    done = subprocess.run(command, env=environment, capture_output=True, check=False, timeout=100, text=True)
     assert done.returncode == 0, done.stderr
     fresh = json.loads(done.stdout.splitlines()[-1])
 
