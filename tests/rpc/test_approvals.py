@@ -2,6 +2,7 @@
 
 import pathlib
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import grpc
 import pytest
@@ -83,6 +84,21 @@ def _refused(call: Callable[..., object], *arguments: object) -> tuple[grpc.Stat
     info = error_details_pb2.ErrorInfo()
     assert status.details[0].Unpack(info)
     return caught.value.code(), info.reason
+
+
+def _pages(call: Callable[..., Any], request: Any) -> list[str]:
+    """Return the last parts of the names in a list that is read one by one; no page of it is empty."""
+    found: list[str] = []
+    while True:
+        request.page_size = 1
+        reply = call(request)
+        several = isinstance(reply, pb.ListAliasesResponse)
+        shown = [each.name for each in reply.aliases] if several else [each.version for each in reply.moves]
+        assert len(shown) == 1
+        found.append(shown[0].rpartition("/")[2])
+        if not reply.next_page_token:
+            return found
+        request.page_token = reply.next_page_token
 
 
 def _versions(who: Stubs) -> list[str]:
@@ -283,6 +299,30 @@ def test_protected_aliases_move_only_to_approved_versions(rig: Rig) -> None:
     assert _refused(rig.mina.catalog.GetVersion, pb.GetVersionRequest(name=f"{NAME}/aliases/next"))[0] is (
         grpc.StatusCode.NOT_FOUND
     )
+
+
+def test_strangers_hear_nothing_of_aliases_of_what_is_not_approved(rig: Rig) -> None:
+    """No page is empty, none is cut short, and no token, which anybody can read, names one."""
+    rig.decide(rig.ask(rig.push("one", aliases=["alpha", "omega"])).name)
+    hidden = [f"next-{number}" for number in range(3)]
+    rig.push("two", aliases=["alpha", *hidden])
+    assert _pages(rig.mina.catalog.ListAliases, pb.ListAliasesRequest(parent=NAME)) == ["latest", "omega"]
+    assert _pages(rig.vera.catalog.ListAliases, pb.ListAliasesRequest(parent=NAME)) == sorted(
+        ["alpha", "latest", "omega", *hidden]
+    )
+    moves = {each: pb.ListAliasMovesRequest(parent=f"{NAME}/aliases/{each}") for each in ("alpha", "next-1")}
+    assert _pages(rig.vera.catalog.ListAliasMoves, moves["alpha"]) == ["2", "1"]
+    moves["alpha"].ClearField("page_token")
+    assert _pages(rig.mina.catalog.ListAliasMoves, moves["alpha"]) == ["1"]
+    never = pb.ListAliasMovesRequest(parent=f"{NAME}/aliases/never")
+    absent = (grpc.StatusCode.NOT_FOUND, "ALIAS_NOT_FOUND")
+    for unknown in (moves["next-1"], never):
+        assert _refused(rig.mina.catalog.ListAliasMoves, unknown) == absent
+    rig.omid.catalog.DeleteAlias(pb.DeleteAliasRequest(name=f"{NAME}/aliases/next-1"))
+    rig.omid.catalog.DeleteAlias(pb.DeleteAliasRequest(name=f"{NAME}/aliases/omega"))
+    assert _refused(rig.mina.catalog.ListAliasMoves, moves["next-1"]) == absent
+    omega = pb.ListAliasMovesRequest(parent=f"{NAME}/aliases/omega")
+    assert _pages(rig.mina.catalog.ListAliasMoves, omega) == ["", "1"], "where it was removed, too"
 
 
 def test_a_version_that_goes_away_takes_its_request_with_it(rig: Rig) -> None:

@@ -19,6 +19,7 @@ from ingot.server.domain.requests import RequestKey, Requests
 from ingot.server.domain.versions import Versions, alias_not_found
 
 _MOST_TOLD = 100  # names, before something is deleted
+_LOOKED_AT = 500  # rows at once, to find those that a stranger may hear of
 
 
 class LatestHistory:
@@ -134,16 +135,9 @@ class Aliases:
             return Page((), "")
         query = f"ListAliases {artifact.uid}"
         key = self._tokens.decode(query, token)
-        after = str(key[0]) if key else ""
-        found = list(self._aliases.page(artifact, after, size + 1))
-        latest = self._latest(artifact)
-        if latest is not None and after < names.LATEST:
-            found = sorted([*found, latest], key=lambda alias: alias.name.alias)
-        more = len(found) > size
-        following = self._tokens.encode(query, (found[size - 1].name.alias,)) if more else ""
-        hidden = self._hidden(caller, artifact, [each.version.version for each in found[:size]])
-        shown = [each for each in found[:size] if each.version.version not in hidden]
-        return Page(self._marked(artifact, shown), following)
+        found = self._listed(caller, artifact, str(key[0]) if key else "", size + 1)
+        following = self._tokens.encode(query, (found[size - 1].name.alias,)) if len(found) > size else ""
+        return Page(self._marked(artifact, found[:size]), following)
 
     def moves(self, caller: Caller, name: AliasName, size: int, token: str) -> Page[AliasMove]:
         """Return a page of the moves of an alias, the newest first; also of one that was removed.
@@ -157,18 +151,53 @@ class Aliases:
         key = self._tokens.decode(query, token)
         if caller.is_worker:  # it is told versions, not aliases
             raise alias_not_found(name)
-        found = self._aliases.moves(artifact, name.alias, int(key[0]) if key else None, size + 1)
+        found = self._moved(caller, artifact, name.alias, int(key[0]) if key else None, size + 1)
         if not found and not key:
             raise alias_not_found(name)
-        named = [each for _, move in found[:size] for each in (move.version, move.previous)]
-        hidden = self._hidden(caller, artifact, named)
-        items = tuple(
-            dataclasses.replace(move, previous="") if move.previous in hidden else move
-            for _, move in found[:size]
-            if move.version not in hidden
-        )
-        more = len(found) > size
-        return Page(items, self._tokens.encode(query, (found[size - 1][0],)) if more else "")
+        following = self._tokens.encode(query, (found[size - 1][0],)) if len(found) > size else ""
+        return Page(tuple(move for _, move in found[:size]), following)
+
+    def _listed(self, caller: Caller, artifact: Artifact, after: str, most: int) -> list[Alias]:
+        """Return the next aliases that the caller may hear of.
+
+        Others make no page shorter and end none: a page token can be read, and pages can be counted.
+        """
+        shown: list[Alias] = []
+        place, step = after, self._step(caller, artifact, most)
+        while len(shown) < most:
+            found = self._aliases.page(artifact, place, step)
+            hidden = self._hidden(caller, artifact, [each.version.version for each in found])
+            shown += [each for each in found if each.version.version not in hidden]
+            if len(found) < step:
+                break
+            place = found[-1].name.alias
+        latest = self._latest(artifact) if after < names.LATEST else None
+        if latest is not None and not self._hidden(caller, artifact, [latest.version.version]):
+            shown = sorted([*shown, latest], key=lambda alias: alias.name.alias)
+        return shown[:most]
+
+    def _moved(
+        self, caller: Caller, artifact: Artifact, alias: str, before: int | None, most: int
+    ) -> list[tuple[int, AliasMove]]:
+        """Return the next moves that the caller may hear of, with their places; see `_listed`."""
+        shown: list[tuple[int, AliasMove]] = []
+        step = self._step(caller, artifact, most)
+        while len(shown) < most:
+            found = self._aliases.moves(artifact, alias, before, step)
+            named = [each for _, move in found for each in (move.version, move.previous) if each]
+            hidden = self._hidden(caller, artifact, named)
+            for place, move in found:
+                if (move.version or move.previous) not in hidden:
+                    known = "" if move.previous in hidden else move.previous
+                    shown.append((place, dataclasses.replace(move, previous=known)))
+            if len(found) < step:
+                break
+            before = found[-1][0]
+        return shown[:most]
+
+    def _step(self, caller: Caller, artifact: Artifact, most: int) -> int:
+        """Return how many rows to look at in one go; many where few of them may be shown."""
+        return max(most, _LOOKED_AT) if self._access.is_stranger(caller, artifact) else most
 
     def _marked(self, artifact: Artifact, aliases: Sequence[Alias]) -> tuple[Alias, ...]:
         """Return aliases of an artifact that say whether they are protected."""
