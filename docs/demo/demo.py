@@ -249,11 +249,14 @@ class Demo:
         return "".join(printed).strip()
 
     def finish(self, running: Process, words: Sequence[object], seconds: float) -> None:
-        """Wait for a command. Raises ClaimError when it fails."""
+        """Wait for a command. Raises ClaimError when it fails, or takes longer than some seconds."""
+        end = time.monotonic() + seconds
         with _ended(running, seconds):
             pass
         if running.returncode:
-            raise ClaimError(f"`ingot {' '.join(map(str, words))}` ended with {running.returncode}")
+            late = running.returncode == -signal.SIGKILL and time.monotonic() >= end
+            how = f"took longer than {seconds:g} s" if late else f"ended with {running.returncode}"
+            raise ClaimError(f"`ingot {' '.join(map(str, words))}` {how}")
 
     def ingot_json(self, *words: str) -> Any:
         """Run a command without showing it and return the document it prints."""

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import runpy
 import signal
 import subprocess
 import sys
@@ -35,6 +36,13 @@ def _left(folder: pathlib.Path) -> list[str]:
 @pytest.fixture
 def folder() -> pathlib.Path:
     return pathlib.Path(tempfile.mkdtemp(prefix="d-"))  # short: a unix socket's path has a limit
+
+
+def test_a_command_that_takes_too_long_is_told_apart_from_one_that_fails() -> None:
+    demo = runpy.run_path(str(DEMO))
+    for command, seconds, told in (("sleep 60", 0.1, "took longer than 0.1 s"), ("exit 3", 60, "with 3")):
+        with pytest.raises(demo["ClaimError"], match=f"`ingot jobs watch` .*{told}"):
+            demo["Demo"].finish(None, subprocess.Popen(["sh", "-c", command]), ["jobs", "watch"], seconds)
 
 
 @pytest.mark.long
