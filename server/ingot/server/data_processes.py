@@ -97,8 +97,9 @@ class DataProcesses:
 
     @property
     def pids(self) -> list[int]:
-        """The processes that run now, in the order of their addresses."""
-        return [self._running[number].process.pid for number in sorted(self._running)]
+        """The processes that run now, in the order of their addresses; for any thread."""
+        running = dict(self._running)  # at once: the loop may change it meanwhile
+        return [running[number].process.pid for number in sorted(running)]
 
     async def start(
         self, through: grpc.aio.ServerInterceptor, doors: DataDoors, limits: TransferLimits
