@@ -27,16 +27,19 @@ class Manifests:
         """Put the manifest of a file, by and by."""
         self._waiting.append(found)
         if len(self._waiting) >= _MOST_FILES:
-            self._submit()
+            self.flush()
 
     def finish(self) -> None:
         """Wait until all are there. Raises what a call failed with."""
-        self._submit()
+        self.flush()
         for put in self._put:
             put.result()
 
-    def _submit(self) -> None:
+    def flush(self) -> None:
+        """Put what waits now, though it is not much."""
         files, self._waiting = self._waiting, []
+        if not files:
+            return
         reset = not self._put
         self._put.append(self._thread.submit(put, self._stub, self._calls, self._upload, files, reset=reset))
 

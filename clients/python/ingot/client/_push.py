@@ -254,6 +254,8 @@ class _Push:
                 self._report.add(reused=sum(each.length for each in chunks) - travelling)
                 sender.add(missing)
                 del chunks, missing  # they may hold much while the next are cut
+        if self._manifests is not None:
+            self._manifests.flush()  # everything is cut: they go while the last chunks travel
         self._report.stage(Stage.SENDING)
         sender.finish()
 
