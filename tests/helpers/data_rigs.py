@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import grpc
 
-from helpers import loops
+from helpers import channels, loops
 from helpers.pipelines import bearer
 from helpers.servers import Server
 from helpers.transfers import Pusher
@@ -63,8 +63,8 @@ class DataRig:
 
     def pusher(self, token: str) -> Pusher:
         """Return a client that signs in with this token."""
-        main = self._stack.enter_context(grpc.insecure_channel(self._server.address, options=OPTIONS))
-        data = self._stack.enter_context(grpc.insecure_channel(f"unix:{self._socket}", options=OPTIONS))
+        main = self._stack.enter_context(channels.connected(self._server.address, OPTIONS))
+        data = self._stack.enter_context(channels.connected(f"unix:{self._socket}", OPTIONS))
         stub = cast(transfer_pb2_grpc.TransferServiceStub, _Beside(main, data))
         return Pusher(stub, bearer(token))
 

@@ -83,6 +83,11 @@ def server_process(
             raise AssertionError(f"the server did not start: {process.communicate(timeout=100)[1]}")
         yield ServerProcess(process, json.loads(line), data)
     finally:
+        if process.poll() is None and "--with-worker" in arguments:
+            # A worker whose server is killed goes on for a while, and its processes with it.
+            process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.communicate(timeout=100)
         if process.poll() is None:
             process.kill()
             process.communicate()
