@@ -44,6 +44,17 @@ def test_only_where_it_is_certain_who_answers(endpoint: Endpoint, address: str, 
     assert targets(endpoint, address).of(0) == target
 
 
+@pytest.mark.parametrize(
+    ("endpoint", "asked"),
+    [(UNIX, False), (Endpoint("a.example:7070", tls=True), False), (Endpoint("127.0.0.1:7070"), True)],
+)
+def test_who_could_use_none_of_them_need_not_ask(endpoint: Endpoint, asked: bool) -> None:
+    found = DataTargets(endpoint)
+    assert found.asked is asked
+    found.told([])
+    assert found.asked
+
+
 def test_lanes_spread_over_all_of_them() -> None:
     names = [f"unix:/run/ingot/data-{number}.sock" for number in (1, 2, 3)]
     found = targets(UNIX, *names)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from helpers.eventually import eventually
 from helpers.patterns import pattern
 from helpers.sdk import cut_connection, member_client, tree_of, write_tree
 from ingot.client import (
@@ -93,6 +94,20 @@ def test_progress_has_stages_and_adds_up(tmp_path: pathlib.Path) -> None:
     assert (last.files_done, last.files_total) == (4, 4)
     assert last.bytes_hashed == last.bytes_done == last.bytes_total == done.size_bytes
     assert last.bytes_moved == done.sent_bytes
+
+
+def test_the_manifest_goes_before_the_last_chunks_are_there(tmp_path: pathlib.Path) -> None:
+    source = write_tree(tmp_path / "in", {"a": pattern("beside", MIB)})
+    with member_client() as (client, _):
+
+        def wait(progress: TransferProgress) -> None:
+            if progress.stage is Stage.SENDING and not progress.bytes_moved:
+                upload = next(iter(client.uploads.list()))
+                eventually(lambda: client.uploads.get(upload.name).chunk_count, what="a manifest")
+                assert not client.uploads.get(upload.name).stored_chunks
+
+        done = client.push("datasets/chat", source, on_progress=wait)
+        assert done.sent_bytes == done.size_bytes == MIB
 
 
 def test_a_dry_run_tells_what_would_travel_and_leaves_nothing(tmp_path: pathlib.Path) -> None:

@@ -36,7 +36,7 @@ class DataTargets:
         self._good: set[str] = set()
         self._lanes: dict[int, str] = {}  # what each lane went to last, if that was one of them
         self._first = random.randrange(1 << 16)  # or the first process would have a lane of every client
-        self.asked = False
+        self.asked = not _may_be_used(endpoint)  # no answer would change anything
 
     def told(self, addresses: Sequence[str]) -> None:
         """Take in what GetCapabilities says."""
@@ -65,6 +65,10 @@ class DataTargets:
             return False
         self._left[target] = self._clock() + _LEFT_SECONDS
         return True
+
+
+def _may_be_used(endpoint: Endpoint) -> bool:
+    return endpoint.tls or endpoint.target.startswith("unix:")
 
 
 def _target(endpoint: Endpoint, address: str) -> str:
