@@ -98,6 +98,28 @@ def test_what_others_hide_is_missing(server: Server, hide: Callable[[Stubs, str,
     assert not is_present(server, data)
 
 
+def test_a_digest_that_is_asked_again_in_one_question_is_answered_the_same(server: Server) -> None:
+    omid, sara = server.member("omid"), server.member("sara")
+    shown, hidden = pattern("repeated", 5000), pattern("repeated and hidden", 5000)
+    push(sara, "namespaces/sara/datasets/repeated", shown, INTERNAL)
+    push(sara, "namespaces/sara/datasets/unseen", hidden, PRIVATE)
+    target = pb.UploadTarget(
+        version=pb.NewVersion(artifact="namespaces/omid/datasets/asks", create=catalog_pb2.Artifact())
+    )
+    upload = omid.transfer.BeginUpload(pb.BeginUploadRequest(target=target)).upload.name
+    here, not_here, nowhere = (blake3(each).digest() for each in (shown, hidden, b"nobody has it"))
+
+    def missing(*wanted: bytes) -> str:
+        """Return a letter for each: 1 is missing."""
+        request = pb.FindMissingRequest(upload=upload, digests=b"".join(wanted))
+        bits = int.from_bytes(omid.transfer.FindMissing(request).missing, "little")
+        return f"{bits:0{len(wanted)}b}"[::-1]
+
+    assert missing(not_here, here, nowhere, here, not_here, here) == "101010"
+    assert missing(*[here] * 9) == "0" * 9
+    assert missing(*[not_here] * 9, here) == "1" * 9 + "0"
+
+
 def test_what_waits_for_its_validation_is_missing(tmp_path: Path) -> None:
     with running_server(tmp_path, validation="required", operation_queues=("validate=0",)) as server:
         data = pattern("staged", 5000)

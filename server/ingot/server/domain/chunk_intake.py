@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
 from ingot.content import digests
-from ingot.server.core import failpoints
+from ingot.server.core import asked_digests, failpoints
 from ingot.server.core.catalog_stores import ArtifactStore
 from ingot.server.core.chunks import ChunkOutcome, Presence, StreamReceipt
 from ingot.server.core.clock import Clock
@@ -73,9 +73,10 @@ class ChunkIntake:
         Raises Invalid (FIELD_INVALID, BAD_LENGTH), NotFound (UPLOAD_NOT_FOUND), Precondition (UPLOAD_CLOSED),
         Exhausted (QUOTA).
         """
-        count = self._checked_count(packed)
+        self._check_count(packed)
         upload = self._uploads.require_open(caller, name)
-        known = self._chunks.known(packed, upload.namespace, self._clock.now())
+        distinct = asked_digests.distinct(packed)
+        known = self._chunks.known(distinct, upload.namespace, self._clock.now())
         present = [each for each in known if each.visible]
         others = self._readable(caller, [each for each in known if not each.visible])
         present += others
@@ -86,10 +87,8 @@ class ChunkIntake:
         upload = self._uploads.touch(
             upload, new_bytes=upload.new_bytes + new, **self._leased(upload, present)
         )
-        missing = bytearray(b"\xff" * (count // 8)) + bytearray([(1 << count % 8) - 1] if count % 8 else [])
-        for each in present:
-            missing[each.position >> 3] &= ~(1 << (each.position & 7))
-        return Presence(bytes(missing), upload.expire_time)
+        missing = asked_digests.missing(packed, distinct, [each.position for each in present])
+        return Presence(missing, upload.expire_time)
 
     def slot(self, caller: Caller) -> AbstractContextManager[None]:
         """Count a stream of the caller while it runs. Raises Exhausted (BUSY). For one thread, the loop's."""
@@ -208,7 +207,7 @@ class ChunkIntake:
             and (owner.approved or not self._access.is_stranger(caller, artifact))
         )
 
-    def _checked_count(self, packed: bytes) -> int:
+    def _check_count(self, packed: bytes) -> None:
         count, rest = divmod(len(packed), digests.DIGEST_SIZE)
         if rest:
             raise Invalid(
@@ -222,7 +221,6 @@ class ChunkIntake:
                 f"expected at most {self._limits.max_digests} digests, got {count}",
                 next_step="Ask in several calls.",
             )
-        return count
 
 
 def _outcomes(before: Sequence[KnownChunk], present: Sequence[KnownChunk]) -> tuple[ChunkOutcome, ...]:
