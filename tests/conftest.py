@@ -10,7 +10,10 @@ import hypothesis
 import pytest
 
 # Shared machines are slow in bursts: a property is judged by its answer, not by its time.
-hypothesis.settings.register_profile("ingot", deadline=None, derandomize=True, database=None)
+_PATIENT = [hypothesis.HealthCheck.too_slow]  # a second for ten examples
+hypothesis.settings.register_profile(
+    "ingot", deadline=None, derandomize=True, database=None, suppress_health_check=_PATIENT
+)
 hypothesis.settings.load_profile("ingot")
 
 # A shell's `&` and nohup hand signals down ignored, and what the tests start would be deaf to them.

@@ -19,7 +19,7 @@ def database() -> Iterator[Database]:
     opened.close()
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.lists(st.integers(0, 3), max_size=25), st.integers(1, 10), st.booleans())
 def test_pages_cover_the_list(database: Database, numbers: list[int], size: int, descending: bool) -> None:
     def fill() -> None:
