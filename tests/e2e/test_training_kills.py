@@ -82,6 +82,12 @@ def undisturbed(stage: Stage) -> dict[int, str]:
     return found
 
 
+@pytest.fixture(scope="module")
+def model(stage: Stage, undisturbed: dict[int, str]) -> str:
+    """Return the digest of what the training without any accident made."""
+    return stage.client.catalog.version("models/out@1").digest
+
+
 def trainer_of(worker: WorkerProcess) -> int:
     """Return the process id of the worker's only trainer once there is one."""
     return eventually(worker.trainers, timeout=100, what="the trainer starts")[0]
@@ -89,7 +95,7 @@ def trainer_of(worker: WorkerProcess) -> int:
 
 @pytest.mark.contract("S0-52", "S0-56", "S0-57", "S0-58")
 def test_one_job_outlives_its_trainer_its_worker_a_pause_and_its_server(
-    undisturbed: dict[int, str], tmp_path: Path
+    undisturbed: dict[int, str], model: str, tmp_path: Path
 ) -> None:
     with server_process(tmp_path / "data", environment=LEASE) as server:
         stage = Stage(server, tmp_path)
@@ -117,6 +123,7 @@ def test_one_job_outlives_its_trainer_its_worker_a_pause_and_its_server(
                 done = stage.client.training.get(job)
                 assert (stage.state(job), done.attempt) == ("SUCCEEDED", paused.attempt + 1)
                 assert done.resume_certificate.exact
+                assert stage.client.catalog.version("models/out@1").digest == model  # byte for byte
 
 
 def gone_with(worker: WorkerProcess, trainer: int) -> bool:
@@ -195,6 +202,7 @@ def test_pause_frees_the_machine_and_resume_is_exact(stage: Stage, undisturbed: 
         assert losses(stage.client, job) == undisturbed
 
 
+@pytest.mark.long
 def test_reproduce_makes_the_same_model_byte_for_byte(
     stage: Stage, undisturbed: dict[int, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
