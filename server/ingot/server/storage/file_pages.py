@@ -9,7 +9,6 @@ Nothing here is an answer. SQLite reads the rows afterwards as ever, and finds t
 was right. A page whose newest form is in the WAL, or that is being written, may lead to pages nobody needs.
 """
 
-import bisect
 import os
 import threading
 from collections.abc import Collection, Iterable
@@ -76,24 +75,26 @@ class FilePages:
 
 
 def _children(page: bytes, keys: Iterable[Key]) -> Iterable[tuple[int, Key]]:
-    """Yield each key with the page below that it is in; nothing when this page is not an inner one."""
-    kind, count = page[0], int.from_bytes(page[3:5], "big")
+    """Yield each of the sorted keys with the page below that it is in; nothing for a page without any."""
+    kind, count = page[0], page[3] << 8 | page[4]
     if kind not in (_INDEX, _TABLE):
         return
-    cells = [
-        int.from_bytes(page[place : place + 2], "big") for place in range(_HEADER, _HEADER + 2 * count, 2)
-    ]
-    known: dict[int, Key] = {}
-
-    def last_of(place: int) -> Key:
-        if place not in known:
-            known[place] = _key(page, cells[place] + 4, kind)
-        return known[place]
-
+    low = 0
     for key in keys:
-        place = bisect.bisect_left(range(count), key, key=last_of)
-        cell = cells[place] if place < count else 8  # the page after the last cell stands in the header
-        yield int.from_bytes(page[cell : cell + 4], "big"), key
+        high = count
+        while low < high:  # by hand: this is most of what the whole costs
+            middle = (low + high) // 2
+            if _key(page, _cell(page, middle) + 4, kind) < key:  # type: ignore[operator]  # both of one type
+                low = middle + 1
+            else:
+                high = middle
+        at = _cell(page, low) if low < count else 8  # the page after the last cell stands in the header
+        yield int.from_bytes(page[at : at + 4], "big"), key
+
+
+def _cell(page: bytes, place: int) -> int:
+    begin = _HEADER + 2 * place
+    return page[begin] << 8 | page[begin + 1]
 
 
 def _key(page: bytes, place: int, kind: int) -> Key:
@@ -115,9 +116,10 @@ def _varint(page: bytes, place: int) -> tuple[int, int]:
     """Return a number of one to nine bytes, and where it ends."""
     number = 0
     for end in range(place, place + 8):
-        number = number << 7 | page[end] & 0x7F
-        if page[end] < 0x80:
-            return number, end + 1
+        byte = page[end]
+        if byte < 0x80:
+            return number << 7 | byte, end + 1
+        number = number << 7 | byte & 0x7F
     return number << 8 | page[place + 8], place + 9
 
 
