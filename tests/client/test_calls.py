@@ -215,6 +215,7 @@ def test_errors_are_typed_and_carry_reason_facts_next_step_and_request_id(
         ("Failed to connect: Connection refused", "nothing listens there", "ingot-server serve"),
         ("FD Shutdown: connection timed out", "does not answer", "firewall"),
         ("Trying to connect an http1.x server", "not an Ingot server", "https://"),
+        ("connection attempt timed out before receiving SETTINGS frame", "very busy or stopped", "Try again"),
     ],
 )
 def test_an_unreachable_server_is_told_apart(text: str, meaning: str, hint: str) -> None:

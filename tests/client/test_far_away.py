@@ -41,3 +41,14 @@ def transfers(folder: pathlib.Path, round_trip: float) -> tuple[float, float]:
         pulled = time.monotonic()
     assert tree_of(folder / "here") == FILES
     return (pushed - begun) / round_trip, (pulled - pushed) / round_trip
+
+
+@pytest.mark.timeout(900)
+def test_a_connection_may_take_longer_than_a_second(tmp_path: pathlib.Path) -> None:
+    """Two round trips pass until the server speaks; on a busy machine they take their time nearby as well."""
+    with (
+        running_server(tmp_path, listen=("127.0.0.1:0",)) as server,
+        slow_path(server.app.addresses[0], round_trip=0.75) as address,
+        Client(address, server.admin_token, user="ada") as client,
+    ):
+        assert client.auth.me().user.name == "users/admin"

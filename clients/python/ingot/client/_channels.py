@@ -29,14 +29,17 @@ _OPTIONS: Options = (
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 20_000),
     ("grpc.initial_reconnect_backoff_ms", 200),
-    ("grpc.min_reconnect_backoff_ms", 1_000),
     ("grpc.max_reconnect_backoff_ms", 10_000),
     ("grpc.http2.lookahead_bytes", 16 * 1024 * 1024),
     ("grpc.http2.max_frame_size", 1024 * 1024),
     ("grpc.use_local_subchannel_pool", 1),
 )
 # Replies are taken by the thread that wants them instead of going through one more.
-_LANE_OPTIONS = ((grpc.experimental.ChannelOptions.SingleThreadedUnaryStream, 1),)
+_LANE_OPTIONS: Options = ((grpc.experimental.ChannelOptions.SingleThreadedUnaryStream, 1),)
+# What a connection may take until the server has spoken: several round trips, and a busy server its time.
+# Data processes have the main address beside them, so there nobody waits for long.
+_PATIENT: Options = (("grpc.min_reconnect_backoff_ms", 8_000),)
+_BRIEF: Options = (("grpc.min_reconnect_backoff_ms", 1_000),)
 # A proxy of the environment is for the world outside, never for this machine.
 _LOOPBACK_OPTIONS = (*_OPTIONS, ("grpc.enable_http_proxy", 0))
 
@@ -67,7 +70,7 @@ class Link:
         """The channel for control calls, opened at its first use."""
         with self._lock:
             if self._main is None:
-                self._main = self._dial(())
+                self._main = self._dial(_PATIENT)
             return self._main
 
     def lane(self, index: int) -> grpc.Channel:
@@ -76,8 +79,11 @@ class Link:
         with self._lock:
             if (index, target) not in self._lanes:
                 data = self._dial_data if target else None
-                made = data(_LANE_OPTIONS, target) if data else self._dial(_LANE_OPTIONS)
-                self._lanes[index, target] = made
+                self._lanes[index, target] = (
+                    data((*_LANE_OPTIONS, *_BRIEF), target)
+                    if data
+                    else self._dial((*_LANE_OPTIONS, *_PATIENT))
+                )
             return self._lanes[index, target]
 
     def close(self) -> None:

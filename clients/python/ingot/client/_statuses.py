@@ -67,6 +67,11 @@ _HINTS = (
         "If it speaks TLS, write https:// before its address; if it asks who you are, name INGOT_CERT_FILE.",
     ),
     (
+        r"timed out before receiving settings",
+        "something takes connections there and says nothing: a server that is very busy or stopped, or none",
+        "Try again, then check the port, and whether https:// (TLS) or http:// (plain) is right.",
+    ),
+    (
         r"http1|http/1|unexpected end of stream|settings frame|ssl_error|wrong_version_number|handshake",
         "something answers there, but not an Ingot server with this kind of protection",
         "Check the port, and whether the address should start with https:// (TLS) or http:// (plain).",
