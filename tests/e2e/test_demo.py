@@ -67,9 +67,9 @@ def test_the_demo_keeps_its_promises_and_leaves_nothing(folder: pathlib.Path) ->
     assert list(folder.iterdir()) == []
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.long)])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_demo_ends_its_processes_when_it_is_stopped(folder: pathlib.Path, number: signal.Signals) -> None:
     demo = _start("--mib", "1", folder=folder)
     assert demo.stdout is not None
