@@ -1,6 +1,7 @@
 """`ingot-server users` and `ingot-server certs`: what they do to a folder, and what they say."""
 
 import io
+import os
 import stat
 from pathlib import Path
 
@@ -125,12 +126,14 @@ def test_certificates_are_made_renewed_and_used(program: Program) -> None:
     code, said, _ = program.run("certs", "--host", "ingot.example", "--client", "worker-1")
     folder = program.data / "certs"
     assert (code, f"--tls-cert {folder / 'server.pem'}" in said) == (0, True)
+    mask = os.umask(0o077)
+    os.umask(mask)
     assert {each.name: stat.S_IMODE(each.stat().st_mode) for each in folder.iterdir()} == {
-        "ca.pem": 0o644,
+        "ca.pem": 0o644 & ~mask,
         "ca.key": 0o600,
-        "server.pem": 0o644,
+        "server.pem": 0o644 & ~mask,
         "server.key": 0o600,
-        "client-worker-1.pem": 0o644,
+        "client-worker-1.pem": 0o644 & ~mask,
         "client-worker-1.key": 0o600,
     }
     assert Tls(folder / "server.pem", folder / "server.key", folder / "ca.pem").asks_clients
