@@ -1,10 +1,11 @@
 """Fixtures and rules for every test: no settings of the machine leak in, and nothing talks to the network."""
 
 import gc
+import itertools
 import os
-import pathlib
+import shutil
 import signal
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 
 import hypothesis
 import pytest
@@ -21,6 +22,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
     signal.signal(signal.SIGHUP, lambda *_: None)  # the tests themselves go on
+
+_homes = itertools.count()
 
 # Before any test module imports a library that reads these.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -39,11 +42,22 @@ def pytest_collection() -> Generator[None, object, object]:
 
 
 @pytest.fixture(autouse=True)
-def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
+def _own_environment(
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[None]:
     """Hide the developer's own server, token and configuration from the test."""
     for name in list(os.environ):
         if name.startswith("INGOT_"):
             monkeypatch.delenv(name)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg" / "cache"))
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "xdg" / "config"))
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "xdg" / "data"))
+    # Two of three tests ask for no folder. None is made for them: that takes as long as many of them.
+    asked = "tmp_path" in request.fixturenames
+    folder = (
+        request.getfixturevalue("tmp_path") if asked else tmp_path_factory.getbasetemp() / str(next(_homes))
+    )
+    for kind in ("cache", "config", "data"):
+        monkeypatch.setenv(f"XDG_{kind.upper()}_HOME", str(folder / "xdg" / kind))
+    yield
+    if not asked and folder.exists():
+        shutil.rmtree(folder)
