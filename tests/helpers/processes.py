@@ -50,7 +50,7 @@ class ServerProcess:
 
 
 def run_server(
-    *arguments: str, environment: Mapping[str, str] | None = None, timeout: float = 100.0
+    *arguments: str, environment: Mapping[str, str] | None = None, timeout: float = 250.0
 ) -> Ended:
     """Run `ingot-server` to its end."""
     done = subprocess.run(
