@@ -9,7 +9,6 @@ import pickle
 from collections.abc import Iterator
 
 import fsspec
-import pandas
 import pyarrow
 import pytest
 from pyarrow import dataset, parquet
@@ -188,6 +187,8 @@ def test_other_processes_read_the_same_version(
 def test_pandas_and_pyarrow_read_directly(
     server: tuple[Client, Server], files: IngotFileSystem, tmp_path: pathlib.Path
 ) -> None:
+    import pandas  # half a second, in each process that only collects
+
     client, running = server
     table = pyarrow.table({"number": range(50_000), "text": [f"row {number}" for number in range(50_000)]})
     source = write_tree(tmp_path / "in", {"few.csv": b"a,b\n1,2\n3,4\n", "rows.jsonl": ROWS})
