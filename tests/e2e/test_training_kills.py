@@ -42,7 +42,9 @@ class Stage:
     def __init__(self, server: ServerProcess, scratch: Path) -> None:
         self.server = server
         self.scratch = scratch
-        self.client = Client(server.address, server.admin_token)
+        # The socket, which is the same after a restart; a port may have become somebody else's meanwhile.
+        self.address = f"unix:{server.facts['socket']}"
+        self.client = Client(self.address, server.admin_token)
         self.worker_token = self.client.auth.create_token(display_name="a worker", role="worker").secret
         self.client.push("datasets/chat", write_dataset(scratch / "chat.jsonl"))
 
@@ -75,7 +77,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
 @pytest.fixture(scope="module")
 def undisturbed(stage: Stage) -> dict[int, str]:
     """Train without any accident and return the loss of every step."""
-    with worker_process(stage.server.address, stage.worker_token, stage.scratch / "calm") as _:
+    with worker_process(stage.address, stage.worker_token, stage.scratch / "calm") as _:
         job = stage.job()
         found = losses(stage.client, job)
         assert stage.state(job) == "SUCCEEDED"
@@ -99,7 +101,7 @@ def test_one_job_outlives_its_trainer_its_worker_a_pause_and_its_server(
 ) -> None:
     with server_process(tmp_path / "data", environment=LEASE) as server:
         stage = Stage(server, tmp_path)
-        address, token = server.address, stage.worker_token
+        address, token = stage.address, stage.worker_token
         job = stage.job()
         with worker_process(address, token, tmp_path / "w1") as worker:
             stage.until_step(job, 12)
@@ -118,7 +120,7 @@ def test_one_job_outlives_its_trainer_its_worker_a_pause_and_its_server(
             stage.client.training.resume(job)
             stage.until_step(job, max(undisturbed) - 40)
             server.stop(signal.SIGKILL)
-            with server_process(tmp_path / "data", "--listen", address, environment=LEASE):
+            with server_process(tmp_path / "data", environment=LEASE):
                 assert losses(stage.client, job) == undisturbed
                 done = stage.client.training.get(job)
                 assert (stage.state(job), done.attempt) == ("SUCCEEDED", paused.attempt + 1)
@@ -138,7 +140,7 @@ def gone_with(worker: WorkerProcess, trainer: int) -> bool:
 @pytest.mark.long
 def test_killed_trainer_goes_on_exactly(stage: Stage, undisturbed: dict[int, str]) -> None:
     last = max(undisturbed)
-    with worker_process(stage.server.address, stage.worker_token, stage.scratch / "w1") as worker:
+    with worker_process(stage.address, stage.worker_token, stage.scratch / "w1") as worker:
         for _ in range(5):  # a kill at one of the last steps may come too late
             job = stage.job()
             stage.until_step(job, random.Random(os.urandom(8)).randint(12, last - 8))
@@ -158,12 +160,12 @@ def test_killed_trainer_goes_on_exactly(stage: Stage, undisturbed: dict[int, str
 def test_killed_worker_takes_its_trainer_along_and_the_next_goes_on(
     stage: Stage, undisturbed: dict[int, str]
 ) -> None:
-    with worker_process(stage.server.address, stage.worker_token, stage.scratch / "w2") as worker:
+    with worker_process(stage.address, stage.worker_token, stage.scratch / "w2") as worker:
         job = stage.job()
         stage.until_step(job, 14)
         assert gone_with(worker, trainer_of(worker))
     # Another folder: what it goes on from must have come through the server.
-    with worker_process(stage.server.address, stage.worker_token, stage.scratch / "w3", name="other"):
+    with worker_process(stage.address, stage.worker_token, stage.scratch / "w3", name="other"):
         assert losses(stage.client, job) == undisturbed
     assert stage.state(job) == "SUCCEEDED"
 
@@ -174,12 +176,12 @@ def test_killed_server_is_waited_for_and_hears_every_step(
 ) -> None:
     with server_process(tmp_path / "data", environment=LEASE) as server:
         stage = Stage(server, tmp_path)
-        address, token = server.address, stage.worker_token
+        address, token = stage.address, stage.worker_token
         with worker_process(address, token, tmp_path / "w") as worker:
             job = stage.job()
             stage.until_step(job, 12)
             server.stop(signal.SIGKILL)
-            with server_process(tmp_path / "data", "--listen", address, environment=LEASE):
+            with server_process(tmp_path / "data", environment=LEASE):
                 assert losses(stage.client, job) == undisturbed
                 assert stage.state(job) == "SUCCEEDED"
                 assert stage.client.training.get(job).attempt == 1
@@ -189,7 +191,7 @@ def test_killed_server_is_waited_for_and_hears_every_step(
 @pytest.mark.contract("S0-56", "S0-57", "S0-58")
 @pytest.mark.long
 def test_pause_frees_the_machine_and_resume_is_exact(stage: Stage, undisturbed: dict[int, str]) -> None:
-    with worker_process(stage.server.address, stage.worker_token, stage.scratch / "w4") as worker:
+    with worker_process(stage.address, stage.worker_token, stage.scratch / "w4") as worker:
         job = stage.job()
         stage.until_step(job, 12)
         trainer = trainer_of(worker)
@@ -209,8 +211,8 @@ def test_reproduce_makes_the_same_model_byte_for_byte(
     monkeypatch.setenv("INGOT_TOKEN", stage.server.admin_token)
     original = stage.client.catalog.version("models/out@1")
     # Another worker in another folder: what decides the result is what the job pinned.
-    with worker_process(stage.server.address, stage.worker_token, stage.scratch / "w7", name="other"):
-        run = CommandLine(stage.server.address).run("reproduce", "models/out@1", "--output", "models/again")
+    with worker_process(stage.address, stage.worker_token, stage.scratch / "w7", name="other"):
+        run = CommandLine(stage.address).run("reproduce", "models/out@1", "--output", "models/again")
     assert run.code == 0, run.err
     again = stage.client.catalog.version("models/again")
     assert again.digest == original.digest
@@ -222,7 +224,7 @@ def test_reproduce_makes_the_same_model_byte_for_byte(
 @pytest.mark.contract("S0-59", "S0-60")
 @pytest.mark.long
 def test_cancel_ends_the_trainer_and_delete_forgets_the_job(stage: Stage) -> None:
-    with worker_process(stage.server.address, stage.worker_token, stage.scratch / "w5") as worker:
+    with worker_process(stage.address, stage.worker_token, stage.scratch / "w5") as worker:
         job = stage.job(epochs=1000)
         stage.until_step(job, 12)
         trainer = trainer_of(worker)
@@ -251,7 +253,7 @@ def test_result_has_lineage_serves_as_base_and_loads_without_us(
 ) -> None:
     client = stage.client
     first = client.training.get(client.catalog.version("models/out@1").origin.training_job)
-    with worker_process(stage.server.address, stage.worker_token, stage.scratch / "w6"):
+    with worker_process(stage.address, stage.worker_token, stage.scratch / "w6"):
         second = client.training.create(
             "datasets/chat",
             base="models/out@1",
