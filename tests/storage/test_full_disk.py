@@ -10,7 +10,7 @@ import pytest
 
 from helpers import notes
 from ingot.server.core import failpoints
-from ingot.server.core.errors import Exhausted, Reason
+from ingot.server.core.errors import Exhausted, Reason, Unavailable
 from ingot.server.storage import full_disk
 from ingot.server.storage.database import Database, open_database
 from ingot.server.storage.migration_runner import MigrationError, migrate
@@ -85,3 +85,16 @@ def test_only_a_full_disk_is_taken_for_one(error: Exception, full: bool, tmp_pat
     outer = RuntimeError("outer")
     outer.__cause__ = error
     assert full_disk.is_full(outer, str(tmp_path / "meta.db")) is full
+
+
+def test_a_read_of_a_database_whose_disk_is_gone_is_refused_in_words(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    database = notes.prepare(open_database(f"sqlite:///{folder}/meta.db"))
+    folder.rename(tmp_path / "elsewhere")  # the connection of the first read is made now
+    with pytest.raises(Unavailable, match=r"disk does not read meta\.db") as caught:
+        database.read(notes.names)
+    assert caught.value.next_step
+    (tmp_path / "elsewhere").rename(folder)
+    assert database.read(notes.names) == []
+    database.close()

@@ -215,6 +215,8 @@ def test_a_shelf_that_is_not_mounted_is_no_data_loss(tmp_path: Path, keyring: Ke
     with pytest.raises(Unavailable, match="is not there"):
         store.damaged(sealed.id, [place])
     (tmp_path / "packs").rmdir()
+    with pytest.raises(Unavailable, match="how full the disk"):
+        store.open_ingest(5, 1)
     (tmp_path / "elsewhere").rename(tmp_path / "packs")
     assert store.damaged(sealed.id, [place]) == []
     assert store.read(place) == b"chunk"

@@ -6,9 +6,10 @@ Pipeline(…, ended=parts.journaling.ended)
 await parts.begin(hops)                              # before any call; then keep(hops) again and again
 """
 
-import contextlib
+import logging
 
 from ingot.server.core.clock import Clock
+from ingot.server.core.errors import IngotError
 from ingot.server.core.pages import PageTokens
 from ingot.server.domain.audit import Audit
 from ingot.server.domain.audit_heads import AuditHeads, Settle
@@ -24,6 +25,8 @@ from ingot.server.storage.audit_head import AuditHeadFile
 from ingot.server.storage.audit_sql import AuditSql
 from ingot.server.storage.data_folder import DataFolder
 from ingot.server.storage.database import Database
+
+log = logging.getLogger(__name__)
 
 
 class AuditParts:
@@ -77,6 +80,8 @@ class AuditParts:
 
     async def end(self, hops: Hops) -> None:
         """Write what waits, then keep the head: the last words before the database is closed."""
-        with contextlib.suppress(OSError):  # a full disk must not keep the rest from being closed
+        try:
             await self.flush(hops)
             await self.keep(hops)
+        except (OSError, IngotError) as error:  # a bad disk must not keep the rest from being closed
+            log.warning("server.audit_not_ended error=%s", error)

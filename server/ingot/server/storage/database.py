@@ -180,12 +180,18 @@ class FileDatabase(Database):
         """Call `fn` on this thread's own connection; never waits for the writer."""
         if unit_of_work.unit_of(self) is not None:
             return fn(*args, **kwargs)
-        with (
-            self._counted(),
-            self._reader.transaction("DEFERRED"),
-            unit_of_work.entered(unit_of_work.Unit(self, self._reader, False, self._pages)),
-        ):
-            return fn(*args, **kwargs)
+        try:
+            with (
+                self._counted(),
+                self._reader.transaction("DEFERRED"),
+                unit_of_work.entered(unit_of_work.Unit(self, self._reader, False, self._pages)),
+            ):
+                return fn(*args, **kwargs)
+        except peewee.DatabaseError as error:
+            refusal = full_disk.read_failed(error, self.path)
+            if refusal is None:
+                raise
+            raise refusal from error
 
     def write(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> "Future[T]":
         """Queue `fn` for the writer thread."""

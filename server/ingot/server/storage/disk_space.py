@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 from ingot.server.core.disk_room import DiskSpace
+from ingot.server.core.errors import Reason, Unavailable
 
 
 class FolderDisk:
@@ -24,3 +25,15 @@ class FolderDisk:
             used=(disk.f_blocks - disk.f_bfree) * size,
             free=disk.f_bavail * size,
         )
+
+
+def of_shelf(folder: Path) -> os.statvfs_result:
+    """Return what the file system says of the folder of packs. Raises Unavailable when it says nothing."""
+    try:
+        return os.statvfs(folder)
+    except OSError as error:
+        raise Unavailable(
+            Reason.INTERNAL,
+            f"The server cannot ask how full the disk of its packs is: {error.strerror}.",
+            next_step="Ask the administrator to look at the disk (`ingot health`), then try again.",
+        ) from error

@@ -16,6 +16,7 @@ _FULL = ("database or disk is full",)
 _PERHAPS = ("disk I/O error", "unable to open database file")
 _BROKEN = (*_PERHAPS, "attempt to write a readonly database")
 _ROOM = 1024 * 1024  # bytes: with less than this SQLite may fail to make its files
+_LOOK = "Ask the administrator to look at the disk (`ingot health`), then try again."
 
 RETRY_AFTER = 60.0
 
@@ -63,7 +64,7 @@ def disk_failed(path: str) -> Unavailable:
     return Unavailable(
         Reason.INTERNAL,
         f"The server's disk takes nothing for {Path(path).name}: it fails, or may only be read.",
-        next_step="Ask the administrator to look at the disk (`ingot health`), then try again.",
+        next_step=_LOOK,
     )
 
 
@@ -77,6 +78,17 @@ def told(error: BaseException, path: str) -> BaseException:
         return error
     refusal.__cause__ = error
     return refusal
+
+
+def read_failed(error: peewee.DatabaseError, path: str) -> Unavailable | None:
+    """Return the refusal of what the disk did not read; None when the error is not the disk's."""
+    if not any(words in str(error) for words in _PERHAPS):
+        return None
+    return Unavailable(
+        Reason.INTERNAL,
+        f"The server's disk does not read {Path(path).name}: it fails, or is not there.",
+        next_step=_LOOK,
+    )
 
 
 def startup_advice(path: str) -> str:

@@ -32,6 +32,7 @@ from ingot.server.core.packs import (
     ShelfUsage,
 )
 from ingot.server.storage import (
+    disk_space,
     holes,
     pack_files,
     pack_format,
@@ -291,7 +292,7 @@ class DiskPacks:
 
     def usage(self) -> ShelfUsage:
         """Add up the sizes of all files."""
-        disk = os.statvfs(self._packs)
+        disk = disk_space.of_shelf(self._packs)
         return ShelfUsage(
             total=disk.f_blocks * disk.f_frsize,
             free=max(0, self._free() - self._reserved),
@@ -333,7 +334,7 @@ class DiskPacks:
             self._reserved -= size
 
     def _free(self) -> int:
-        disk = os.statvfs(self._packs)
+        disk = disk_space.of_shelf(self._packs)
         return disk.f_bavail * disk.f_frsize - disk_room.headroom(disk.f_blocks * disk.f_frsize)
 
     def _path(self, pack: PackId) -> Path:
