@@ -386,7 +386,7 @@ def _make_folders(parent: Path, names: Sequence[str]) -> None:
     there = {each.name for each in os.scandir(parent) if each.is_dir()}
     for name in names:
         if name not in there:
-            os.mkdir(f"{parent}/{name}")
+            (parent / name).mkdir(exist_ok=True)
     durable.sync_folder(parent)
 
 
