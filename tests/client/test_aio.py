@@ -229,6 +229,23 @@ def test_a_client_that_is_closed_ends_what_it_follows(server: Server) -> None:
     asyncio.run(asyncio.wait_for(work(), 60))
 
 
+def test_a_connection_that_is_closed_behind_a_stopped_scope_is_cancelled(server: Server) -> None:
+    scope = Scope()
+    client = Client(server.address, server.token("member"))
+    with client.uploads.open(_target("watched")) as begun:
+        upload = begun.name
+    part = client.within(scope).uploads
+    watch = part.watch(upload)
+    next(watch)
+    client.close()  # the wrong way round, so that the stream surely hears of it first
+    scope.stop()
+    with pytest.raises(Cancelled):
+        list(watch)
+    for call in (lambda: part.get(upload), lambda: next(part.watch(upload))):
+        with pytest.raises(Cancelled):
+            call()
+
+
 def test_what_waits_for_a_thread_is_given_up_at_once() -> None:
     async def main() -> None:
         done = threading.Event()

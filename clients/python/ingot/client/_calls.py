@@ -23,7 +23,7 @@ from google.protobuf.message import Message
 
 from ingot.client import _retries, _statuses
 from ingot.client._bearers import NOBODY, Bearer
-from ingot.client._errors import Cancelled, IngotError, NotAllowed, TimedOut
+from ingot.client._errors import Cancelled, IngotError, NotAllowed, TimedOut, Unreachable
 from ingot.client._retries import DEFAULT_RETRY, Retry
 from ingot.client._scopes import Scope
 
@@ -116,7 +116,8 @@ class Calls:
         self, call: grpc.UnaryStreamMultiCallable[Q, T], request: Q, idle: float, token: str
     ) -> Iterator[T]:
         call_id = new_id()
-        running = call(request, metadata=self._metadata(call_id, token))
+        metadata = self._metadata(call_id, token)
+        running = self._begun(lambda: call(request, metadata=metadata))
         with _watched(running.cancel, idle) as watchdog, self._held(running.cancel):
             try:
                 for message in running:
@@ -163,6 +164,8 @@ class Calls:
     def error_of(self, failure: grpc.RpcError, call_id: str) -> IngotError:
         """Return the typed error for a failed call."""
         error = _statuses.error_of(failure, call_id, self.where)
+        if isinstance(error, Unreachable) and self.scope is not None and self.scope.is_stopped:
+            return _given_up()  # the connection was closed right behind
         if not _statuses.is_unanswered(error):
             self.contact.made = True
         return error
@@ -177,12 +180,24 @@ class Calls:
         """Call a method that answers once; any kind of them, hence Any."""
         if self.scope is None:
             return call(request, timeout=timeout, metadata=metadata)
-        running = call.future(request, timeout=timeout, metadata=metadata)
+        running = self._begun(lambda: call.future(request, timeout=timeout, metadata=metadata))
         with self.scope.holding(running.cancel):
             try:
                 return running.result()
             except grpc.FutureCancelledError:
-                raise Cancelled("The call was given up by its caller.", reason="CANCELLED") from None
+                raise _given_up() from None
+
+    def _begun(self, begin: Callable[[], T]) -> T:
+        """Begin a call. Raises Cancelled once its scope was stopped: the connection may be closed by now."""
+        if self.scope is None:
+            return begin()
+        try:
+            if not self.scope.is_stopped:
+                return begin()
+        except ValueError:  # what gRPC says of a closed channel
+            if not self.scope.is_stopped:
+                raise
+        raise _given_up()
 
     def _held(self, cancel: Callable[[], object]) -> AbstractContextManager[None]:
         return nullcontext() if self.scope is None else self.scope.holding(cancel)
@@ -199,6 +214,10 @@ class Calls:
                 request_id=call_id,
             )
         return self.error_of(failure, call_id)
+
+
+def _given_up() -> Cancelled:
+    return Cancelled("The call was given up by its caller.", reason="CANCELLED")
 
 
 def new_id() -> str:
