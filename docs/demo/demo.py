@@ -19,10 +19,12 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
+
+import psutil
 
 HERE = Path(__file__).resolve().parent
 SAMPLES = HERE.parent / "samples"
@@ -64,6 +66,7 @@ def main() -> int:
             Demo(folder, options.mib, options.steps, stack).run()
         print(f"\nAll of that took {time.monotonic() - began:.0f} seconds. {NEXT}")
     except KeyboardInterrupt:
+        _end_children()
         print("\nStopped; everything that was started is ended.", file=sys.stderr)
         return 130
     except (ClaimError, subprocess.SubprocessError) as error:
@@ -239,20 +242,28 @@ class Demo:
             self.show(["ingot", *words])
         command = self.line(["ingot", *words])
         running = subprocess.Popen(command, env=self.environ, stdout=subprocess.PIPE, text=True)
-        assert running.stdout is not None
         printed: list[str] = []
-        for text in running.stdout:
-            printed.append(text)
-            if shown:
-                print(text, end="", flush=True)
-        self.finish(running, words, PAUSING)
+
+        def read() -> None:
+            for text in running.stdout or ():
+                printed.append(text)
+                if shown:
+                    print(text, end="", flush=True)
+
+        self.finish(running, words, PAUSING, read)
         return "".join(printed).strip()
 
-    def finish(self, running: Process, words: Sequence[object], seconds: float) -> None:
+    def finish(
+        self,
+        running: Process,
+        words: Sequence[object],
+        seconds: float,
+        read: Callable[[], None] = lambda: None,
+    ) -> None:
         """Wait for a command. Raises ClaimError when it fails, or takes longer than some seconds."""
         end = time.monotonic() + seconds
         with _ended(running, seconds):
-            pass
+            read()
         if running.returncode:
             late = running.returncode == -signal.SIGKILL and time.monotonic() >= end
             how = f"took longer than {seconds:g} s" if late else f"ended with {running.returncode}"
@@ -385,6 +396,17 @@ def _ended(process: Process, seconds: float) -> Iterator[None]:
         alarm.cancel()
         if process.poll() is None:
             _end(process)
+
+
+def _end_children() -> None:
+    """End what was being started when the demo was interrupted, which nothing else knows of."""
+    children = psutil.Process().children(recursive=True)
+    for child in children:
+        with suppress(psutil.NoSuchProcess):
+            child.terminate()
+    for child in psutil.wait_procs(children, 30)[1]:
+        with suppress(psutil.NoSuchProcess):
+            child.kill()
 
 
 def _end(process: Process) -> None:
