@@ -222,3 +222,12 @@ def test_a_list_that_cannot_be_used_stops_the_start(tmp_path: Path, text: str | 
     refusal = pytest.raises(DataFolderError, match=r"list of sources.*(sources|absent).toml")
     with refusal, waiting_server(tmp_path, sources=files):
         pass
+
+
+@pytest.mark.contract("S4-4")
+def test_the_list_that_comes_with_the_server_is_named_without_a_path(tmp_path: Path) -> None:
+    with waiting_server(tmp_path, sources=("benchmarks",)) as server:
+        assert shown(server).state == catalog_pb2.FETCH_STATE_REGISTERED
+    refusal = pytest.raises(DataFolderError, match="those that come with the server: benchmarks")
+    with refusal, waiting_server(tmp_path, sources=("bench",)):
+        pass

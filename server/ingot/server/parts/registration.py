@@ -31,7 +31,7 @@ from ingot.server.storage.registrations_sql import RegistrationsSql
 from ingot.server.storage.trees_sql import TreesSql
 from ingot.server.storage.versions_sql import VersionsSql
 
-_CATALOGS = Path(__file__).parent / "catalogs"
+_CATALOGS = Path(__file__).parents[1] / "catalogs"  # those that come with the server
 
 
 class RegistrationParts:
