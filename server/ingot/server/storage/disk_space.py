@@ -32,8 +32,15 @@ def of_shelf(folder: Path) -> os.statvfs_result:
     try:
         return os.statvfs(folder)
     except OSError as error:
-        raise Unavailable(
-            Reason.INTERNAL,
-            f"The server cannot ask how full the disk of its packs is: {error.strerror}.",
-            next_step="Ask the administrator to look at the disk (`ingot health`), then try again.",
-        ) from error
+        what = f"The server cannot ask how full the disk of its packs is: {error.strerror}."
+        raise refusal(what) from error
+
+
+def refusal(message: str, **facts: str) -> Unavailable:
+    """Return the refusal of what a disk that fails, or is not there, kept from being done."""
+    return Unavailable(
+        Reason.INTERNAL,
+        message,
+        next_step="Ask the administrator to look at the disk (`ingot health`), then try again.",
+        facts=facts,
+    )

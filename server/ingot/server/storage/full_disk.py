@@ -9,6 +9,7 @@ from pathlib import Path
 import peewee
 
 from ingot.server.core.errors import Exhausted, Reason, Unavailable
+from ingot.server.storage import disk_space
 
 # SQLite says "disk is full" when a write finds no room, and "I/O error" when the file of shared memory beside
 # the database cannot grow. The latter is also what broken disks say, so then the space left decides.
@@ -16,7 +17,6 @@ _FULL = ("database or disk is full",)
 _PERHAPS = ("disk I/O error", "unable to open database file")
 _BROKEN = (*_PERHAPS, "attempt to write a readonly database")
 _ROOM = 1024 * 1024  # bytes: with less than this SQLite may fail to make its files
-_LOOK = "Ask the administrator to look at the disk (`ingot health`), then try again."
 
 RETRY_AFTER = 60.0
 
@@ -61,10 +61,8 @@ def is_broken(error: BaseException) -> bool:
 
 def disk_failed(path: str) -> Unavailable:
     """Return the refusal of a write that the disk did not take."""
-    return Unavailable(
-        Reason.INTERNAL,
-        f"The server's disk takes nothing for {Path(path).name}: it fails, or may only be read.",
-        next_step=_LOOK,
+    return disk_space.refusal(
+        f"The server's disk takes nothing for {Path(path).name}: it fails, or may only be read."
     )
 
 
@@ -84,10 +82,8 @@ def read_failed(error: peewee.DatabaseError, path: str) -> Unavailable | None:
     """Return the refusal of what the disk did not read; None when the error is not the disk's."""
     if not any(words in str(error) for words in _PERHAPS):
         return None
-    return Unavailable(
-        Reason.INTERNAL,
-        f"The server's disk does not read {Path(path).name}: it fails, or is not there.",
-        next_step=_LOOK,
+    return disk_space.refusal(
+        f"The server's disk does not read {Path(path).name}: it fails, or is not there."
     )
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from ingot.content.digests import Data
 from ingot.server.core import failpoints
-from ingot.server.core.errors import Reason, Unavailable
+from ingot.server.core.errors import Unavailable
 from ingot.server.core.packs import PackId
-from ingot.server.storage import pack_format, pack_keys, pack_reading, write_out
+from ingot.server.storage import disk_space, pack_format, pack_keys, pack_reading, write_out
 
 log = logging.getLogger(__name__)
 
@@ -125,12 +125,7 @@ def open_pack(path: Path, pack: PackId, keyring: pack_keys.Keyring | None) -> Pa
 
 
 def _unavailable(pack: PackId, what: str) -> Unavailable:
-    return Unavailable(
-        Reason.INTERNAL,
-        f"The server cannot open the pack {pack} now: {what}.",
-        next_step="Ask the administrator to look at the disk (`ingot health`), then try again.",
-        facts={"pack": pack},
-    )
+    return disk_space.refusal(f"The server cannot open the pack {pack} now: {what}.", pack=pack)
 
 
 class PackWriter:
