@@ -95,14 +95,14 @@ class DispatcherContract:
         other = rig.enqueue("succeed")
         rig.until(other, S.SUCCEEDED)
         assert rig.now(operation) == waiting
-        rig.clock.moved += 3601
+        rig.clock.ahead += 3601
         assert rig.until(operation, *ENDED).state is S.SUCCEEDED
 
     def test_a_clock_that_jumps_starts_nothing_twice(self, rig: RunnerRig) -> None:
         operation = rig.enqueue("wait")
         process = rig.begun(operation)
         for jump in (7200, -14400, 7200):
-            rig.clock.moved += jump
+            rig.clock.ahead += jump
             rig.until_beaten(operation)
         assert alive(process)
         assert rig.now(operation).attempt == 1

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from helpers.clocks import ShiftedClock
 from helpers.packs import flip, put
 from helpers.schema import migrated
 from ingot.content import digests
-from ingot.server.core.clock import SystemClock
 from ingot.server.core.packs import SealedPack
 from ingot.server.core.upkeep_stores import ShelfPack
 from ingot.server.domain.collection import Collection
@@ -23,22 +23,13 @@ KIB = 1024
 SPARE = 3600.0  # how long packs that were found stay
 
 
-class Clock(SystemClock):
-    """A clock that a test moves."""
-
-    ahead = 0.0
-
-    def now(self) -> float:
-        return super().now() + self.ahead
-
-
 @dataclasses.dataclass(slots=True)
 class Rig:
     """Rows and packs in memory with the steps of upkeep."""
 
     database: Database
     packs: MemoryPacks
-    clock: Clock
+    clock: ShiftedClock
     collection: Collection
     scrubbing: Scrubbing
     chunks: ChunksSql = dataclasses.field(default_factory=ChunksSql)
@@ -110,7 +101,7 @@ class Rig:
 def _rig() -> Iterator[Rig]:
     database = open_database("sqlite:///:memory:")
     migrated(database)
-    packs, clock, index, chunks = MemoryPacks(), Clock(), ShelfSql(), ChunksSql()
+    packs, clock, index, chunks = MemoryPacks(), ShiftedClock(), ShelfSql(), ChunksSql()
     yield Rig(
         database,
         packs,

@@ -12,11 +12,11 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
+from helpers.clocks import ShiftedClock
 from helpers.packs import flip, put
 from helpers.schema import migrated
 from ingot.content import digests
 from ingot.server.core.checkup import Fault
-from ingot.server.core.clock import SystemClock
 from ingot.server.domain import recovery
 from ingot.server.domain.checkup import Checkup
 from ingot.server.domain.collection import Collection
@@ -40,13 +40,6 @@ def digest(number: int) -> bytes:
     return digests.chunk_digest(content(number))
 
 
-class Clock(SystemClock):
-    ahead = 0.0
-
-    def now(self) -> float:
-        return super().now() + self.ahead
-
-
 class Store(RuleBasedStateMachine):
     trees = Bundle("trees")
 
@@ -54,7 +47,7 @@ class Store(RuleBasedStateMachine):
         super().__init__()
         self.database = open_database("sqlite:///:memory:")
         migrated(self.database)
-        self.packs, self.clock = MemoryPacks(), Clock()
+        self.packs, self.clock = MemoryPacks(), ShiftedClock()
         self.index, self.chunks, self.rows = ShelfSql(), ChunksSql(), TreesSql()
         self.collection = Collection(self.index, self.packs, self.chunks, self.clock, SPARE)
         self.scrubbing = Scrubbing(self.index, self.packs, self.chunks, self.rows, self.clock)

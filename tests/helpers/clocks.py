@@ -1,17 +1,22 @@
-"""Clocks for tests of whole servers."""
+"""Clocks that tests move."""
 
-import dataclasses
 import time
 
+from ingot.server.core.clock import SystemClock
 
-@dataclasses.dataclass(slots=True)
-class HandClock:
-    """A clock that a test moves."""
 
-    ahead: float = 0.0
+class ShiftedClock(SystemClock):
+    """The machine's clock, its time of day moved forward by `ahead` seconds."""
+
+    def __init__(self) -> None:
+        self.ahead = 0.0
 
     def now(self) -> float:
-        return time.time() + self.ahead
+        return super().now() + self.ahead
+
+
+class HandClock(ShiftedClock):
+    """One that also moves for whatever waits."""
 
     def monotonic(self) -> float:
         return time.monotonic() + self.ahead

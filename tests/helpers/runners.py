@@ -10,11 +10,11 @@ The clock is the machine's until a test moves it.
 import contextlib
 import dataclasses
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from helpers import loops
+from helpers.clocks import ShiftedClock
 from helpers.eventually import eventually
 from helpers.jobs import Bench, person
 from ingot.server.core.artifacts import JsonObject
@@ -46,26 +46,13 @@ PARAMS: JsonObject = {
 }
 
 
-class MovableClock:
-    """The clock of the machine, with time of day moved by tests."""
-
-    def __init__(self) -> None:
-        self.moved = 0.0
-
-    def now(self) -> float:
-        return time.time() + self.moved
-
-    def monotonic(self) -> float:
-        return time.monotonic()
-
-
 @dataclasses.dataclass(slots=True)
 class RunnerRig:
     """A runner and what it runs on."""
 
     folder: Path
     bench: Bench
-    clock: MovableClock
+    clock: ShiftedClock
     hops: Hops
     patience: Patience
     runner: Runner
@@ -200,7 +187,7 @@ def runner_rig(
         operation_lease_seconds=lease,
     )
     patience = Patience(lease=lease, grace=1.0, poll=0.1)
-    clock = MovableClock()
+    clock = ShiftedClock()
     bench = Bench(settings, url, clock)
     with contextlib.closing(bench.database), contextlib.closing(Hops(bench.database)) as hops:
         rig = RunnerRig(folder, bench, clock, hops, patience, _runner(folder, bench, hops, patience))

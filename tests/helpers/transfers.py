@@ -17,11 +17,11 @@ from google.rpc import error_details_pb2, status_pb2
 
 from helpers import channels, loops
 from helpers.catalogs import CatalogRules, catalog_side
+from helpers.clocks import ShiftedClock
 from helpers.pipelines import FixedIdentity, bearer
 from helpers.schema import migrated
 from ingot.content import chunking, digests
 from ingot.server.core.chunks import MESSAGE_CHUNKS
-from ingot.server.core.clock import SystemClock
 from ingot.server.core.disk_room import DiskReader, Watermarks
 from ingot.server.core.pages import PageTokens
 from ingot.server.core.stores import PackStore
@@ -46,16 +46,6 @@ from ingot.v1 import catalog_pb2, transfer_pb2, transfer_pb2_grpc
 MIB = 1024 * 1024
 ARTIFACT = "namespaces/member/datasets/chat"
 Requests = Iterable[transfer_pb2.PutChunksRequest]
-
-
-class ShiftedClock(SystemClock):
-    """The machine's clock, moved forward by `ahead` seconds."""
-
-    def __init__(self) -> None:
-        self.ahead = 0.0
-
-    def now(self) -> float:
-        return super().now() + self.ahead
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -7,10 +7,11 @@ import grpc
 import pytest
 from google.protobuf import json_format
 
+from helpers.clocks import ShiftedClock
 from helpers.eventually import eventually
 from helpers.patterns import pattern
 from helpers.servers import Server, Stubs, running_server
-from helpers.transfers import Pusher, ShiftedClock, refused
+from helpers.transfers import Pusher, refused
 from ingot.client import Client
 from ingot.server.storage.trees_sql import TreesSql
 from ingot.v1 import auth_pb2, operations_pb2, system_pb2

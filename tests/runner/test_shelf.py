@@ -142,7 +142,7 @@ def test_a_periodic_kind_runs_by_itself(rig: RunnerRig) -> None:
     rig.bench.operations.shelf.add("clean", handler)
     eventually(planned, what="the first turn being planned")
     assert turns == []
-    rig.clock.moved += 3600
+    rig.clock.ahead += 3600
     eventually(lambda: turns, what="the first turn")
     assert turns == ["system"]
     page = rig.bench.read(rig.bench.operations.operations.page, ADMIN, OperationFilter("clean"), 0, "")
@@ -166,10 +166,10 @@ def test_files_of_forgotten_operations_go(rig: RunnerRig) -> None:
     assert log.exists()
     loops.run(rig.runner.sweep())
     assert folder.exists()
-    rig.clock.moved += 25 * 3600
+    rig.clock.ahead += 25 * 3600
     loops.run(rig.runner.sweep())
     assert (log.exists(), folder.exists()) == (True, False)
-    rig.clock.moved += 91 * 24 * 3600
+    rig.clock.ahead += 91 * 24 * 3600
     rig.bench.write(rig.bench.operations.operations.forget_old)
     loops.run(rig.runner.sweep())
     assert not log.exists()
