@@ -181,7 +181,16 @@ class Catalog(AccessPart, TrashPart):
         self, ref: str | Reference, *, limit: int | None = None, deleted: bool = False
     ) -> Iterator[pb.Version]:
         """Yield the versions of an artifact, newest first; with `deleted` those in the trash."""
-        return self._versions_of(self._names.artifact(ref), limit, deleted=deleted)
+        name = self._names.artifact(ref)
+
+        def page(size: int, token: str) -> tuple[Sequence[pb.Version], str]:
+            request = pb.ListVersionsRequest(
+                parent=name, page_size=size, page_token=token, show_deleted=deleted
+            )
+            reply = self._calls.unary(self._stub.ListVersions, request)
+            return reply.versions, reply.next_page_token
+
+        return _pages.walk(page, limit)
 
     def set_alias(self, ref: str | Reference, alias: str, *, etag: str = "") -> pb.Alias:
         """Point `alias` at the version that `ref` names; creates the alias when needed."""

@@ -71,20 +71,21 @@ class TrashPart:
         them; see `list` with `deleted`.
         """
 
-        place, kinds = self._names.parent(namespace), (kind,) if kind else KINDS
-        of_all = [self._versions_of(f"{place}/{each}/-", limit, deleted=True) for each in kinds]
+        def of_kind(name: str) -> Iterator[pb.Version]:
+            parent = f"{self._names.parent(namespace)}/{name}/-"
+
+            def page(size: int, token: str) -> tuple[Sequence[pb.Version], str]:
+                request = pb.ListVersionsRequest(
+                    parent=parent, page_size=size, page_token=token, show_deleted=True
+                )
+                reply = self._calls.unary(self._stub.ListVersions, request)
+                return reply.versions, reply.next_page_token
+
+            return _pages.walk(page, limit)
+
+        of_all = map(of_kind, (kind,) if kind else KINDS)
         found = heapq.merge(*of_all, key=lambda version: -version.delete_time.ToNanoseconds())
         return itertools.islice(found, limit)
-
-    def _versions_of(self, parent: str, limit: int | None, *, deleted: bool) -> Iterator[pb.Version]:
-        def page(size: int, token: str) -> tuple[Sequence[pb.Version], str]:
-            request = pb.ListVersionsRequest(
-                parent=parent, page_size=size, page_token=token, show_deleted=deleted
-            )
-            reply = self._calls.unary(self._stub.ListVersions, request)
-            return reply.versions, reply.next_page_token
-
-        return _pages.walk(page, limit)
 
     def delete_version(
         self,
