@@ -110,14 +110,24 @@ check: proto-check lint types layers docs ## everything but the tests
 
 # --- tests ----------------------------------------------------------------------------------------------------------
 
+# tests MARKS: run them beside each other. What fails is run once more, alone, since some of thousands of tests of real
+# processes may depend on what else the machine does; what fails alone, too, is an error, and the others are named.
+define tests
+	@echo '$(PYTEST) -m $(1) $(ARGS)'
+	@$(PYTEST) -m $(1) $(ARGS) || { test $$? = 1 || exit 2; \
+		echo "=== what failed is run once more, alone"; \
+		$(BIN)/python -m pytest -v --last-failed --last-failed-no-failures none --maxfail 1 -m $(1) $(ARGS) || exit 1; \
+		echo "warning: the tests named above failed beside others and passed alone: mend them, too"; }
+endef
+
 test-fast: $(READY) ## tests for the edit loop, under a minute
 	$(PYTEST) -m "not slow and not long" $(ARGS)
 
 test: $(READY) ## what a newcomer runs: adds real processes and training, under five minutes
-	$(PYTEST) -m "not long" $(ARGS)
+	$(call tests,"not long")
 
 test-all: test ## test, then the long ones: gigabytes, kills, wide sweeps
-	$(PYTEST) -m long $(ARGS)
+	$(call tests,long)
 
 async: $(READY) ## the async form of the Python SDK, which is made from it
 	$(BIN)/python docs/tools/async_form.py
