@@ -46,7 +46,7 @@ class CheckpointPushes:
         self._busy = False
         self._closing = False
         self._abandoned = False
-        self._failure: IngotError | None = None
+        self._failure: Exception | None = None
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._work, name="checkpoints", daemon=True)
         self._thread.start()
@@ -64,7 +64,7 @@ class CheckpointPushes:
             self._changed.notify_all()
 
     def drain(self) -> None:
-        """Wait until every queued checkpoint is committed. Raises the IngotError that stopped one."""
+        """Wait until every queued checkpoint is committed. Raises what stopped one."""
         with self._changed:
             self._changed.wait_for(lambda: self._abandoned or not (self._waiting or self._busy))
             if self._failure is not None:
@@ -93,32 +93,37 @@ class CheckpointPushes:
                     return
                 event, held = self._waiting.popleft()
                 self._busy = True
-            with held:
-                self._push(event)
+            try:
+                with held:
+                    self._push(event)
+            except Exception as error:  # noqa: BLE001  # this machine's disk, say: who drains is told of it
+                self._failed(event, error)
             with self._changed:
                 self._busy = False
                 self._changed.notify_all()
 
     def _push(self, event: progress.Checkpoint) -> None:
-        try:
-            assignments.persist(
-                lambda: self._client.push_checkpoint(
-                    self._job,
-                    event.step,
-                    self._attempt,
-                    Path(event.folder),
-                    epoch=event.epoch,
-                    kind=_KINDS[event.checkpoint_kind],
-                    metrics=dict(event.metrics),
-                    world_size=1,
-                ),
-                stop=lambda: self._abandoned or self._hopeless(),
-            )
-        except IngotError as error:
-            # A periodic one may fail without harm: the next is on its way. Others are waited for.
-            self._warn(f"The checkpoint of step {event.step} could not be pushed: {error.message}")
-            if event.checkpoint_kind != "periodic":
-                self._failure = error
-        else:
+        """Push one, however long the server is away. Raises IngotError, and what this machine fails with."""
+        pushed = assignments.persist(
+            lambda: self._client.push_checkpoint(
+                self._job,
+                event.step,
+                self._attempt,
+                Path(event.folder),
+                epoch=event.epoch,
+                kind=_KINDS[event.checkpoint_kind],
+                metrics=dict(event.metrics),
+                world_size=1,
+            ),
+            stop=lambda: self._abandoned or self._hopeless(),
+        )
+        if pushed is not None:
             self._failure = None
             log.info("checkpoint.pushed job=%s step=%d kind=%s", self._job, event.step, event.checkpoint_kind)
+
+    def _failed(self, event: progress.Checkpoint, error: Exception) -> None:
+        """Take note of one that did not go; a periodic one may, without harm: the next is on its way."""
+        why = error.message if isinstance(error, IngotError) else f"{type(error).__name__}: {error}"
+        self._warn(f"The checkpoint of step {event.step} could not be pushed: {why}")
+        if event.checkpoint_kind != "periodic":
+            self._failure = error
