@@ -11,7 +11,8 @@ import shutil
 import signal
 import threading
 import time
-from contextlib import ExitStack
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,10 +34,12 @@ SILENCE = 60.0  # seconds without an event, at least, before a training trainer 
 SILENT_STEPS = 20  # the same in median steps
 QUIET_PHASE = 1800.0  # loading, saving and exporting report nothing while they last
 STACKS_PAUSE = 1.0  # seconds for a stalled trainer to write its stacks
+END_SECONDS = 10.0  # for the system to end a trainer that was killed
 
 TRY_AGAIN = frozenset({"TRAINER_FAILED", "TRAINER_STALLED", "PEER_LOST"})  # reasons another attempt may cure
 
 Desired = training_pb2.DesiredState
+Start = Callable[[Path, Path], launch.Trainer]  # a spec file, and the folder for logs
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +55,22 @@ class TrainingRun:
     """One attempt of one training job on this machine."""
 
     def __init__(
-        self, client: Client, worker: str, assignment: workers_pb2.Assignment, root: Path, trees: Trees
+        self,
+        client: Client,
+        worker: str,
+        assignment: workers_pb2.Assignment,
+        root: Path,
+        trees: Trees,
+        *,
+        start: Start = launch.start,
+        leaving_seconds: float = LEAVING_SECONDS,
     ) -> None:
         self.name = assignment.name
         self.attempt = assignment.attempt
         self._client = client
         self._worker = worker
+        self._start = start
+        self._leaving_seconds = leaving_seconds
         self._training = assignment.training
         self._job = assignment.training.training_job
         self._folder = root / "jobs" / self.name.removeprefix("trainingJobs/")
@@ -95,9 +108,10 @@ class TrainingRun:
             problem = Problem("TRAINER_FAILED", f"The worker's agent failed: {error}.", {}, "See its log.")
             ending = Ending(workers_pb2.WORK_OUTCOME_FAILED, problem, retry=True)
         finally:
+            self._end_trainer()
             self._pushes.close()
         if not self._lost:
-            self._reports.close(LEAVING_SECONDS)
+            self._reports.close(self._leaving_seconds)
         if self._lost:
             log.warning("job.lost name=%s attempt=%d", self.name, self.attempt)
             return
@@ -120,7 +134,7 @@ class TrainingRun:
     def _hopeless(self) -> bool:
         """Tell whether waiting for the server is over: the attempt is lost, or this worker leaves."""
         if self._released and self._give_up_at == float("inf"):
-            self._give_up_at = time.monotonic() + LEAVING_SECONDS
+            self._give_up_at = time.monotonic() + self._leaving_seconds
         return self._lost or time.monotonic() > self._give_up_at
 
     def watch(self) -> None:
@@ -172,6 +186,15 @@ class TrainingRun:
             if self._trainer is not None:
                 self._trainer.kill()
 
+    def _end_trainer(self) -> None:
+        """Leave no trainer behind: after a failure of the agent itself it would go on, and nobody hear it."""
+        with self._lock:
+            trainer = self._trainer
+        if trainer is not None and trainer.alive():
+            trainer.kill()
+            with suppress(TimeoutError):
+                trainer.wait(END_SECONDS)
+
     def _try(self) -> Ending:
         self._reports.add(reporting.state(training_pb2.TRAINING_JOB_STATE_PREPARING))
         with ExitStack() as inputs:
@@ -181,7 +204,7 @@ class TrainingRun:
             path = self._folder / "spec.json"
             spec.save(path)
             with self._lock:
-                self._trainer = trainer = launch.start(path, self._folder / "logs")
+                self._trainer = trainer = self._start(path, self._folder / "logs")
                 self._last_event = time.monotonic()
                 self._signal(trainer)
             log.info("trainer.started name=%s pid=%s", self.name, trainer.pids[0])
@@ -287,7 +310,7 @@ class TrainingRun:
             )
             return Ending(workers_pb2.WORK_OUTCOME_FAILED, problem, retry=True)
         result = self._result
-        assignments.persist(
+        pushed = assignments.persist(
             lambda: self._client.push_result(
                 self._job.output_artifact,
                 Path(result.folder),
@@ -299,12 +322,14 @@ class TrainingRun:
             ),
             stop=self._hopeless,
         )
+        if pushed is None:  # this worker leaves first: what was trained stays here for the next attempt
+            return Ending(workers_pb2.WORK_OUTCOME_RELEASED)
         return Ending(workers_pb2.WORK_OUTCOME_SUCCEEDED)
 
     def _finish(self, ending: Ending) -> None:
         problem = assignments.to_wire(ending.problem) if ending.problem else None
         try:
-            assignments.persist(
+            told = assignments.persist(
                 lambda: self._client.workers.finish(
                     self._worker, self.name, self.attempt, ending.outcome, problem=problem, retry=ending.retry
                 ),
@@ -312,6 +337,9 @@ class TrainingRun:
             )
         except IngotError as error:
             log.warning("job.finish_refused name=%s reason=%s", self.name, error.reason)
+            return
+        if told is None:
+            log.warning("job.not_told name=%s attempt=%d", self.name, self.attempt)
             return
         log.info(
             "job.finished name=%s attempt=%d outcome=%s",
