@@ -199,6 +199,18 @@ def test_backups_while_others_push_are_kept_by_number_and_end_clean_when_restore
             assert b"".join(client.read(f"{name}:a.bin")) == contents[name]
 
 
+def test_a_scrub_of_all_ages_reads_each_pack_once(tmp_path: Path) -> None:
+    with (
+        running_server(tmp_path / "home", scrub_days=0.0) as server,
+        Client(server.address, server.admin_token, user="root") as admin,
+    ):
+        for name in ("a", "b"):
+            admin.push(f"datasets/{name}", write_tree(tmp_path / name, {"a.bin": os.urandom(100)}))
+        operation = admin.operations.start_upkeep("scrub")
+        ended = admin.operations.wait(operation.name)
+        assert json_format.MessageToDict(ended.result)["packs"] == 2
+
+
 def test_upkeep_is_for_administrators(server: Server) -> None:
     with Client(server.address, server.token("sara"), user="sara") as sara, pytest.raises(Denied):
         sara.operations.start_upkeep("collect")

@@ -40,9 +40,9 @@ class Scrubbing:
         self._trees = trees
         self._clock = clock
 
-    def due(self, age: float) -> Sequence[ShelfPack]:
-        """Return some packs that were last checked `age` seconds ago or longer, the oldest check first."""
-        return self._index.unchecked(self._clock.now() - age, _PAGE)
+    def due(self, before: float) -> Sequence[ShelfPack]:
+        """Return some packs that were last checked before a time, the oldest check first. Inside a read."""
+        return self._index.unchecked(before, _PAGE)
 
     def page(self, after: int) -> Sequence[ShelfPack]:
         """Return the next packs after a key; none at the end. Inside a read."""

@@ -205,9 +205,9 @@ class UpkeepParts:
     async def scrub(self, work: ShelfWork) -> JsonObject:
         """Read again what was not read for longest, at the pace that is set."""
         found = _Checked()
-        age = self._settings.scrub_days * _DAY
+        before = self._clock.now() - self._settings.scrub_days * _DAY  # else with 0 days there is no end
         started = time.monotonic()
-        while due := await self._hops.read(self._scrubbing.due, age):
+        while due := await self._hops.read(self._scrubbing.due, before):
             for pack in due:
                 await work.step()
                 await self._check(pack, found)

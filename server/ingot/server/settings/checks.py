@@ -57,7 +57,14 @@ _NOT_NEGATIVE = (
     "operation_retry_seconds",
     "clean_hours",
     "disk_plenty_bytes",
+    "collect_hours",
+    "collect_grace_seconds",
     "adopted_pack_days",
+    "scrub_hours",
+    "scrub_days",
+    "scrub_bytes_per_second",
+    "backup_hours",
+    "backup_keep",
 )
 _SHORTEST_LEASE = 3.0  # of operations, in seconds
 _LEAST_MEMORY = 256 * 1024 * 1024

@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import math
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +13,7 @@ from ingot.server.settings.table import Setting, table
 
 Value = Path | str | bool | int | float | tuple[str, ...]
 
+_LARGEST = 2**63 - 1  # what the API and the database can hold
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
 
@@ -83,9 +85,11 @@ def _convert(setting: Setting, value: object, source: str) -> Value:
             return text
         case kind if kind in (int, float) and isinstance(text, str | int | float) and text is not True:
             try:
-                return int(text) if kind is int and not isinstance(text, float) else float(text)
+                number = int(text) if kind is int and not isinstance(text, float) else float(text)
             except ValueError:
-                pass
+                number = math.nan
+            if -_LARGEST <= number <= _LARGEST:  # not so for nan, which no check would find
+                return number
         case _ if setting.is_list:
             parts = text.split(",") if isinstance(text, str) else text
             if isinstance(parts, list | tuple) and all(isinstance(part, str) for part in parts):
