@@ -189,12 +189,15 @@ class Agent:
     def _beat(self) -> None:
         next_beat = 0.0
         while not self._stopping.is_set() or self._current():
-            for run in self._current():
-                run.watch()
-            if time.monotonic() >= next_beat or self._wake_beat.is_set():
-                self._wake_beat.clear()
-                next_beat = time.monotonic() + self._beat_seconds
-                self._heartbeat()
+            try:
+                for run in self._current():
+                    run.watch()
+                if time.monotonic() >= next_beat or self._wake_beat.is_set():
+                    self._wake_beat.clear()
+                    next_beat = time.monotonic() + self._beat_seconds
+                    self._heartbeat()
+            except Exception:  # without this thread every lease runs out: the next beat comes anyway
+                log.exception("heartbeat.broken")
             self._wake_beat.wait(1.0)
 
     def _heartbeat(self) -> None:

@@ -19,6 +19,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -86,7 +87,8 @@ class Trainer:
         """End every rank and everything it started, at once."""
         for rank in self._ranks:
             if rank.poll() is None:
-                os.killpg(rank.pid, signal.SIGKILL)
+                with suppress(ProcessLookupError):  # it ends this moment, and another thread waits for that
+                    os.killpg(rank.pid, signal.SIGKILL)
 
     def alive(self) -> bool:
         """Tell whether any rank still runs."""
@@ -109,7 +111,8 @@ class Trainer:
     def _signal(self, number: signal.Signals) -> None:
         for rank in self._ranks:
             if rank.poll() is None:
-                os.kill(rank.pid, number)
+                with suppress(ProcessLookupError):  # likewise
+                    os.kill(rank.pid, number)
 
 
 def start(spec_path: Path, logs: Path, threads: int | None = None, python: str = sys.executable) -> Trainer:
