@@ -11,7 +11,7 @@ from helpers.catalogs import StandingClock
 from helpers.queries import plan, recorded
 from helpers.schema import migrated
 from ingot.content import audit as canonical
-from ingot.server.core.audit import AuditFilter, Deed, Fault, Finding, SignedHead
+from ingot.server.core.audit import ALARM, AuditFilter, Deed, Fault, Finding, SignedHead, server_deed
 from ingot.server.core.identity import system_caller
 from ingot.server.core.pages import PageTokens
 from ingot.server.domain.audit import Audit
@@ -308,14 +308,23 @@ def test_a_list_of_a_thing_finds_what_lies_below_it(rig: Rig) -> None:
 def _exported(rig: Rig) -> list[str]:
     entries = rig.database.read(AuditSql().after, 0, 100)
     opening = {"format": canonical.FORMAT, "server": SERVER, "first": 1, "previous": rig.audit.beginning}
-    head = rig.head()
-    closing = {**head.head.document(), "key": head.key, "signature": head.signature.hex()}
     return [json.dumps(each, ensure_ascii=False) for each in
-            (opening, *(entry.document() for entry in entries), closing)]  # fmt: skip
+            (opening, *(entry.document() for entry in entries), _document(rig.head()))]  # fmt: skip
 
 
-def _check(lines: list[str], key: str = "") -> canonical.CheckedLog:
-    return canonical.check_export(lines, signing.has_signed, key)
+def _document(head: SignedHead) -> dict[str, canonical.Value]:
+    return {**head.head.document(), "key": head.key, "signature": head.signature.hex()}
+
+
+def _beginning_with(entry: str) -> str:
+    """Return the first line of a log whose entries before this one were cut off."""
+    found = json.loads(entry)
+    opening = {"format": canonical.FORMAT, "server": SERVER, "previous": found["previous"]}
+    return json.dumps({**opening, "first": found["number"]})
+
+
+def _check(lines: list[str], key: str = "", kept: "canonical.Document | None" = None) -> canonical.CheckedLog:
+    return canonical.check_export(lines, signing.has_signed, key, kept)
 
 
 def test_an_exported_log_is_checked_line_by_line(rig: Rig) -> None:
@@ -335,6 +344,11 @@ def test_an_exported_log_is_checked_line_by_line(rig: Rig) -> None:
         (lambda lines: lines[1:], "expected an exported log"),
         (lambda lines: ["", *lines], "expected a JSON object"),
         (lambda lines: [], "expected an exported log"),
+        (lambda lines: [*lines, lines[1]], "nothing behind the signed head"),
+        (lambda lines: [lines[0], '{"principal":"users/omid",' + lines[1][1:], *lines[2:]], "stands twice"),
+        (lambda lines: [_beginning_with(lines[3]), *lines[3:]], "begins with entry 3"),
+        (lambda lines: [*lines[:-1], lines[-1].replace('"time"', '"when"')], "it has no time"),
+        (lambda lines: [*lines[:3], '{"x":"\\ud800"}', *lines[3:]], "expected a JSON object"),
     ],
 )
 def test_what_is_wrong_with_an_exported_log_is_told(rig: Rig, change: object, told: str) -> None:
@@ -342,6 +356,34 @@ def test_what_is_wrong_with_an_exported_log_is_told(rig: Rig, change: object, to
     rig.add(4)
     with pytest.raises(canonical.BrokenLogError, match=told):
         _check(change(_exported(rig)))  # type: ignore[operator]
+
+
+def test_an_exported_log_is_compared_with_a_head_that_was_kept(rig: Rig) -> None:
+    rig.add(2)
+    earlier, shorter = _exported(rig), rig.head()
+    rig.add(2)
+    later, kept = _exported(rig), _document(rig.head())
+    assert _check(later, kept=_document(shorter)).last == 4
+    assert _check(later, kept=kept).last == 4
+    with pytest.raises(canonical.BrokenLogError, match="ends with entry 2, but the head that you kept"):
+        _check(earlier, kept=kept)
+    other = dataclasses.replace(shorter.head, hash=str(kept["hash"]))
+    signature = rig.key.sign(canonical.head_message(other.document())).hex()
+    with pytest.raises(canonical.BrokenLogError, match="entry 2 has the hash blake3:"):
+        _check(later, kept={**other.document(), "signature": signature})
+    with pytest.raises(canonical.BrokenLogError, match="is not one of this log"):
+        _check(later, kept={**kept, "signature": "00"})
+
+
+def test_alarms_that_an_exported_log_tells_of_are_found(rig: Rig) -> None:
+    rig.add(3)
+    rig.tamper("DELETE FROM audit_entry WHERE number = 3")
+    alarm = server_deed(1.0, ALARM, {"message": "The log ends with entry 2."})
+    rig.database.write(rig.audit.append, alarm).result()
+    rig.add(1)
+    (told,) = _check(_exported(rig)).alarms
+    assert told.startswith("Entry 3, ")
+    assert told.endswith("The log ends with entry 2.")
 
 
 def test_another_key_than_the_known_one_is_refused(rig: Rig) -> None:

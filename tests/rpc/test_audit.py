@@ -142,6 +142,12 @@ def test_an_export_is_verified_without_the_server(
     broken = _ingot(server, "audit", "verify", str(cut))
     assert broken.returncode == 6
     assert "cut off or replaced" in broken.stderr
+    later = tmp_path / "head.json"
+    _make(server, 1, "omid")
+    assert _ingot(server, "audit", "head", "--output", str(later)).returncode == 0
+    older = _ingot(server, "audit", "verify", str(kept), "--head", str(later))
+    assert (older.returncode, "the head that you kept names entry" in older.stderr) == (6, True)
+    assert _ingot(server, "audit", "verify", "--key", key).returncode == 2
 
 
 def test_the_command_line_lists_exports_and_compares_heads(server: Server, tmp_path: pathlib.Path) -> None:

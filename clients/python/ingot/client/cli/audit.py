@@ -117,10 +117,17 @@ class Verify(Command):
         )
 
     def run(self, shell: Shell) -> int:
+        kept = _kept(self.head) if self.head else None
         if self.file:
-            _verify_file(shell, self.file, self.key)
+            _verify_file(shell, self.file, self.key, kept)
             return 0
-        found = shell.client.audit.verify(_kept(self.head) if self.head else None)
+        if self.key:
+            raise Invalid(
+                "--key is for an exported log: the server checks its own log with its own key.",
+                reason="USAGE",
+                next_step="Name the file, or leave --key out.",
+            )
+        found = shell.client.audit.verify(kept)
         if shell.out.json:
             shell.out.document(_reply(found), "", lambda: None)
         else:
@@ -175,20 +182,36 @@ def _kept(path: str) -> "system_pb2.AuditHead":
         ) from error
 
 
-def _verify_file(shell: Shell, path: str, key: str) -> None:
+def _verify_file(shell: Shell, path: str, key: str, kept: "system_pb2.AuditHead | None") -> None:
+    from ingot.client import _audit
     from ingot.content import audit as canonical
 
+    known = _audit.head_document(kept) if kept is not None else None
     try:
         with open(path, encoding="utf-8") as file:
-            found = canonical.check_export(file, _has_signed, key)
+            found = canonical.check_export(file, _has_signed, key, known)
     except OSError as error:
         raise Invalid(f"{path} cannot be read: {error.strerror}.", reason="USAGE", next_step="") from error
+    except UnicodeDecodeError as error:
+        raise Integrity(
+            f"{path} is not UTF-8: {error}.",
+            reason="DATA_LOSS",
+            next_step="Export it again, and compare with other copies if it is still broken.",
+        ) from error
     except canonical.BrokenLogError as error:
         raise Integrity(
             f"{path}: {error}",
             reason="DATA_LOSS",
             next_step="Export it again, and compare with other copies if it is still broken.",
         ) from error
+    for alarm in found.alarms[:_MOST_SHOWN]:
+        shell.out.note(alarm)
+    if found.alarms:
+        raise Integrity(
+            f"{path}: the entries fit together, but the log tells of {len(found.alarms)} alarms.",
+            reason="DATA_LOSS",
+            next_step="Compare it with logs that were exported before them.",
+        )
     shell.out.line(f"{path}: {found.last} entries, whole; signed by {found.key} at {found.time}")
     if not key:
         shell.out.note(
