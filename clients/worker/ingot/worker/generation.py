@@ -135,9 +135,13 @@ class Generator:
         for data in progress.read_frames(self._answers):
             yield decode(data)
 
+    def alive(self) -> bool:
+        """Tell whether the process still runs."""
+        return self._process.poll() is None
+
     def stop(self) -> None:
         """Stop the request in work; the process stays for the next."""
-        if self._process.poll() is None:
+        if self.alive():
             os.kill(self._process.pid, signal.SIGUSR1)
 
     def close(self, timeout: float = 10.0) -> None:

@@ -7,7 +7,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from ingot.client import Client, IngotError
@@ -22,15 +22,19 @@ log = logging.getLogger(__name__)
 
 WARM_SECONDS = 300.0  # an idle process is kept this long
 _DEFAULTS = generation.Request("")
+Start = Callable[[Path, Path, bool | None], generation.Generator]  # a model folder, a log, whether on a GPU
 
 
 class WarmModel:
     """The process of the model that was asked last; one question at a time."""
 
-    def __init__(self, trees: Trees, logs: Path, gpu: bool | None) -> None:
+    def __init__(
+        self, trees: Trees, logs: Path, gpu: bool | None, *, start: Start = generation.start
+    ) -> None:
         self._trees = trees
         self._logs = logs
         self._gpu = gpu
+        self._start = start
         self._digest = ""
         self._held = ExitStack()
         self._running: tuple[generation.Generator, Iterator[generation.Answer]] | None = None
@@ -41,11 +45,11 @@ class WarmModel:
     ) -> tuple[generation.Generator, Iterator[generation.Answer]]:
         """Return the process of a model and its answers, starting it when needed. Raises TrainingError."""
         self._last_use = time.monotonic()
-        if self._running is not None and self._digest == digest:
+        if self._running is not None and self._digest == digest and self._running[0].alive():
             return self._running
         self.close()
         folder = self._held.enter_context(self._trees.use(version, digest, tell))
-        process = generation.start(folder, self._logs / "generate.log", self._gpu)
+        process = self._start(folder, self._logs / "generate.log", self._gpu)
         answers = process.answers()
         self._running, self._digest = (process, answers), digest
         first = next(answers, None)
@@ -137,16 +141,17 @@ class GenerationRun:
             self._work.model_version, self._work.model_digest, lambda _done, _total: None
         )
         self._process = process
-        process.send(self._request())
-        if self._stopping.is_set():
-            process.stop()
-        for answer in answers:
-            if isinstance(answer, generation.Piece):
-                self._reports.add(workers_pb2.ReportedEvent(text=answer.text))
-            elif isinstance(answer, generation.Refused):
-                raise TrainingError(answer.problem)
-            elif isinstance(answer, generation.Done):
-                return self._done(answer, began)
+        with suppress(BrokenPipeError):  # it died before it read the question
+            process.send(self._request())
+            if self._stopping.is_set():
+                process.stop()
+            for answer in answers:
+                if isinstance(answer, generation.Piece):
+                    self._reports.add(workers_pb2.ReportedEvent(text=answer.text))
+                elif isinstance(answer, generation.Refused):
+                    raise TrainingError(answer.problem)
+                elif isinstance(answer, generation.Done):
+                    return self._done(answer, began)
         tail = process.stderr_tail()[-1000:]
         self._model.close()
         raise failed(
