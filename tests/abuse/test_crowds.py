@@ -130,7 +130,7 @@ def test_a_commit_that_races_an_abort_and_collection_is_whole_or_not_at_all(
     server: Server, times: int
 ) -> None:
     pusher, other, purger = clients(server, 3)
-    moments = random.Random(times)
+    moments, longest = random.Random(times), 0.01
     outcomes = []
     for turn in range(times):
         files = {"raced.bin": pattern(f"raced {times} {turn}", 200_000)}
@@ -148,7 +148,7 @@ def test_a_commit_that_races_an_abort_and_collection_is_whole_or_not_at_all(
             call = pusher.stub.CommitUpload.future(request)
             return call.result().version.name if call.code() is grpc.StatusCode.OK else ""
 
-        def abort(upload: str = upload, pause: float = moments.uniform(0, 0.01)) -> str:
+        def abort(upload: str = upload, pause: float = moments.uniform(0, longest)) -> str:
             threading.Event().wait(pause)
             request = transfer_pb2.AbortUploadRequest(name=upload)
             code = other.stub.AbortUpload.future(request).code()
@@ -159,6 +159,7 @@ def test_a_commit_that_races_an_abort_and_collection_is_whole_or_not_at_all(
         version, _ = all_at_once([commit, abort])
         collect(server)
         outcomes.append(bool(version))
+        longest *= 2 / 3 if version else 3 / 2  # as long as a commit takes here, so that each side wins
         if version:
             assert pusher.read(version, "raced.bin") == files["raced.bin"]
         again = pusher.push(files, ARTIFACT)

@@ -13,7 +13,10 @@ from ingot.client import declared_user
 
 @pytest.mark.contract("S2-44")
 def test_order_of_detection() -> None:
-    system = pwd.getpwuid(os.getuid()).pw_name
+    try:
+        system = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        pytest.skip("this user has no name here")
     assert declared_user({"USER": "ada", "USERNAME": "bob"}) == "ada"
     assert declared_user({"USER": " ", "USERNAME": "bob"}) == "bob"
     assert declared_user({}) == system

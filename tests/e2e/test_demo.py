@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 
+import psutil
 import pytest
 
 from helpers.eventually import eventually
@@ -27,10 +28,8 @@ def _start(*options: str, folder: pathlib.Path) -> "subprocess.Popen[str]":
 
 def _left(folder: pathlib.Path) -> list[str]:
     """Return the processes that work in a folder."""
-    listed = subprocess.run(
-        ["ps", "-axww", "-o", "pid=,command="], capture_output=True, text=True, check=True
-    )
-    return [line for line in listed.stdout.splitlines() if f"{folder}/ingot-demo" in line]
+    lines = [" ".join(each.info["cmdline"] or ()) for each in psutil.process_iter(["cmdline"])]
+    return [line for line in lines if f"{folder}/ingot-demo" in line]
 
 
 @pytest.fixture
