@@ -33,6 +33,7 @@ from ingot.server.rpc.hops import Hops
 from ingot.server.rpc.put_chunks import LocalRows
 from ingot.server.rpc.read_bytes import TreeRows
 from ingot.server.rpc.server import INNER_OPTIONS
+from ingot.server.rpc.uninterrupted import uninterrupted
 from ingot.v1 import transfer_pb2
 
 log = logging.getLogger(__name__)
@@ -160,18 +161,12 @@ class _Incoming:
                         yield await self._stored(message.data)
                     case Kind.SEALED:
                         # As in the main process: from here it is completed even if everybody has gone.
-                        concluding = asyncio.create_task(self._conclude(message))
-                        try:
-                            receipt = await asyncio.shield(concluding)
-                        except asyncio.CancelledError:
-                            await asyncio.wait({concluding})
-                            concluding.exception()  # nobody waits for it any more
-                            raise
+                        receipt = await uninterrupted(self._conclude(message))
                         yield messages.encode(Kind.DONE, receipt)
                     case _:
                         raise _failure(message)
         finally:
-            await asyncio.shield(asyncio.create_task(self._close()))
+            await uninterrupted(self._close())
 
     async def _stored(self, packed: bytes) -> bytes:
         """Say what need not be written; before the first chunk that must, set the space apart."""

@@ -29,6 +29,7 @@ from ingot.server.domain.chunk_stream import ChunkStream
 from ingot.server.rpc import admission, pipeline
 from ingot.server.rpc.bulk_messages import BulkPieces, PutChunksMessage
 from ingot.server.rpc.hops import FileWork, Hops
+from ingot.server.rpc.uninterrupted import uninterrupted
 from ingot.v1 import transfer_pb2
 
 log = logging.getLogger(__name__)
@@ -185,15 +186,9 @@ class _Reception(Generic[R]):
             await self._written()
             self._patience.reschedule(None)
             # From here it is completed even if the sender has gone: its next FindMissing finds the chunks.
-            concluding = asyncio.create_task(self._conclude())
-            try:
-                return await asyncio.shield(concluding)
-            except asyncio.CancelledError:
-                await asyncio.wait({concluding})  # it is at work on the files that would be dropped
-                concluding.exception()  # nobody waits for it any more
-                raise
+            return await uninterrupted(self._conclude())
         except BaseException:
-            await asyncio.shield(asyncio.create_task(self._drop()))
+            await uninterrupted(self._drop())
             raise
         finally:
             self._rows.close()

@@ -35,6 +35,7 @@ from ingot.server.rpc import convert_transfer as convert
 from ingot.server.rpc.committing import Committer
 from ingot.server.rpc.hops import Hops
 from ingot.server.rpc.incoming_runs import IncomingRun
+from ingot.server.rpc.uninterrupted import uninterrupted
 from ingot.v1 import transfer_pb2
 
 log = logging.getLogger(__name__)
@@ -150,8 +151,7 @@ class FileReceiver:
     async def _broke_off(self, plan: FilePlan, upload: Upload, call: _Call, error: BaseException) -> None:
         """Note the failure of an upload that was begun for this file, unless another try of it goes on."""
         if plan.begins and self._running[call] == 1:
-            work = self._means.hops.prepare(self._means.files.fail, upload.name, error)
-            await asyncio.shield(asyncio.create_task(work))
+            await uninterrupted(self._means.hops.prepare(self._means.files.fail, upload.name, error))
 
 
 class _Reception:
@@ -191,14 +191,9 @@ class _Reception:
             for told in (self._plan.claim, claim):
                 self._file.check(told)
             # From here it is completed even if the sender has gone: the same call again finds it done.
-            concluding = asyncio.create_task(self._conclude())
-            try:
-                return await asyncio.shield(concluding)
-            except asyncio.CancelledError:
-                await asyncio.wait({concluding})
-                raise
+            return await uninterrupted(self._conclude())
         except BaseException:
-            await asyncio.shield(asyncio.create_task(self._drop()))
+            await uninterrupted(self._drop())
             raise
 
     async def _take_all(self, messages: Messages) -> FileClaim:
