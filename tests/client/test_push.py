@@ -1,8 +1,10 @@
 """Push: what travels, what does not, and what happens when something breaks or changes on the way."""
 
 import itertools
+import os
 import pathlib
 import re
+import sys
 import tempfile
 
 import pytest
@@ -29,6 +31,16 @@ from ingot.server.core.uploads import UploadMove
 
 MIB = 1024 * 1024
 SMALL = {"data/a.jsonl": b'{"a": 1}\n', "data/b.jsonl": '{"ب": 2}\n'.encode(), "empty": b""}
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="names of files are UTF-8 there")
+def test_a_folder_may_have_a_name_that_is_no_text(tmp_path: pathlib.Path) -> None:
+    source = write_tree(tmp_path / os.fsdecode(b"caf\xe9"), SMALL)
+    with member_client() as (client, _):
+        done = client.push("models/tiny", source)
+        assert client.uploads.get(done.upload).original_name == "caf?"
+        client.pull("models/tiny", tmp_path / os.fsdecode(b"out\xe9"))
+    assert tree_of(tmp_path / os.fsdecode(b"out\xe9")) == SMALL
 
 
 @pytest.mark.contract("S0-33", "S1-16")

@@ -394,4 +394,5 @@ class _Push:
 
 def _name_of(sources: Sequence[str | os.PathLike[str]]) -> str:
     names = [Path(each).resolve().name for each in sources]
-    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
+    name = names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
+    return name.encode(errors="replace").decode()  # it may be in another encoding

@@ -84,22 +84,33 @@ class Seeds:
             return None
         try:
             data = os.pread(descriptor, length, offset)
+        except OSError:  # a part of the disk that cannot be read
+            return None
         finally:
             os.close(descriptor)
         return data if digests.chunk_digest(data) == digest else None
 
 
 def state_of_content(place: Path, file: TreeFile, journal: Journal) -> FileState | None:
-    """Return the state of the file at `place` if it is exactly `file`, by the journal or else by reading."""
-    descriptor = os.open(place, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    """Return the state of the file at `place` if it is exactly `file`, by the journal or else by reading.
+
+    None also for one that cannot be read: only its owner may know what it holds.
+    """
     try:
-        state = FileState.of(os.fstat(descriptor))
-        if state.size != file.size:
+        descriptor = os.open(place, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return None
+    try:
+        found = os.fstat(descriptor)
+        state = FileState.of(found)
+        if not stat.S_ISREG(found.st_mode) or state.size != file.size:
             return None
         known = journal.get(str(place), state)
         if known is not None and known.profile == file.cut.profile:
             return state if known.entries == file.cut.entries else None
         return state if is_intact(descriptor, file) and FileState.of(os.fstat(descriptor)) == state else None
+    except OSError:  # a part of the disk that cannot be read
+        return None
     finally:
         os.close(descriptor)
 

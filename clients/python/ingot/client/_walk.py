@@ -96,7 +96,7 @@ def _folder(
 
 def _size(root: Path, entry: "os.DirEntry[str]") -> int:
     if entry.is_symlink():
-        target = Path(entry.path).resolve()
+        target = Path(os.path.realpath(entry.path))  # `resolve` raises for links that lead round
         if not target.is_relative_to(root):
             raise _refused(entry.path, f"it is a link that leads out of the folder, to {target}")
         if not target.is_file():
