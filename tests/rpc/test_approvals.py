@@ -210,6 +210,27 @@ def test_evidence_is_gathered_again_at_the_decision(rig: Rig) -> None:
     assert rig.decide(good.name).state == APPROVED
 
 
+def test_a_decision_is_on_the_evidence_that_was_read(rig: Rig) -> None:
+    rig.update(pb.Artifact(approval=approval_policy(thresholds={"accuracy": (0.9, None)})), "approval")
+    asked = rig.ask(rig.push("one", metrics={"accuracy": 0.95}))
+    rig.update(pb.Artifact(approval=approval_policy(thresholds={"accuracy": (0.5, None)})), "approval")
+    guarded = pb.DecideApprovalRequest(name=asked.name, decision=APPROVE, comment="hm", etag=asked.etag)
+    assert _refused(rig.sara.catalog.DecideApproval, guarded)[1] == "ETAG_MISMATCH"
+    guarded.etag = rig.sara.catalog.GetApproval(pb.GetApprovalRequest(name=asked.name)).approval.etag
+    assert rig.sara.catalog.DecideApproval(guarded).approval.state == APPROVED
+
+
+def test_evidence_tells_all_digits_of_a_metric(rig: Rig) -> None:
+    limits = {"accuracy": (0.9, None), "parameters": (None, 1234567.0)}
+    rig.update(pb.Artifact(approval=approval_policy(thresholds=limits)), "approval")
+    close = rig.ask(rig.push("one", metrics={"accuracy": 0.8999999999, "parameters": 1234568}))
+    told = {each.name: (each.found, each.expected) for each in close.evidence.checks[3:]}
+    assert told == {
+        "metric:accuracy": ("0.8999999999", "at least 0.9"),
+        "metric:parameters": ("1234568", "at most 1234567"),
+    }
+
+
 def test_only_owners_change_what_approvals_need(rig: Rig) -> None:
     wanted = pb.Artifact(approval=approval_policy(protected_aliases=["prod"]))
     assert _refused(lambda: rig.update(wanted, "approval", who=rig.omid))[0] is (

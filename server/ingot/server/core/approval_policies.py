@@ -21,6 +21,11 @@ VALIDATION, SCAN, LICENSE = "validation", "scan", "license"
 EVIDENCE = (VALIDATION, SCAN, LICENSE)  # what may be required by name
 
 
+def digits(number: float) -> str:
+    """Return a number with all that tells it from others: 0.89999 is not told as 0.9."""
+    return repr(float(number)).removesuffix(".0")
+
+
 @dataclass(frozen=True, slots=True)
 class MetricThreshold:
     """Between which numbers a performance metric must be; None does not limit it."""
@@ -34,9 +39,9 @@ class MetricThreshold:
         """Return the limits as people read them."""
         parts = []
         if self.minimum is not None:
-            parts.append(f"at least {self.minimum:g}")
+            parts.append(f"at least {digits(self.minimum)}")
         if self.maximum is not None:
-            parts.append(f"at most {self.maximum:g}")
+            parts.append(f"at most {digits(self.maximum)}")
         return " and ".join(parts) or "a number"
 
 

@@ -91,8 +91,8 @@ class Approval:
 
     @property
     def etag(self) -> str:
-        """What changes with every change, also of what is decided on."""
-        return ids.etag_of(self.name, self.state, self.decide_time or 0, self.revision)
+        """What changes with every change, also of what is decided on and of what the evidence says."""
+        return ids.etag_of(self.name, self.state, self.decide_time or 0, self.revision, self.evidence.checks)
 
     def is_of(self, user: str) -> bool:
         """Return whether a user asked for it or made its version, and so may not decide it."""

@@ -17,6 +17,7 @@ from ingot.server.core.approval_policies import (
     SCAN,
     VALIDATION,
     MetricThreshold,
+    digits,
 )
 from ingot.server.core.approvals import Check, Evidence
 from ingot.server.core.artifacts import Artifact, Version
@@ -97,7 +98,7 @@ def _measured(version: Version, threshold: MetricThreshold) -> Check:
         return Check(name, False, True, expected, "none" if value is None else "not a number")
     low = threshold.minimum is None or value >= threshold.minimum
     high = threshold.maximum is None or value <= threshold.maximum
-    return Check(name, low and high, True, expected, f"{value:g}")
+    return Check(name, low and high, True, expected, digits(value))
 
 
 def _rules(validation: Operation) -> params.Rules:

@@ -3,7 +3,13 @@
 import math
 
 from ingot.server.core import names
-from ingot.server.core.approval_policies import EVIDENCE, ApprovalPolicy, ApprovalState, MetricThreshold
+from ingot.server.core.approval_policies import (
+    EVIDENCE,
+    ApprovalPolicy,
+    ApprovalState,
+    MetricThreshold,
+    digits,
+)
 from ingot.server.core.approvals import Approval, Evidence
 from ingot.server.core.errors import invalid_field
 from ingot.server.core.names import ArtifactName
@@ -107,7 +113,9 @@ def _threshold_of(message: catalog_pb2.MetricThreshold, field: str) -> MetricThr
     if any(value is not None and not math.isfinite(value) for value in (low, high)):
         raise invalid_field(field, "expected numbers, got one that is infinite or none")
     if low is not None and high is not None and low > high:
-        raise invalid_field(field, f"expected a minimum below the maximum, got {low:g} and {high:g}")
+        raise invalid_field(
+            field, f"expected a minimum below the maximum, got {digits(low)} and {digits(high)}"
+        )
     return MetricThreshold(message.metric, low, high)
 
 
