@@ -208,6 +208,15 @@ def test_nested_metadata_is_shown_as_json(canned: CannedServer, cli: CommandLine
     assert "string_value" not in shown
 
 
+def test_numbers_of_metadata_keep_their_digits(canned: CannedServer, cli: CommandLine) -> None:
+    version = canned_answers.version(1)
+    version.metadata.update({"day": 20261121, "share": 0.8999999999, "large": 1e300, "whole": 3, "yes": True})
+    canned.answer("CatalogService/GetVersion", catalog_pb2.GetVersionResponse(version=version))
+    shown = cli.run("show", "datasets/chat@1").out
+    for line in ("day = 20261121", "share = 0.8999999999", "large = 1e+300", "whole = 3", "yes = True"):
+        assert line in shown
+
+
 def test_why_is_told_as_a_tree(canned: CannedServer, cli: CommandLine) -> None:
     made = timestamp_pb2.Timestamp(seconds=1_790_000_000)
     model, job = "namespaces/ada/models/tiny/versions/2", "trainingJobs/job_3"

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 HEADING = ("VERSION", "ALIASES", "SIZE", "NEW", "FILES", "STATE", "CREATED", "CHANGES")
 _EMPTY = ("-",) * (len(HEADING) - 1)
+_MOST_WHOLE = 2.0**53  # numbers of free structures are doubles: above, their digits are not all meant
 
 
 def show_all(listing: Listing, found: "Iterable[catalog_pb2.Artifact]") -> None:
@@ -144,8 +145,8 @@ def pairs(struct: "struct_pb2.Struct") -> str:
 
 
 def _plain(value: object) -> str:
-    if isinstance(value, dict | list):
-        from ingot.client.cli import plain
+    from ingot.client.cli import plain
 
+    if isinstance(value, dict | list) or (isinstance(value, float) and abs(value) < _MOST_WHOLE):
         return plain.dumps(plain.whole(value))
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return str(value)
