@@ -42,6 +42,7 @@ class Bench:
 
     def __init__(self, server: FakeServer, *, contacted: bool = True, timeout: float = 300.0) -> None:
         self.pauses: list[float] = []
+        self.now = 0.0
         contact = Contact()
         contact.made = contacted
         self.calls = Calls(
@@ -51,6 +52,7 @@ class Bench:
             timeout=timeout,
             contact=contact,
             pause=self.pauses.append,
+            clock=lambda: self.now,
             rng=random.Random(7),
         )
         self.catalog = Catalog(server.link, self.calls, Names(lambda: "ada"))
@@ -143,6 +145,31 @@ def test_no_pause_outlives_the_deadline() -> None:
         with pytest.raises(Unreachable) as caught:
             answer.result(100)
     assert (bench.pauses, caught.value.retry_after) == ([], 60)
+
+
+@pytest.mark.parametrize("code", [UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED])
+def test_a_deadline_that_passed_while_the_program_was_stopped_does_not_count(code: grpc.StatusCode) -> None:
+    with FakeServer() as server:
+        bench = Bench(server)
+        answer = server.run(lambda: bench.catalog.get("models/tiny"))
+        first = server.take("CatalogService", "GetArtifact")
+        bench.now += 302.0
+        first.fail(code)
+        server.take("CatalogService", "GetArtifact").reply(catalog_pb2.GetArtifactResponse())
+        answer.result(100)
+    assert len(bench.pauses) == 1
+
+
+def test_a_deadline_that_passed_while_it_ran_counts() -> None:
+    with FakeServer() as server:
+        bench = Bench(server)
+        answer = server.run(lambda: bench.catalog.get("models/tiny"))
+        call = server.take("CatalogService", "GetArtifact")
+        bench.now += 300.1
+        call.fail(grpc.StatusCode.DEADLINE_EXCEEDED)
+        with pytest.raises(TimedOut):
+            answer.result(100)
+    assert bench.pauses == []
 
 
 def test_every_call_says_who_and_with_what_program() -> None:

@@ -3,8 +3,8 @@
 Every stub method is called through `Calls`. It adds the credential itself, because gRPC refuses call
 credentials on plaintext and unix sockets; that a token may travel at all was decided when the connection was
 opened (`_connection.py`). An access token of a login that the server refuses is renewed, once a call. Unary
-calls have one deadline over all tries. Streams have none: a watchdog cancels them when nothing came for a
-while, and whoever reads them resumes.
+calls have one deadline over all tries, which begins anew where this process was stopped meanwhile (Ctrl-Z).
+Streams have none: a watchdog cancels them when nothing came for a while, and whoever reads them resumes.
 """
 
 from __future__ import annotations  # gRPC's callables are generic for type checkers only
@@ -34,6 +34,7 @@ T = TypeVar("T")  # replies and requests of bulk methods are no messages (`_bulk
 _ENDED = ("TOKEN_EXPIRED", "TOKEN_INVALID")
 DEFAULT_TIMEOUT = 30.0  # seconds
 DEFAULT_IDLE = 60.0  # a live stream says something at least every 15 s
+_STOPPED = 1.0  # seconds behind its deadline; gRPC ends a call within milliseconds while this process runs
 
 
 class Contact:
@@ -56,6 +57,7 @@ class Calls:
     retry: Retry = DEFAULT_RETRY
     contact: Contact = field(default_factory=Contact)
     pause: Callable[[float], None] = time.sleep
+    clock: Callable[[], float] = time.monotonic
     rng: random.Random = field(default_factory=random.Random)
     scope: Scope | None = None  # of who may end these calls from another thread
 
@@ -71,14 +73,15 @@ class Calls:
         self, call: grpc.UnaryUnaryMultiCallable[Q, R], request: Q, *, timeout: float | None = None
     ) -> R:
         """Call a unary method; repeat it when that may help and is safe. Raises IngotError."""
-        end = time.monotonic() + (self.timeout if timeout is None else timeout)
+        whole = self.timeout if timeout is None else timeout
+        end = self.clock() + whole
         call_id = new_id()
         repeatable = _retries.is_idempotent(request)
         attempt, refused = 1, False
         while True:
             token = self.bearer.token()
             try:
-                left = max(end - time.monotonic(), 0.001)
+                left = max(end - self.clock(), 0.001)
                 reply: R = self._answer(call, request, left, self._metadata(call_id, token))
             except grpc.RpcError as failure:
                 error = self.error_of(failure, call_id)
@@ -87,8 +90,12 @@ class Calls:
                     refused = True
                     continue
                 attempt += 1
-                pause = self.pause_before(attempt, error) if repeatable else None
-                if pause is None or time.monotonic() + pause >= end:
+                worth = error
+                if self.clock() > end + _STOPPED:
+                    end = self.clock() + whole
+                    worth = Unreachable(error.message) if isinstance(error, TimedOut) else error
+                pause = self.pause_before(attempt, worth) if repeatable else None
+                if pause is None or self.clock() + pause >= end:
                     raise error from failure
                 self.pause(pause)
             else:
