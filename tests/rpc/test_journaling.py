@@ -95,7 +95,7 @@ def test_what_a_call_changed_that_ended_before_its_act_is_entered_later(log: Log
     made.around(call, lambda: _change(log), act=False)()
     call.code = "CANCELLED"
     made.ended(call)
-    made.flush()
+    made.write(made.take())
     assert [deed.code for deed in log.deeds] == ["CANCELLED"]
 
 
@@ -104,11 +104,38 @@ def test_a_flood_of_refusals_is_counted_and_not_written_out(log: Log, made: Jour
         call = _call()
         call.code, call.reason = "PERMISSION_DENIED", "SCOPE_MISSING"
         made.ended(call)
-    made.flush()
+    made.write(made.take())
     assert len(log.deeds) == MOST_REFUSED + 1
     assert log.deeds[0].facts == {"reason": "SCOPE_MISSING"}
     assert log.deeds[-1].facts == {"more_refused_calls": "50"}
     assert not made.pending()
+
+
+def _refused(made: Journaling, reason: str) -> None:
+    call = _call()
+    call.code, call.reason = "PERMISSION_DENIED", reason
+    made.ended(call)
+
+
+def test_what_could_not_be_written_waits_before_what_came_since(log: Log, made: Journaling) -> None:
+    _refused(made, "FIRST")
+    taken = made.take()
+    _refused(made, "SECOND")
+    made.put_back(taken)  # the write failed
+    made.write(made.take())
+    assert [deed.facts["reason"] for deed in log.deeds] == ["FIRST", "SECOND"]
+
+
+def test_what_comes_back_is_bounded_too(log: Log, made: Journaling) -> None:
+    for _ in range(MOST_REFUSED + 3):
+        _refused(made, "FIRST")
+    taken = made.take()
+    for _ in range(5):
+        _refused(made, "SECOND")
+    made.put_back(taken)
+    made.write(made.take())
+    assert [deed.facts.get("reason") for deed in log.deeds] == ["FIRST"] * MOST_REFUSED + [None]
+    assert log.deeds[-1].facts == {"more_refused_calls": "8"}
 
 
 def test_refused_reads_are_no_entries(log: Log, made: Journaling) -> None:

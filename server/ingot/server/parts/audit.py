@@ -14,6 +14,7 @@ from ingot.server.core.pages import PageTokens
 from ingot.server.domain.audit import Audit
 from ingot.server.domain.audit_heads import AuditHeads, Settle
 from ingot.server.domain.usage import Usage
+from ingot.server.rpc import usage_storing
 from ingot.server.rpc.audit import AuditRules
 from ingot.server.rpc.hops import Hops
 from ingot.server.rpc.journaling import Journaling
@@ -70,9 +71,8 @@ class AuditParts:
             await hops.keep(self.audit.note_key, key)
 
     async def flush(self, hops: Hops) -> None:
-        """Write what was refused."""
-        if self.journaling.pending():
-            await hops.keep(self.journaling.flush)
+        """Write what was refused; what cannot be written waits for the next time."""
+        await usage_storing.store(hops, self.journaling)
 
     async def keep(self, hops: Hops) -> None:
         """Keep the newest entry as signed head."""

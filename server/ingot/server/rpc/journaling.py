@@ -4,7 +4,7 @@
 
 An entry is made when the write changed rows. With it goes the row that the list of activities shows, so that
 after a crash every change that was acknowledged is in both. What is refused, and what a call changed that
-ended before its act, has no write to be in: it is gathered and written with the next flush, in bounded
+ended before its act, has no write to be in: it is gathered and written by `usage_storing.store`, in bounded
 numbers.
 
 What the server does by itself has no call: a rule says which of it is an act, which has an entry by `system`.
@@ -13,9 +13,9 @@ An administrator who uses another's private thing leaves an entry even when noth
 is a write of its own, before the answer.
 """
 
+import dataclasses
 import functools
 import threading
-from collections import deque
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
@@ -29,7 +29,7 @@ from ingot.server.rpc.calls import Call
 
 T = TypeVar("T")
 
-MOST_REFUSED = 200  # that wait for a flush; a flood of refusals must not fill the log
+MOST_REFUSED = 200  # that wait to be written; a flood of refusals must not fill the log
 _REFUSALS = frozenset({"PERMISSION_DENIED", "UNAUTHENTICATED"})
 
 
@@ -53,6 +53,14 @@ class Record(Protocol):
         ...
 
 
+@dataclasses.dataclass(frozen=True)
+class Waiting:
+    """What has no write to be in: entries, and how many more there would be."""
+
+    deeds: list[Deed]
+    more: int
+
+
 class Journaling:
     """Makes the entries of calls; one object for a server."""
 
@@ -60,7 +68,7 @@ class Journaling:
         self._log = log
         self._record = record
         self._clock = clock
-        self._waiting: deque[Deed] = deque()
+        self._waiting: list[Deed] = []
         self._more = 0
         self._lock = threading.Lock()
 
@@ -111,7 +119,7 @@ class Journaling:
         return functools.partial(self._enter, call) if _new_use(call) else None
 
     def ended(self, call: Call) -> None:
-        """Take note that a call is over: a refusal, or changes before its act, wait for `flush`."""
+        """Take note that a call is over: a refusal, or changes before its act, wait to be written."""
         if call.entered or not call.method.audited:
             return
         refused = call.code in _REFUSALS or call.reason == Reason.LOGIN_LOCKED
@@ -126,18 +134,29 @@ class Journaling:
                 self._more += 1
 
     def pending(self) -> bool:
-        """Return whether `flush` has anything to write."""
+        """Return whether anything waits to be written."""
         return bool(self._waiting)
 
-    def flush(self) -> None:
-        """Write what waits; runs inside a write."""
+    def take(self) -> Waiting:
+        """Return what waits, and begin anew."""
         with self._lock:
-            waiting, self._waiting = self._waiting, deque()
-            more, self._more = self._more, 0
-        for deed in waiting:
+            taken = Waiting(self._waiting, self._more)
+            self._waiting, self._more = [], 0
+        return taken
+
+    def put_back(self, taken: Waiting) -> None:
+        """Keep what could not be written for the next time, before what came since."""
+        with self._lock:
+            both = taken.deeds + self._waiting
+            self._waiting = both[:MOST_REFUSED]
+            self._more += taken.more + len(both) - len(self._waiting)
+
+    def write(self, taken: Waiting) -> None:
+        """Write what waited; runs inside a write."""
+        for deed in taken.deeds:
             self._log.append(deed)
-        if more:
-            facts = {"more_refused_calls": str(more)}
+        if taken.more:
+            facts = {"more_refused_calls": str(taken.more)}
             self._log.append(audit.server_deed(self._clock.now(), audit.REFUSE, facts, "PERMISSION_DENIED"))
 
     def _enter(self, call: Call) -> None:

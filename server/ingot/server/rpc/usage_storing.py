@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class Gathers(Protocol[T]):
-    """What gathers figures that are written together: usage, figures of calls."""
+    """What gathers things that are written together: usage, figures of calls, entries of refusals."""
 
     def pending(self) -> bool:
         """Return whether there is anything to write."""
