@@ -18,6 +18,7 @@ from helpers.eventually import eventually
 from helpers.patterns import pattern
 from helpers.pipelines import bearer
 from helpers.processes import ServerProcess, run_server, server_process
+from helpers.runners import alive
 from helpers.servers import running_server
 from helpers.transfers import Pusher, cut, header
 from ingot.client import Client, TlsFiles
@@ -152,8 +153,7 @@ def test_data_processes_end_with_the_server_however_it_ends(tmp_path: Path) -> N
             children = _processes(server)
             assert len(children) == 1
             server.stop(number)
-            gone, alive = psutil.wait_procs(children, timeout=100)
-        assert (len(gone), alive) == (1, [])
+            eventually(lambda: not alive(children[0].pid), what="its end")  # noqa: B023
     assert not [*(tmp_path / "data").glob("*.sock")]
 
 

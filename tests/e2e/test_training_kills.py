@@ -15,12 +15,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
 from helpers.command_lines import CommandLine
 from helpers.eventually import eventually
 from helpers.processes import ServerProcess, server_process
+from helpers.runners import alive
 from helpers.workers import TINY, WorkerProcess, losses, worker_process, write_dataset
 from ingot.client import Client
 from ingot.v1 import training_pb2
@@ -114,7 +114,7 @@ def test_one_job_outlives_its_trainer_its_worker_a_pause_and_its_server(
             trainer = trainer_of(worker)
             stage.client.training.pause(job)
             eventually(lambda: stage.state(job) == "PAUSED", timeout=100, what="the job pauses")
-            assert not psutil.pid_exists(trainer)
+            assert not alive(trainer)
             paused = stage.client.training.get(job)
             assert paused.latest_checkpoint
             stage.client.training.resume(job)
@@ -131,9 +131,7 @@ def test_one_job_outlives_its_trainer_its_worker_a_pause_and_its_server(
 def gone_with(worker: WorkerProcess, trainer: int) -> bool:
     """Kill a worker; return whether its trainer has died with it."""
     worker.kill()
-    return eventually(
-        lambda: not psutil.pid_exists(trainer), timeout=100, what="the trainer dies with its agent"
-    )
+    return eventually(lambda: not alive(trainer), timeout=100, what="the trainer dies with its agent")
 
 
 @pytest.mark.contract("S0-52")
@@ -197,7 +195,7 @@ def test_pause_frees_the_machine_and_resume_is_exact(stage: Stage, undisturbed: 
         trainer = trainer_of(worker)
         stage.client.training.pause(job)
         eventually(lambda: stage.state(job) == "PAUSED", timeout=100, what="the job pauses")
-        assert not psutil.pid_exists(trainer)
+        assert not alive(trainer)
         paused_at = stage.client.training.get(job).latest_checkpoint
         assert paused_at
         stage.client.training.resume(job)
@@ -230,7 +228,7 @@ def test_cancel_ends_the_trainer_and_delete_forgets_the_job(stage: Stage) -> Non
         trainer = trainer_of(worker)
         stage.client.training.cancel(job)
         eventually(lambda: stage.state(job) == "CANCELLED", timeout=100, what="the job is cancelled")
-        assert not psutil.pid_exists(trainer)
+        assert not alive(trainer)
         assert stage.client.training.delete(job).checkpoint_count >= 1
 
 
