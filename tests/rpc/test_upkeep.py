@@ -13,7 +13,7 @@ from helpers.sdk import write_tree
 from helpers.servers import Server, running_server
 from ingot.client import Client, DataLoss, Denied
 from ingot.server import cli
-from ingot.server.storage import backups, sql
+from ingot.server.storage import backup_folder, backups, sql
 from ingot.server.storage.trees_sql import TreesSql
 from ingot.v1 import system_pb2
 
@@ -187,8 +187,8 @@ def test_backups_while_others_push_are_kept_by_number_and_end_clean_when_restore
             pushing = pool.submit(admin.push, meanwhile, data)
             made = result_of(admin, "backup")
             pushing.result(100)
-    assert len(backups.found(folder)) == 2
-    assert backups.found(folder)[-1].name == Path(str(made["path"])).name
+    assert len(backup_folder.found(folder)) == 2
+    assert backup_folder.found(folder)[-1].name == Path(str(made["path"])).name
     backups.restore(folder, tmp_path / "new" / "data")
     assert cli.main(["doctor", "--deep", "--data", str(tmp_path / "new" / "data")]) == 0, capsys.readouterr()
     with (

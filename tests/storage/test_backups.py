@@ -11,10 +11,10 @@ import pytest
 from helpers.packs import put
 from helpers.schema import migrated
 from ingot.content import digests
-from ingot.server.core.errors import DataLoss
+from ingot.server.core.errors import DataLoss, Precondition, Unavailable
 from ingot.server.core.packs import SealedPack
 from ingot.server.core.upkeep_stores import Backup
-from ingot.server.storage import backups
+from ingot.server.storage import backup_folder, backups
 from ingot.server.storage.backups import BackupError, FolderBackups
 from ingot.server.storage.chunks_sql import ChunksSql
 from ingot.server.storage.database import Database, open_database
@@ -113,7 +113,7 @@ def test_old_backups_go_with_the_packs_that_only_they_need(home: Home, tmp_path:
     home.packs.delete(gone.id)
     for _ in range(2):
         home.back_up(keep=2)
-    assert [each.packs for each in backups.found(home.folder)] == [1, 1]
+    assert [each.packs for each in backup_folder.found(home.folder)] == [1, 1]
     assert _packs_in(home.folder) == {kept.id}
     backups.restore(home.folder, tmp_path / "new")
     assert _stored(tmp_path / "new", b"kept")
@@ -126,19 +126,24 @@ def test_backups_of_one_second_stand_side_by_side(home: Home, tmp_path: Path) ->
         home.time -= 60 - number / 100  # as much as `back_up` lets pass, and a little
         made.append(home.back_up(keep=11).name)
     assert len(set(made)) == 12
-    assert [each.name for each in backups.found(home.folder)] == made[1:]
+    assert [each.name for each in backup_folder.found(home.folder)] == made[1:]
     assert backups.restore(home.folder, tmp_path / "new").name == made[-1]
     assert pack.id in _packs_in(tmp_path / "new")
 
 
-def test_a_backup_that_was_cut_short_does_not_count_and_the_next_one_goes_on(home: Home) -> None:
+def test_a_backup_that_was_cut_short_does_not_count_and_the_next_one_goes_on(
+    home: Home, tmp_path: Path
+) -> None:
     home.store(b"one")
     home.store(b"two")
     store = FolderBackups(home.path, home.database.path, home.folder)
     first, _ = store.begin(home.time)
     store.copy(first)
-    # Killed here: neither finish nor abandon.
-    assert backups.found(home.folder) == []
+    shutil.copytree(home.folder, tmp_path / "killed")
+    store.abandon()
+    shutil.rmtree(home.folder)
+    shutil.move(tmp_path / "killed", home.folder)  # as if neither finish nor abandon had been
+    assert backup_folder.found(home.folder) == []
     made = home.back_up()
     assert (made.packs, made.copied_packs) == (2, 1)
     assert [path.name for path in home.folder.iterdir() if path.name.endswith(".partial")] == []
@@ -154,7 +159,7 @@ def test_a_pack_that_is_gone_fails_the_backup(home: Home) -> None:
     with pytest.raises(DataLoss, match=sealed.id):
         store.finish()
     store.abandon()
-    assert backups.found(home.folder) == []
+    assert backup_folder.found(home.folder) == []
 
 
 def test_restoring_never_overwrites_data(home: Home) -> None:
@@ -206,7 +211,7 @@ def test_a_backup_whose_name_a_crash_kept_back_does_not_count(home: Home, tmp_pa
     home.store(b"one")
     first, second = home.back_up(), home.back_up()
     (home.folder / second.name).rename(home.folder / f"{second.name}.partial")
-    assert backups.found(home.folder) == [first]
+    assert backup_folder.found(home.folder) == [first]
     assert backups.restore(home.folder, tmp_path / "new") == first
     home.back_up()
     assert not list(home.folder.glob("*.partial"))
@@ -259,3 +264,103 @@ def test_what_is_lost_is_told(home: Home) -> None:
 
     home.database.write(lose).result()
     assert home.back_up().lost_chunks == 1
+
+
+def _other_server(home: Home, path: Path) -> Home:
+    """Return another data folder, of a server of its own, with the same backup folder."""
+    path.mkdir()
+    (path / "server_id").write_text("another")
+    database = open_database(f"sqlite:///{path}/ingot.db")
+    migrated(database)
+    return Home(path, home.folder, database, DiskPacks(path), home.time + 7)
+
+
+def test_servers_that_share_a_folder_drop_only_their_own_backups(home: Home, tmp_path: Path) -> None:
+    (home.path / "server_id").write_text("one")
+    home.store(b"mine")
+    mine = home.back_up(keep=1)
+    other = _other_server(home, tmp_path / "other")
+    other.store(b"theirs")
+    for _ in range(3):
+        theirs = other.back_up(keep=1)
+    other.database.close()
+    assert [each.name for each in backup_folder.found(home.folder)] == [mine.name, theirs.name]
+    with pytest.raises(
+        BackupError, match=f"choose with --name.*{mine.name} .of one.*{theirs.name} .of anoth"
+    ):
+        backups.restore(home.folder, tmp_path / "new")
+    backups.restore(home.folder, tmp_path / "new", mine.name)
+    assert _stored(tmp_path / "new", b"mine")
+
+
+def test_one_backup_at_a_time_is_written_to_a_folder(home: Home, tmp_path: Path) -> None:
+    home.store(b"one")
+    home.back_up()
+    first, second = (FolderBackups(home.path, home.database.path, home.folder) for _ in range(2))
+    first.begin(home.time)
+    with pytest.raises(Unavailable, match="Another backup is being written"):
+        second.begin(home.time)
+    assert second.prune(1) == 0
+    second.abandon()
+    first.finish()
+    second.begin(home.time)
+    second.abandon()
+    assert len(backup_folder.found(home.folder)) == 2
+
+
+@pytest.mark.parametrize("place", ["home", "home/packs", "home/ingest/backups", "other"])
+def test_backups_are_not_written_among_the_files_of_a_server(home: Home, tmp_path: Path, place: str) -> None:
+    other = tmp_path / "other"
+    DiskPacks(other)
+    (other / "lock").touch()
+    before = sorted(tmp_path.rglob("*"))
+    store = FolderBackups(home.path, home.database.path, tmp_path / place)
+    with pytest.raises(Precondition, match="keeps its own files there"):
+        store.begin(home.time)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_restoring_changes_nothing_in_the_backup(home: Home, tmp_path: Path) -> None:
+    """So it can be on a medium that may only be read."""
+    home.store(b"one")
+    home.back_up()
+    before = {path: path.read_bytes() for path in home.folder.rglob("*") if path.is_file()}
+    for path in (home.folder, *home.folder.iterdir()):
+        path.chmod(0o500)
+    backups.restore(home.folder, tmp_path / "new")
+    assert {path: path.read_bytes() for path in home.folder.rglob("*") if path.is_file()} == before
+    for path in (home.folder, *home.folder.iterdir()):
+        path.chmod(0o700)
+
+
+def test_what_is_left_of_another_database_is_not_taken_for_rows_of_the_backup(
+    home: Home, tmp_path: Path
+) -> None:
+    home.store(b"one")
+    home.back_up()
+    home.store(b"two")
+    new = tmp_path / "new"
+    new.mkdir()
+    shutil.copy(home.path / "ingot.db-wal", new)  # as when ingot.db alone was moved away
+    with pytest.raises(BackupError, match=r"ingot\.db-wal is left of a database that is not there"):
+        backups.restore(home.folder, new)
+    (new / "ingot.db-wal").unlink()
+    backups.restore(home.folder, new)
+    assert _stored(new, b"one")
+
+
+@pytest.mark.parametrize("file", ["backup.json", "ingot.db"])
+def test_a_damaged_backup_is_told_and_keeps_no_other_from_its_work(
+    home: Home, tmp_path: Path, file: str
+) -> None:
+    home.store(b"one")
+    damaged, sound = home.back_up(), home.back_up()
+    (home.folder / damaged.name / file).write_bytes(b"{")
+    with pytest.raises(BackupError, match=f"no backup '{damaged.name}'|its rows cannot be read"):
+        backups.restore(home.folder, tmp_path / "new", damaged.name)
+    assert not (tmp_path / "new").exists()
+    pack = home.store(b"two")
+    home.back_up(keep=3)
+    assert backups.restore(home.folder, tmp_path / "new", sound.name) == sound
+    assert pack.id in _packs_in(home.folder)
+    assert (home.folder / damaged.name).exists()

@@ -8,32 +8,37 @@
 The rows are copied first, then the packs that they name. Packs never change and collection waits while a
 backup runs (both are of one queue), so what the rows name is there. Restoring is `restore`: packs, secrets
 and rows go back into an empty data folder.
+
+Where several servers share the folder, each counts and drops its own copies only, and packs stay that any
+copy names (backup_folder.py).
 """
 
 import errno
 import filecmp
 import itertools
 import json
+import logging
 import os
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
+from typing import BinaryIO
 
 from ingot.content import durable
 from ingot.server.core import failpoints
 from ingot.server.core.errors import DataLoss, Exhausted, Reason, Unavailable
 from ingot.server.core.packs import PackId
 from ingot.server.core.upkeep_stores import Backup
-from ingot.server.storage import audit_head, connections, write_out
+from ingot.server.storage import audit_head, backup_folder, connections, write_out
+from ingot.server.storage.backup_folder import FACTS, PARTIAL, server_of
+
+log = logging.getLogger(__name__)
 
 ROWS = "ingot.db"
-_FACTS = "backup.json"
-_PARTIAL = ".partial"
 _NOT_KEPT = frozenset({"lock", "server.json", "server.sock", audit_head.FILE, audit_head.RESTORED})
 _COPY = 8 * 1024 * 1024
-_FIELDS = tuple(field.name for field in fields(Backup))
 
 
 class BackupError(Exception):
@@ -51,13 +56,16 @@ class FolderBackups:
         self._needed: dict[PackId, int] = {}
         self._copied = [0, 0]  # packs, bytes
         self._time = 0.0
+        self._lock: BinaryIO | None = None
 
     def begin(self, now: float) -> Sequence[PackId]:
         """Copy rows and secrets into a folder that does not count yet."""
         with _told(self._folder):
-            partial = self._folder / (self._name(now) + _PARTIAL)
-            shutil.rmtree(partial, ignore_errors=True)
+            backup_folder.check_place(self._folder, self._home)
             write_out.make_folder(self._folder)
+            self._lock = backup_folder.locked(self._folder)
+            partial = self._folder / (self._name(now) + PARTIAL)
+            shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(mode=0o700)
             (self._folder / "packs").mkdir(exist_ok=True)
             self._partial, self._time, self._copied = partial, now, [0, 0]
@@ -65,7 +73,7 @@ class FolderBackups:
             for source in sorted(self._home.iterdir()):
                 if source.is_file() and source.name not in _NOT_KEPT and not _is_rows(source):
                     _copy(source, partial / source.name, mode=0o600)
-        self._needed = connections.pack_sizes(partial / ROWS)
+            self._needed = connections.pack_sizes(partial / ROWS)
         return [pack for pack, size in self._needed.items() if _size(_pack(self._folder, pack)) != size]
 
     def _name(self, now: float) -> str:
@@ -95,7 +103,7 @@ class FolderBackups:
         for pack, size in self._needed.items():
             if _size(_pack(self._folder, pack)) != size:
                 raise _absent(pack)
-        name = self._partial.name.removesuffix(_PARTIAL)
+        name = self._partial.name.removesuffix(PARTIAL)
         backup = Backup(
             name=name,
             create_time=self._time,
@@ -110,11 +118,12 @@ class FolderBackups:
             for parent in {_pack(self._folder, pack).parent for pack in self._needed}:
                 durable.sync_folder(parent)
             durable.sync_folder(self._folder / "packs")
-            _write(self._partial / _FACTS, json.dumps(asdict(backup), indent=1).encode() + b"\n")
+            _write(self._partial / FACTS, json.dumps(asdict(backup), indent=1).encode() + b"\n")
             durable.sync_folder(self._partial)
             self._partial.rename(self._folder / name)
             durable.sync_folder(self._folder)
         self._partial = None
+        self._let_go()
         return backup
 
     def abandon(self) -> None:
@@ -122,36 +131,60 @@ class FolderBackups:
         if self._partial is not None:
             shutil.rmtree(self._partial, ignore_errors=True)
             self._partial = None
+        self._let_go()
 
     def prune(self, keep: int) -> int:
-        """Remove old copies first, then the packs that none of the others names."""
-        kept = found(self._folder)[-keep:]
-        names = {backup.name for backup in kept}
+        """Remove this server's old copies first, then the packs that none of the others names.
+
+        `keep` is how many of its copies stay; 0 keeps all.
+        """
+        try:
+            self._lock = backup_folder.locked(self._folder)
+        except Unavailable:
+            log.info("backup.not_pruned folder=%s: another server makes a backup there", self._folder)
+            return 0
+        try:
+            with _told(self._folder):
+                return self._drop_old(keep) + self._drop_packs()
+        finally:
+            self._let_go()
+
+    def _drop_old(self, keep: int) -> int:
+        own = server_of(self._home)
+        mine = [
+            each.name
+            for each in backup_folder.found(self._folder)
+            if server_of(self._folder / each.name) == own
+        ]
+        old = set(mine) - set(mine[-keep:])
         freed = 0
-        for path in self._folder.iterdir():
-            stale = path.name.endswith(_PARTIAL) or ((path / _FACTS).exists() and path.name not in names)
-            if path.is_dir() and stale:
+        for path in [each for each in self._folder.iterdir() if each.is_dir()]:
+            if path.name in old or backup_folder.is_cut_short(path):  # nobody makes one now: it was cut short
                 freed += sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
-                (path / _FACTS).unlink(missing_ok=True)  # it does not count any more, whatever is left of it
+                (path / FACTS).unlink(missing_ok=True)  # it does not count any more, whatever is left of it
                 write_out.sync(path)
                 shutil.rmtree(path)
-        needed = {pack for name in names for pack in connections.pack_sizes(self._folder / name / ROWS)}
+        return freed
+
+    def _drop_packs(self) -> int:
+        needed: set[PackId] = set()
+        for facts in self._folder.glob(f"*/{FACTS}"):
+            try:
+                needed |= connections.pack_sizes(facts.with_name(ROWS)).keys()
+            except OSError as error:  # what it needs is not known
+                log.error("backup.packs_stay backup=%s error=%s", facts.parent, error)
+                return 0
+        freed = 0
         for path in (self._folder / "packs").glob("*/*"):
             if path.suffix != ".pack" or path.stem not in needed:  # else what a crash left
                 freed += path.stat().st_size
                 path.unlink()
         return freed
 
-
-def found(folder: Path) -> list[Backup]:
-    """Return the backups in a folder that count, the oldest first."""
-    backups = []
-    for path in sorted(folder.glob(f"*/{_FACTS}")):
-        if path.parent.name.endswith(_PARTIAL):
-            continue  # a crash came before it got its name
-        facts = json.loads(path.read_text(encoding="utf-8"))
-        backups.append(Backup(**{name: facts[name] for name in _FIELDS if name in facts}))
-    return sorted(backups, key=lambda each: each.create_time)  # stable, for those of the same time
+    def _let_go(self) -> None:
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
 
 
 def restore(
@@ -170,20 +203,13 @@ def restore(
     The rows come last, so a folder that was restored in part has none and can be restored again.
     Raises BackupError.
     """
-    if not name and (folder / _FACTS).is_file():
-        folder, name = folder.parent, folder.name
-    backups = {backup.name: backup for backup in found(folder)} if folder.is_dir() else {}
-    if not backups:
-        raise BackupError(f"There is no backup in {folder}: expected a folder with {_FACTS} in it.")
-    chosen = backups.get(name) if name else list(backups.values())[-1]
-    if chosen is None:
-        raise BackupError(f"There is no backup {name!r} in {folder}; there are {', '.join(backups)}.")
-    if (home / ROWS).exists():
-        raise BackupError(
-            f"{home} has data already: restore into an empty folder (--data), so that nothing is lost."
-        )
+    folder, chosen = _chosen(folder, name)
+    _check_home(home)
     source = folder / chosen.name
-    packs = connections.pack_sizes(source / ROWS)
+    try:
+        packs = connections.pack_sizes(source / ROWS)
+    except OSError as error:
+        raise BackupError(f"The backup {source} cannot be restored: {error}. Name another one.") from error
     broken = [pack for pack, size in packs.items() if _size(_pack(folder, pack)) != size]
     if broken:
         raise BackupError(
@@ -203,7 +229,7 @@ def restore(
             durable.sync_folder(parent)
         durable.sync_folder(home / "packs")
         for path in source.iterdir():
-            if path.name not in (ROWS, _FACTS):
+            if path.is_file() and path.name != FACTS and not _is_rows(path):
                 _copy(path, home / path.name, mode=0o600)
         note = {"backup": chosen.name, "backup_time": str(chosen.create_time)}
         audit_head.leave_restored(home, note | ({"revoke_tokens": "yes"} if revoke_tokens else {}))
@@ -213,6 +239,39 @@ def restore(
     except OSError as error:
         raise BackupError(f"Restoring {source} into {home} failed: {error}. Run it again.") from error
     return chosen
+
+
+def _chosen(folder: Path, name: str) -> tuple[Path, Backup]:
+    """Return which backup to restore, and the folder that it is in."""
+    if not name and (folder / FACTS).is_file():
+        folder, name = folder.resolve().parent, folder.resolve().name
+    backups = {backup.name: backup for backup in backup_folder.found(folder)} if folder.is_dir() else {}
+    if not backups:
+        raise BackupError(f"There is no backup in {folder}: expected a folder with {FACTS} in it.")
+    newest = {server_of(folder / each): each for each in backups}
+    if not name and len(newest) > 1:
+        each_of = ", ".join(f"{each} (of {server or 'no known server'})" for server, each in newest.items())
+        raise BackupError(
+            f"{folder} has backups of {len(newest)} servers: choose with --name. Their newest: {each_of}."
+        )
+    chosen = backups.get(name) if name else list(backups.values())[-1]
+    if chosen is None:
+        raise BackupError(f"There is no backup {name!r} in {folder}; there are {', '.join(backups)}.")
+    return folder, chosen
+
+
+def _check_home(home: Path) -> None:
+    """Refuse to restore over data."""
+    if (home / ROWS).exists():
+        raise BackupError(
+            f"{home} has data already: restore into an empty folder (--data), so that nothing is lost."
+        )
+    for left in (home / f"{ROWS}-wal", home / f"{ROWS}-journal"):
+        if _size(left) > 0:  # SQLite would take it for the newest changes of the rows that are restored
+            raise BackupError(
+                f"{left} is left of a database that is not there any more. Move it to where that database "
+                "is, then restore again."
+            )
 
 
 def _is_rows(path: Path) -> bool:
@@ -233,7 +292,7 @@ def _size(path: Path) -> int:
 
 def _copy(source: Path, target: Path, *, mode: int) -> int:
     """Copy a file so that `target` is whole or absent; return its bytes. Folders are synced by the caller."""
-    partial = target.with_name(target.name + _PARTIAL)
+    partial = target.with_name(target.name + PARTIAL)
     partial.unlink(missing_ok=True)
     with source.open("rb") as reading:
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
