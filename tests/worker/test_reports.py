@@ -4,9 +4,9 @@ import threading
 from collections.abc import Sequence
 
 from helpers.eventually import eventually
-from ingot.client import Precondition, Unreachable
+from ingot.client import Invalid, Precondition, Unreachable
 from ingot.v1 import common_pb2, training_pb2, workers_pb2
-from ingot.worker.reports import LARGEST_BATCH, Event, Reports
+from ingot.worker.reports import LARGEST_BATCH, LARGEST_BYTES, Event, Reports
 
 
 class Server:
@@ -15,6 +15,7 @@ class Server:
     def __init__(self, fail: int = 0, refuse: bool = False, gate: threading.Event | None = None) -> None:
         self.events: dict[int, Event] = {}
         self.calls = 0
+        self.largest = 0  # bytes of the events in one call
         self.orders: list[workers_pb2.WorkOrder] = []
         self._fail = fail
         self._refuse = refuse
@@ -24,6 +25,9 @@ class Server:
         if self._gate is not None:
             self._gate.wait()
         self.calls += 1
+        self.largest = max(self.largest, sum(event.ByteSize() for event in events))
+        if any(event.log.text == "malformed" for event in events):
+            raise Invalid("no", reason="FIELD_INVALID")
         if self._refuse:
             raise Precondition("over", reason="ATTEMPT_OUTDATED")
         for event in events:
@@ -90,3 +94,24 @@ def test_closing_gives_up_in_time_when_the_server_stays_away() -> None:
     reports = Reports(server, server.orders.append)
     reports.add(line("one"))
     assert not reports.close(timeout=0.1)
+
+
+def test_what_the_server_finds_malformed_holds_up_nothing_else() -> None:
+    server = Server()
+    reports = Reports(server, server.orders.append)
+    for text in ("one", "malformed", "two", "three", "malformed"):
+        reports.add(line(text))
+    assert reports.close()
+    assert [event.log.text for event in server.events.values()] == ["one", "two", "three"]
+
+
+def test_long_lines_travel_in_calls_that_the_server_takes() -> None:
+    gate = threading.Event()
+    server = Server(gate=gate)
+    reports = Reports(server, server.orders.append)
+    for _ in range(LARGEST_BATCH):
+        reports.add(line("x" * 60_000))
+    gate.set()
+    assert reports.close()
+    assert len(server.events) == LARGEST_BATCH
+    assert server.largest <= LARGEST_BYTES

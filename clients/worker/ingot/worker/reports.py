@@ -2,10 +2,12 @@
 
 `Reports.add` never waits. A thread sends batches at most every 0.25 s and again until the server has them:
 events are numbered within the attempt, so sending twice changes nothing. While the server is away the newest
-progress stands for all before it; numbers of steps, logs and warnings are kept. When the server says that the
-attempt is over, `on_order` hears of it and nothing more is sent.
+progress stands for all before it; numbers of steps, logs and warnings are kept. An event that the server
+finds malformed is left out, so that it holds up none behind it. When the server says that the attempt is
+over, `on_order` hears of it and nothing more is sent.
 """
 
+import itertools
 import logging
 import threading
 import time
@@ -13,13 +15,14 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from ingot.client import IngotError, NotFound, Precondition
+from ingot.client import IngotError, Invalid, NotFound, Precondition
 from ingot.v1 import workers_pb2
 
 log = logging.getLogger(__name__)
 
 INTERVAL = 0.25  # seconds between batches
 LARGEST_BATCH = 500  # events in one call; the API takes 1000
+LARGEST_BYTES = 4 << 20  # of the events in one call; a message has at most 8 MiB
 RETRY_PAUSE = 2.0  # seconds after a failed call
 
 Event = workers_pb2.ReportedEvent
@@ -41,6 +44,7 @@ class Reports:
         self._on_order = on_order
         self._waiting: deque[Event] = deque()
         self._seq = 0
+        self._most = LARGEST_BATCH  # events in the next call; fewer while one that is malformed is looked for
         self._changed = threading.Condition()
         self._closing = False
         self._lost = False
@@ -87,14 +91,16 @@ class Reports:
                 log.warning("reports.refused reason=%s", error.reason)
                 self._lose()
                 return
+            except Invalid as error:
+                self._narrow(batch, error)
+                continue
             except IngotError as error:
                 log.warning("reports.delayed waiting=%d reason=%s", len(self._waiting), error.reason)
                 if not self._pause(RETRY_PAUSE):
                     return
                 continue
-            with self._changed:
-                for _ in batch:
-                    self._waiting.popleft()
+            self._forget(batch)
+            self._most = min(2 * self._most, LARGEST_BATCH)
             self._on_order(order)
             self._pause(INTERVAL)
 
@@ -102,7 +108,27 @@ class Reports:
         with self._changed:
             while not self._waiting and not self._closing:
                 self._changed.wait()
-            return [self._waiting[at] for at in range(min(len(self._waiting), LARGEST_BATCH))]
+            batch: list[Event] = []
+            size = 0
+            for event in itertools.islice(self._waiting, self._most):
+                size += event.ByteSize()
+                if batch and size > LARGEST_BYTES:
+                    break
+                batch.append(event)
+            return batch
+
+    def _narrow(self, batch: Sequence[Event], error: Invalid) -> None:
+        """Send fewer next time; leave out the one that is malformed once it is alone."""
+        if len(batch) > 1:
+            self._most = len(batch) // 2
+            return
+        log.warning("reports.left_out event=%s error=%s", batch[0].WhichOneof("body"), error.message)
+        self._forget(batch)
+
+    def _forget(self, batch: Sequence[Event]) -> None:
+        with self._changed:
+            for _ in batch:
+                self._waiting.popleft()
 
     def _pause(self, seconds: float) -> bool:
         """Wait a little, less when closing; False when it is time to give up."""
