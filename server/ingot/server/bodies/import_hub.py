@@ -83,7 +83,7 @@ class _Import:
     def _look_up(self) -> HubRepository:
         """Return the repository at the commit that the first attempt found."""
         name, kind = self._source.repository, self._source.repository_kind
-        pinned = self._commit_note.read_text() if self._commit_note.exists() else ""
+        pinned = self._commit_note.read_text(encoding="utf-8") if self._commit_note.exists() else ""
         try:
             return self._hub.look_up(name, kind, pinned or self._source.revision)
         except SourceNotFound:
@@ -167,7 +167,7 @@ class _Import:
     ) -> params.ImportResult:
         if not self._upload_note.exists():  # else part of it is on the disk already: told once it is known
             self._check_room(files)
-        self._commit_note.write_text(repository.commit)
+        self._commit_note.write_text(repository.commit, encoding="utf-8")
         work = self._work
         with HubFetching(work, self._hub, repository, len(files)) as fetching:
             target = new_version(
@@ -217,8 +217,9 @@ class _Import:
             file = next((each for each in repository.files if each.path == _CARD), None)
             wanted = file is not None and file.size <= _MOST_CARD_BYTES and not self._is_known()
             text = fetching.text(file) if file is not None and wanted else ""
-            kept.write_text("".join(each for each in text if each in "\n\t" or each.isprintable()))
-        return kept.read_text()
+            clean = "".join(each for each in text if each in "\n\t" or each.isprintable())
+            kept.write_text(clean, encoding="utf-8")
+        return kept.read_text(encoding="utf-8")
 
     def _is_known(self) -> bool:
         try:

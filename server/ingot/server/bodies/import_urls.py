@@ -197,7 +197,7 @@ class _Import:
         brought = _list_of(item)
         if not brought.exists():
             return False
-        own = dict.fromkeys(json.loads(brought.read_text()), item.number)
+        own = dict.fromkeys(json.loads(brought.read_text(encoding="utf-8")), item.number)
         if not own.keys() <= upload.files().keys():
             return False  # the upload is another one
         self._claim(own)
@@ -223,7 +223,7 @@ class _Import:
         upload.add(batch)
         brought = _list_of(item)
         fresh = brought.with_suffix(".new")
-        fresh.write_text(json.dumps(sorted(own)))
+        fresh.write_text(json.dumps(sorted(own)), encoding="utf-8")
         fresh.replace(brought)
         shutil.rmtree(tree)
         shutil.rmtree(item.place.parent)

@@ -36,8 +36,8 @@ def _open(
 ) -> OpenUpload:
     if not place.exists():
         fresh = place.with_suffix(".new")
-        fresh.write_text(str(uuid.uuid4()))
+        fresh.write_text(str(uuid.uuid4()), encoding="utf-8")
         fresh.replace(place)
     return client.uploads.open(
-        target, size_bytes=size, original_name=original_name, request_id=place.read_text()
+        target, size_bytes=size, original_name=original_name, request_id=place.read_text(encoding="utf-8")
     )

@@ -152,5 +152,5 @@ class PartFile:
     def _write_journal(self) -> None:
         text = _Journal(synced=self.offset, version=self.version).model_dump_json()
         fresh = self._journal.with_name(self._journal.name + ".new")
-        fresh.write_text(text)
+        fresh.write_text(text, encoding="utf-8")
         os.replace(fresh, self._journal)
