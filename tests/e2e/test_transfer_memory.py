@@ -21,7 +21,7 @@ pytestmark = pytest.mark.long
 
 STREAMS = min(TransferLimits().max_streams // 2, most_lanes())  # as the client has lanes
 CHUNKS = 512 // STREAMS  # of 1 MiB each, in a stream
-MOST = 64 * MIB + STREAMS * 16 * MIB  # more than when idle
+MOST = 96 * MIB + STREAMS * 32 * MIB  # more than when idle: less than is moved, twice what was measured
 ARTIFACT = "namespaces/admin/datasets/large"
 
 
