@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from helpers import workers
 from ingot.worker import check
 from ingot.worker.check import Device, Finding
 from ingot.worker.progress import Outcome
@@ -80,3 +81,17 @@ def test_devices_are_asked_in_a_child() -> None:
     assert isinstance(found[0], Device)
     assert found[0].kind == "cpu"
     assert found[0].memory_bytes > 1 << 28
+
+
+@pytest.mark.parametrize("found", ["nothing", "a folder", "no text"])
+def test_a_token_file_that_cannot_be_read_is_one_sentence(tmp_path: Path, found: str) -> None:
+    file = tmp_path / "worker.token"
+    if found == "a folder":
+        file.mkdir()
+    elif found == "no text":
+        file.write_bytes(b"\xff\xfe\x00")
+    command = [str(workers.WORKER), "run", "--token-file", str(file), "--dir", str(tmp_path / "work")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: the token file cannot be read: ")
+    assert done.stderr.count("\n") == 1

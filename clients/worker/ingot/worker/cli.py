@@ -57,7 +57,11 @@ def run(options: argparse.Namespace) -> int:
         words = f"error: another worker works in {folder}. Stop it, or choose another folder with --dir."
         print(words, file=sys.stderr)
         return 1
-    token = Path(options.token_file).read_text(encoding="utf-8").strip() if options.token_file else None
+    try:
+        token = Path(options.token_file).read_text(encoding="utf-8").strip() if options.token_file else None
+    except (OSError, ValueError) as error:  # ValueError: it is no text
+        print(f"error: the token file cannot be read: {error}. Check --token-file.", file=sys.stderr)
+        return 1
     try:
         with Client(options.server, token, tls=TlsFiles(options.ca, options.cert, options.key)) as client:
             agent = Agent(client, Options(options.name, folder, options.devices, options.once))
@@ -139,7 +143,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     examples = (
         "examples:\n  ingot-worker run\n"
-        "  ingot-worker run --server gpu-host:7070 --token-file worker.token --name a100 --devices cuda\n"
+        "  ingot-worker run --server 127.0.0.1:7070 --name a100 --devices cuda\n"
         "  ingot-worker run --server https://ingot.example:7070 --token-file worker.token --ca ca.pem"
     )
     running = commands.add_parser(
