@@ -9,7 +9,7 @@ from ingot.server.core.artifacts import Artifact, ArtifactFields, Visibility
 from ingot.server.core.errors import Invalid
 from ingot.server.core.expressions import Term
 from ingot.server.core.names import ArtifactName, Kind
-from ingot.server.domain import catalog_fields
+from ingot.server.domain import catalog_fields, filters
 from ingot.server.domain.catalog_fields import SETTABLE, checked, masked
 
 BEFORE = ArtifactFields(display_name="Before", tags=("old",), license="MIT", visibility=Visibility.PUBLIC)
@@ -19,6 +19,14 @@ NEW = ArtifactFields(display_name="New", framework="pytorch")
 def test_tags_are_one_form_each_once_in_order() -> None:
     said = ArtifactFields(tags=("Chat, persian", "chat", " Two  words ", "", "FA"))
     assert checked(said).tags == ("chat", "persian", "two words", "fa")
+
+
+def test_a_license_is_found_however_its_words_were_set_apart() -> None:
+    fields = checked(ArtifactFields(license=" Apache  License\n2.0 "))
+    artifact = Artifact(ArtifactName("sara", Kind.MODEL, "chat"), "uid", fields, "users/sara", 1.0, 1.0)
+    asked = filters.parse('license = "Apache  License 2.0"', catalog_fields.FILTERABLE)
+    assert fields.license == "Apache License 2.0"
+    assert asked in catalog_fields.terms_of(artifact)
 
 
 def test_languages_are_codes() -> None:
