@@ -239,6 +239,7 @@ def test_errors_are_typed_and_carry_reason_facts_next_step_and_request_id(
     ("text", "meaning", "hint"),
     [
         ("DNS resolution failed for nosuch:1", "no machine of that name", "spelling"),
+        ("errors resolving nosuch:1: [address lookup failed for nosuch:1]", "no machine of that", "spelling"),
         ("Failed to connect: Connection refused", "nothing listens there", "ingot-server serve"),
         ("FD Shutdown: connection timed out", "does not answer", "firewall"),
         ("Trying to connect an http1.x server", "not an Ingot server", "https://"),

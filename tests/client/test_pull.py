@@ -321,8 +321,12 @@ def test_places_that_cannot_be_written_are_named(
     file = write_tree(tmp_path, {"a file": b""}) / "a file"
     with member_client() as (client, _):
         pushed(client, tmp_path / "in")
-        with pytest.raises(LimitReached, match=r"Cannot write .*a file"):
-            client.pull("models/tiny", file / "out")
+        for place in (file, file / "out"):
+            with pytest.raises(Invalid, match=r"Cannot pull into .*a file.*, is a file") as refused:
+                client.pull("models/tiny", place)
+            assert refused.value.next_step.startswith("Name a folder")
+        with pytest.raises(LimitReached, match=r"Cannot write .*long"):
+            client.pull("models/tiny", tmp_path / ("x" * 300))
         monkeypatch.setenv("INGOT_CACHE_DIR", str(file / "cache"))
         with pytest.raises(Invalid, match="Cannot keep notes") as caught:
             client.pull("models/tiny", tmp_path / "out")

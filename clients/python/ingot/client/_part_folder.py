@@ -132,6 +132,8 @@ class PartFolder:
         """Make the folder, for the same people as the one it is in; return False where nobody may write."""
         try:
             _places.make_folder(self._folder)
+        except (FileExistsError, NotADirectoryError) as failure:
+            raise _places.no_folder(self._folder) from failure
         except OSError as failure:
             raise _places.unwritable(self._folder, str(failure.strerror)) from failure
         try:

@@ -122,6 +122,16 @@ def unwritable(place: str | Path, why: str) -> LimitReached:
     )
 
 
+def no_folder(place: Path) -> Invalid:
+    """Return the error for a place to pull into that is a file, or below one."""
+    return Invalid(
+        f"Cannot pull into {place}: it, or what it is in, is a file.",
+        reason="BAD_PATH",
+        facts={"path": str(place)},
+        next_step="Name a folder, new or not: the files of the version go into it.",
+    )
+
+
 def _folded(name: str) -> str:
     """Return a name as a file system may compare it that ignores case or keeps names in another form."""
     return (name if name.isascii() else unicodedata.normalize("NFC", name)).casefold()

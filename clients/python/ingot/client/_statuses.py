@@ -37,9 +37,9 @@ _KINDS: dict[grpc.StatusCode, type[IngotError]] = {
 # What gRPC says when it cannot get through, and what a person can do about it.
 _HINTS = (
     (
-        r"dns resolution failed|name or service not known|name resolution|getaddrinfo|domain name not found",
+        r"(dns|name) resolution|errors resolving|name or service not known|getaddrinfo|domain name not found",
         "no machine of that name is known",
-        "Check the spelling of the server's address.",
+        "Check the spelling of the server's address, and that names can be looked up here.",
     ),
     (
         r"connection refused|no such file or directory",
