@@ -7,19 +7,11 @@ stream breaks, the next call asks only for what did not arrive.
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from ingot.client import _bulk, _data_lanes
+from ingot.client import _bulk, _data_lanes, _retries
 from ingot.client._bulk import PiecesView
 from ingot.client._calls import Calls
 from ingot.client._channels import Link
-from ingot.client._errors import (
-    Cancelled,
-    DataLoss,
-    IngotError,
-    Integrity,
-    LimitReached,
-    TimedOut,
-    Unreachable,
-)
+from ingot.client._errors import DataLoss, IngotError, Integrity, LimitReached, Unreachable
 from ingot.client._lanes import MOST, Lanes
 from ingot.client._manifest import TreeFile
 from ingot.client._progress import Reporter
@@ -149,7 +141,7 @@ class Fetcher:
                 attempt += 1
                 if isinstance(error, LimitReached):
                     self.lanes.crowded()
-                pause = self._calls.pause_before(attempt, as_outage(error))
+                pause = self._calls.pause_before(attempt, _retries.as_outage(error))
                 if pause is None:
                     raise
                 unit = arriving.left
@@ -286,8 +278,3 @@ def _disorder(what: str) -> Integrity:
     return Integrity(
         f"The server sent {what}.", reason="BAD_LENGTH", next_step="Update the server or this client."
     )
-
-
-def as_outage(error: IngotError) -> IngotError:
-    """Return the error by which to decide whether a stream that broke is opened again."""
-    return Unreachable(error.message) if isinstance(error, TimedOut | Cancelled) else error

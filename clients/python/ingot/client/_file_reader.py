@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from ingot.client import _bulk, _fetch, _fetching
+from ingot.client import _bulk, _fetching, _retries
 from ingot.client._calls import Calls, new_id
 from ingot.client._channels import Link
 from ingot.client._errors import IngotError, Invalid, OutOfRange, Unreachable
@@ -81,7 +81,7 @@ class FileReader:
                 return
             except IngotError as error:
                 attempt = 2 if arriving.arrived else attempt + 1
-                pause = self._calls.pause_before(attempt, _fetch.as_outage(error))
+                pause = self._calls.pause_before(attempt, _retries.as_outage(error))
                 if pause is None:
                     raise
                 for data in ready:  # came before what was wrong with its message

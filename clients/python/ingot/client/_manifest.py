@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
+from ingot.client import _retries
 from ingot.client._calls import Calls
 from ingot.client._channels import Link
 from ingot.client._errors import IngotError, Integrity, Invalid
@@ -83,7 +84,7 @@ def _repeated(
             return checked(_gathered(calls, stub, request))
         except IngotError as error:
             attempt += 1
-            pause = calls.pause_before(attempt, error)
+            pause = calls.pause_before(attempt, _retries.as_outage(error))
             if pause is None:
                 raise
         calls.pause(pause)

@@ -18,7 +18,7 @@ from google.protobuf.descriptor import Descriptor, MethodDescriptor
 from google.protobuf.descriptor_pb2 import MethodOptions
 from google.protobuf.message import Message
 
-from ingot.client._errors import IngotError, LimitReached, Unreachable
+from ingot.client._errors import Cancelled, IngotError, LimitReached, TimedOut, Unreachable
 
 DISK_LOW = "DISK_LOW"
 
@@ -58,6 +58,11 @@ def may_help(error: IngotError) -> bool:
     """Return whether trying again, after a pause, may succeed."""
     told_to_wait = isinstance(error, LimitReached) and error.retry_after is not None
     return isinstance(error, Unreachable) or told_to_wait
+
+
+def as_outage(error: IngotError) -> IngotError:
+    """Return the error by which to decide whether a stream that broke is opened again."""
+    return Unreachable(error.message) if isinstance(error, TimedOut | Cancelled) else error
 
 
 def is_idempotent(request: Message) -> bool:

@@ -11,6 +11,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from ingot.client import _bulk, _data_lanes, _retries
@@ -42,6 +43,7 @@ _SLOW = 4 * MIB  # bytes a second that one stream is enough for
 _SLOW_SECONDS = 30.0  # of a stream, at the rate that is allowed
 _SMALLEST_MESSAGE = 16 * 1024
 _DENSE = 0.75  # of a held window: a batch holds at most a third more than it sends
+_ASKED = 3  # times without an answer in time: a connection that fell silent is made anew within 80 s
 _MOST_CHUNKS = 8192  # so that one FindMissing asks about a whole batch
 
 
@@ -71,8 +73,14 @@ class Missing:
     def among(self, chunks: Sequence[ChunkSource]) -> Batch:
         """Return those of at most `most` chunks that the server lacks, in order."""
         request = pb.FindMissingRequest(upload=self._upload, digests=b"".join(each.digest for each in chunks))
-        bits = self._calls.unary(self._stub.FindMissing, request).missing
+        bits = self._answer(request).missing
         return [each for at, each in enumerate(chunks) if bits[at // 8] >> (at % 8) & 1]
+
+    def _answer(self, request: pb.FindMissingRequest) -> pb.FindMissingResponse:
+        for _ in range(_ASKED - 1):
+            with suppress(TimedOut):
+                return self._calls.unary(self._stub.FindMissing, request)
+        return self._calls.unary(self._stub.FindMissing, request)
 
 
 def stream_bytes(limits: pb.GetCapabilitiesResponse, size: int) -> int:
