@@ -253,6 +253,14 @@ def test_one_backup_is_restored_by_its_own_path(home: Home, tmp_path: Path) -> N
     assert not _stored(tmp_path / "new", b"newer")
 
 
+def test_what_is_being_written_is_not_copied(home: Home) -> None:
+    """Such a file may be gone in the next moment."""
+    for name in ("audit.head.new", ".secret.k3x", ".signing.key.00ff"):
+        (home.path / name).write_text("half")
+    copied = (home.folder / home.back_up().name).iterdir()
+    assert {path.name for path in copied} == {"ingot.db", "secret", "backup.json"}
+
+
 def test_what_is_lost_is_told(home: Home) -> None:
     pack = home.store(b"x" * 5000)
 

@@ -71,7 +71,7 @@ class FolderBackups:
             self._partial, self._time, self._copied = partial, now, [0, 0]
             connections.copy_rows(self._database, partial / ROWS)
             for source in sorted(self._home.iterdir()):
-                if source.is_file() and source.name not in _NOT_KEPT and not _is_rows(source):
+                if source.is_file() and _is_kept(source):
                     _copy(source, partial / source.name, mode=0o600)
             self._needed = connections.pack_sizes(partial / ROWS)
         return [pack for pack, size in self._needed.items() if _size(_pack(self._folder, pack)) != size]
@@ -272,6 +272,12 @@ def _check_home(home: Path) -> None:
                 f"{left} is left of a database that is not there any more. Move it to where that database "
                 "is, then restore again."
             )
+
+
+def _is_kept(path: Path) -> bool:
+    """Return whether a file of the data folder is of use elsewhere; one being written has another name."""
+    being_written = path.name.startswith(".") or path.name.endswith(".new")
+    return not being_written and path.name not in _NOT_KEPT and not _is_rows(path)
 
 
 def _is_rows(path: Path) -> bool:
