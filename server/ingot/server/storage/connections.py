@@ -4,11 +4,9 @@ Peewee keeps one connection per thread. Threads come and go, so connections of d
 new one is opened, and `close_all` closes the rest whatever thread made them.
 """
 
-import contextlib
 import errno
 import fcntl
 import os
-import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -146,8 +144,9 @@ def lost_chunks(database: Path) -> int:
 def _rows(database: Path, statement: str) -> list[tuple[Any, ...]]:
     """Read a database file that nobody changes, also from a medium that may only be read. Raises OSError."""
     place = f"file:{quote(str(database.absolute()))}?mode=ro&immutable=1"
+    source = peewee.SqliteDatabase(place, uri=True)
     try:
-        with contextlib.closing(sqlite3.connect(place, uri=True)) as source:
-            return source.execute(statement).fetchall()
-    except sqlite3.Error as error:
+        with source.connection_context():
+            return list(source.execute_sql(statement))
+    except peewee.DatabaseError as error:
         raise OSError(errno.EIO, f"its rows cannot be read ({error})", str(database)) from error
