@@ -1,6 +1,6 @@
 """The interfaces of upkeep: what of the shelf is used, what may go, what was checked, and copies of it all.
 
-`ShelfIndex` is called inside a unit of work, `BackupStore` on the threads for file work.
+`ShelfIndex` is called inside a unit of work.
 """
 
 from collections.abc import Collection, Sequence
@@ -155,30 +155,3 @@ class Backup:
     copied_bytes: int
     database_bytes: int
     lost_chunks: int = 0  # that versions need and the store does not have
-
-
-class BackupStore(Protocol):
-    """Copies of rows and packs in a folder: each with its own rows, all sharing the packs."""
-
-    def begin(self, now: float) -> Sequence[PackId]:
-        """Copy the rows as they are now, consistently; return the packs that they need and the folder lacks.
-
-        Raises Exhausted (DISK_LOW), Unavailable when the folder cannot be written.
-        """
-        ...
-
-    def copy(self, pack: PackId) -> int:
-        """Copy one pack durably; return its bytes. Raises DataLoss when it is absent, Exhausted."""
-        ...
-
-    def finish(self) -> Backup:
-        """Make the copy count, now that all of its packs are there. Raises DataLoss when one is not."""
-        ...
-
-    def abandon(self) -> None:
-        """Drop a copy that was begun; packs that were copied stay for the next one."""
-        ...
-
-    def prune(self, keep: int) -> int:
-        """Drop all copies but the newest ones, and packs that none of these needs; return the bytes freed."""
-        ...

@@ -29,7 +29,6 @@ from ingot.server.domain.copying import Copied
 
 log = logging.getLogger(__name__)
 
-GRACE_SECONDS = 600.0  # longer than a read remembers where its chunks lie
 _PAGE = 100
 _REWRITE_SHARE = 0.5  # of a pack that must be unneeded before its rest is copied
 _TRIM_SHARE = 1 / 16  # … before it is worth while to give their space back

@@ -90,10 +90,6 @@ class Scrubbing:
         self._chunks.mark_packs([pack.id], missing=True)
         journal.act("quarantine", f"packs/{pack.id}")
 
-    def on_shelf(self) -> frozenset[str]:
-        """Return the ids of all packs on the shelf. No unit of work."""
-        return frozenset(pack.id for pack in self._packs.packs())
-
     def faults(self) -> IndexFaults:
         """Count rows that point to nothing. Inside a read."""
         return self._index.faults()

@@ -90,20 +90,6 @@ def change_of(request: catalog_pb2.UpdateArtifactRequest, change: ArtifactChange
     )
 
 
-def artifact_message(
-    found: Artifact,
-    usage: ArtifactUsage,
-    versions: Sequence[Version] = (),
-    *,
-    local_path: str = "",
-    registration: Registration | None = None,
-) -> catalog_pb2.Artifact:
-    """Return an artifact with its counters, and with versions where the view asks for them."""
-    message = catalog_pb2.Artifact()
-    show_artifact(message, found, usage, versions, local_path=local_path, registration=registration)
-    return message
-
-
 def show_artifact(
     message: catalog_pb2.Artifact,
     found: Artifact,
@@ -113,7 +99,7 @@ def show_artifact(
     local_path: str,
     registration: Registration | None,
 ) -> None:
-    """Fill an empty message as `artifact_message` does.
+    """Fill an empty message with an artifact, its counters, and versions where the view asks for them.
 
     One that is part of another message is filled where it is: what a constructor is given it copies, and
     the pages of lists would be copied three times over.

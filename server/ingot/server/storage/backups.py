@@ -46,7 +46,10 @@ class BackupError(Exception):
 
 
 class FolderBackups:
-    """Implements BackupStore: copies the data folder `home`, whose rows are in `database`, into `folder`."""
+    """Copies the data folder `home`, whose rows are in `database`, into `folder`.
+
+    A full disk of the folder raises Exhausted (DISK_LOW), another fault of it Unavailable.
+    """
 
     def __init__(self, home: Path, database: str, folder: Path) -> None:
         self._home = home
@@ -59,7 +62,7 @@ class FolderBackups:
         self._lock: BinaryIO | None = None
 
     def begin(self, now: float) -> Sequence[PackId]:
-        """Copy rows and secrets into a folder that does not count yet."""
+        """Copy rows and secrets into a folder that does not count yet; return the packs that are lacking."""
         with _told(self._folder):
             backup_folder.check_place(self._folder, self._home)
             write_out.make_folder(self._folder)
@@ -85,7 +88,7 @@ class FolderBackups:
         )
 
     def copy(self, pack: PackId) -> int:
-        """Copy under another name, sync, rename."""
+        """Copy one pack durably; return its bytes. Raises DataLoss when it is absent."""
         source, target = _pack(self._home, pack), _pack(self._folder, pack)
         with _told(self._folder):
             target.parent.mkdir(exist_ok=True)
@@ -98,7 +101,10 @@ class FolderBackups:
         return size
 
     def finish(self) -> Backup:
-        """Check that every pack is there, sync the folders, write the facts, give the folder its name."""
+        """Check that every pack is there, sync the folders, write the facts, give the folder its name.
+
+        Raises DataLoss when a pack is absent.
+        """
         assert self._partial is not None, "begin comes first"
         for pack, size in self._needed.items():
             if _size(_pack(self._folder, pack)) != size:
@@ -127,7 +133,7 @@ class FolderBackups:
         return backup
 
     def abandon(self) -> None:
-        """Remove the folder that does not count."""
+        """Remove the folder that does not count; packs that were copied stay for the next one."""
         if self._partial is not None:
             shutil.rmtree(self._partial, ignore_errors=True)
             self._partial = None

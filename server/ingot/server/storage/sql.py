@@ -6,7 +6,7 @@ instead of thousands, and no loop in Python.
 
 import functools
 import json
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from types import SimpleNamespace
 from typing import Any, TypeVar
 
@@ -107,11 +107,6 @@ def id_list(ids: Iterable[int]) -> str:
 def text_list(texts: Iterable[str]) -> str:
     """Return texts in a form that json_each turns into rows."""
     return json.dumps(list(texts), ensure_ascii=False)
-
-
-def id_in(ids: Collection[int]) -> peewee.SQL:
-    """Return the condition that the id of the selected table is one of these, however many there are."""
-    return peewee.SQL("id IN (SELECT value FROM json_each(?))", [id_list(ids)])
 
 
 def _database() -> peewee.SqliteDatabase:
