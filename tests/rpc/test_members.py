@@ -157,6 +157,13 @@ def test_a_viewer_only_reads_whatever_its_membership_says(running: Server, team:
     _remove(sara, team, "vera")
 
 
+def test_members_do_not_own_the_namespace_of_the_servers_own_lists(running: Server) -> None:
+    request = pb.CreateNamespaceRequest(namespace_id="library")
+    with refused(grpc.StatusCode.ALREADY_EXISTS, "NAME_TAKEN"):
+        running.member("omid").auth.CreateNamespace(request)
+    assert running.admin.auth.CreateNamespace(request).namespace.name == "namespaces/library"
+
+
 def test_ids_are_taken_once_and_for_all(running: Server, team: str) -> None:
     omid = running.member("omid")
     request = pb.CreateNamespaceRequest(namespace_id="once", request_id=str(uuid.uuid4()))

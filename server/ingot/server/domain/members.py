@@ -35,7 +35,8 @@ class Members:
     """The rules about teams and members; every method runs inside a unit of work.
 
     `changed` is called inside each write that gives or takes rights. `most_owned` is how many namespaces a
-    member may own besides its own.
+    member may own besides its own. `kept` is the namespace of what the server itself declares:
+    whoever made it first would own what all others take for the server's, so members cannot.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class Members:
         clock: Clock,
         changed: Callable[[], None],
         most_owned: int,
+        kept: str = "",
     ) -> None:
         self._members = stores.members
         self._users = stores.users
@@ -54,6 +56,7 @@ class Members:
         self._clock = clock
         self._changed = changed
         self._most_owned = most_owned
+        self._kept = kept
 
     # --- namespaces -------------------------------------------------------------------------------------
 
@@ -72,6 +75,13 @@ class Members:
                 facts={"role": caller.role.value},
             )
         _require_scope(caller)
+        if namespace == self._kept and not caller.is_admin:
+            raise AlreadyExists(
+                Reason.NAME_TAKEN,
+                f"namespaces/{namespace} is kept for what the server's lists of sources declare.",
+                next_step="Choose another id.",
+                facts={"namespace_id": namespace},
+            )
 
         def make() -> str:
             self._check_room(caller, caller.user, MemberRole.OWNER)

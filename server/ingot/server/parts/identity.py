@@ -104,6 +104,7 @@ class IdentityParts:
             clock,
             self.identity.rights_changed,
             settings.namespaces_per_member,
+            settings.sources_namespace,
         )
 
     def serve(self, hops: Hops, server: grpc.aio.Server) -> None:
