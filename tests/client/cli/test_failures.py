@@ -140,7 +140,22 @@ def test_a_token_never_goes_to_another_machine_in_the_clear() -> None:
         (["push", "models/ada/tiny", ".", "--meta", "x"], "--meta accuracy=97.5"),
         (["tokens", "create", "--ttl", "soon"], "--ttl 30d"),
         (["jobs", "ls", "--state", "done"], "invalid choice: 'done'"),
-        (["ls", "--limit", "many"], "invalid int value: 'many'"),
+        (["jobs", "ls", "--state", "runing"], "Did you mean running?"),
+        (["facets", "modles"], "Did you mean models?"),
+        (["ls", "modles"], "Did you mean models, models/modles or datasets/modles?"),
+        (["ls", "--limit", "many"], "expected a whole number, 0 or more, got 'many'"),
+        (["approvals", "ls", "--limit", "-1"], "expected a whole number, 0 or more, got '-1'"),
+        (["diff", "models/a@1", "models/a@2", "--limit", "-1"], "0 or more, got '-1'"),
+        (["push", "models/ada/tiny", ".", "--message", "x"], "Did you mean --changelog?"),
+        (["push", "./file", "models/ada/tiny"], "Write: ingot push models/ada/tiny ./file"),
+        (["show", "./tiny"], "That is a path of this machine."),
+        (["edit", "models/ada/tiny", "-m", "x"], "Name the version: ingot edit models/ada/tiny@latest"),
+        (
+            ["edit", "models/ada/tiny@1", "--title", "x"],
+            "Say it without the version: ingot edit models/ada/tiny …",
+        ),
+        (["generate", "models/ada/tiny"], "There is no prompt."),
+        (["verify", "./absent"], "There is no folder absent."),
     ],
 )
 def test_wrong_usage_ends_with_two_and_says_how_it_is_right(

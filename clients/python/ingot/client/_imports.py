@@ -26,6 +26,7 @@ _HUB_PAGE = re.compile(
     r"(?:/tree/(?P<revision>[^?#]+))?/?",
     re.ASCII,
 )
+_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 _HUB_KINDS = {MODELS: pb.HUB_REPOSITORY_KIND_MODEL, DATASETS: pb.HUB_REPOSITORY_KIND_DATASET}
 
 
@@ -72,7 +73,12 @@ def parse_source(text: str) -> AnySource:
             facts={"got": shortened(text)},
             next_step="Give an address that begins with https://, http:// or hf://.",
         )
-    found = _references.parse_reference(text)
+    try:
+        found = _references.parse_reference(text)
+    except Invalid as error:
+        if _HUB_NAME.fullmatch(text) and error.next_step.startswith(f"Did you mean models/{text} or"):
+            error.next_step = f"Did you mean hf://{text}?"
+        raise
     if isinstance(found, HubSource | UrlSource):
         return found
     named = _references.parse_artifact(text)

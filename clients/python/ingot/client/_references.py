@@ -220,6 +220,10 @@ def _suggestion(text: str, parts: list[str]) -> str:
     near = difflib.get_close_matches(parts[0].lower(), words, n=1)
     if near and len(parts) > 1:
         return f"Did you mean {'/'.join([words[near[0]], *parts[1:]])}?"
+    if near:
+        return f"Did you mean {words[near[0]]}, models/{text} or datasets/{text}?"
+    if text.startswith(("/", "./", "../", "~")):
+        return "That is a path of this machine. Write for example: models/tiny"
     if len(parts) == 3 and parts[1] in KINDS:
         return f"Did you mean {parts[1]}/{parts[0]}/{text.split('/', 2)[2]}?"
     if "://" in text:

@@ -271,6 +271,13 @@ class Transfers:
 
         tree = self.names.tree(ref) if ref else _pull.pulled_tree(Path(folder)).read()
         if not tree:
+            if not Path(folder).is_dir():
+                raise Invalid(
+                    f"There is no folder {folder}.",
+                    reason="FIELD_INVALID",
+                    next_step="Name the folder of a pull; files on the server are verified by a name such as"
+                    " models/tiny@1.",
+                )
             raise Invalid(
                 f"It is not known what {folder} should hold: nothing was pulled into it from this machine.",
                 reason="FIELD_INVALID",

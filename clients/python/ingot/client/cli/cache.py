@@ -155,7 +155,7 @@ def _cache() -> "FileCache":
 
 
 def _row(file: "KeptFile") -> tuple[str, ...]:
-    return (file.root[:_SHOWN], formats.size(file.size), _moment(file.used), file.about)
+    return (file.root[:_SHOWN], formats.size(file.size), formats.moment_of(file.used), file.about)
 
 
 def _plain(file: "KeptFile") -> "plain.Plain":

@@ -6,6 +6,7 @@ commands have are declared here; they may stand before or after the command's na
 
 import argparse
 import difflib
+import re
 import shlex
 import sys
 import textwrap
@@ -18,6 +19,9 @@ from ingot.client.cli.shell import Shell
 
 SERVER_FLAGS = ("-s", "-server", "--server")
 FLAGS_WITH_VALUE = (*SERVER_FLAGS, "--namespace")
+# What other programs call it, where no word of ours is near enough.
+_CALLED_ELSEWHERE = {"--message": "--changelog", "--commit-message": "--changelog", "--expires": "--ttl"}
+_CHOICE = re.compile(r"invalid choice: '(?P<got>.*)' \(choose from (?P<choices>.*)\)")
 
 
 class Command(argparse.Namespace):
@@ -65,11 +69,15 @@ class Parser(argparse.ArgumentParser):
     def _improved(self, message: str) -> tuple[str, str]:
         unknown = message.removeprefix("unrecognized arguments: ")
         if unknown == message:
-            return f"{message[:1].upper()}{message[1:]}.", ""
+            message = message.replace("choose from '', ", "choose from ")
+            found = _CHOICE.search(message)
+            choices = [each.strip("' ") for each in found["choices"].split(",")] if found else []
+            return f"{message[:1].upper()}{message[1:]}.", _meant(found["got"] if found else "", choices)
         word = unknown.split()[0]
         known = [flag for flag in self._option_string_actions if flag.startswith("--")]
-        near = difflib.get_close_matches(word, known, n=1) if word.startswith("-") else []
-        return f"{self.prog} does not take {word}.", f"Did you mean {near[0]}? " if near else ""
+        if (called := _CALLED_ELSEWHERE.get(word)) in known:
+            return f"{self.prog} does not take {word}.", f"Did you mean {called}? "
+        return f"{self.prog} does not take {word}.", _meant(word, known) if word.startswith("-") else ""
 
 
 def parse(kind: type[Command], name: str, words: Sequence[str]) -> Command:
@@ -103,15 +111,30 @@ def parser_of(kind: type[Command], name: str) -> Parser:
     return parser
 
 
-def declare_limit(parser: Parser) -> None:
-    """Declare how many rows a listing shows."""
-    text = f"at most N ({DEFAULT_ROWS}); 0 shows all"
-    parser.add_argument("--limit", type=int, default=DEFAULT_ROWS, metavar="N", help=text)
+def declare_limit(parser: Parser, what: str = "") -> None:
+    """Declare how many rows a listing shows, or how many of `what` something else does."""
+    text = f"at most N{what} ({DEFAULT_ROWS}); 0 shows all"
+    parser.add_argument("--limit", type=_whole, default=DEFAULT_ROWS, metavar="N", help=text)
 
 
 def declare_yes(parser: Parser) -> None:
     """Declare the answer to the question of a command that removes something."""
     parser.add_argument("-y", "--yes", action="store_true", help="do not ask")
+
+
+def _whole(text: str) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        number = -1
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"expected a whole number, 0 or more, got {text!r}")
+    return number
+
+
+def _meant(word: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(word, known, n=1)
+    return f"Did you mean {near[0]}? " if near else ""
 
 
 class _Help(argparse.RawDescriptionHelpFormatter):

@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING
 
 from ingot.client._errors import Invalid
 from ingot.client.cli import formats, named
-from ingot.client.cli.command import Command, Parser
-from ingot.client.cli.output import DEFAULT_ROWS, Output
+from ingot.client.cli.command import Command, Parser, declare_limit
+from ingot.client.cli.output import Output
 from ingot.client.cli.shell import Shell
 
 if TYPE_CHECKING:
@@ -39,8 +39,7 @@ class Diff(Command):
         )
         parser.add_argument("other", metavar="REF", help="the version to look at")
         parser.add_argument("--all", action="store_true", help="list files that are the same, too")
-        text = f"at most N files ({DEFAULT_ROWS}); 0 shows all"
-        parser.add_argument("--limit", type=int, default=DEFAULT_ROWS, metavar="N", help=text)
+        declare_limit(parser, " files")
 
     def run(self, shell: Shell) -> int:
         found = shell.client.versions.compare(

@@ -81,11 +81,7 @@ class Edit(describing.Describing):
             words = replace(words, texts={**words.texts, "lifecycle": self.status})
         of_artifact = bool(words.paths or self.rule or self.validation is not None)
         if of_artifact if of_version else self.changelog is not None or self.metric:
-            raise Invalid(
-                "Changelog, metrics and the metadata of a version belong to it; the other fields do not.",
-                reason="USAGE",
-                next_step=f"Say them of {found.kind}/{found.artifact}@latest for example, the others apart.",
-            )
+            raise _misplaced(found)
         if of_version and (self.changelog is not None or self.metric or meta):
             changed: catalog_pb2.Artifact | catalog_pb2.Version = self._of_version(shell, found, meta)
         elif of_artifact:
@@ -242,3 +238,20 @@ class Rm(Command):
         done = loss.replace(" goes ", " went ", 1).replace(" is removed ", " was removed ", 1)
         shell.out.document(deleted, name, lambda: shell.out.line(done))
         return 0
+
+
+def _misplaced(found: Reference) -> Invalid:
+    """Return the error for what belongs to the whole and was said of a version, or the other way round."""
+    whole = replace(found, version="", alias="", path="")
+    kind = found.kind.removesuffix("s")
+    if found == whole:
+        return Invalid(
+            "Changelog and metrics belong to a version.",
+            reason="USAGE",
+            next_step=f"Name the version: ingot edit {whole}@latest …",
+        )
+    return Invalid(
+        f"A version has a changelog, metrics and metadata of its own; all else belongs to the whole {kind}.",
+        reason="USAGE",
+        next_step=f"Say it without the version: ingot edit {whole} …",
+    )

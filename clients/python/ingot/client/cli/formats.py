@@ -79,9 +79,12 @@ def duration(span: "duration_pb2.Duration") -> str:
 
 def moment(time: "timestamp_pb2.Timestamp") -> str:
     """Return a time in the zone of this machine, to the second; `-` when it is not set."""
-    if not time.seconds:
-        return "-"
-    return datetime.fromtimestamp(time.seconds, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    return moment_of(time.seconds) if time.seconds else "-"
+
+
+def moment_of(seconds: float) -> str:
+    """Return the same of seconds since 1970."""
+    return datetime.fromtimestamp(int(seconds), UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
 def clock(time: "timestamp_pb2.Timestamp") -> str:

@@ -117,6 +117,7 @@ def done_early(reason: str) -> bool:
 
 
 def _read_all(shell: Shell) -> str:
-    if shell.stdin.isatty():
+    prompt = "" if shell.stdin.isatty() else shell.stdin.read().rstrip("\n")
+    if not prompt:
         raise Invalid("There is no prompt.", reason="USAGE", next_step='Give one: ingot generate MODEL "…"')
-    return shell.stdin.read().rstrip("\n")
+    return prompt

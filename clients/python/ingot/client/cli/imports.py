@@ -1,5 +1,6 @@
 """import: content from the Hub, from URLs, from a bundle or from where it is registered becomes a version."""
 
+import os
 from typing import TYPE_CHECKING
 
 from ingot.client._errors import Integrity, Invalid
@@ -91,6 +92,12 @@ class Import(operation_flags.Tuned):
     def run(self, shell: Shell) -> int:
         sources, target = split([*self.words, *([self.ref] if self.ref else [])])
         words = describing.Words(describing.texts_of(self), tuple(self.tag))
+        if target is not None and os.path.isfile(sources[0]) and not sources[0].endswith(".ingot"):
+            raise Invalid(
+                f"{sources[0]} is a file of this machine; the server imports from the Hub, URLs and bundles.",
+                reason="USAGE",
+                next_step=f"Send it: ingot push {target} {sources[0]}",
+            )
         if target is not None:
             describing.warn_unsaid(shell, target, words)
         operation = shell.client.operations.start_import(

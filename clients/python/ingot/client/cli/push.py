@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from ingot.client._errors import Integrity, NotFound
+from ingot.client._errors import Integrity, Invalid, NotFound
 from ingot.client._references import parse_artifact
 from ingot.client.cli import describing, formats, named, values
 from ingot.client.cli.command import Parser
@@ -85,6 +85,12 @@ class Push(describing.Describing):
     def run(self, shell: Shell) -> int:
         from ingot.client.cli.bars import TransferBar
 
+        if not named.is_long(self.ref) and len(self.paths) == 1 and named.is_long(self.paths[0]):
+            raise Invalid(
+                f"What it becomes stands first, then the files; got {self.ref!r} first.",
+                reason="USAGE",
+                next_step=f"Write: ingot push {self.paths[0]} {self.ref}",
+            )
         words = self.words(self.tag, values.pairs(self.artifact_meta, "--artifact-meta"))
         # Who sees it changes only by a command that says nothing else. Told before anything travels.
         asked = {name: text for name, text in words.texts.items() if name == "visibility"}
