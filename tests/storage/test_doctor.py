@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -299,6 +299,31 @@ def test_the_index_is_rebuilt_from_packs_alone_and_pushes_find_the_chunks(
     assert sum(pack.stat().st_size for pack in home.glob("packs/*/*.pack")) == size  # nothing stored twice
     assert pulled(home.parent, source, tmp_path)
     assert doctor("--deep") == CLEAN
+
+
+def _broken_page(home: Path) -> None:
+    with contextlib.closing(sqlite3.connect(home / "ingot.db")) as database:
+        (page,) = database.execute("SELECT rootpage FROM sqlite_master WHERE name = 'event'").fetchone()
+        (size,) = database.execute("PRAGMA page_size").fetchone()
+    with (home / "ingot.db").open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(bytes(100))
+
+
+def _unreadable_text(home: Path) -> None:
+    with contextlib.closing(sqlite3.connect(home / "ingot.db")) as database, database:
+        database.execute("UPDATE audit_entry SET action = CAST(x'ff' AS TEXT)")
+
+
+@pytest.mark.parametrize(("damage", "status"), [(_broken_page, FOUND), (_unreadable_text, CANNOT)])
+def test_a_damaged_database_is_told_and_left_alone(
+    home: Path, doctor: Doctor, damage: Callable[[Path], None], status: int
+) -> None:
+    damage(home)
+    assert doctor("--repair") == status
+    told = doctor.error or str(doctor.finding("damaged database"))
+    assert "is damaged" in told or "repaired': False" in told
+    assert "ingot-server restore" in told
 
 
 def test_an_older_database_over_newer_packs_ends_clean(

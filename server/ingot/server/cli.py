@@ -117,9 +117,10 @@ def _add_doctor(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
 def _doctor(settings: Settings, options: argparse.Namespace) -> int:
     """Check the data folder; whatever keeps that from happening is a status of its own."""
     from ingot.server.commands import doctor
+    from ingot.server.storage.soundness import DamagedDatabaseError
 
     wanted = doctor.Wanted(options.repair, options.deep, options.rebuild_index, options.json)
-    hindrances: tuple[type[Exception], ...] = (doctor.DoctorError, *_start_errors())
+    hindrances: tuple[type[Exception], ...] = (doctor.DoctorError, DamagedDatabaseError, *_start_errors())
     try:
         return doctor.run(settings, wanted)
     except hindrances as error:

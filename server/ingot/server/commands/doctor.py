@@ -26,7 +26,7 @@ from ingot.server.domain.checkup import Checkup
 from ingot.server.settings.fields import Settings
 from ingot.server.sources import signing
 from ingot.server.sources.signing import SigningKey
-from ingot.server.storage import audit_head
+from ingot.server.storage import audit_head, soundness
 from ingot.server.storage.accounts_sql import AccountsSql
 from ingot.server.storage.audit_head import AuditHeadFile
 from ingot.server.storage.audit_sql import AuditSql
@@ -60,8 +60,30 @@ class Wanted:
 
 def run(settings: Settings, wanted: Wanted) -> int:
     """Check a data folder, print what was found and return the exit status. Raises DoctorError and others."""
-    with _opened(settings, wanted) as (folder, database):
-        packs = DiskPacks(folder.path, keyring(settings.encryption_key_file, folder.path))
+    started = time.monotonic()
+    with soundness.told(settings.database), _opened(settings, wanted) as (folder, database):
+        report = _damaged(settings, database, wanted) or _checked(settings, folder, database, wanted)
+    if wanted.as_json:
+        print(json.dumps(_facts(report, time.monotonic() - started), indent=1))
+    else:
+        print(_text(report, time.monotonic() - started, repairing=wanted.repair))
+    return CLEAN if report.is_clean else FOUND
+
+
+def _damaged(settings: Settings, database: Database, wanted: Wanted) -> CheckupReport | None:
+    """Return what is wrong with the database file itself, None where it is sound: else no row counts."""
+    report = CheckupReport()
+    path = settings.database.removeprefix("sqlite:///")
+    for each in soundness.damage(database, deep=wanted.deep):
+        report.add(Finding(Fault.DAMAGED_DATABASE, path, each, soundness.advice(path)))
+    return None if report.is_clean else report
+
+
+def _checked(settings: Settings, folder: DataFolder, database: Database, wanted: Wanted) -> CheckupReport:
+    """Compare rows and packs, and check the audit log."""
+    with contextlib.closing(
+        DiskPacks(folder.path, keyring(settings.encryption_key_file, folder.path))
+    ) as packs:
         checkup = Checkup(
             database,
             ShelfSql(),
@@ -74,18 +96,12 @@ def run(settings: Settings, wanted: Wanted) -> int:
             repair=wanted.repair or wanted.rebuild_index,
             alone=True,
         )
-        started = time.monotonic()
         report = checkup.run(_Progress())
-        packs.close()
-        if wanted.rebuild_index:
-            audit_head.leave_restored(folder.path, {"backup": "none: the index was built from packs"})
-        else:
-            _check_audit(settings, folder, database, report)
-    if wanted.as_json:
-        print(json.dumps(_facts(report, time.monotonic() - started), indent=1))
+    if wanted.rebuild_index:
+        audit_head.leave_restored(folder.path, {"backup": "none: the index was built from packs"})
     else:
-        print(_text(report, time.monotonic() - started, repairing=wanted.repair))
-    return CLEAN if report.is_clean else FOUND
+        _check_audit(settings, folder, database, report)
+    return report
 
 
 @contextlib.contextmanager

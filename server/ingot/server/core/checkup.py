@@ -13,6 +13,7 @@ class Fault(StrEnum):
 
     LEFTOVER_STREAM = "leftover stream"
     UNKNOWN_PACK = "unknown pack"
+    DAMAGED_DATABASE = "damaged database"
     MISSING_PACK = "missing pack"
     BROKEN_PACK = "broken pack"
     MISPLACED_CHUNK = "misplaced chunk"
