@@ -264,12 +264,16 @@ def test_scrub_finds_a_flipped_bit_and_says_who_needs_it(rig: Rig) -> None:
 
 def test_scrub_takes_the_packs_that_were_not_checked_for_longest(rig: Rig) -> None:
     first, second = rig.store(big(1)), rig.store(big(2))
-    due = rig.database.read(rig.scrubbing.due, 3600.0)
-    assert {pack.id for pack in due} == {first.id, second.id}
-    rig.database.write(rig.scrubbing.conclude, due[0], ()).result()
-    assert [pack.id for pack in rig.database.read(rig.scrubbing.due, 3600.0)] == [due[1].id]
+
+    def due() -> Sequence[ShelfPack]:
+        return rig.database.read(rig.scrubbing.due, rig.clock.now() - 3600)
+
+    one, other = due()
+    assert {one.id, other.id} == {first.id, second.id}
+    rig.database.write(rig.scrubbing.conclude, one, ()).result()
+    assert [pack.id for pack in due()] == [other.id]
     rig.clock.ahead += 3601
-    assert [pack.id for pack in rig.database.read(rig.scrubbing.due, 3600.0)] == [due[1].id, due[0].id]
+    assert [pack.id for pack in due()] == [other.id, one.id]
 
 
 def _only_pack(rig: Rig) -> ShelfPack:
