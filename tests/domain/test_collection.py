@@ -1,7 +1,7 @@
 """Collection and scrubbing: what nobody needs goes, what somebody needs stays, and damage is found."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 
