@@ -125,7 +125,7 @@ def test_what_cannot_be_is_one_sentence(
 def test_certificates_are_made_renewed_and_used(program: Program) -> None:
     code, said, _ = program.run("certs", "--host", "ingot.example", "--client", "worker-1")
     folder = program.data / "certs"
-    assert (code, f"--tls-cert {folder / 'server.pem'}" in said) == (0, True)
+    assert (code, f"serve --data {program.data} --tls-cert {folder / 'server.pem'}" in said) == (0, True)
     mask = os.umask(0o077)
     os.umask(mask)
     assert {each.name: stat.S_IMODE(each.stat().st_mode) for each in folder.iterdir()} == {

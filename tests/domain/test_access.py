@@ -156,6 +156,7 @@ def test_a_worker_writes_the_output_of_its_job_and_nothing_else(rig: CatalogRig,
         with pytest.raises(NotFound) as caught:
             rig.read(rig.access.require_version_write, WORKER, other.artifact, other.training_job)
         assert caught.value.reason is Reason.TRAINING_JOB_NOT_FOUND
+        assert "ingot jobs ls" in caught.value.next_step
     with pytest.raises(Denied, match="Only the worker"):
         rig.read(rig.access.require_version_write, sara, target.artifact, grant.name)
 

@@ -243,6 +243,7 @@ def test_what_is_absent_is_told_apart(rig: CatalogRig, sara: Caller, text: str, 
     with pytest.raises(NotFound) as caught:
         rig.read(rig.versions.resolve, sara, version_reference(text))
     assert caught.value.reason is reason
+    assert ("approved" in caught.value.next_step) == ("models/empty" in text)
 
 
 def test_strangers_learn_nothing_about_versions(rig: CatalogRig, sara: Caller) -> None:

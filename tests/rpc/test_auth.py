@@ -24,8 +24,9 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 @pytest.mark.contract("S0-97", "S1-50")
 def test_every_call_needs_a_credential_that_is_good(server: Server) -> None:
-    with refused(grpc.StatusCode.UNAUTHENTICATED, "TOKEN_MISSING"):
+    with refused(grpc.StatusCode.UNAUTHENTICATED, "TOKEN_MISSING") as told:
         server.stubs().auth.GetMe(ME)
+    assert "ingot login" in told["next_step"]
     with refused(grpc.StatusCode.UNAUTHENTICATED, "TOKEN_INVALID"):
         server.stubs("ingot_1_guess").auth.GetMe(ME)
 

@@ -21,7 +21,8 @@ def test_a_head_is_kept_and_given_back(
 ) -> None:
     kept = tmp_path / "head.json"
     assert cli.run("audit", "head", "--output", str(kept)).out == f"{kept}\n"
-    assert json.loads(cli.run("audit", "head").out) == json.loads(kept.read_text(encoding="utf-8"))
+    for also in ([], ["--output", str(kept), "--json"]):
+        assert json.loads(cli.run("audit", "head", *also).out) == json.loads(kept.read_text(encoding="utf-8"))
     assert cli.run("audit", "verify", "--head", str(kept)).code == 0
     sent = canned.requests("SystemService/VerifyAudit")[-1]
     assert isinstance(sent, pb.VerifyAuditRequest)

@@ -5,7 +5,7 @@ import pytest
 from helpers import canned_answers
 from helpers.canned_server import CannedServer
 from helpers.command_lines import CommandLine
-from ingot.v1 import catalog_pb2
+from ingot.v1 import auth_pb2, catalog_pb2
 
 UPDATE = "CatalogService/UpdateArtifact"
 
@@ -130,9 +130,14 @@ def test_uploads_are_given_up_after_a_yes(canned: CannedServer, cli: CommandLine
     assert cli.run("uploads", "abort", "3", "--yes").out == "uploads/file_3 is given up.\n"
 
 
-def test_users_and_tokens_are_made_and_revoked(cli: CommandLine) -> None:
+def test_users_and_tokens_are_made_and_revoked(canned: CannedServer, cli: CommandLine) -> None:
     assert cli.run("users", "create", "sara", "--title", "سارا").out == "sara\n"
     made = cli.run("tokens", "create", "--user", "sara", "--ttl", "30d")
     assert (made.out, "not shown again" in made.err) == ("ingot_shown_once\n", True)
-    revoked = cli.run("tokens", "revoke", "users/sara/tokens/tok_2")
-    assert revoked.out == "users/sara/tokens/tok_2 is revoked.\n"
+    for name in ("users/sara/tokens/tok_2", "sara/tokens/tok_2"):
+        assert cli.run("tokens", "revoke", name).out == "users/sara/tokens/tok_2 is revoked.\n"
+    cli.run("tokens", "revoke", "tok_2")
+    sent = canned.requests("AuthService/RevokeToken")
+    assert sent == [
+        auth_pb2.RevokeTokenRequest(name=f"users/{who}/tokens/tok_2") for who in ("sara", "sara", "ada")
+    ]

@@ -61,7 +61,10 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
     certificate, key = certificates.write(folder, "server", authority.for_server(hosts, options.days))
     for client in options.client:
         certificates.write(folder, f"client-{client}", authority.for_client(client, options.days))
-    print(_told(folder, certificate, key, hosts, options.client))
+    serve = (
+        f"ingot-server serve --data {settings.data_dir.absolute()} --tls-cert {certificate} --tls-key {key}"
+    )
+    print(_told(folder, serve, hosts, options.client))
     return 0
 
 
@@ -77,7 +80,7 @@ def _check(options: argparse.Namespace) -> None:
             )
 
 
-def _told(folder: Path, certificate: Path, key: Path, hosts: list[str], clients: list[str]) -> str:
+def _told(folder: Path, serve: str, hosts: list[str], clients: list[str]) -> str:
     authority = folder / "ca.pem"
     lines = [
         f"In {folder}:",
@@ -88,7 +91,7 @@ def _told(folder: Path, certificate: Path, key: Path, hosts: list[str], clients:
         "  server.key",
         *(f"  client-{client}.pem, .key" for client in clients),
         "",
-        f"Serve with it:   ingot-server serve --tls-cert {certificate} --tls-key {key} --listen 0.0.0.0:7070",
+        f"Serve with it:   {serve} --listen 0.0.0.0:7070",
         f"Connect to it:   ingot login --server https://{hosts[0]}:7070 --ca {authority}",
     ]
     if clients:

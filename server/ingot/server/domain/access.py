@@ -305,6 +305,6 @@ def job_not_found(job: str) -> NotFound:
     return NotFound(
         Reason.TRAINING_JOB_NOT_FOUND,
         f"There is no training job {job}, or it is not yours.",
-        next_step="Check the name with a list; a worker must still hold the job's lease.",
+        next_step="`ingot jobs ls` shows those there are; a worker sees a job while it holds its lease.",
         facts={"training_job": job},
     )

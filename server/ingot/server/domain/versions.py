@@ -258,8 +258,8 @@ class Versions:
                 raise not_fetched(registration)
             raise NotFound(
                 Reason.VERSION_NOT_FOUND,
-                f"{artifact.name} has no ready version yet.",
-                next_step="Upload one first.",
+                f"{artifact.name} has no ready version yet, or none that you may see.",
+                next_step="Upload one; strangers see those of a public one that are approved.",
                 facts={"name": str(artifact.name)},
             )
         return artifact.current_version

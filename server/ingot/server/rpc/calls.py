@@ -180,7 +180,8 @@ def token_missing() -> Unauthenticated:
     return Unauthenticated(
         Reason.TOKEN_MISSING,
         "No credential was sent; expected metadata 'authorization: Bearer <token>'.",
-        next_step="Sign in; on the server's own machine the token in admin.token of its data folder will do.",
+        next_step="Sign in, as with `ingot login`; on the server's own machine the token in admin.token"
+        " of its data folder will do.",
     )
 
 

@@ -72,7 +72,7 @@ class Head(Command):
             return 0
         with open(self.output, "w", encoding="utf-8") as file:
             file.write(f"{text}\n")
-        shell.out.line(self.output)
+        shell.out.line(text if shell.out.json else self.output)
         return 0
 
 

@@ -77,16 +77,23 @@ class Revoke(Command):
 
     examples = (
         "ingot tokens revoke users/admin/tokens/tok_3",
-        "ingot tokens revoke users/admin/tokens/tok_4",
+        "ingot tokens revoke tok_4",
     )
     name: str
 
     @classmethod
     def declare(cls, parser: Parser) -> None:
-        parser.add_argument("name", metavar="NAME", help="users/USER/tokens/TOKEN, as in `ingot tokens ls`")
+        parser.add_argument(
+            "name", metavar="NAME", help="as in `ingot tokens ls`; of one's own tok_3 will do"
+        )
 
     def run(self, shell: Shell) -> int:
-        token = shell.client.auth.revoke_token(self.name)
+        name = self.name
+        if "/" not in name:
+            name = f"{shell.client.auth.me().user.name}/tokens/{name}"
+        elif not name.startswith("users/"):
+            name = f"users/{name}"
+        token = shell.client.auth.revoke_token(name)
         shell.out.document(token, token.name, lambda: shell.out.line(f"{token.name} is revoked."))
         return 0
 
