@@ -1,16 +1,19 @@
 """Which files a push finds, and what the journal remembers about them."""
 
+import mmap
 import os
 import pathlib
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 
 import pytest
 
 from ingot.client import Invalid, SourceChanged
 from ingot.client._cutting import cut_files
 from ingot.client._journal import Cut, FileState, Journal, Note
+from ingot.client._mapped import let_writes_show
 from ingot.client._progress import Reporter
 from ingot.client._walk import find_files
 from ingot.content.globs import matches, wanted
@@ -222,3 +225,24 @@ def test_a_cut_knows_its_chunks_and_its_root() -> None:
     two = Cut(12, cut(5, 1).entries + cut(7, 2).entries, "cdc")
     assert list(two.chunks()) == [(0, 5, b"\1" * 32), (5, 7, b"\2" * 32)]
     assert (two.chunk_count, len(two.segments()), len(two.root())) == (2, 1, 32)
+
+
+def change_again(place: pathlib.Path, look: Callable[[pathlib.Path], object]) -> bool:
+    """Write through memory to one page before and after a look at a file; return whether its times tell."""
+    with place.open("r+b") as file, mmap.mmap(file.fileno(), 0) as memory:
+        memory[:1] = b"A"
+        os.utime(place, ns=(OLD, OLD))
+        look(place)
+        memory[:1] = b"B"
+    return place.stat().st_mtime_ns != OLD
+
+
+def test_a_second_write_through_memory_to_a_page_shows(tmp_path: pathlib.Path) -> None:
+    def protect(place: pathlib.Path) -> None:
+        with place.open("rb") as file:
+            let_writes_show(file.fileno(), FileState.of(place.stat()))
+
+    place = files_in(tmp_path, "a.bin") / "a.bin"
+    if not change_again(place, protect):
+        pytest.skip("this file system keeps no times of writes through memory")
+    assert change_again(place, lambda _: list(cut_files(find_files([place]), None, Reporter(None))))

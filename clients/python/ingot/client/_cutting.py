@@ -13,6 +13,7 @@ import threading
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from ingot.client import _mapped
 from ingot.client._errors import Invalid
 from ingot.client._held import Room
 from ingot.client._journal import ENTRY, Cut, FileState, Journal
@@ -164,6 +165,7 @@ class _Cutter:
             if not stat.S_ISREG(found.st_mode):
                 raise changed(file.source, "it is no file any more")
             state = FileState.of(found)
+            _mapped.let_writes_show(descriptor, state)
             known = self._journal.get(file.source, state) if self._journal is not None else None
             if known is not None:
                 done = CutFile(file, state, known, from_journal=True)

@@ -4,6 +4,7 @@ import os
 import stat
 from pathlib import Path
 
+from ingot.client import _mapped
 from ingot.client._journal import Cut, FileState, Journal
 from ingot.client._manifest import TreeFile
 from ingot.content import chunking, digests
@@ -36,6 +37,7 @@ class Seeds:
             return None
         try:
             state = FileState.of(os.fstat(descriptor))
+            _mapped.let_writes_show(descriptor, state)
             for offset, length, digest in file.cut.chunks():
                 if is_chunk(descriptor, offset, length, digest):
                     self._places[digest] = (str(path), offset, length)
@@ -105,6 +107,7 @@ def state_of_content(place: Path, file: TreeFile, journal: Journal) -> FileState
         state = FileState.of(found)
         if not stat.S_ISREG(found.st_mode) or state.size != file.size:
             return None
+        _mapped.let_writes_show(descriptor, state)
         known = journal.get(str(place), state)
         if known is not None and known.profile == file.cut.profile:
             return state if known.entries == file.cut.entries else None
