@@ -155,6 +155,7 @@ def _zip(entry: str, data: bytes, packing: int = zipfile.ZIP_STORED) -> bytes:
     "content",
     [
         _zip("a/data.pkl", b"\x80\x02" + b"(" * 1000),
+        _zip("a/data.pkl", b"\x80\x02t."),
         _zip("a/data.pkl", b"\x80\x02r\xff\xff\xff\x7f."),
         _zip("a/data.pkl", b"\x80\x02" + b"}q\x00" + b"X\x01\x00\x00\x00ah\x00s" * 1000 + b"."),
         _zip("a/data.pkl", bytes(9 * 1024 * 1024), zipfile.ZIP_DEFLATED),
@@ -166,6 +167,23 @@ def test_odd_pickles_tell_nothing(content: bytes) -> None:
     told = summaries.of_model_file("model.pt", Source(content), 10, _never)
     assert told.tensors == []
     assert told.file.parameters == 0
+
+
+# A pair of itself, again and again: written out it would take more bytes than there are.
+_DOUBLED = b")q\x00" + b"h\x00h\x00\x86q\x00" * 100
+
+
+@pytest.mark.parametrize(
+    "pickled",
+    [
+        b"\x80\x04" + _DOUBLED + b"X\x01\x00\x00\x00a\x93.",
+        b"\x80\x04X\x01\x00\x00\x00a" + _DOUBLED + b"\x93.",
+        b"\x80\x02" + _DOUBLED + b"0(X\x07\x00\x00\x00storagectorch\nFloatStorage\nh\x00tQ.",
+    ],
+)
+def test_a_value_that_holds_itself_doubled_is_not_written_out(pickled: bytes) -> None:
+    told = summaries.of_model_file("model.pt", Source(_zip("a/data.pkl", pickled)), 10, _never)
+    assert told.tensors == []
 
 
 def test_no_pickle_does_anything_here(tmp_path: Path) -> None:

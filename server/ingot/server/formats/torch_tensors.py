@@ -3,9 +3,11 @@
 `torch.save` writes a zip whose `data.pkl` builds a dictionary of tensors. Here its opcodes move plain values
 on a stack: texts, numbers, tuples and dictionaries as they are, a storage and a tensor as what they say about
 themselves, and `Opaque` for all else. So a model is described without its bytes, which may be huge, and a
-pickle that would run code does nothing here. Memory is bounded by the size of the pickle.
+pickle that would run code does nothing here. Memory is bounded by the size of the pickle, and so is time: no
+step looks through a value that others may share, since a few bytes make one that nobody could write out.
 """
 
+import itertools
 import math
 import pickletools
 import zipfile
@@ -21,6 +23,8 @@ MOST_PICKLE = 8 * 1024 * 1024  # bytes; a large language model has under one
 MOST_TENSORS = 100_000
 _PICKLE = "/data.pkl"
 _DEEPEST = 20  # dictionaries in dictionaries
+_MOST_SIZES = 64  # of a tensor
+_MOST_ARGUMENTS = 16  # of what makes a tensor
 _STORAGES = {
     "DoubleStorage": "F64",
     "FloatStorage": "F32",
@@ -169,7 +173,11 @@ class _Machine:
             module, _, named = str(argument).partition(" ")
             stack.append(_Name(module, named))
         elif name == "STACK_GLOBAL":
-            stack.append(_Name(*map(str, self._many(2))))
+            match self._many(2):
+                case [str(module), str(named)]:
+                    stack.append(_Name(module, named))
+                case _:
+                    stack.append(_Opaque())
         elif name == "BINPERSID":
             stack.append(_storage(stack.pop()))
         elif name == "REDUCE":
@@ -201,9 +209,10 @@ class _Machine:
     def _many(self, count: int | None) -> list[object]:
         """Take so many values, or all down to the last mark."""
         if count is None:
-            at = next(
-                index for index in range(len(self.stack) - 1, -1, -1) if isinstance(self.stack[index], _Mark)
-            )
+            places = range(len(self.stack) - 1, -1, -1)
+            at = next((index for index in places if isinstance(self.stack[index], _Mark)), None)
+            if at is None:
+                raise ValueError("there is no mark")
             found = self.stack[at + 1 :]
             del self.stack[at:]
             return found
@@ -228,8 +237,9 @@ class _Machine:
 
 def _storage(told: object) -> object:
     """Return the storage that a persistent id names: ('storage', type, key, device, count)."""
-    if isinstance(told, tuple) and len(told) >= 3 and told[0] == "storage" and isinstance(told[1], _Name):
-        return _Storage(_STORAGES.get(told[1].name, ""), str(told[2]))
+    match told:
+        case ("storage", _Name(_, name), str(key) | int(key), *_):
+            return _Storage(_STORAGES.get(name, ""), str(key))
     return _Opaque()
 
 
@@ -250,10 +260,14 @@ def _tensor(arguments: tuple[object, ...]) -> object:
     storage, offset, shape = arguments[:3]
     if not isinstance(storage, _Storage) or not isinstance(shape, tuple) or not isinstance(offset, int):
         return _Opaque()
-    sizes = tuple(each for each in shape if isinstance(each, int) and 0 <= each < 2**48)
-    if len(sizes) != len(shape) or len(sizes) > 64:
+    sizes = tuple(each for each in shape[:_MOST_SIZES] if isinstance(each, int) and 0 <= each < 2**48)
+    if len(sizes) != len(shape):
         return _Opaque()
-    named = [_DTYPES[each.name] for each in arguments if isinstance(each, _Name) and each.name in _DTYPES]
+    named = [
+        _DTYPES[each.name]
+        for each in arguments[:_MOST_ARGUMENTS]
+        if isinstance(each, _Name) and each.name in _DTYPES
+    ]
     return Tensor((named or [storage.dtype])[0], sizes, (storage.key, offset))
 
 
@@ -272,9 +286,10 @@ def _named(root: object) -> Iterator[tuple[str, Tensor]]:
         inside = value.state if isinstance(value, _Opaque) else value
         if isinstance(inside, dict) and depth < _DEEPEST and id(inside) not in seen:
             seen.add(id(inside))
+            items = list(itertools.islice(inside.items(), max(0, MOST_TENSORS - len(waiting))))
             waiting += [
                 (_joined(name, str(key)), below, depth + 1)
-                for key, below in reversed(inside.items())
+                for key, below in reversed(items)
                 if depth or "optim" not in str(key)
             ]
 
