@@ -301,6 +301,18 @@ def test_the_index_is_rebuilt_from_packs_alone_and_pushes_find_the_chunks(
     assert doctor("--deep") == CLEAN
 
 
+@pytest.mark.parametrize("command", [["serve", "--listen", "127.0.0.1:0"], ["backup"], ["users", "ls"]])
+def test_a_new_database_is_not_made_where_packs_have_lost_theirs(
+    home: Path, command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Else all packs would be nobody's, and be deleted in some days."""
+    for file in home.glob("ingot.db*"):
+        file.unlink()
+    assert cli.main([*command, "--data", str(home)]) == 1
+    assert f"but packs are in {home}" in capsys.readouterr().err
+    assert not (home / "ingot.db").exists()
+
+
 def _broken_page(home: Path) -> None:
     with contextlib.closing(sqlite3.connect(home / "ingot.db")) as database:
         (page,) = database.execute("SELECT rootpage FROM sqlite_master WHERE name = 'event'").fetchone()

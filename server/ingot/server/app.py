@@ -383,7 +383,7 @@ async def running(
 
     Raises DatabaseOpenError, MigrationError, AddressError, DataFolderError.
     """
-    with contextlib.closing(folder), only_server(settings.database):
+    with contextlib.closing(folder), only_server(settings.database, folder.path):
         app = App(settings, folder, clock or SystemClock(), origins or {})
         try:
             await app.start()

@@ -194,7 +194,7 @@ def _migrate(settings: Settings) -> int:
 
     with (
         contextlib.closing(DataFolder.hold(settings.data_dir)),
-        only_server(settings.database),
+        only_server(settings.database, settings.data_dir),
         contextlib.closing(open_database(settings.database)) as database,
     ):
         applied = migrate(database)
@@ -209,7 +209,7 @@ def _compact(settings: Settings) -> int:
 
     with (
         contextlib.closing(DataFolder.hold(settings.data_dir)),
-        only_server(settings.database),
+        only_server(settings.database, settings.data_dir),
         contextlib.closing(open_database(settings.database)) as database,
     ):
         before, after = compacting.compact(database)

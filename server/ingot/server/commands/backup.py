@@ -46,7 +46,10 @@ def backup(settings: Settings) -> int:
     from ingot.server.storage.database import only_server, open_database
     from ingot.server.storage.migration_runner import migrate
 
-    with contextlib.closing(DataFolder.hold(settings.data_dir)) as folder, only_server(settings.database):
+    with (
+        contextlib.closing(DataFolder.hold(settings.data_dir)) as folder,
+        only_server(settings.database, folder.path),
+    ):
         with contextlib.closing(open_database(settings.database)) as database:
             migrate(database)
         store = FolderBackups(folder.path, database.path, settings.backup_folder)

@@ -72,7 +72,10 @@ class Offline:
 @contextlib.contextmanager
 def opened(settings: Settings, folder: DataFolder) -> Iterator[Offline]:
     """Open the database of a folder that is held, brought to the present schema, and its audit log."""
-    with only_server(settings.database), contextlib.closing(open_database(settings.database)) as database:
+    with (
+        only_server(settings.database, folder.path),
+        contextlib.closing(open_database(settings.database)) as database,
+    ):
         migrate(database)
         clock, tokens = SystemClock(), PageTokens(folder.secret)
         people = IdentityParts(

@@ -117,12 +117,19 @@ def open_database(url: str) -> Database:
 
 
 @contextmanager
-def only_server(url: str) -> Iterator[None]:
+def only_server(url: str, home: Path | None = None) -> Iterator[None]:
     """Keep servers, and whoever needs that none runs, from the database at `url` for the with block.
 
-    Raises DatabaseOpenError while there is one already.
+    Raises DatabaseOpenError while there is one already, and where the data folder `home` has packs and no
+    database: with a new one nobody would need them, and collection would delete them in some days.
     """
     path = url.removeprefix(_SCHEME)
+    if home and path != MEMORY and not Path(path).exists() and any(home.glob("packs/*/*.pack")):
+        raise DatabaseOpenError(
+            f"there is no database {path}, but packs are in {home / 'packs'}: put it back, or bring one from "
+            "a backup (ingot-server restore); without one, ingot-server doctor --rebuild-index keeps what "
+            "the packs have. To begin anew, move the packs away"
+        )
     with ExitStack() as held:
         if path != MEMORY and Path(path).absolute().parent.is_dir():  # what else is wrong, opening tells
             try:
