@@ -122,6 +122,20 @@ def test_what_cannot_be_is_one_sentence(
     assert "Traceback" not in errors
 
 
+def test_a_folder_that_is_not_there_and_that_nobody_named_is_not_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("INGOT_DATA_DIR", "UPLOAD_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{PASSWORD}\n"))
+    assert cli.main(["users", "passwd", "admin", "--password-stdin"]) == 1
+    assert f"There is no data folder {tmp_path / 'ingot'}, and none was named" in capsys.readouterr().err
+    assert not (tmp_path / "ingot").exists()
+    assert cli.main(["users", "ls", "--data", str(tmp_path / "named")]) == 0
+    assert capsys.readouterr().err.endswith(f"In the data folder {tmp_path / 'named'}.\n")
+
+
 def test_certificates_are_made_renewed_and_used(program: Program) -> None:
     code, said, _ = program.run("certs", "--host", "ingot.example", "--client", "worker-1")
     folder = program.data / "certs"

@@ -76,8 +76,15 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
         raise UsersError(f"users {options.action}: expected a user, such as: users {options.action} sara")
     if options.new_role and options.action != "role":
         raise UsersError(f"users {options.action}: expected nothing after the user, got {options.new_role!r}")
+    if settings.data_dir == Settings().data_dir and not settings.data_dir.exists():
+        # It would be made, and what is done to a folder that no server uses would pass for done.
+        words = (
+            f"There is no data folder {settings.data_dir}, and none was named: name the server's with --data."
+        )
+        raise UsersError(words)
     with _opened(settings, options) as folder:
         _ACTIONS[options.action](folder, options)
+    print(f"In the data folder {settings.data_dir.absolute()}.", file=sys.stderr)
     return 0
 
 
