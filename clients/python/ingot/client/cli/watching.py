@@ -104,22 +104,28 @@ def follow(shell: Shell, name: str, after: int, seen: Callable[[int], None]) -> 
     """
     view, line, present = JobView(), LiveLine(shell.out), False
 
+    broken: set[str] = set()
+
     def on_break(error: IngotError) -> None:
         line.clear()
-        shell.out.note(f"{error.message} Trying again.")
+        if error.message not in broken:  # a server that is away says the same each time
+            shell.out.note(f"{error.message} Trying again.")
+        broken.add(error.message)
 
-    for message in shell.client.training.watch(name, after=after, on_break=on_break):
-        if shell.out.json:
-            shell.out.plain(message, indent=None)
-        for text in view.lines(message):
-            line.clear()
-            if not shell.out.quiet and not shell.out.json:
-                shell.out.line(text)
-        present = present or message.HasField("synced")
-        line.show(view.now() if present else "")  # what is replayed first is the past
-        if message.HasField("event"):
-            seen(message.event.seq)
-    line.clear()
+    try:
+        for message in shell.client.training.watch(name, after=after, on_break=on_break):
+            if shell.out.json:
+                shell.out.plain(message, indent=None)
+            for text in view.lines(message):
+                line.clear()
+                if not shell.out.quiet and not shell.out.json:
+                    shell.out.line(text)
+            present = present or message.HasField("synced")
+            line.show(view.now() if present else "")  # what is replayed first is the past
+            if message.HasField("event"):
+                seen(message.event.seq)
+    finally:
+        line.clear()
     job = shell.client.training.get(name)
     if shell.out.quiet:
         shell.out.line(named.short(job.output_version) or job.name)
