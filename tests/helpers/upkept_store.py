@@ -81,7 +81,7 @@ class UpkeptStore:
 
     def scrub(self) -> None:
         """Do what the operation does, with all packs."""
-        for pack in self.database.read(self.scrubbing.due, -10.0):
+        for pack in self.database.read(self.scrubbing.due, self.clock.now() + 10.0):
             places = self.database.read(self.scrubbing.places, pack)
             damaged = self.scrubbing.damaged(places)
             self.database.write(self.scrubbing.conclude, pack, damaged).result()
