@@ -168,6 +168,7 @@ def test_certificates_are_made_renewed_and_used(program: Program) -> None:
         (("--days", "0"), "--days: expected 1 to 825, got 0"),
         (("--client", "../x"), "--client: expected letters"),
         (("--host", "سرور.example"), "--host: expected a name in ASCII"),
+        (("--host", "https://ingot.example:7070"), "--host: expected one name or address, without https://"),
     ],
 )
 def test_certificates_that_cannot_be_are_refused(program: Program, words: tuple[str, ...], told: str) -> None:

@@ -155,6 +155,9 @@ def _host(text: str) -> x509.GeneralName:
         return x509.IPAddress(ipaddress.ip_address(text))
     except ValueError:
         pass
+    if not text or any(each.isspace() or each in "/:,@" for each in text):
+        words = f"--host: expected one name or address, without https:// and port, got {text!r}."
+        raise CertificateError(words)
     try:
         return x509.DNSName(text)
     except ValueError:
