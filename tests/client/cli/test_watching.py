@@ -28,11 +28,10 @@ def test_what_ends_a_watch_is_told_below_the_line_of_the_moment(monkeypatch: pyt
     ) -> Iterator[pb.WatchTrainingJobResponse]:
         running = pb.TrainingJob(name=name, state=pb.TRAINING_JOB_STATE_RUNNING)
         running.progress.CopyFrom(common_pb2.Progress(phase="training", done=3, total=9, unit="steps"))
+        on_break(Unreachable("Nobody answers."))
+        on_break(Unreachable("Nobody answers."))
         yield pb.WatchTrainingJobResponse(snapshot=running)
         yield pb.WatchTrainingJobResponse(synced=common_pb2.Synced())
-        on_break(Unreachable("Nobody answers."))
-        on_break(Unreachable("Nobody answers."))
-        yield pb.WatchTrainingJobResponse(snapshot=running)
         raise NotFound("The job is gone.")
 
     data, notes = io.StringIO(), _Terminal()
