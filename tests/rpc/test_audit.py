@@ -80,7 +80,31 @@ def test_an_entry_says_whose_role_changed_and_how(server: Server, admin: Client)
     admin.auth.set_approval_policy("boss", approval_policy(["scan"], {"loss": (None, 2.0)}, ["prod"]))
     entry = next(iter(admin.audit.entries(target="namespaces/boss")))
     assert entry.method == "AuthService/UpdateNamespace"
-    assert dict(entry.facts) == {"fields": "approval", "approval": "scan, loss at most 2, @prod"}
+    policy = {"approval": "scan, loss at most 2, @prod", "approval_before": "nothing"}
+    assert dict(entry.facts) == {"fields": "approval", **policy}
+    admin.auth.set_quotas("boss", {"quota_bytes": 10**9})
+    entry = next(iter(admin.audit.entries(target="namespaces/boss")))
+    quotas = {"quota_bytes": "1000000000", "quota_bytes_before": "the server's default"}
+    assert dict(entry.facts) == {"fields": "quota_bytes", **quotas}
+
+
+def test_an_entry_tells_all_of_a_long_policy(server: Server, admin: Client) -> None:
+    server.token("sara")
+    aliases = [f"alias-{number}-{'x' * 20}" for number in range(32)]
+    limits = {f"{'metric' * 15} {number}": (None, 2.0) for number in range(31)}
+    admin.auth.set_approval_policy("sara", approval_policy(["scan"], {**limits, "loss": (0.1, 2.0)}, aliases))
+    admin.auth.set_approval_policy("sara", approval_policy(["scan"], limits, aliases))
+    entry = next(iter(admin.audit.entries(target="namespaces/sara")))
+    before, after = (
+        ", ".join(
+            text
+            for name, text in sorted(entry.facts.items(), key=lambda fact: (len(fact[0]), fact[0]))
+            if name.startswith("approval") and ("before" in name) is earlier
+        )
+        for earlier in (True, False)
+    )
+    assert before.replace("loss at least 0.1 and at most 2, ", "") == after
+    assert all(f"@{alias}" in after for alias in aliases)
 
 
 @pytest.mark.contract("S3-51")

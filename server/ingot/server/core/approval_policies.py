@@ -54,11 +54,11 @@ class ApprovalPolicy:
     protected_aliases: tuple[str, ...] = ()  # ids; they move only to approved versions
 
     @property
-    def words(self) -> str:
-        """Return the policy as text for the audit log."""
+    def words(self) -> tuple[str, ...]:
+        """Return what the policy asks for in words, for the audit log."""
         limits = [f"{each.metric} {each.limits}" for each in self.thresholds]
         aliases = [f"@{alias}" for alias in self.protected_aliases]
-        return ", ".join((*self.required_evidence, *limits, *aliases)) or "nothing"
+        return (*self.required_evidence, *limits, *aliases) or ("nothing",)
 
     def __or__(self, other: "ApprovalPolicy") -> "ApprovalPolicy":
         """Return what asks for everything that either asks for."""

@@ -19,7 +19,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 FACT_LIMIT = 300  # characters of one value
-MOST_FACTS = 32
+MOST_FACTS = 80  # two policies that are as long as they may be take 75
 
 
 @dataclass(frozen=True, slots=True)

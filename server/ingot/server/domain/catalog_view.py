@@ -85,7 +85,8 @@ class CatalogView:
         """Tell the audit log what new fields say of who sees an artifact and what its versions must pass."""
         journal.detail(visibility=fields.visibility, lifecycle=fields.lifecycle)
         if fields.approval != before.approval:
-            journal.detail(approval=fields.approval.words, approval_before=before.approval.words)
+            journal.each("approval", fields.approval.words)
+            journal.each("approval_before", before.approval.words)
         if fields.validation != before.validation:
             for fact, policy in (("validation", fields), ("validation_before", before)):
                 journal.each(fact, validation_policies.words(policy.validation))

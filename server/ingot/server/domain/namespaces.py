@@ -120,10 +120,24 @@ class Namespaces:
                 change.size_quota if QUOTAS[0] in change.paths else account.size_quota,
                 change.stored_quota if QUOTAS[1] in change.paths else account.stored_quota,
             )
-        told = {
-            QUOTAS[0]: change.size_quota,
-            QUOTAS[1]: change.stored_quota,
-            APPROVAL: change.approval.words,
-        }
-        journal.detail(fields=", ".join(change.paths), **{each: told[each] for each in change.paths})
+        _tell(found, change)
         return self.get(caller, found.id)
+
+
+def _tell(before: Namespace, change: NamespaceChange) -> None:
+    """Tell the audit log what was changed, with what it was before."""
+    journal.detail(fields=", ".join(change.paths))
+    quotas = (
+        (QUOTAS[0], change.size_quota, before.account.size_quota),
+        (QUOTAS[1], change.stored_quota, before.account.stored_quota),
+    )
+    for field, now, then in quotas:
+        if field in change.paths:
+            journal.detail(**{field: _quota(now), f"{field}_before": _quota(then)})
+    if APPROVAL in change.paths:
+        journal.each(APPROVAL, change.approval.words)
+        journal.each(f"{APPROVAL}_before", before.approval.words)
+
+
+def _quota(size: int | None) -> str:
+    return "the server's default" if size is None else str(size)
