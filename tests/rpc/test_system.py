@@ -11,6 +11,8 @@ from helpers.eventually import eventually
 from helpers.servers import Server, Stubs, running_server
 from ingot.server.core.clock import SystemClock
 from ingot.server.core.identity import system_caller
+from ingot.server.core.usage import ActivityFilter
+from ingot.server.storage.usage_sql import UsageSql
 from ingot.v1 import auth_pb2, catalog_pb2, operations_pb2, system_pb2
 
 INFO = system_pb2.GetServerInfoRequest()
@@ -250,8 +252,14 @@ def test_a_page_that_cannot_be_is_refused(server: Server, request_: system_pb2.L
 
 
 def test_activity_reaches_the_database_by_itself(server: Server) -> None:
-    server.member().system.GetHealth(HEALTH)
-    eventually(lambda: not server.app.usage.pending())
+    server.member("sara").auth.ListTokens(auth_pb2.ListTokensRequest(parent="users/sara"))
+
+    def stored() -> list[str]:
+        """Read the rows themselves: whoever asks the server for them brings what waits there first."""
+        found, _ = server.app.database.read(UsageSql().activities, ActivityFilter(action="list"), None, 10)
+        return [each.method for each in found]
+
+    eventually(lambda: stored() == ["AuthService/ListTokens"])
 
 
 def test_a_revoked_token_is_refused_from_the_next_call_on(server: Server) -> None:
