@@ -145,9 +145,10 @@ def transfer(options: argparse.Namespace) -> tuple[dict[str, object], str]:
 def _room(folder: Path, needed: int) -> None:
     """Ask for `needed` bytes in `folder` before anything is measured: a server refuses a full disk."""
     total, _, free = shutil.disk_usage(folder)
-    if free - total // 10 < needed:
+    plenty = int(os.environ.get("INGOT_DISK_PLENTY_BYTES", str(64 << 30)))
+    if free - min(total // 10, plenty // 4) < needed:
         raise SystemExit(
-            f"{folder.parent}: expected {needed / 1e9:.0f} GB free beside a tenth of the disk, got "
+            f"{folder.parent}: expected {needed / 1e9:.1f} GB free beside a tenth of the disk, got "
             f"{free / 1e9:.0f} of {total / 1e9:.0f} GB. Free some, "
             "or use --folder, a smaller --mib or --quick."
         )

@@ -38,12 +38,12 @@ def _servers(tmp_path: pathlib.Path) -> Iterator[ForkedServers]:
 class Load:
     """Clients that push something new, pull it and compare it, again and again, until told to stop."""
 
-    def __init__(self, data: pathlib.Path, folder: pathlib.Path) -> None:
+    def __init__(self, server: ForkedServer, folder: pathlib.Path) -> None:
         self.pushed: dict[str, dict[str, bytes]] = {}  # what was acknowledged, by the name of its version
-        self._data, self._folder = data, folder
+        self._address, self._folder = f"unix:{server.facts['socket']}", folder
         self._over = threading.Event()
         self._threads = futures.ThreadPoolExecutor(CLIENTS)
-        token = (data / "admin.token").read_text(encoding="ascii").strip()
+        token = server.admin_token
         self._running = [self._threads.submit(self._work, number, token) for number in range(CLIENTS)]
 
     def wait_for(self, more: int) -> None:
@@ -66,7 +66,7 @@ class Load:
         self._threads.shutdown()
 
     def _work(self, number: int, token: str) -> None:
-        with Client(f"unix:{self._data}/server.sock", token, user="ada") as client:
+        with Client(self._address, token, user="ada") as client:
             turn = 0
             while not self._over.is_set():
                 turn += 1
@@ -100,13 +100,13 @@ def test_clients_go_on_when_the_server_is_back(
 ) -> None:
     data = tmp_path / "data"
     server = ForkedServer(servers.start(data), data, servers)
-    load = Load(data, tmp_path)
+    load = Load(server, tmp_path)
     for turn in range(restarts):
         load.wait_for(CLIENTS // 4)
         server = restart(servers, server, data, twice=turn % 2 == 1)
     load.wait_for(CLIENTS // 4)
     load.finish()
-    with Client(f"unix:{data}/server.sock", server.admin_token, user="ada") as client:
+    with Client(f"unix:{server.facts['socket']}", server.admin_token, user="ada") as client:
         for name, files in load.pushed.items():
             assert b"".join(client.read(f"{name}:a.bin")) == files["a.bin"], name
     assert server.stop() == 0

@@ -24,12 +24,12 @@ def test_a_followed_import_survives_the_death_of_the_server(
     tmp_path: pathlib.Path, request: pytest.FixtureRequest
 ) -> None:
     data = tmp_path / "data"
-    address = f"unix:{data / 'server.sock'}"
     path = os.pathsep.join(str(ROOT / each) for each in ("clients/python", "generated/python"))
     with hub_server() as hub:
         hub.add("google/tiny", {"model.safetensors": WEIGHTS})
         hub.faults.add("GET /lfs/|GET .*safetensors", Fault(stall_after=len(WEIGHTS) // 2), times=100)
         with server_process(data, "--hub-endpoint", hub.url) as server:
+            address = f"unix:{server.facts['socket']}"  # which is the same after a restart
             words = ["import", "hf://google/tiny", "--json", "--server", address]
             with (tmp_path / "told").open("w", encoding="utf-8") as notes:
                 command = subprocess.Popen(
