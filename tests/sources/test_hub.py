@@ -69,6 +69,14 @@ def test_what_its_card_says_is_taken_in_our_words(server: HubServer) -> None:
     )
 
 
+def test_what_a_card_says_against_our_rules_is_left_out(server: HubServer) -> None:
+    tags = ["kept", "two\nlines", "bell\x07", "half \ud800", "ß" * 40, "x" * 65, "a,b"]
+    facts = {**FACTS, "tags": tags, "cardData": {"license": "half \ud800"}}
+    server.add("org/odd", FILES, facts=facts)
+    card = Hub(server.url).look_up("org/odd", "model").card
+    assert (card.tags, card.license) == (("kept",), "")
+
+
 def test_datasets_branches_and_commits(server: HubServer) -> None:
     repository = server.repositories["datasets", "org/chat"]
     first = repository.branches["main"]

@@ -44,13 +44,9 @@ def read_card(info: "ModelInfo | DatasetInfo") -> HubCard:
     languages = [each for each in spoken if _LANGUAGE.fullmatch(each)][:_MOST_LANGUAGES]
     tags = [each for each in _texts(info.tags) if not _REPEATED.fullmatch(each) and each not in spoken]
     return HubCard(
-        license=_kept(
-            _first(_field(card, "license")), lambda text: texts.line("license", text, _LICENSE_LIMIT)
-        ),
+        license=_kept(_first(_field(card, "license")), _license),
         language=",".join(dict.fromkeys(languages)),
-        tags=tuple(each for each in tags if each and len(each) <= _TAG_LIMIT and "," not in each)[
-            :_MOST_TAGS
-        ],
+        tags=tuple(each for each in tags if "," not in each and _kept(each, _tag))[:_MOST_TAGS],
         task_type=_kept(str(tasks or ""), _word),
         framework=_kept(str(getattr(info, "library_name", None) or ""), _word),
         model_type=_kept(_first(config.get("model_type") if isinstance(config, dict) else None), _word),
@@ -74,13 +70,17 @@ def _license(text: str) -> str:
     return texts.line("license", text, _LICENSE_LIMIT)
 
 
+def _tag(text: str) -> str:
+    return texts.line("tag", text.casefold(), _TAG_LIMIT)
+
+
 def _word(text: str) -> str:
     return texts.word("card", text)
 
 
 def _kept(text: str, rule: Callable[[str], str]) -> str:
-    """Return a text in our form, "" when it breaks the rule."""
+    """Return a text in our form, "" when it breaks the rule or holds what nobody could see."""
     try:
-        return rule(text)
+        return rule(text) if text.isprintable() else ""
     except Invalid:
         return ""
