@@ -123,7 +123,7 @@ endef
 test-fast: $(READY) ## tests for the edit loop, under a minute
 	$(PYTEST) -m "not slow and not long" $(ARGS)
 
-test: $(READY) ## what a newcomer runs: adds real processes and training, under five minutes
+test: $(READY) ## what a newcomer runs: adds real processes and training, about six minutes on two cores
 	$(call tests,"not long")
 
 test-all: test ## test, then the long ones: gigabytes, kills, wide sweeps
