@@ -2,6 +2,7 @@
 
 import io
 import os
+import pwd
 import stat
 from pathlib import Path
 
@@ -40,6 +41,23 @@ class Program:
 @pytest.fixture
 def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Program:
     return Program(tmp_path / "data", monkeypatch, capsys)
+
+
+def test_a_user_of_the_system_without_a_name_may_add_people(
+    program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in containers that run as a number."""
+
+    def unknown(_: int) -> pwd.struct_passwd:
+        raise KeyError("no such number")
+
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    assert program.run("users", "add", "sara", "--password-stdin", typed=f"{PASSWORD}\n")[0] == 0
+    with running_server(tmp_path) as server:
+        entries = server.admin.system.ListAuditEntries(system_pb2.ListAuditEntriesRequest()).entries
+    assert f"uid {os.getuid()}" in {each.declared_user for each in entries}
 
 
 def test_a_first_administrator_gets_a_password_before_the_first_start(

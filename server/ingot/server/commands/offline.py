@@ -7,6 +7,7 @@ with opened(settings, folder) as offline:
 
 import contextlib
 import getpass
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -55,7 +56,7 @@ class Offline:
                     principal=SYSTEM,
                     user=SYSTEM,
                     token="",
-                    declared_user=getpass.getuser(),
+                    declared_user=_who(),
                     address="local",
                     client="ingot-server",
                     call_id="",
@@ -67,6 +68,14 @@ class Offline:
         result = self.database.write(whole).result()
         self.audit.heads.keep()
         return result
+
+
+def _who() -> str:
+    """Return the name of who runs this program; containers run as numbers that have none."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
 
 
 @contextlib.contextmanager
