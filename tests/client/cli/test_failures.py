@@ -11,6 +11,7 @@ from helpers.command_lines import CommandLine
 from ingot.v1 import catalog_pb2
 
 GET = "CatalogService/GetArtifact"
+NOBODY = "unix:/nobody/is/there.sock"
 
 
 @pytest.mark.parametrize(
@@ -76,7 +77,7 @@ def test_for_programs_what_the_system_refuses_and_wrong_usage_are_json_too(
         run = cli.run(*words)
         (line,) = run.err.splitlines()
         assert (run.code, json.loads(line)["error"]["exit_code"]) == (code, code), words
-    run = CommandLine(f"unix:{tmp_path}/nobody.sock").run("push", "datasets/chat", str(tmp_path), "--json")
+    run = CommandLine(NOBODY).run("push", "datasets/chat", str(tmp_path), "--json")
     assert [json.loads(line)["error"]["exit_code"] for line in run.err.splitlines()] in ([9], [2])
 
 
@@ -101,8 +102,8 @@ def test_debug_shows_where_it_comes_from(canned: CannedServer, cli: CommandLine)
         cli.run("show", "models/ada/tiny", "--debug")
 
 
-def test_no_server_there_ends_with_nine_and_says_how_to_start_one(tmp_path: pathlib.Path) -> None:
-    run = CommandLine(f"unix:{tmp_path}/nobody.sock").run("health")
+def test_no_server_there_ends_with_nine_and_says_how_to_start_one() -> None:
+    run = CommandLine(NOBODY).run("health")
     assert run.code == 9
     assert "nothing listens there" in run.err
     assert "next: Start a server with `ingot-server serve`" in run.err
