@@ -73,7 +73,10 @@ class Create(Command):
 
 
 class Revoke(Command):
-    """Make a token useless from the next call on."""
+    """Make a token useless from the next call on.
+
+    Tokens that were made with it stay good: look at `ingot tokens ls` when it fell into other hands.
+    """
 
     examples = (
         "ingot tokens revoke users/admin/tokens/tok_3",
