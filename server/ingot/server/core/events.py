@@ -15,6 +15,7 @@ from ingot.server.core.errors import Reason
 
 LARGEST_LOG_LINE = 64 * 1024  # bytes of UTF-8 in the text of one log event
 LARGEST_BATCH = 1000  # events in one report
+_LONGEST_REASON = 200  # characters of the reason for a change of state
 
 
 class EventKind(StrEnum):
@@ -44,6 +45,13 @@ class StateChange:
     before: str
     after: str
     message: str = ""
+
+    @classmethod
+    def because(cls, before: str, after: str, message: str) -> "StateChange":
+        """Return a change with the first line of a message, cut to what fits; a problem has it whole."""
+        line = next(iter(message.strip().splitlines()), "")
+        cut = line if len(line) <= _LONGEST_REASON else f"{line[: _LONGEST_REASON - 1]}…"
+        return cls(before, after, cut)
 
 
 class FileProgress(NamedTuple):

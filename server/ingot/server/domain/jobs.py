@@ -26,7 +26,6 @@ from ingot.server.domain import access
 from ingot.server.domain.events import EventLog
 
 WORK_TOPIC = "work"  # woken when work waits for a worker
-_LONGEST_MESSAGE = 200  # characters of the reason for a change of state
 
 
 class JobChanges(TypedDict, total=False):
@@ -123,18 +122,12 @@ class Jobs:
 
     def _tell(self, before: JobState, after: TrainingJob, message: str) -> None:
         if after.state is not before:
-            change = StateChange(before.value, after.state.value, _short(message))
+            change = StateChange.because(before.value, after.state.value, message)
             self._log.append(after.name, after.attempt, [NewEvent(change)])
         if after.state is JobState.QUEUED:
             self._log.wake(WORK_TOPIC)
         if after.worker:
             self._log.wake(f"workers/{after.worker}")
-
-
-def _short(message: str) -> str:
-    """Return the first line of a message, cut to what fits beside a state; a job keeps its problem whole."""
-    line = next(iter(message.strip().splitlines()), "")
-    return line if len(line) <= _LONGEST_MESSAGE else f"{line[: _LONGEST_MESSAGE - 1]}…"
 
 
 def not_found(job: str) -> NotFound:

@@ -15,8 +15,6 @@ from ingot.server.core.upload_stats import UploadTally, counts_of, day_of
 from ingot.server.core.uploads import Upload, UploadStage, UploadState
 from ingot.server.domain.events import EventLog
 
-_LONGEST_MESSAGE = 200  # characters of a problem beside a state; the upload has it whole
-
 
 class NotedUploads:
     """Implements UploadStore over another one; methods run inside a unit of work."""
@@ -102,8 +100,8 @@ class NotedUploads:
             events.append(NewEvent(_progress(after)))
         stage = before.stage if before else ""
         if after.stage != stage:
-            why = after.problem.message[:_LONGEST_MESSAGE] if after.problem else ""
-            events.append(NewEvent(StateChange(stage, after.stage, why)))
+            why = after.problem.message if after.problem else ""
+            events.append(NewEvent(StateChange.because(stage, after.stage, why)))
         self._log.append(str(after.name), 0, events)
 
 

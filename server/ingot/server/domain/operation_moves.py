@@ -31,7 +31,6 @@ from ingot.server.domain.events import AfterCommit, EventLog
 
 OPERATIONS_TOPIC = "operations"  # woken with every change of any of them
 _CHANGE = "change"
-_LONGEST_MESSAGE = 200  # characters of the reason for a change of state
 
 
 class OperationChanges(TypedDict, total=False):
@@ -146,19 +145,13 @@ class OperationMoves:
         return names
 
     def _tell(self, before: str, after: Operation, message: str, *, hooks: bool = True) -> None:
-        change = StateChange(before, after.state.value, _short(message))
+        change = StateChange.because(before, after.state.value, message)
         self._log.append(after.name, after.attempt, [NewEvent(change)])
         self._log.wake(OPERATIONS_TOPIC)
         for hook in self._hooks.get(after.kind, ()) if hooks else ():
             hook.moved(after)
         for listener in self._listeners:
             self._after_commit(partial(listener.changed, after))
-
-
-def _short(message: str) -> str:
-    """Return the first line of a message, cut to what fits beside a state; the problem has it whole."""
-    line = next(iter(message.strip().splitlines()), "")
-    return line if len(line) <= _LONGEST_MESSAGE else f"{line[: _LONGEST_MESSAGE - 1]}…"
 
 
 def operation_not_found(operation: str) -> NotFound:

@@ -24,6 +24,7 @@ from ingot.server.core.operation_stores import OperationStore
 from ingot.server.core.operations import CLAIMED_STATES, Operation
 from ingot.server.domain import access_tokens
 from ingot.server.domain.identity import Identity
+from ingot.server.domain.identity_refusals import token_invalid
 from ingot.server.domain.logins import Logins
 
 PREFIX = "ingotop_"
@@ -46,10 +47,10 @@ class OperationTokens:
         """Return number and attempt from a token. Raises Unauthenticated (TOKEN_INVALID)."""
         parts = _FORM.fullmatch(token)
         if parts is None:
-            raise _invalid("it is not well formed")
+            raise token_invalid("it is not well formed")
         number, attempt = int(parts[1]), int(parts[2])
         if not hmac.compare_digest(parts[3], self._signature(number, attempt)):
-            raise _invalid("this server did not make it")
+            raise token_invalid("this server did not make it")
         return number, attempt
 
     def _signature(self, number: int, attempt: int) -> str:
@@ -122,7 +123,7 @@ class SignIn:
             return None
         user = self._users.find(user_of(operation.requester))
         if user is None or user.disabled:
-            raise _invalid(f"who asked for {operation.name} may not sign in any more")
+            raise token_invalid(f"who asked for {operation.name} may not sign in any more")
         return user
 
 
@@ -144,12 +145,4 @@ def _caller(operation: Operation, user: User | None, rights: Rights | None) -> C
         operation=operation.name,
         attempt=operation.attempt,
         target=operation.target,
-    )
-
-
-def _invalid(why: str) -> Unauthenticated:
-    return Unauthenticated(
-        Reason.TOKEN_INVALID,
-        f"The token cannot be used: {why}.",
-        next_step="Sign in with a token of this server.",
     )

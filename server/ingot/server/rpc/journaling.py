@@ -24,6 +24,7 @@ from ingot.server.core.audit import Deed
 from ingot.server.core.clock import Clock
 from ingot.server.core.errors import Reason
 from ingot.server.core.journal import Note
+from ingot.server.core.labels import label_of
 from ingot.server.core.usage import Activity
 from ingot.server.rpc.calls import Call
 
@@ -174,9 +175,7 @@ def undo(call: Call) -> None:
 
 def _named(run: Callable[[], T], fn: Callable[..., object]) -> Callable[[], T]:
     """Give `run` the name of what it runs, which health shows while it holds the writer."""
-    while isinstance(fn, functools.partial):
-        fn = fn.func
-    run.__qualname__ = getattr(fn, "__qualname__", type(fn).__qualname__)
+    run.__qualname__ = label_of(fn)
     return run
 
 

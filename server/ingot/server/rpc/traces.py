@@ -5,7 +5,6 @@ and rules, codes and reasons are told; names of people and contents are not. Not
 no call does anything for it, unless the setting `traces` names a collector.
 """
 
-import functools
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import Span, SpanKind, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from ingot.server.core.labels import label_of
 from ingot.server.rpc import current
 from ingot.server.rpc.calls import Call
 from ingot.server.rpc.hops import Hops, UnitsOfWork
@@ -105,7 +105,7 @@ class Traces:
             yield
             return
         span = self._tracer.start_span(
-            f"{kind} {_name(fn)}", context=trace.set_span_in_context(above), kind=SpanKind.INTERNAL
+            f"{kind} {label_of(fn)}", context=trace.set_span_in_context(above), kind=SpanKind.INTERNAL
         )
         try:
             yield
@@ -154,9 +154,3 @@ class TracedHops(Hops):
         """Call `fn` as Hops does, with a span."""
         with self.traces.hop("io", fn):
             return await super().io(fn, *args, **kwargs)
-
-
-def _name(fn: Callable[..., object]) -> str:
-    while isinstance(fn, functools.partial):
-        fn = fn.func
-    return getattr(fn, "__qualname__", type(fn).__qualname__)

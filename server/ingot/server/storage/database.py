@@ -23,9 +23,10 @@ from typing import ParamSpec, TypeVar
 
 import peewee
 
+from ingot.server.core.labels import label_of
 from ingot.server.storage import connections, full_disk, unit_of_work
 from ingot.server.storage.file_pages import FilePages
-from ingot.server.storage.write_queue import QueueFigures, WriteQueue, label_of
+from ingot.server.storage.write_queue import QueueFigures, WriteQueue
 
 log = logging.getLogger(__name__)
 

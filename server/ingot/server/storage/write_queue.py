@@ -7,7 +7,6 @@ the transaction as a whole is lost (COMMIT fails, disk full), every future of th
 full disk comes out of the futures as Exhausted (DISK_LOW).
 """
 
-import functools
 import logging
 import threading
 import time
@@ -234,10 +233,3 @@ class WriteQueue:
             if self._database.connection().in_transaction:
                 raise
             raise TransactionLostError(f"SQLite rolled back the transaction during {task.label}") from error
-
-
-def label_of(fn: Callable[..., object]) -> str:
-    """Return a name for `fn` that a person can find in the code."""
-    while isinstance(fn, functools.partial):
-        fn = fn.func
-    return getattr(fn, "__qualname__", type(fn).__qualname__)
