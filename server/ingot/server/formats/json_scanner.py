@@ -4,7 +4,7 @@
 It is also the check of a JSON document of any size: a state machine that takes the text in pieces and keeps
 the open brackets and the keys of the open objects. RFC 8259, and as strict as `orjson` beyond it: no lone
 surrogates, no numbers beyond a double, at most MAX_DEPTH brackets open. Bytes that are no UTF-8 are not its
-business (`utf8.py`); within strings it lets them pass.
+business (`json_document.py` looks for them); within strings it lets them pass.
 """
 
 import json
