@@ -149,7 +149,7 @@ class DiskPacks:
         return len(run)
 
     def _is_verified(self, file: pack_files.PackReader, place: ChunkPlace) -> bool:
-        """Return whether what lies there was found intact before; a child may look whether it is there still."""
+        """Return whether what lies there was found intact before, and may be believed still."""
         return self._verified.has(place)
 
     def _is_as_written(
