@@ -138,6 +138,15 @@ def test_values_are_as_an_answer_can_hold_them() -> None:
     assert found.columns == ("n", "t", "none")
 
 
+def test_whole_numbers_beyond_64_bits_keep_their_digits() -> None:
+    long, longer = "123456789012345678901234567890", "7" * 5000
+    lines = [f'{{"n": -{long}, "f": {long}.5, "s": "{long}"}}', f'{{"n": {longer}}}', f'{{"n": {long}}}']
+    rows = shown("a.jsonl", "\n".join(lines).encode()).rows
+    assert rows[0].value == {"n": f"-{long}", "f": float(long), "s": long}
+    assert rows[1].problem == "It is no JSON object."  # no double is so large
+    assert rows[2].value == {"n": long}
+
+
 def test_csv_has_names_for_all_columns_and_tells_ragged_rows() -> None:
     found = shown("a.tsv", '\ufeffid\tid\t\n1\t2\t3\r\n\n4\t5\n"a\tb"\tc\td'.encode())
     assert found.columns == ("id", "id_2", "column_3")

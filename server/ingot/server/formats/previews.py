@@ -8,7 +8,9 @@ has no places, so it is read from its beginning as far as the source lets.
 """
 
 import itertools
+import json
 import random
+import re
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 
@@ -31,6 +33,7 @@ _SHOWN = 2000  # characters of one that is not
 _MOST_ANSWER = 1_000_000  # characters of all rows together
 _DEEPEST = 16
 _EXACT = 2**53  # up to here every whole number is a double
+_LONG_INTEGER = re.compile(rb"[0-9]{20}")  # orjson rounds whole numbers beyond 64 bits to a double
 
 
 def preview(
@@ -141,7 +144,18 @@ def _value(opened: DataFile, row: RawRow) -> JsonValue:
     found = data_files.parsed(row.raw)
     if found is None:
         raise ValueError("It is no JSON object.")
+    if _LONG_INTEGER.search(row.raw):
+        found = _exact(row.raw) or found
     return {key: _plain(value, 1) for key, value in found.items()}
+
+
+def _exact(raw: bytes) -> dict[str, JsonValue] | None:
+    """Return a JSON object with all digits of its whole numbers, None when it is too much for that."""
+    try:
+        found: object = json.loads(raw)
+    except (ValueError, RecursionError):  # a number of thousands of digits, or very many brackets
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def _plain(value: JsonValue, depth: int) -> JsonValue:
