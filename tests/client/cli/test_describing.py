@@ -64,14 +64,24 @@ def test_a_push_says_it_all_of_what_is_new_and_adds_to_what_is_there(
     assert _shown(live, "models/tiny@1")["metadata"] == {"split": 800}
 
     card.write_text("# Tiny\n", encoding="utf-8")
-    _push(live, tmp_path, "models/tiny", "--card", str(card), "--requirement", "python=3.11")
+    _push(
+        live,
+        tmp_path,
+        "models/tiny",
+        "--card",
+        str(card),
+        "--requirement",
+        "python=3.11",
+        "--requirement",
+        "torch=2.10",
+    )
     second = _shown(live, "models/tiny")
     assert second["card"] == "# Tiny"
     assert live.run("show", "models/tiny", "--card").out == "# Tiny\n"
     # How wide the names are depends on what is known by now, such as who uses it.
     shown = live.run("show", "models/tiny").out
     assert re.search(r"^card: +ingot show models/tiny --card$", shown, re.MULTILINE)
-    assert second["requirements"] == {"memory": "2GB", "python": 3.11}
+    assert second["requirements"] == {"memory": "2GB", "python": 3.11, "torch": "2.10"}
     assert second["metadata"] == first["metadata"]
 
     _push(live, tmp_path, "models/tiny", "--card", str(card), "--license", "")

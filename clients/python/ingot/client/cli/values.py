@@ -1,6 +1,7 @@
 """What several commands take as the value of a flag: KEY=VALUE, and bytes a second."""
 
 import json
+import math
 import re
 
 from ingot.client._errors import Invalid
@@ -9,8 +10,15 @@ _UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3}
 _RATE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([KMG]?)i?B?(?:/s)?", re.IGNORECASE)
 
 
+_MOST_WHOLE = 2**53  # numbers of free structures are doubles: beyond, digits are lost
+_NUMBERS = ("--metric", "--rule")  # whose values are numbers, whatever becomes of their last digits
+
+
 def pairs(settings: list[str], flag: str) -> dict[str, object]:
-    """Return `key=value` texts as a dictionary; a value is JSON or else text. Raises Invalid."""
+    """Return `key=value` texts as a dictionary; a value is JSON or else text. Raises Invalid.
+
+    What would be another number when it is kept as one stays text: python=3.10, id=12345678901234567890.
+    """
     found: dict[str, object] = {}
     for setting in settings:
         key, mark, text = setting.partition("=")
@@ -22,10 +30,21 @@ def pairs(settings: list[str], flag: str) -> dict[str, object]:
                 next_step=f"Write for example: {flag} {example}",
             )
         try:
-            found[key] = json.loads(text)
+            value = json.loads(text)
         except ValueError:
-            found[key] = text
+            value = text
+        found[key] = text if flag not in _NUMBERS and _loses(value, text, flag) else value
     return found
+
+
+def _loses(value: object, text: str, flag: str) -> bool:
+    """Return whether a number says less than its text: of a requirement 3.10 is another version than 3.1."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    if isinstance(value, int):
+        return abs(value) > _MOST_WHOLE
+    version = flag == "--requirement" and text.endswith("0") and "e" not in text.lower()
+    return version or not math.isfinite(value)
 
 
 def rate(text: str) -> float:
