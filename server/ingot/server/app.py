@@ -338,7 +338,7 @@ class App:
         await self.audit.keep(self.hops)
 
     async def _store_token_uses(self) -> None:
-        await self.hops.write(self.identity.store_uses)
+        await self.people.store_uses(self.hops)
 
     async def _reap(self) -> None:
         await self.hops.write(self.training.workers.reap)

@@ -8,7 +8,6 @@ every committed change, so nothing that was remembered about tokens outlives it.
 import dataclasses
 import hashlib
 import secrets
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -27,6 +26,7 @@ from ingot.server.core.members import Rights, rights_of
 from ingot.server.core.pages import Page, PageTokens, page_size
 from ingot.server.domain import identity_refusals as refusals
 from ingot.server.domain.requests import RequestKey, Requests
+from ingot.server.domain.token_uses import TokenUses
 
 ADMINISTRATOR = "admin"  # id of the user made at the first start
 LOCAL_ADMINISTRATOR = "administrator of this data folder"
@@ -87,8 +87,7 @@ class Identity:
         self._clock = clock
         self._after_commit = after_commit
         self._revision = 0
-        self._uses: dict[str, float] = {}
-        self._uses_lock = threading.Lock()
+        self.uses = TokenUses(tokens)
 
     @property
     def revision(self) -> int:
@@ -117,8 +116,7 @@ class Identity:
         user = self._require_enabled(token.user)
         if token.role is Role.WORKER and user.role is not Role.ADMIN:
             raise refusals.token_invalid("who made it for a worker is no administrator any more")
-        with self._uses_lock:
-            self._uses[token.id] = now
+        self.uses.note(token.id, now)
         return self._caller(user, token)
 
     def signed_in(self, user_id: str, name: str, number: int) -> Caller:
@@ -136,14 +134,6 @@ class Identity:
         if user is None:
             raise refusals.user_not_found(user_id)
         return user
-
-    def store_uses(self) -> int:
-        """Write down when tokens were last used, for all used since the last time; return how many."""
-        with self._uses_lock:
-            uses, self._uses = self._uses, {}
-        if uses:
-            self._tokens.used(uses)
-        return len(uses)
 
     def me(self, caller: Caller) -> Me:
         """Return the user behind the caller, to workers only its name. Raises NotFound (USER_NOT_FOUND)."""
@@ -330,8 +320,7 @@ class Identity:
 
     def _with_last_use(self, token: ApiToken) -> ApiToken:
         """Return the token with a use that is not written down yet."""
-        with self._uses_lock:
-            used = self._uses.get(token.id)
+        used = self.uses.of(token.id)
         return token if used is None else dataclasses.replace(token, last_use_time=used)
 
 

@@ -34,6 +34,7 @@ from ingot.server.domain.refresh_tokens import RefreshTokens
 from ingot.server.domain.requests import Requests
 from ingot.server.domain.restoring import Restoring
 from ingot.server.domain.users import Users
+from ingot.server.rpc import usage_storing
 from ingot.server.rpc.auth import AuthServicer
 from ingot.server.rpc.auth_rules import AuthRules
 from ingot.server.rpc.hops import Hops
@@ -120,6 +121,10 @@ class IdentityParts:
             members=self.members,
         )
         auth_pb2_grpc.add_AuthServiceServicer_to_server(AuthServicer(hops, rules), server)
+
+    async def store_uses(self, hops: Hops) -> None:
+        """Write down when tokens were last used; what cannot be written waits for the next time."""
+        await usage_storing.store(hops, self.identity.uses)
 
 
 def hub_access(settings: Settings) -> HubAccess:

@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class Gathers(Protocol[T]):
-    """What gathers things that are written together: usage, figures of calls, entries of refusals."""
+    """What gathers things that are written together: usage, figures, refusals, uses of tokens."""
 
     def pending(self) -> bool:
         """Return whether there is anything to write."""
