@@ -352,6 +352,9 @@ def test_verify_finds_what_is_damaged_and_what_is_missing(tmp_path: pathlib.Path
         size = pushed(client, tmp_path / "in")
         assert client.verify("models/tiny").size_bytes == size
         out = tmp_path / "out"
+        with pytest.raises(Invalid, match="There is no folder"):
+            client.verify_folder(out)
+        out.mkdir()
         with pytest.raises(Invalid, match="not known what"):
             client.verify_folder(out)
         client.pull("models/tiny", out)
