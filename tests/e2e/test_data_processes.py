@@ -259,7 +259,7 @@ def test_who_cannot_reach_data_processes_does_without(tmp_path: Path) -> None:
     source = _file(tmp_path / "in", "alone")
     with running_server(tmp_path) as server:
         # Where its own socket is, since a path of one has at most 107 characters.
-        told, folder = server.app.transfer.data_addresses, Path(str(server.app.unix_socket)).parent
+        told, folder = server.app.transfer.data_addresses, server.app.unix_socket.parent
         told.began(1, "1", str(folder / "nobody.sock"))
         told.began(2, "1", str(folder / "else.sock"))
         with _somebody_else(folder / "else.sock"), Client(server.address, server.admin_token) as client:

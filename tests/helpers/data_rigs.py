@@ -43,7 +43,8 @@ class DataRig:
     def __init__(self, server: Server, key_file: Path, name: str) -> None:
         self._server = server
         self.trimmed = threading.Event()  # set each time memory is given back
-        self._main, self._socket = server.folder / f"{name}.sock", server.folder / f"{name}-1.sock"
+        folder = server.app.unix_socket.parent  # short enough for a socket
+        self._main, self._socket = folder / f"{name}.sock", folder / f"{name}-1.sock"
         self._stack = contextlib.ExitStack()
         self.packs = DataPacks(server.folder, keyring(key_file, server.folder))
         self._channel, self._grpc, self._doors = loops.run(self._start())
