@@ -245,6 +245,8 @@ def test_what_a_person_forgot_is_said(tmp_path: pathlib.Path) -> None:
     with member_client() as (client, _):
         with pytest.raises(Invalid, match="nothing to push"):
             client.push("models/tiny", write_tree(tmp_path / "hidden", {".secret": b"x"}))
+        with pytest.raises(Invalid, match="nothing to push in no paths at all"):
+            client.push("models/tiny")
         with pytest.raises(Invalid, match="Cannot read"):
             client.push("models/tiny", tmp_path / "absent")
         with pytest.raises(Invalid, match=r"'metrics|metrics: the value of 'f1'"):

@@ -54,7 +54,7 @@ def find_files(
         ) from failure
     if not found:
         raise Invalid(
-            f"There is nothing to push in {', '.join(map(str, roots))}.",
+            f"There is nothing to push in {', '.join(map(str, roots)) or 'no paths at all'}.",
             reason="FIELD_INVALID",
             next_step="Check the path, --include and --exclude; hidden files are left out by default.",
         )
