@@ -387,6 +387,28 @@ def test_nothing_is_done_to_the_database_of_a_server_that_runs(
     assert "another server uses it" in capsys.readouterr().err
 
 
+def test_a_rebuild_that_was_cut_short_is_finished_by_a_repair(home: Path, doctor: Doctor) -> None:
+    for file in home.glob("ingot.db*"):
+        file.unlink()
+    with failpoints.armed("database.committing=ENOSPC"):
+        assert doctor("--rebuild-index") == CANNOT
+    assert doctor("--repair") == CLEAN, (
+        doctor.said
+    )  # the head of the former audit log is nothing to wonder at
+
+
+def test_without_their_key_nothing_is_made_of_packs(
+    tmp_path: Path, source: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with serving(tmp_path, encryption_key_file=write_keys(tmp_path / "keys", 1)) as client:
+        client.push("datasets/chat", source)
+    home = tmp_path / "data"
+    for file in home.glob("ingot.db*"):
+        file.unlink()
+    assert Doctor(home, capsys)("--rebuild-index") == CANNOT
+    assert not (home / "ingot.db").exists()
+
+
 def test_encrypted_packs_are_checked_repaired_and_rebuilt(
     tmp_path: Path, source: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

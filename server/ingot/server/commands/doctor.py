@@ -61,8 +61,8 @@ class Wanted:
 def run(settings: Settings, wanted: Wanted) -> int:
     """Check a data folder, print what was found and return the exit status. Raises DoctorError and others."""
     started = time.monotonic()
-    with soundness.told(settings.database), _opened(settings, wanted) as (folder, database):
-        report = _damaged(settings, database, wanted) or _checked(settings, folder, database, wanted)
+    with soundness.told(settings.database), _opened(settings, wanted) as (folder, packs, database):
+        report = _damaged(settings, database, wanted) or _checked(settings, folder, packs, database, wanted)
     if wanted.as_json:
         print(json.dumps(_facts(report, time.monotonic() - started), indent=1))
     else:
@@ -79,34 +79,31 @@ def _damaged(settings: Settings, database: Database, wanted: Wanted) -> CheckupR
     return None if report.is_clean else report
 
 
-def _checked(settings: Settings, folder: DataFolder, database: Database, wanted: Wanted) -> CheckupReport:
+def _checked(
+    settings: Settings, folder: DataFolder, packs: DiskPacks, database: Database, wanted: Wanted
+) -> CheckupReport:
     """Compare rows and packs, and check the audit log."""
-    with contextlib.closing(
-        DiskPacks(folder.path, keyring(settings.encryption_key_file, folder.path))
-    ) as packs:
-        checkup = Checkup(
-            database,
-            ShelfSql(),
-            packs,
-            ChunksSql(),
-            TreesSql(),
-            AccountsSql(),
-            SystemClock(),
-            deep=wanted.deep,
-            repair=wanted.repair or wanted.rebuild_index,
-            alone=True,
-        )
-        report = checkup.run(_Progress())
-    if wanted.rebuild_index:
-        audit_head.leave_restored(folder.path, {"backup": "none: the index was built from packs"})
-    else:
+    checkup = Checkup(
+        database,
+        ShelfSql(),
+        packs,
+        ChunksSql(),
+        TreesSql(),
+        AccountsSql(),
+        SystemClock(),
+        deep=wanted.deep,
+        repair=wanted.repair or wanted.rebuild_index,
+        alone=True,
+    )
+    report = checkup.run(_Progress())
+    if not wanted.rebuild_index:
         _check_audit(settings, folder, database, report)
     return report
 
 
 @contextlib.contextmanager
-def _opened(settings: Settings, wanted: Wanted) -> Iterator[tuple[DataFolder, Database]]:
-    """Hold the folder and open its database, brought to the present schema."""
+def _opened(settings: Settings, wanted: Wanted) -> Iterator[tuple[DataFolder, DiskPacks, Database]]:
+    """Hold the folder and open its packs and its database, brought to the present schema."""
     rows = Path(settings.database.removeprefix("sqlite:///"))
     if not (settings.data_dir / "packs").is_dir() and not rows.exists():
         raise DoctorError(f"{settings.data_dir} is no data folder: it has neither packs nor a database.")
@@ -123,10 +120,17 @@ def _opened(settings: Settings, wanted: Wanted) -> Iterator[tuple[DataFolder, Da
     with (
         contextlib.closing(DataFolder.hold(settings.data_dir)) as folder,
         only_server(settings.database),
-        contextlib.closing(open_database(settings.database)) as database,
+        contextlib.closing(_packs(settings, folder)) as packs,
     ):
-        migrate(database)
-        yield folder, database
+        if wanted.rebuild_index:  # first, since one that is cut short has made a database, too
+            audit_head.leave_restored(folder.path, {"backup": "none: the index was built from packs"})
+        with contextlib.closing(open_database(settings.database)) as database:
+            migrate(database)
+            yield folder, packs, database
+
+
+def _packs(settings: Settings, folder: DataFolder) -> DiskPacks:
+    return DiskPacks(folder.path, keyring(settings.encryption_key_file, folder.path))
 
 
 def _check_audit(settings: Settings, folder: DataFolder, database: Database, report: CheckupReport) -> None:
