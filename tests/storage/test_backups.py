@@ -3,7 +3,9 @@
 import dataclasses
 import os
 import shutil
+import threading
 from collections.abc import Iterator
+from concurrent import futures
 from pathlib import Path
 
 import pytest
@@ -314,6 +316,34 @@ def test_one_backup_at_a_time_is_written_to_a_folder(home: Home, tmp_path: Path)
     second.begin(home.time)
     second.abandon()
     assert len(backup_folder.found(home.folder)) == 2
+
+
+class Beginning(FolderBackups):
+    """Is met in the middle of its beginning."""
+
+    def __init__(self, home: Home) -> None:
+        super().__init__(home.path, home.database.path, home.folder)
+        self.begun, self.go_on = threading.Event(), threading.Event()
+
+    def _name(self, now: float) -> str:
+        self.begun.set()
+        self.go_on.wait(100)
+        return super()._name(now)
+
+
+def test_a_backup_that_is_given_up_while_it_begins_leaves_nothing(home: Home) -> None:
+    """As when a server ends: the thread goes on, and nobody waits for it any more."""
+    store = Beginning(home)
+    with futures.ThreadPoolExecutor(2) as threads:
+        beginning = threads.submit(store.begin, home.time)
+        assert store.begun.wait(100)
+        ending = threads.submit(store.abandon)
+        futures.wait({ending}, timeout=0.2)  # it would be over by now, and nothing would come after it
+        store.go_on.set()
+        beginning.result(100)
+        ending.result(100)
+    assert not list(home.folder.glob("*.partial"))
+    backup_folder.locked(home.folder).close()
 
 
 @pytest.mark.parametrize("place", ["home", "home/packs", "home/ingest/backups", "other"])

@@ -20,6 +20,7 @@ import json
 import logging
 import os
 import shutil
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -60,10 +61,11 @@ class FolderBackups:
         self._copied = [0, 0]  # packs, bytes
         self._time = 0.0
         self._lock: BinaryIO | None = None
+        self._step = threading.Lock()  # who gives up waits for a step that nobody waits for any more
 
     def begin(self, now: float) -> Sequence[PackId]:
         """Copy rows and secrets into a folder that does not count yet; return the packs that are lacking."""
-        with _told(self._folder):
+        with self._step, _told(self._folder):
             backup_folder.check_place(self._folder, self._home)
             write_out.make_folder(self._folder)
             self._lock = backup_folder.locked(self._folder)
@@ -105,6 +107,10 @@ class FolderBackups:
 
         Raises DataLoss when a pack is absent.
         """
+        with self._step:
+            return self._finish()
+
+    def _finish(self) -> Backup:
         assert self._partial is not None, "begin comes first"
         for pack, size in self._needed.items():
             if _size(_pack(self._folder, pack)) != size:
@@ -134,10 +140,11 @@ class FolderBackups:
 
     def abandon(self) -> None:
         """Remove the folder that does not count; packs that were copied stay for the next one."""
-        if self._partial is not None:
-            shutil.rmtree(self._partial, ignore_errors=True)
-            self._partial = None
-        self._let_go()
+        with self._step:
+            if self._partial is not None:
+                shutil.rmtree(self._partial, ignore_errors=True)
+                self._partial = None
+            self._let_go()
 
     def prune(self, keep: int) -> int:
         """Remove this server's old copies first, then the packs that none of the others names.
