@@ -28,7 +28,7 @@ from ingot.server.core.clock import Clock
 from ingot.server.core.errors import Denied, NotFound, Precondition, Reason, invalid_field
 from ingot.server.core.identity import SYSTEM, Caller, user_of
 from ingot.server.core.names import ArtifactName, VersionReference, made_id
-from ingot.server.core.pages import Page, PageTokens, page_size
+from ingot.server.core.pages import Page, PageTokens, fit, page_size
 from ingot.server.domain.access import Access, note_use
 from ingot.server.domain.catalog import Catalog
 from ingot.server.domain.catalog_refusals import check_etag
@@ -192,9 +192,9 @@ class Approvals:
         fingerprint = f"ListApprovals {query}"
         key = self._tokens.decode(fingerprint, token)
         found = self._stores.approvals.page(query, int(key[0]) if key else None, size + 1)
-        more = len(found) > size
-        following = self._tokens.encode(fingerprint, (found[size - 1].number,)) if more else ""
-        return Page(tuple(map(self._as_of_now, found[:size])), following)
+        told = [(each.number, self._as_of_now(each)) for each in found]
+        items, last = fit(told, size, _weight_of)
+        return Page(items, self._tokens.encode(fingerprint, (last,)) if last else "")
 
     # --- inside -----------------------------------------------------------------------------------------
 
@@ -315,6 +315,14 @@ class Approvals:
 
     def _shown(self, caller: Caller, approval: Approval) -> bool:
         return not caller.is_worker and caller.may_read(approval.namespace)
+
+
+def _weight_of(approval: Approval) -> int:
+    """Return about how many characters an approval has on the wire, at least."""
+    checks = sum(
+        len(each.name) + len(each.expected) + len(each.found) + 8 for each in approval.evidence.checks
+    )
+    return 500 + len(approval.comment) + len(approval.decision_comment) + checks
 
 
 def _namespaces_of(caller: Caller, *, inbox: bool) -> tuple[str, ...]:

@@ -30,7 +30,7 @@ from ingot.server.core.audit import (
 )
 from ingot.server.core.clock import Clock
 from ingot.server.core.identity import SYSTEM, Caller
-from ingot.server.core.pages import Page, PageTokens, page_size
+from ingot.server.core.pages import Page, PageTokens, fit, page_size
 
 MOST_FINDINGS = 100
 
@@ -101,9 +101,8 @@ class Audit:
         key = self._tokens.decode(query, token)
         start = int(key[0]) if key else None
         found = self._store.page(wanted, start, size + 1, oldest_first=oldest_first)
-        more = len(found) > size
-        following = self._tokens.encode(query, (found[size - 1].number,)) if more else ""
-        return Page(tuple(found[:size]), following)
+        items, last = fit([(each.number, each) for each in found], size, _weight_of)
+        return Page(items, self._tokens.encode(query, (last,)) if last else "")
 
     def check(self, number: int, hashed: str, limit: int) -> Stretch:
         """Check up to `limit` entries behind the one with this number and hash."""
@@ -185,6 +184,12 @@ class Audit:
                 )
             )
         return found
+
+
+def _weight_of(entry: Entry) -> int:
+    """Return about how many characters an entry has on the wire, at least."""
+    facts = entry.deed.facts
+    return 1000 + sum(map(len, facts)) + sum(map(len, facts.values())) + 8 * len(facts)
 
 
 def _misplaced(number: int) -> Finding:

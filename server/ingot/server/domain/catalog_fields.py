@@ -5,9 +5,17 @@ import re
 from collections.abc import Collection
 
 from ingot.server.core import texts
-from ingot.server.core.artifacts import Artifact, ArtifactFields, ArtifactOrder, JsonObject, Version
+from ingot.server.core.artifacts import (
+    Artifact,
+    ArtifactFields,
+    ArtifactOrder,
+    JsonObject,
+    NewVersion,
+    Version,
+)
 from ingot.server.core.errors import Invalid, Reason, invalid_field
 from ingot.server.core.expressions import Term
+from ingot.server.core.facts import VersionFacts
 from ingot.server.domain import filters
 
 DISPLAY_NAME_LIMIT = 200
@@ -156,16 +164,34 @@ def search_text_of(artifact: Artifact) -> str:
 
 
 def weight_of(artifact: Artifact) -> int:
-    """Return about how many characters the artifact has on the wire."""
-    fields = artifact.fields
+    """Return about how many characters the artifact has on the wire, at least."""
+    fields, rules, approval = artifact.fields, artifact.fields.validation.rules, artifact.fields.approval
     texts_length = len(fields.display_name) + len(fields.description) + len(fields.card)
-    return 500 + texts_length + _json_length(fields.requirements) + _json_length(fields.metadata)
+    words = _words_length((*fields.tags, *rules.allowed_formats, *rules.required_columns))
+    words += _words_length((*rules.allowed_languages, *approval.protected_aliases))
+    words += _words_length([each.metric for each in approval.thresholds]) + _facts_length(artifact.facts)
+    return 500 + texts_length + words + _json_length(fields.requirements) + _json_length(fields.metadata)
 
 
 def version_weight_of(version: Version) -> int:
-    """Return about how many characters the version has on the wire."""
+    """Return about how many characters the version has on the wire, at least."""
     numbers = _json_length(version.metadata) + _json_length(version.performance_metrics)
-    return 500 + len(version.changelog) + numbers
+    words = _words_length((*version.aliases, version.origin.source)) + _facts_length(version.facts)
+    return 500 + len(version.changelog) + numbers + words
+
+
+def new_version_weight_of(target: NewVersion) -> int:
+    """Return about how many characters has on the wire what an upload shall become, at least."""
+    numbers = _json_length(target.metadata) + _json_length(target.performance_metrics)
+    return 500 + len(target.changelog) + numbers + _words_length((*target.aliases, target.source))
+
+
+def _facts_length(facts: VersionFacts | None) -> int:
+    return _words_length((*facts.columns, *facts.dtypes, facts.architecture)) if facts else 0
+
+
+def _words_length(words: Collection[str]) -> int:
+    return sum(map(len, words)) + 8 * len(words)  # each with what surrounds it
 
 
 def _json_length(value: JsonObject) -> int:

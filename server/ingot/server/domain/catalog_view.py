@@ -14,7 +14,8 @@ from ingot.server.core.approval_policies import ApprovalPolicy
 from ingot.server.core.artifacts import Artifact, ArtifactFields, Version, VersionOrigin, Visibility
 from ingot.server.core.catalog_stores import VersionStore
 from ingot.server.core.identity import Caller
-from ingot.server.domain import validation_policies
+from ingot.server.core.pages import LARGEST_WEIGHT, fit
+from ingot.server.domain import catalog_fields, validation_policies
 from ingot.server.domain.access import Access
 from ingot.server.domain.catalog_refusals import not_protectable, protected
 
@@ -138,16 +139,18 @@ class CatalogView:
     ) -> Mapping[str, Sequence[Version]]:
         """Return the newest 20 versions of each artifact by its uid; READY ones unless the caller writes it.
 
-        To workers only those they hold.
+        Fewer where they say more than a message holds. To workers only those they hold.
         """
-        if not caller.is_worker:
-            return self._newest_to(caller, artifacts)
-        found = self._versions.newest(artifacts, NEWEST_VERSIONS)
-        held = self._access.held_versions(caller)
-        return {
-            uid: [self.told(caller, each) for each in versions if each.name in held]
-            for uid, versions in found.items()
-        }
+        if caller.is_worker:
+            held = self._access.held_versions(caller)
+            newest = self._versions.newest(artifacts, NEWEST_VERSIONS).items()
+            found: Mapping[str, Sequence[Version]] = {
+                uid: [self.told(caller, each) for each in versions if each.name in held]
+                for uid, versions in newest
+            }
+        else:
+            found = self._newest_to(caller, artifacts)
+        return {each.uid: _fitting(each, found.get(each.uid, ())) for each in artifacts}
 
     def told(self, caller: Caller, version: Version) -> Version:
         """Return a version as the caller sees it: only members are told where it comes from.
@@ -183,6 +186,13 @@ class CatalogView:
         return self._versions.newest(
             artifacts, NEWEST_VERSIONS, ready_only=hidden, approved_only=strange, untold=untold
         )
+
+
+def _fitting(artifact: Artifact, versions: Sequence[Version]) -> Sequence[Version]:
+    """Return the first of the versions, one at least, that fit into a message with their artifact."""
+    placed = list(enumerate(versions))
+    left = LARGEST_WEIGHT - catalog_fields.weight_of(artifact)
+    return fit(placed, len(placed), catalog_fields.version_weight_of, left)[0]
 
 
 def _public(artifact: Artifact, newest: Sequence[Version], count: int) -> Artifact:

@@ -14,7 +14,7 @@ from ingot.server.core.clock import Clock
 from ingot.server.core.errors import Exhausted, NotFound, Reason, invalid_field
 from ingot.server.core.identity import Caller
 from ingot.server.core.names import ANY_NAMESPACE, Kind, UploadName, made_id
-from ingot.server.core.pages import Page, PageTokens, page_size
+from ingot.server.core.pages import Page, PageTokens, fit, page_size
 from ingot.server.core.transfer_stores import TreeStore, UploadStore
 from ingot.server.core.uploads import (
     TransferLimits,
@@ -27,6 +27,7 @@ from ingot.server.core.uploads import (
     closed,
     transition,
 )
+from ingot.server.domain import catalog_fields
 from ingot.server.domain.access import note_use
 from ingot.server.domain.checkpoints import Checkpoints
 from ingot.server.domain.disk_room import DiskRoom
@@ -162,11 +163,8 @@ class Uploads:
             int(after[0]) if after else None,
             wanted + 1,
         )
-        more = len(rows) > wanted
-        rows = rows[:wanted]
-        return Page(
-            tuple(upload for _, upload in rows), self._tokens.encode(query, (rows[-1][0],)) if more else ""
-        )
+        items, last = fit(rows, wanted, _weight_of)
+        return Page(items, self._tokens.encode(query, (last,)) if last else "")
 
     # --- for the other rules ----------------------------------------------------------------------------
 
@@ -318,6 +316,14 @@ class Uploads:
 
 def _named(name: str) -> UploadName:
     return UploadName(made_id(name, "uploads"))
+
+
+def _weight_of(upload: Upload) -> int:
+    """Return about how many characters an upload has on the wire, at least."""
+    target, said = upload.target, len(upload.description) + len(upload.original_name)
+    return (
+        1000 + said + (catalog_fields.new_version_weight_of(target) if isinstance(target, NewVersion) else 0)
+    )
 
 
 def _shown(target: UploadTarget) -> str:
