@@ -134,6 +134,38 @@ def test_a_crowded_server_gets_fewer_lanes_and_all_is_done() -> None:
     assert set(used[1:]) == {0}
 
 
+def test_a_thin_path_gets_fewer_lanes_for_a_good_while() -> None:
+    growth = Growth(3, 16)
+    for _ in range(5):
+        growth.slower()
+    used = settled(lambda _: 100.0, 150, growth)
+    assert used[0] == 1
+    assert used.count(2) <= 2  # tried again after a minute
+    assert settled(lambda lanes: 10.0 * lanes, 150, growth)[-1] == 16
+
+
+def test_a_lane_too_many_hands_back_what_is_left() -> None:
+    done: list[tuple[int, str]] = []
+    begun = threading.Barrier(2)
+
+    def work(lane: int, item: str) -> None:
+        if item in ("a", "b"):
+            begun.wait(100)
+            if lane == 1:
+                lanes.slower()
+                assert lanes.give_back(lane, f"rest of {item}")
+                return
+        assert not lanes.give_back(lane, item)
+        done.append((lane, item))
+
+    with Lanes[str](work, fixed=2) as lanes:
+        for item in ("a", "b", "c"):
+            lanes.submit(item)
+        lanes.drain()
+    assert sorted(lane for lane, _ in done) == [0, 0, 0]
+    assert {item for _, item in done} in ({"a", "rest of b", "c"}, {"b", "rest of a", "c"})
+
+
 def test_a_rate_books_time_ahead() -> None:
     now = [100.0]
     rate = Rate(1000, clock=lambda: now[0])

@@ -58,6 +58,12 @@ class Growth:
         self.wanted = self._most = max(1, self.wanted - 1)
         self._trying = False
 
+    def slower(self) -> None:
+        """Use one less for a good while: the path is too thin for so many."""
+        self.wanted = max(1, self.wanted - 1)
+        self._trying = False
+        self._rest = self._next_rest = _LONGEST_REST
+
 
 class Lanes(Generic[T]):
     """Runs `work(lane, item)` for every item; in `fixed` lanes, or from `first` on in as many as help."""
@@ -108,6 +114,22 @@ class Lanes(Generic[T]):
         with self._changed:
             self._growth.crowded()
             self._changed.notify_all()
+
+    def slower(self) -> None:
+        """Make do with one lane less for a while: the path is too thin."""
+        with self._changed:
+            self._growth.slower()
+            self._changed.notify_all()
+
+    def give_back(self, lane: int, item: T) -> bool:
+        """Let another lane do what is left of an item; return False for a lane that is not one too many."""
+        with self._changed:
+            if self._closing or self._failure is not None or lane < self._growth.wanted:
+                return False
+            self._items.appendleft(item)
+            self._start_lanes()
+            self._changed.notify_all()
+            return True
 
     def drain(self, backlog: int = 0) -> None:
         """Wait until at most `backlog` items wait (0: until all is done). Raises what a lane failed with."""

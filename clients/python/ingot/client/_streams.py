@@ -28,7 +28,7 @@ from ingot.client._errors import (
     Unreachable,
 )
 from ingot.client._held import Held
-from ingot.client._lanes import Lanes
+from ingot.client._lanes import Lanes, LaneStopped
 from ingot.client._progress import Reporter
 from ingot.client._rates import Rate
 from ingot.v1 import transfer_pb2 as pb
@@ -121,6 +121,7 @@ class Sender:
             self._largest = min(self._largest, max(_SMALLEST_BATCH, int(rate.per_second * _SLOW_SECONDS)))
             self._message_bytes = max(_SMALLEST_MESSAGE, min(self._message_bytes, int(rate.per_second / 4)))
             streams = 1 if rate.per_second < _SLOW else streams
+        self._largest_message = self._message_bytes
         self.batch_bytes = min(_FIRST_BATCH, self._largest)
         self.refused: Batch = []
         self._lock = threading.Lock()
@@ -156,7 +157,11 @@ class Sender:
 
     def _send(self, lane: int, batch: Batch) -> None:
         attempt, refused = 1, False
-        while batch:
+        while batch and not self.lanes.give_back(lane, batch):
+            if (half := len(batch) // 2) and _size(batch) > 2 * self.batch_bytes:
+                self._send(lane, batch[:half])
+                batch = batch[half:]
+                continue
             try:
                 self._stream(lane, batch)
                 self._link.data.works(lane)
@@ -175,6 +180,8 @@ class Sender:
                 attempt += 1
                 if isinstance(error, LimitReached):
                     self.lanes.crowded()
+                elif isinstance(error, TimedOut):
+                    self._slower()
                 pause = self._calls.pause_before(attempt, _as_outage(error))
                 if pause is None:
                     raise
@@ -190,12 +197,12 @@ class Sender:
         """Return what a batch still has to bring after its stream failed."""
         left = self._missing.among(batch)
         # What is there now did travel; only its acknowledgement was lost.
-        self._report.add(moved=sum(each.length for each in batch) - sum(each.length for each in left))
+        self._report.add(moved=_size(batch) - _size(left))
         return left
 
     def _stream(self, lane: int, batch: Batch) -> None:
         call = _bulk.put_chunks(self._link.lane(lane))
-        size = sum(each.length for each in batch)
+        size = _size(batch)
         sent = _Sent(self._report, self.lanes.moved)
         begun = time.monotonic()
         seconds = self._limits.max_stream_time.ToTimedelta().total_seconds() or 120.0
@@ -215,8 +222,19 @@ class Sender:
 
     def _learn(self, size: int, seconds: float) -> None:
         if size >= self.batch_bytes // 2:
-            wanted = int(size / max(seconds, 0.001) * _BATCH_SECONDS)
+            rate = int(size / max(seconds, 0.001))
+            wanted = int(rate * _BATCH_SECONDS)
             self.batch_bytes = max(_SMALLEST_BATCH, min(self._largest, wanted, self.batch_bytes * 2))
+            self._message_bytes = max(_SMALLEST_MESSAGE, min(self._largest_message, rate))
+
+    def _slower(self) -> None:
+        """Send less at once: fewer streams, which share the path, shorter ones, and smaller messages.
+
+        A message counts when all of it has arrived, so large ones make a thin path look slower still.
+        """
+        self.batch_bytes = max(_SMALLEST_BATCH, self.batch_bytes // 4)
+        self._message_bytes = max(_SMALLEST_MESSAGE, self._message_bytes // 4)
+        self.lanes.slower()
 
     def _messages(self, batch: Batch, size: int, reader: "_Reader", sent: "_Sent") -> Iterator[bytes]:
         header = pb.PutChunksHeader(upload=self._upload, declared_bytes=size, declared_chunks=len(batch))
@@ -248,17 +266,30 @@ class _Sent:
 
 
 class _Reader:
-    """Reads ranges of files with a descriptor of its own, so that lanes never share a file position."""
+    """Reads ranges of files with a descriptor of its own, which nobody else closes.
+
+    gRPC asks for messages in a thread of its own, and may be at it when a stream has failed already.
+    """
 
     def __init__(self) -> None:
         self._path = ""
         self._file = -1
+        self._over = False
+        self._lock = threading.Lock()
 
     def read(self, source: str, offset: int, length: int) -> bytes:
         """Return exactly these bytes. Raises SourceChanged when the file is shorter or gone."""
+        with self._lock:
+            if self._over:
+                raise LaneStopped
+            return self._read(source, offset, length)
+
+    def _read(self, source: str, offset: int, length: int) -> bytes:
         try:
             if source != self._path:
-                self._open(source)
+                self._close()
+                self._file = os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+                self._path = source
             data = os.pread(self._file, length, offset)
             while 0 < len(data) < length:
                 more = os.pread(self._file, length - len(data), offset + len(data))
@@ -271,11 +302,6 @@ class _Reader:
             raise changed(source, f"it ended at byte {offset + len(data)}")
         return data
 
-    def _open(self, source: str) -> None:
-        self._close()
-        self._file = os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        self._path = source
-
     def _close(self) -> None:
         if self._file >= 0:
             os.close(self._file)
@@ -285,7 +311,13 @@ class _Reader:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._close()
+        with self._lock:
+            self._over = True
+            self._close()
+
+
+def _size(batch: Batch) -> int:
+    return sum(each.length for each in batch)
 
 
 def _let_go_of_sparse(chunks: Batch) -> None:
