@@ -140,6 +140,22 @@ def test_what_cannot_be_is_one_sentence(
     assert "Traceback" not in errors
 
 
+def test_the_end_of_input_where_a_password_is_asked_for_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    def ended(prompt: str) -> str:
+        raise EOFError
+
+    monkeypatch.setattr("sys.stdin", Terminal())
+    monkeypatch.setattr("getpass.getpass", ended)
+    assert cli.main(["users", "passwd", "admin", "--data", str(tmp_path / "data")]) == 1
+    assert "No password was typed; nothing was changed." in capsys.readouterr().err
+
+
 def test_a_folder_that_is_not_there_and_that_nobody_named_is_not_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -155,29 +155,53 @@ def test_what_goes_with_a_role_is_told(server: Server, monkeypatch: pytest.Monke
 
 
 @pytest.mark.slow
-def test_on_a_terminal_the_password_is_asked_for_and_never_shown(
-    server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    server.token("sara")
-    administrator(server, monkeypatch, "users", "passwd", "sara", "--password-stdin", typed=PASSWORD)
-    program = [str(pathlib.Path(sys.executable).parent / "ingot"), "login", "--server", server.address]
+def on_a_terminal(words: list[str], *answers: tuple[bytes, str]) -> tuple[int, bytes]:
+    """Run `ingot` on a terminal of its own and type each answer at its question; return status and screen."""
+    program = [str(pathlib.Path(sys.executable).parent / "ingot"), *words]
     terminal = [sys.executable, "-c", "import pty, sys; sys.exit(pty.spawn(sys.argv[1:]) >> 8)", *program]
     with subprocess.Popen(terminal, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         shown = b""
-        for question, answer in ((b"give a token): ", "sara"), (b"Password of sara: ", PASSWORD)):
+        for question, answer in answers:
             while question not in shown:
                 letter = process.stdout.read(1)
                 assert letter, shown
                 shown += letter
-            process.stdin.write(f"{answer}\n".encode())
+            process.stdin.write(answer.encode())
             process.stdin.flush()
         shown += process.stdout.read()
-        assert process.wait(100) == 0, shown
+        return process.wait(100), shown
+
+
+def test_on_a_terminal_the_password_is_asked_for_and_never_shown(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.token("sara")
+    administrator(server, monkeypatch, "users", "passwd", "sara", "--password-stdin", typed=PASSWORD)
+    status, shown = on_a_terminal(
+        ["login", "--server", server.address],
+        (b"give a token): ", "sara\n"),
+        (b"Password of sara: ", f"{PASSWORD}\n"),
+    )
+    assert status == 0, shown
     assert b"as sara (member)" in shown
     assert PASSWORD.encode() not in shown
     assert CommandLine().run("whoami", "-q").out == "sara\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "question", "told"),
+    [
+        (["login", "--user", "sara"], b"Password of sara: ", b"Password of sara: nothing was given."),
+        (["credentials", "set"], b"Secret for huggingface.co: ", b"No secret for huggingface.co was given."),
+    ],
+)
+def test_the_end_of_input_where_a_password_is_asked_for_gives_none(
+    server: Server, words: list[str], question: bytes, told: bytes
+) -> None:
+    status, shown = on_a_terminal([*words, "--server", server.address], (question, "\x04"))
+    assert (status, told in shown) == (2, True), shown
 
 
 @pytest.mark.parametrize(

@@ -239,8 +239,12 @@ def _asked(options: argparse.Namespace, user: str) -> str:
     elif not sys.stdin.isatty():
         raise UsersError("There is no terminal to ask for a password: add --password-stdin < FILE")
     else:
-        password = getpass.getpass(f"Password for {user}: ")
-        if getpass.getpass("The same again: ") != password:
+        try:
+            password = getpass.getpass(f"Password for {user}: ")
+            again = getpass.getpass("The same again: ")
+        except EOFError:  # Ctrl-D
+            raise UsersError("No password was typed; nothing was changed.") from None
+        if again != password:
             raise UsersError("The two passwords differ; nothing was changed.")
     check_new(password, user, "password")
     return Passwords().hashed(password)

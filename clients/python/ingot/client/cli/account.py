@@ -2,7 +2,6 @@
 
 import os
 import re
-import sys
 from typing import TYPE_CHECKING
 
 from ingot.client._connection import TlsFiles, endpoint_of, find_endpoint
@@ -227,9 +226,7 @@ def _asked_token(shell: Shell) -> str:
     if not shell.stdin.isatty():
         token = shell.stdin.readline().strip()
     else:
-        import getpass
-
-        token = getpass.getpass("Token: ", stream=sys.stderr).strip()
+        token = passwords.typed("Token: ").strip()
     if not token:
         raise Unauthenticated(
             "No token was given.",

@@ -1,10 +1,9 @@
 """credentials: secrets that the server keeps, encrypted, to sign in to outside hosts on one's behalf."""
 
-import sys
 from typing import TYPE_CHECKING
 
 from ingot.client._errors import Invalid
-from ingot.client.cli import formats
+from ingot.client.cli import formats, passwords
 from ingot.client.cli.command import Command, Parser
 from ingot.client.cli.output import Listing
 from ingot.client.cli.shell import Shell
@@ -68,9 +67,7 @@ class Rm(Command):
 
 def _asked(shell: Shell, host: str) -> str:
     if shell.stdin.isatty():
-        import getpass
-
-        secret = getpass.getpass(f"Secret for {host}: ", stream=sys.stderr).strip()
+        secret = passwords.typed(f"Secret for {host}: ").strip()
     else:
         secret = shell.stdin.readline().strip()
     if not secret:

@@ -15,14 +15,22 @@ def asked_user(shell: Shell) -> str:
     return shell.stdin.readline().strip()
 
 
+def typed(prompt: str) -> str:
+    """Return what a person types unseen; "" when the input ends, as with Ctrl-D."""
+    import getpass
+
+    try:
+        return getpass.getpass(prompt, stream=sys.stderr)
+    except EOFError:
+        return ""
+
+
 def asked(shell: Shell, prompt: str, *, from_stdin: bool) -> str:
     """Return a password. Raises Invalid where there is none to be had."""
     if from_stdin:
         password = shell.stdin.readline().rstrip("\r\n")
     elif shell.stdin.isatty():
-        import getpass
-
-        password = getpass.getpass(f"{prompt}: ", stream=sys.stderr)
+        password = typed(f"{prompt}: ")
     else:
         raise Invalid(
             "There is no terminal to ask for a password.",
@@ -55,6 +63,4 @@ def asked_change(shell: Shell, user: str, *, own: bool, from_stdin: bool) -> tup
 def _asked_old(shell: Shell) -> str:
     if not shell.stdin.isatty():
         return ""
-    import getpass
-
-    return getpass.getpass("Old password (nothing, if there is none): ", stream=sys.stderr)
+    return typed("Old password (nothing, if there is none): ")
