@@ -166,6 +166,14 @@ def test_the_verbs_list_stats_and_delete(fresh: Rig) -> None:
             pb.CreateTrainingJobRequest(dataset=str(DATASET), namespace="namespaces/omid"),
             "NAMESPACE_NOT_FOUND",
         ),
+        *(
+            (pb.CreateTrainingJobRequest(dataset=str(DATASET), config=config), "FIELD_INVALID")
+            for config in (
+                pb.TrainingConfig(text_field="x" * 201),
+                pb.TrainingConfig(prompt_field="x" * 201, answer_field="y"),
+                pb.TrainingConfig(prompt_field="x", answer_field="y" * 201),
+            )
+        ),
     ],
 )
 def test_create_refuses(rig: Rig, request_: pb.CreateTrainingJobRequest, reason: str) -> None:

@@ -4,6 +4,7 @@ from typing import Any
 
 from ingot.content import digests
 from ingot.server.core.errors import invalid_field
+from ingot.server.core.facts import MOST_NAME
 from ingot.server.core.generation import (
     DEFAULT_MAX_TOKENS,
     DEFAULT_TEMPERATURE,
@@ -67,8 +68,17 @@ def reproduction_of(request: training_pb2.ReproduceTrainingJobRequest) -> Wanted
     )
 
 
+_RECORD_FIELDS = ("text_field", "prompt_field", "answer_field")
+
+
 def config_of(message: training_pb2.TrainingConfig) -> TrainingConfig:
-    """Return a configuration; what is unset stays None."""
+    """Return a configuration; what is unset stays None. Raises Invalid (FIELD_INVALID)."""
+    for field in _RECORD_FIELDS:
+        if (length := len(getattr(message, field))) > MOST_NAME:
+            raise invalid_field(
+                f"config.{field}",
+                f"expected the name of a field, at most {MOST_NAME} characters, got {length}",
+            )
     given: dict[str, Any] = {
         name: getattr(message, name)
         for name in TrainingConfig.__slots__
