@@ -37,6 +37,13 @@ def test_each_kind_of_work_has_its_threads(hops: Hops) -> None:
     assert loops.run(hops.write(_thread)) == "ingot-writer"
 
 
+def test_a_rule_that_asks_an_empty_iterator_fails_and_does_not_hang(hops: Hops) -> None:
+    nothing: Iterator[str] = iter(())
+    for hop in (hops.io, hops.read, hops.read_long, hops.write, hops.keep):
+        with pytest.raises(RuntimeError, match="ended an iteration"):
+            loops.run(hop(next, nothing))
+
+
 def test_what_takes_long_to_read_keeps_no_other_read_waiting(database: Database) -> None:
     release = threading.Event()
 

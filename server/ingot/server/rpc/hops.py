@@ -19,6 +19,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import ParamSpec, Protocol, TypeVar
 
+from ingot.server.core.labels import label_of
 from ingot.server.rpc import current, journaling
 from ingot.server.rpc.calls import Call
 from ingot.server.rpc.journaling import Journaling
@@ -70,10 +71,10 @@ class Hops:
         call = current.optional_call()
         if self._journal is None or call is None or call.caller is None or not call.caller.is_admin:
             read = functools.partial(self._database.read, fn, *args, **kwargs)
-            return await asyncio.get_running_loop().run_in_executor(self._readers, read)
+            return await _on(self._readers, read)
         noting = self._journal.reading(functools.partial(fn, *args, **kwargs))
         reading = functools.partial(self._database.read, noting)
-        result, note = await asyncio.get_running_loop().run_in_executor(self._readers, reading)
+        result, note = await _on(self._readers, reading)
         entering = self._journal.note_use(call, note)
         if entering is not None:
             await self._entered(call, self._database.write(entering))
@@ -86,7 +87,7 @@ class Hops:
     async def read_long(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """As `read`, for what takes seconds: on threads of its own, so that everybody's reads go on."""
         read = functools.partial(self._database.read, fn, *args, **kwargs)
-        return await asyncio.get_running_loop().run_in_executor(self._long_readers, read)
+        return await _on(self._long_readers, read)
 
     async def write(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call `fn` inside a write transaction on the writer thread; return once it is durable.
@@ -106,8 +107,7 @@ class Hops:
 
     async def io(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call `fn`, which touches files or hashes and no rows, on an I/O thread."""
-        call = functools.partial(fn, *args, **kwargs)
-        return await asyncio.get_running_loop().run_in_executor(self._io, call)
+        return await _on(self._io, functools.partial(fn, *args, **kwargs))
 
     async def _write(self, fn: Callable[[], T], *, act: bool) -> T:
         call = current.optional_call()
@@ -133,3 +133,15 @@ class Hops:
         self._readers.shutdown(wait=True, cancel_futures=True)
         self._long_readers.shutdown(wait=True, cancel_futures=True)
         self._io.shutdown(wait=True, cancel_futures=True)
+
+
+async def _on(threads: ThreadPoolExecutor, work: Callable[[], T]) -> T:
+    """Return what `work` does on one of the threads."""
+    return await asyncio.get_running_loop().run_in_executor(threads, _whole, work)
+
+
+def _whole(work: Callable[[], T]) -> T:
+    try:
+        return work()
+    except StopIteration as stop:  # no future of asyncio takes it: who waits would do so for ever
+        raise RuntimeError(f"{label_of(work)} ended an iteration of nobody") from stop

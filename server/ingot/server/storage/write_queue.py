@@ -81,6 +81,9 @@ class _Write(Generic[T]):
         self.future.set_result(result)
 
     def fail(self, error: BaseException) -> None:
+        if isinstance(error, StopIteration):  # no future of asyncio takes it: who waits would do so for ever
+            stop, error = error, RuntimeError(f"{self.label} ended an iteration of nobody")
+            error.__cause__ = stop
         self.future.set_exception(error)
 
 
