@@ -325,6 +325,8 @@ def test_places_that_cannot_be_written_are_named(
             with pytest.raises(Invalid, match=r"Cannot pull into .*a file.*, is a file") as refused:
                 client.pull("models/tiny", place)
             assert refused.value.next_step.startswith("Name a folder")
+        with pytest.raises(Invalid, match="Cannot pull into"):
+            client.pull("models/tiny", file, dry_run=True)
         with pytest.raises(LimitReached, match=r"Cannot write .*long"):
             client.pull("models/tiny", tmp_path / ("x" * 300))
         monkeypatch.setenv("INGOT_CACHE_DIR", str(file / "cache"))

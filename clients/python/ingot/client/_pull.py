@@ -73,6 +73,8 @@ def pull(link: Link, calls: Calls, tree: str, folder: Path, options: PullOptions
     Waits while another pull writes into the folder; `on_progress` hears of it and may raise to give up.
     """
     folder = Path(os.path.abspath(folder))
+    if os.path.isfile(folder):
+        raise _places.no_folder(folder)
     note = Note("download", link.endpoint.target, tree, str(folder))
     download_id = "" if options.dry_run else note.read_or(new_id())
     manifest = read_manifest(link, calls, tree, download_id)

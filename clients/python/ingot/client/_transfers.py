@@ -271,7 +271,7 @@ class Transfers:
 
         tree = self.names.tree(ref) if ref else _pull.pulled_tree(Path(folder)).read()
         if not tree:
-            if not Path(folder).is_dir():
+            if not os.path.isdir(folder):
                 raise Invalid(
                     f"There is no folder {folder}.",
                     reason="FIELD_INVALID",
