@@ -379,8 +379,8 @@ def _spread(chunk: ChunkSource, reader: _Reader, aim: int) -> Iterator[tuple[int
 
 def _bytes_of(first: ChunkSource, reader: _Reader, start: int, size: int) -> bytes | memoryview:
     """Return `size` bytes from `start` of a chunk on, which may go on in those that follow it."""
-    offset = first.offset + start
-    return first.held.part(offset, size) if first.held else reader.read(first.source, offset, size)
+    held, offset = first.held, first.offset + start  # a stream that failed may still be letting go of it
+    return held.part(offset, size) if held else reader.read(first.source, offset, size)
 
 
 def changed(source: str, how: str) -> SourceChanged:
