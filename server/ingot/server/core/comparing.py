@@ -9,6 +9,8 @@ from typing import Protocol
 
 from ingot.server.core.json_values import JsonObject, JsonValue
 
+_MOST_OF_PATHS = 200_000  # characters: each change repeats the keys above it
+
 
 class ChangeKind(StrEnum):
     """How something differs from the base to the other."""
@@ -81,11 +83,19 @@ class TreeComparer(Protocol):
 
 
 def compare(before: JsonObject, after: JsonObject) -> tuple[ValueChange, ...]:
-    """Return what differs, key by key through nested objects, in the order of the paths."""
-    return tuple(sorted(_walk((), before, after), key=lambda each: each.path))
+    """Return what differs, key by key through nested objects, in the order of the paths.
+
+    Where their paths are too long together, each of the outermost keys that differs is told as a whole.
+    """
+    found = sorted(_walk((), before, after), key=lambda each: each.path)
+    if sum(len(key) for each in found for key in each.path) > _MOST_OF_PATHS:
+        return tuple(sorted(_walk((), before, after, deep=False), key=lambda each: each.path))
+    return tuple(found)
 
 
-def _walk(path: tuple[str, ...], before: JsonObject, after: JsonObject) -> Iterator[ValueChange]:
+def _walk(
+    path: tuple[str, ...], before: JsonObject, after: JsonObject, *, deep: bool = True
+) -> Iterator[ValueChange]:
     for key in dict.fromkeys(itertools.chain(before, after)):
         place = (*path, key)
         if key not in before:
@@ -93,11 +103,11 @@ def _walk(path: tuple[str, ...], before: JsonObject, after: JsonObject) -> Itera
         elif key not in after:
             yield ValueChange(place, ChangeKind.REMOVED, before=before[key])
         else:
-            yield from _one(place, before[key], after[key])
+            yield from _one(place, before[key], after[key], deep=deep)
 
 
-def _one(place: tuple[str, ...], before: JsonValue, after: JsonValue) -> Iterator[ValueChange]:
-    if isinstance(before, dict) and isinstance(after, dict):
+def _one(place: tuple[str, ...], before: JsonValue, after: JsonValue, *, deep: bool) -> Iterator[ValueChange]:
+    if deep and isinstance(before, dict) and isinstance(after, dict):
         yield from _walk(place, before, after)
     elif _canonical(before) != _canonical(after):
         yield ValueChange(place, ChangeKind.CHANGED, before, after)
