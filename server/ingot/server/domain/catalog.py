@@ -130,6 +130,8 @@ class Catalog(CatalogView):
 
         placed = [(place, each) for (place, _), each in zip(rows.items, seen, strict=True)]
         items, last = fit(placed, size, weigh)
+        if items and versions:  # a page has one artifact at least, whatever its versions say
+            versions = {**versions, items[0].uid: self.fitting(items[0], versions.get(items[0].uid, ()))}
         place = last or rows.next_key  # a page of the store may have ended early
         return Page(items, self._tokens.encode(fingerprint, place) if place else ""), versions
 

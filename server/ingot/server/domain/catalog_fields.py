@@ -167,16 +167,17 @@ def weight_of(artifact: Artifact) -> int:
     """Return about how many characters the artifact has on the wire, at least."""
     fields, rules, approval = artifact.fields, artifact.fields.validation.rules, artifact.fields.approval
     texts_length = len(fields.display_name) + len(fields.description) + len(fields.card)
-    words = _words_length((*fields.tags, *rules.allowed_formats, *rules.required_columns))
-    words += _words_length((*rules.allowed_languages, *approval.protected_aliases))
-    words += _words_length([each.metric for each in approval.thresholds]) + _facts_length(artifact.facts)
+    words = _words_length(fields.tags) + _words_length(rules.allowed_formats)
+    words += _words_length(rules.required_columns) + _words_length(rules.allowed_languages)
+    words += _words_length(approval.protected_aliases) + _facts_length(artifact.facts)
+    words += _words_length([each.metric for each in approval.thresholds])
     return 500 + texts_length + words + _json_length(fields.requirements) + _json_length(fields.metadata)
 
 
 def version_weight_of(version: Version) -> int:
     """Return about how many characters the version has on the wire, at least."""
     numbers = _json_length(version.metadata) + _json_length(version.performance_metrics)
-    words = _words_length((*version.aliases, version.origin.source)) + _facts_length(version.facts)
+    words = _words_length(version.aliases) + len(version.origin.source) + _facts_length(version.facts)
     return 500 + len(version.changelog) + numbers + words
 
 
@@ -187,11 +188,13 @@ def new_version_weight_of(target: NewVersion) -> int:
 
 
 def _facts_length(facts: VersionFacts | None) -> int:
-    return _words_length((*facts.columns, *facts.dtypes, facts.architecture)) if facts else 0
+    return (
+        _words_length(facts.columns) + _words_length(facts.dtypes) + len(facts.architecture) if facts else 0
+    )
 
 
 def _words_length(words: Collection[str]) -> int:
-    return sum(map(len, words)) + 8 * len(words)  # each with what surrounds it
+    return sum(map(len, words)) + 8 * len(words) if words else 0  # each with what surrounds it
 
 
 def _json_length(value: JsonObject) -> int:

@@ -139,18 +139,22 @@ class CatalogView:
     ) -> Mapping[str, Sequence[Version]]:
         """Return the newest 20 versions of each artifact by its uid; READY ones unless the caller writes it.
 
-        Fewer where they say more than a message holds. To workers only those they hold.
+        To workers only those they hold.
         """
-        if caller.is_worker:
-            held = self._access.held_versions(caller)
-            newest = self._versions.newest(artifacts, NEWEST_VERSIONS).items()
-            found: Mapping[str, Sequence[Version]] = {
-                uid: [self.told(caller, each) for each in versions if each.name in held]
-                for uid, versions in newest
-            }
-        else:
-            found = self._newest_to(caller, artifacts)
-        return {each.uid: _fitting(each, found.get(each.uid, ())) for each in artifacts}
+        if not caller.is_worker:
+            return self._newest_to(caller, artifacts)
+        found = self._versions.newest(artifacts, NEWEST_VERSIONS)
+        held = self._access.held_versions(caller)
+        return {
+            uid: [self.told(caller, each) for each in versions if each.name in held]
+            for uid, versions in found.items()
+        }
+
+    def fitting(self, artifact: Artifact, versions: Sequence[Version]) -> Sequence[Version]:
+        """Return the first of the versions, one at least, that fit into a message with their artifact."""
+        placed = list(enumerate(versions))
+        left = LARGEST_WEIGHT - catalog_fields.weight_of(artifact)
+        return fit(placed, len(placed), catalog_fields.version_weight_of, left)[0]
 
     def told(self, caller: Caller, version: Version) -> Version:
         """Return a version as the caller sees it: only members are told where it comes from.
@@ -186,13 +190,6 @@ class CatalogView:
         return self._versions.newest(
             artifacts, NEWEST_VERSIONS, ready_only=hidden, approved_only=strange, untold=untold
         )
-
-
-def _fitting(artifact: Artifact, versions: Sequence[Version]) -> Sequence[Version]:
-    """Return the first of the versions, one at least, that fit into a message with their artifact."""
-    placed = list(enumerate(versions))
-    left = LARGEST_WEIGHT - catalog_fields.weight_of(artifact)
-    return fit(placed, len(placed), catalog_fields.version_weight_of, left)[0]
 
 
 def _public(artifact: Artifact, newest: Sequence[Version], count: int) -> Artifact:

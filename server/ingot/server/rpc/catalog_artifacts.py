@@ -172,8 +172,10 @@ class ArtifactCalls(CatalogCalls):
     def _messages(
         self, caller: Caller, artifacts: Sequence[Artifact], view: pb.ArtifactView.ValueType
     ) -> list[pb.Artifact]:
-        with_versions = view == pb.ARTIFACT_VIEW_WITH_VERSIONS
-        versions = self._rules.catalog.newest_versions(caller, artifacts) if with_versions else {}
+        catalog, versions = self._rules.catalog, dict[str, Sequence[Version]]()
+        if view == pb.ARTIFACT_VIEW_WITH_VERSIONS:
+            found = catalog.newest_versions(caller, artifacts)
+            versions = {each.uid: catalog.fitting(each, found.get(each.uid, ())) for each in artifacts}
         return self._counted(caller, artifacts, versions)
 
     def _message(self, caller: Caller, artifact: Artifact) -> pb.Artifact:
