@@ -387,6 +387,20 @@ def test_nothing_is_done_to_the_database_of_a_server_that_runs(
     assert "another server uses it" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["ingest", "quarantine", "ingot.db.server"])
+def test_a_folder_with_something_else_in_it_is_told_in_a_sentence(
+    home: Path, doctor: Doctor, name: str
+) -> None:
+    if (home / name).is_dir():
+        shutil.rmtree(home / name)
+        (home / name).touch()
+    else:
+        (home / name).unlink(missing_ok=True)
+        (home / name).mkdir()
+    assert doctor() == CANNOT
+    assert str(home / name) in doctor.error
+
+
 def test_a_rebuild_that_was_cut_short_is_finished_by_a_repair(home: Path, doctor: Doctor) -> None:
     for file in home.glob("ingot.db*"):
         file.unlink()

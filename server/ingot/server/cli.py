@@ -350,6 +350,11 @@ def _start_errors() -> tuple[type[Exception], ...]:
         TlsError,
         WorkerMissingError,
         users.UsersError,
+        # Something in the data folder belongs to somebody else, or is not what it should be; they name it.
+        PermissionError,
+        FileExistsError,
+        NotADirectoryError,
+        IsADirectoryError,
     )
 
 
