@@ -222,6 +222,17 @@ def test_a_shelf_that_is_not_mounted_is_no_data_loss(tmp_path: Path, keyring: Ke
     assert store.read(place) == b"chunk"
 
 
+def test_a_named_pipe_in_the_place_of_a_pack_holds_up_nobody(tmp_path: Path) -> None:
+    (sealed,) = put(DiskPacks(tmp_path), [b"chunk"])
+    shelf = DiskShelf(tmp_path)
+    shelf.path(sealed.id).unlink()
+    os.mkfifo(shelf.path(sealed.id))
+    with pytest.raises(DataLoss, match="Illegal seek"):
+        shelf.store.entries(sealed.id)
+    with pytest.raises(DataLoss):
+        shelf.store.read(places([sealed])[0])
+
+
 def test_a_pack_that_cannot_be_opened_just_now_is_no_data_loss(tmp_path: Path) -> None:
     (sealed,) = put(DiskPacks(tmp_path), [b"chunk"])
     place = places([sealed])[0]

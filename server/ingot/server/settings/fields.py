@@ -165,7 +165,7 @@ class Settings(ServingSettings):
     backup_hours: float = dataclasses.field(
         default=0.0, metadata=about("How often a backup is made, in hours; 0 is only on request.")
     )
-    backup_keep: int = dataclasses.field(default=7, metadata=about("How many backups are kept."))
+    backup_keep: int = dataclasses.field(default=7, metadata=about("How many backups are kept; 0 keeps all."))
     import_private_networks: tuple[str, ...] = dataclasses.field(
         default=(),
         metadata=about(

@@ -32,7 +32,8 @@ class PackReader:
 
     def __init__(self, path: Path, pack: PackId, keyring: pack_keys.Keyring | None = None) -> None:
         self._pack = pack
-        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        # not to wait for ever where somebody has put a named pipe
+        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         self._changed = os.fstat(self._descriptor).st_ctime_ns
         try:
             self.cipher = pack_keys.cipher_of(pack, self.read_at(0, pack_format.PROLOGUE_SIZE), keyring)
