@@ -111,7 +111,7 @@ class Health:
         except OSError as error:
             return HealthPart("disk", HealthStatus.UNHEALTHY, f"it cannot be used: {error.strerror}")
         figures = (
-            f"{space.free // 2**20} MiB of {space.total // 2**20} MiB are free, "
+            f"{space.free // 10**6} MB of {space.total // 10**6} MB are free, "
             f"{space.used_percent:.1f} % used"
         )
         return HealthPart("disk", *_DISK[level], figures)
