@@ -111,8 +111,7 @@ class Health:
         except OSError as error:
             return HealthPart("disk", HealthStatus.UNHEALTHY, f"it cannot be used: {error.strerror}")
         figures = (
-            f"{space.free // 10**6} MB of {space.total // 10**6} MB are free, "
-            f"{space.used_percent:.1f} % used"
+            f"{space.free // 10**6} MB of {space.total // 10**6} MB are free, {space.used_percent:.1f} % used"
         )
         return HealthPart("disk", *_DISK[level], figures)
 
