@@ -13,7 +13,7 @@ import pytest
 from ingot.client import Invalid, SourceChanged
 from ingot.client._cutting import cut_files
 from ingot.client._journal import Cut, FileState, Journal, Note
-from ingot.client._mapped import let_writes_show
+from ingot.client._mapped import Pages
 from ingot.client._progress import Reporter
 from ingot.client._walk import find_files
 from ingot.content.globs import matches, wanted
@@ -243,7 +243,7 @@ def change_again(place: pathlib.Path, look: Callable[[pathlib.Path], object]) ->
 def test_a_second_write_through_memory_to_a_page_shows(tmp_path: pathlib.Path) -> None:
     def protect(place: pathlib.Path) -> None:
         with place.open("rb") as file:
-            let_writes_show(file.fileno(), FileState.of(place.stat()))
+            Pages(file.fileno(), FileState.of(place.stat())).let_writes_show()
 
     place = files_in(tmp_path, "a.bin") / "a.bin"
     if not change_again(place, protect):

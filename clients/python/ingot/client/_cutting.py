@@ -165,7 +165,6 @@ class _Cutter:
             if not stat.S_ISREG(found.st_mode):
                 raise changed(file.source, "it is no file any more")
             state = FileState.of(found)
-            _mapped.let_writes_show(descriptor, state)
             known = self._journal.get(file.source, state) if self._journal is not None else None
             if known is not None:
                 done = CutFile(file, state, known, from_journal=True)
@@ -182,7 +181,10 @@ class _Cutter:
         if not state.size and os.pread(descriptor, 1, 0):
             raise _unsized(file.source)
         entries, cuts = bytearray(), Cuts()
+        pages = _mapped.Pages(descriptor, state)
+        pages.let_writes_show(read=0)
         for window in chunking.cut_windows(descriptor, state.size, cuts):
+            pages.let_writes_show(read=window.start + len(window.data))
             held = self._room.hold(window.start, window.data) if self._room else None
             run: Batch = []
             for chunk in window.chunks:

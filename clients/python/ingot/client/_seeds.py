@@ -37,7 +37,7 @@ class Seeds:
             return None
         try:
             state = FileState.of(os.fstat(descriptor))
-            _mapped.let_writes_show(descriptor, state)
+            _mapped.Pages(descriptor, state).let_writes_show()
             for offset, length, digest in file.cut.chunks():
                 if is_chunk(descriptor, offset, length, digest):
                     self._places[digest] = (str(path), offset, length)
@@ -107,10 +107,10 @@ def state_of_content(place: Path, file: TreeFile, journal: Journal) -> FileState
         state = FileState.of(found)
         if not stat.S_ISREG(found.st_mode) or state.size != file.size:
             return None
-        _mapped.let_writes_show(descriptor, state)
         known = journal.get(str(place), state)
         if known is not None and known.profile == file.cut.profile:
             return state if known.entries == file.cut.entries else None
+        _mapped.Pages(descriptor, state).let_writes_show()
         return state if is_intact(descriptor, file) and FileState.of(os.fstat(descriptor)) == state else None
     except OSError:  # a part of the disk that cannot be read
         return None
