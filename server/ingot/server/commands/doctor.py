@@ -74,6 +74,8 @@ def _damaged(settings: Settings, database: Database, wanted: Wanted) -> CheckupR
     """Return what is wrong with the database file itself, None where it is sound: else no row counts."""
     report = CheckupReport()
     path = settings.database.removeprefix("sqlite:///")
+    if sys.stderr.isatty():
+        print("database …\r", end="", file=sys.stderr, flush=True)
     for each in soundness.damage(database, deep=wanted.deep):
         report.add(Finding(Fault.DAMAGED_DATABASE, path, each, soundness.advice(path)))
     return None if report.is_clean else report
