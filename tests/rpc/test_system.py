@@ -190,7 +190,7 @@ def test_figures_of_the_disk_are_for_administrators(server: Server) -> None:
         next(part.message for part in stubs.system.GetHealth(HEALTH).parts if part.name == "disk")
         for stubs in (server.admin, server.member())
     ]
-    assert "MiB" in disks[0]
+    assert "MB are free" in disks[0]
     assert not any(letter.isdigit() for letter in disks[1])
 
 
