@@ -17,12 +17,21 @@ from ingot.v1 import training_pb2, training_pb2_grpc, transfer_pb2, transfer_pb2
 
 Watched = training_pb2.WatchTrainingJobResponse
 
+_resting = threading.Semaphore(0)  # watches whose reply is out
+
 
 async def _watch(
     request: training_pb2.WatchTrainingJobRequest, context: object
 ) -> AsyncIterator[training_pb2.WatchTrainingJobResponse]:
     yield Watched()
+    _resting.release()
     await asyncio.Event().wait()
+
+
+def _reply(call: Iterator[Watched]) -> None:
+    """Take the reply of a watch and wait until it rests: one that ends while gRPC sends is CANCELLED."""
+    next(call)
+    assert _resting.acquire(timeout=100)
 
 
 async def _put_chunks(
@@ -52,7 +61,8 @@ def test_an_open_stream_ends_once_its_token_is_revoked_and_others_go_on() -> Non
         request = training_pb2.WatchTrainingJobRequest(name="trainingJobs/job_1")
         revoked = stub.WatchTrainingJob(request, metadata=bearer("member"), timeout=100)
         other = stub.WatchTrainingJob(request, metadata=bearer("admin"), timeout=100)
-        next(revoked), next(other)
+        _reply(revoked)
+        _reply(other)
         _revoke(running)
         with pytest.raises(grpc.RpcError) as caught:
             next(revoked)
@@ -67,7 +77,7 @@ def test_an_open_stream_outlives_the_access_token_it_began_with() -> None:
         stub = training_pb2_grpc.TrainingServiceStub(running.channel)
         request = training_pb2.WatchTrainingJobRequest(name="trainingJobs/job_1")
         open_ = stub.WatchTrainingJob(request, metadata=bearer("member"), timeout=100)
-        next(open_)
+        _reply(open_)
         running.identity.over.add("member")
         running.identity.revision += 1
         asked = running.identity.asked
@@ -87,7 +97,7 @@ def test_an_open_stream_ends_once_its_token_lost_the_scope() -> None:
         stub = training_pb2_grpc.TrainingServiceStub(running.channel)
         request = training_pb2.WatchTrainingJobRequest(name="trainingJobs/job_1")
         replies = stub.WatchTrainingJob(request, metadata=bearer("member"), timeout=100)
-        next(replies)
+        _reply(replies)
         found = running.identity.callers["member"]
         running.identity.callers["member"] = dataclasses.replace(found, scopes=frozenset())
         running.identity.revision += 1
@@ -109,10 +119,10 @@ def test_an_open_stream_ends_once_its_caller_has_left_a_namespace() -> None:
             running.identity.revision += 1
 
         replies = stub.WatchTrainingJob(request, metadata=bearer("member"), timeout=100)
-        next(replies)
+        _reply(replies)
         change(more)  # who has more rights goes on
         second = stub.WatchTrainingJob(request, metadata=bearer("member"), timeout=100)
-        next(second)
+        _reply(second)
         assert replies.is_active()
         change(found)
         with pytest.raises(grpc.RpcError, match="has lost rights") as caught:
