@@ -140,8 +140,9 @@ class PartFolder:
             self._path.mkdir()
         except FileExistsError:
             self.was_there = True
-            if not stat.S_ISDIR(os.lstat(self._path).st_mode):
-                raise _places.in_the_way(self._path) from None
+            with suppress(FileNotFoundError):  # whoever had it has just removed it: opening the lock tells
+                if not stat.S_ISDIR(os.lstat(self._path).st_mode):
+                    raise _places.in_the_way(self._path) from None
         except FileNotFoundError:
             return self._made()  # somebody moved the folder away
         except OSError as failure:
