@@ -387,8 +387,7 @@ def wait_for(probe: Callable[[], object], seconds: float, what: str) -> object:
 @contextmanager
 def _ended(process: Process, seconds: float) -> Iterator[None]:
     """Wait for a process after the block, at most so long from now, and end it when the block fails."""
-    alarm = threading.Timer(seconds, process.kill)
-    alarm.start()
+    alarm = _alarm(process, seconds)
     try:
         yield
         process.wait()
@@ -396,6 +395,14 @@ def _ended(process: Process, seconds: float) -> Iterator[None]:
         alarm.cancel()
         if process.poll() is None:
             _end(process)
+
+
+def _alarm(process: Process, seconds: float) -> threading.Timer:
+    """Kill a process so long from now, unless it is cancelled."""
+    alarm = threading.Timer(seconds, process.kill)
+    alarm.daemon = True  # an interrupt while it starts leaves it behind, and the demo would wait for it
+    alarm.start()
+    return alarm
 
 
 def _end_children() -> None:
@@ -424,8 +431,7 @@ def _end(process: Process) -> None:
 def _first_line(process: "subprocess.Popen[str]", seconds: float) -> str:
     """Return the first line of a process, or nothing when it ends or takes too long."""
     assert process.stdout is not None
-    alarm = threading.Timer(seconds, process.kill)
-    alarm.start()
+    alarm = _alarm(process, seconds)
     try:
         return process.stdout.readline()
     finally:
