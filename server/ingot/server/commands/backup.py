@@ -43,13 +43,11 @@ def backup(settings: Settings) -> int:
     """Copy the data folder of a server that does not run."""
     from ingot.server.storage.backups import BackupError, FolderBackups
     from ingot.server.storage.data_folder import DataFolder
-    from ingot.server.storage.database import only_server, open_database
+    from ingot.server.storage.database import only_server, open_database, path_of
     from ingot.server.storage.migration_runner import migrate
 
-    rows, packs = Path(settings.database.removeprefix("sqlite:///")), settings.data_dir / "packs"
-    if (
-        not rows.exists() and not packs.is_dir()
-    ):  # both would be made, and a copy of nothing pass for a backup
+    rows, packs = Path(path_of(settings.database)), settings.data_dir / "packs"
+    if not rows.exists() and not packs.is_dir():  # both would be made, and a copy of nothing be a backup
         place = settings.data_dir.absolute()
         raise BackupError(
             f"There is nothing to back up in {place}: name the server's data folder with --data."

@@ -32,7 +32,7 @@ from ingot.server.storage.audit_head import AuditHeadFile
 from ingot.server.storage.audit_sql import AuditSql
 from ingot.server.storage.chunks_sql import ChunksSql
 from ingot.server.storage.data_folder import DataFolder
-from ingot.server.storage.database import Database, only_server, open_database
+from ingot.server.storage.database import Database, only_server, open_database, path_of
 from ingot.server.storage.migration_runner import migrate
 from ingot.server.storage.pack_keys import keyring
 from ingot.server.storage.packs_disk import DiskPacks
@@ -73,7 +73,7 @@ def run(settings: Settings, wanted: Wanted) -> int:
 def _damaged(settings: Settings, database: Database, wanted: Wanted) -> CheckupReport | None:
     """Return what is wrong with the database file itself, None where it is sound: else no row counts."""
     report = CheckupReport()
-    path = settings.database.removeprefix("sqlite:///")
+    path = path_of(settings.database)
     if sys.stderr.isatty():
         print("database …\r", end="", file=sys.stderr, flush=True)
     for each in soundness.damage(database, deep=wanted.deep):
@@ -106,7 +106,7 @@ def _checked(
 @contextlib.contextmanager
 def _opened(settings: Settings, wanted: Wanted) -> Iterator[tuple[DataFolder, DiskPacks, Database]]:
     """Hold the folder and open its packs and its database, brought to the present schema."""
-    rows = Path(settings.database.removeprefix("sqlite:///"))
+    rows = Path(path_of(settings.database))
     if not (settings.data_dir / "packs").is_dir() and not rows.exists():
         raise DoctorError(f"{settings.data_dir} is no data folder: it has neither packs nor a database.")
     if wanted.rebuild_index and rows.exists():

@@ -40,6 +40,11 @@ _SCHEME = "sqlite:///"
 MEMORY = ":memory:"
 
 
+def path_of(url: str) -> str:
+    """Return the SQLite file that a URL of a database names, or ":memory:"."""
+    return url.removeprefix(_SCHEME)
+
+
 class DatabaseOpenError(Exception):
     """The database cannot be opened; the message says why and what to do."""
 
@@ -109,7 +114,7 @@ def open_database(url: str) -> Database:
             "sqlite:////var/lib/ingot/meta.db"
         )
     warn_if_too_old(SQLITE_VERSION)
-    path = url.removeprefix(_SCHEME)
+    path = path_of(url)
     if path == MEMORY:
         return MemoryDatabase()
     if not Path(path).absolute().parent.is_dir():
@@ -124,7 +129,7 @@ def only_server(url: str, home: Path | None = None) -> Iterator[None]:
     Raises DatabaseOpenError while there is one already, and where the data folder `home` has packs and no
     database: with a new one nobody would need them, and collection would delete them in some days.
     """
-    path = url.removeprefix(_SCHEME)
+    path = path_of(url)
     if home and path != MEMORY and not Path(path).exists() and any(home.glob("packs/*/*.pack")):
         raise DatabaseOpenError(
             f"there is no database {path}, but packs are in {home / 'packs'}: put it back, or bring one from "

@@ -10,7 +10,7 @@ import peewee
 from peewee import sqlite3 as driver  # type: ignore[attr-defined]  # absent from the stubs
 
 from ingot.server.storage import sql
-from ingot.server.storage.database import Database
+from ingot.server.storage.database import Database, path_of
 
 _TOLD = 20  # messages
 # Of statements, and of fetching their rows, where Peewee passes on what its driver says.
@@ -46,7 +46,7 @@ def told(url: str) -> Iterator[None]:
     try:
         yield
     except _FAILED as error:
-        path = url.removeprefix("sqlite:///")
+        path = path_of(url)
         raise DamagedDatabaseError(
             f"The database {path} is damaged: {error}. What helps: {advice(path)}."
         ) from error
